@@ -1,0 +1,188 @@
+"""What must be known of an array: its namespace, the kind of its dtype, where it lives.
+
+The only module that asks which library an array belongs to. It imports none: an array that was
+handed over proves that its library is loaded.
+"""
+
+from typing import Any
+
+import array_api_compat as _typed_compat
+
+from tinyloss.typing import Namespace
+
+__all__ = [
+    "astype",
+    "bring",
+    "compute_dtype",
+    "device",
+    "dtype_name",
+    "index_dtype",
+    "kind",
+    "library",
+    "looks",
+    "namespace",
+    "size",
+]
+
+# Its types name libraries that need not be installed.
+array_api_compat: Any = _typed_compat
+
+_NAMESPACES: dict[type, Namespace] = {}
+_HOST_TYPES: set[Any] = set()
+_KINDS: dict[Any, str] = {}
+_NAMES: dict[Any, str] = {}
+
+_PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
+_UNSUPPORTED_FLOATS = ("float96", "float128", "longdouble")
+
+
+def namespace(x: Any, /) -> Namespace:
+    """Return the array-API namespace of `x`: the module whose functions take it.
+
+    Use it in a loss of your own, so that one formula serves every library.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.namespace(np.ones(3)).__name__
+    'numpy'
+    """
+    try:
+        return _NAMESPACES[type(x)]
+    except KeyError:
+        found = _NAMESPACES[type(x)] = _find_namespace(x)
+        return found
+
+
+def _find_namespace(x: Any) -> Namespace:
+    for base in type(x).__mro__:
+        if base.__name__ in ("MaskedArray", "matrix") and base.__module__.startswith("numpy"):
+            raise TypeError(
+                f"numpy {base.__name__} objects are not supported, expected a plain array "
+                "(for a mask use where=)"
+            )
+    # A library's own namespace, where it is complete, spares the wrapper's calls.
+    if hasattr(x, "__array_namespace__"):
+        own = x.__array_namespace__()
+        if hasattr(own, "astype"):
+            return own
+    try:
+        return array_api_compat.array_namespace(x)
+    except TypeError:
+        raise TypeError(
+            f"got {_describe(x)}, expected an array (NumPy, CuPy, JAX, torch, Dask, ...)"
+        ) from None
+
+
+def _describe(x: Any) -> str:
+    name = type(x).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def kind(dtype: Any) -> str:
+    """Return "float", "int", "bool" or, for anything else, the dtype's name.
+
+    By name, because `isdtype` raises on the dtypes that ml_dtypes adds to NumPy (bfloat16, float8).
+    """
+    kept = _KINDS.get(dtype)
+    if kept is None:
+        name = _name(dtype)
+        if name in _UNSUPPORTED_FLOATS:
+            kept = name
+        elif name.startswith(("float", "bfloat")):
+            kept = "float"
+        elif name.startswith(("int", "uint")):
+            kept = "int"
+        else:
+            kept = "bool" if name.startswith("bool") else name
+        _KINDS[dtype] = kept
+    return kept
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the bare name of a dtype, such as "float32"."""
+    kept = _NAMES.get(dtype)
+    if kept is None:
+        kept = _NAMES[dtype] = _name(dtype)
+    return kept
+
+
+def _name(dtype: Any) -> str:
+    return (getattr(dtype, "name", None) or str(dtype)).rpartition(".")[2]
+
+
+def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
+    """Return the dtype to compute in: the widest floating one of `arrays`, at least float32.
+
+    The first array is the prediction: where it is integer or boolean, it counts as the library's
+    default floating dtype. Integers elsewhere do not widen.
+    """
+    x = arrays[0]
+    if kind(x.dtype) != "float":
+        default = xp.__array_namespace_info__().default_dtypes(device=device(x))["real floating"]
+        if dtype_name(default) == "float64":
+            return xp.float64
+    for array in arrays:
+        if dtype_name(array.dtype) == "float64":
+            return xp.float64
+    return xp.float32
+
+
+def index_dtype(xp: Namespace, labels: Any) -> Any:
+    """Return a signed integer dtype that holds every class index: that of `labels` if it can."""
+    if dtype_name(labels.dtype) in ("int32", "int64"):
+        return labels.dtype
+    return xp.__array_namespace_info__().default_dtypes(device=device(labels))["integral"]
+
+
+def astype(xp: Namespace, array: Any, dtype: Any) -> Any:
+    """Return `array` with `dtype`, itself where it has it."""
+    return array if array.dtype == dtype else xp.astype(array, dtype)
+
+
+def device(x: Any) -> Any:
+    """Return the device of `x`, None under a tracer."""
+    return array_api_compat.device(x)
+
+
+def size(array: Any) -> int | None:
+    """Return the number of elements, None where a dimension is not known yet (Dask, ONNX)."""
+    elements: int | None = array_api_compat.size(array)
+    return elements
+
+
+def bring(xp: Namespace, beside: Any, value: Any) -> Any:
+    """Return `value` as an array of `xp` on the device of `beside`.
+
+    Lists, numbers and NumPy arrays are brought over; arrays of a third library are refused.
+    """
+    if type(value) is type(beside):
+        return value
+    if not hasattr(value, "dtype") and isinstance(value, _PLAIN):
+        return xp.asarray(value, device=device(beside))
+    if namespace(value) is xp:
+        return value
+    if array_api_compat.is_numpy_array(value):
+        return xp.asarray(value, device=device(beside))
+    raise TypeError(
+        f"is of {library(namespace(value))} beside x of {library(xp)}, expected arrays of one "
+        "library (or NumPy arrays and lists beside any)"
+    )
+
+
+def library(xp: Namespace) -> str:
+    """Return the name of the library behind a namespace: "numpy", "torch", "jax", "dask"."""
+    name: str = xp.__name__
+    return name.removeprefix("array_api_compat.").partition(".")[0]
+
+
+def looks(array: Any) -> bool:
+    """Return whether the values of `array` can be looked at for free: eager, on the CPU."""
+    if type(array) in _HOST_TYPES:
+        return True
+    if array_api_compat.is_numpy_array(array):
+        _HOST_TYPES.add(type(array))
+        return True
+    if array_api_compat.is_lazy_array(array) and not array_api_compat.is_jax_array(array):
+        return False
+    return "cpu" in str(device(array)).lower()

@@ -1,0 +1,58 @@
+"""Checks of parameters: Python numbers in their range.
+
+Parameters are static: a traced or device array would have to be waited for, and its derivative
+would silently be 0.
+"""
+
+from math import inf, isfinite
+from numbers import Integral, Real
+from typing import Any
+
+__all__ = ["flag", "in_range", "integer_or_none", "number", "positive"]
+
+
+def number(function: str, name: str, value: Any, *, what: str = "a finite number") -> float:
+    """Return a finite number."""
+    if type(value) is not float and (not isinstance(value, Real) or isinstance(value, bool)):
+        raise TypeError(
+            f"tinyloss.{function}: {name} is a {type(value).__name__}, expected {what} "
+            "(a Python number, not an array)"
+        )
+    if not isfinite(value):
+        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
+    return float(value)
+
+
+def positive(function: str, name: str, value: Any) -> float:
+    """Return a number above 0."""
+    checked = number(function, name, value, what="a number above 0")
+    if not checked > 0:
+        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected a number above 0")
+    return checked
+
+
+def in_range(function: str, name: str, value: Any, low: float, high: float = inf) -> float:
+    """Return a number from `low` to `high`."""
+    what = f"a number from {low} to {high}" if isfinite(high) else f"a number of at least {low}"
+    checked = number(function, name, value, what=what)
+    if not low <= checked <= high:
+        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
+    return checked
+
+
+def integer_or_none(function: str, name: str, value: Any) -> int | None:
+    """Return an integer or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"tinyloss.{function}: {name} is {value!r}, expected a Python integer or None"
+        )
+    return int(value)
+
+
+def flag(function: str, name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"tinyloss.{function}: {name} is {value!r}, expected True or False")
+    return value

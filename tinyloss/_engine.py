@@ -1,0 +1,582 @@
+"""One call, from the caller's arrays to the answer.
+
+    Request   what a public function was asked: formulas, arrays, options
+       |      settle: namespace, dtype, shapes, class axis last, labels, weights, divisor
+    Job       everything settled; every reduction is sum(value * weight) / divisor
+       |      a backend's run(job), or, where it declines, the formulas run eagerly
+    Answer    value, gradients, curvature, in the caller's library and on its device
+
+Knows no formula and no library.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from tinyloss import _backends
+from tinyloss._arrays import (
+    astype,
+    bring,
+    compute_dtype,
+    dtype_name,
+    index_dtype,
+    kind,
+    looks,
+    namespace,
+    size,
+)
+from tinyloss._formula import Formula
+from tinyloss.typing import Namespace
+
+__all__ = ["REDUCTIONS", "Answer", "Job", "Request", "Want", "run", "transform", "validation"]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+REDUCTIONS = ("mean", "sum", "none")
+
+_validation: ContextVar[str] = ContextVar("tinyloss.validation", default="auto")
+
+
+@contextmanager
+def validation(mode: Literal["always", "auto", "never"], /) -> Generator[None]:
+    """Choose whether class indices are looked at before they are used.
+
+    A class index out of range is an error where it is seen, and gives NaN for that item's loss and
+    its row of the gradient where it is not.
+
+    Parameters
+    ----------
+    mode
+        "auto" (the default): look where it is free, at eager arrays on the CPU. "always": look
+        at every array, which waits for the device, computes a lazy array, and is an error under
+        tracing. "never": do not look.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> with tinyloss.validation("never"):
+    ...     tinyloss.cross_entropy(np.zeros((1, 3)), np.array([7])).item()
+    nan
+    """
+    if mode not in ("always", "auto", "never"):
+        raise ValueError(
+            f'tinyloss.validation: mode is {mode!r}, expected "always", "auto" or "never"'
+        )
+    token = _validation.set(mode)
+    try:
+        yield
+    finally:
+        _validation.reset(token)
+
+
+class Request(NamedTuple):
+    """What a public function was asked."""
+
+    formula: type[Formula] | None
+    """The formula for a target of x's shape; None where there is none."""
+    x: Any
+    y: Any
+    weight: Any
+    where: Any
+    reduction: str
+    denominator: Any
+    params: Mapping[str, Any] = _NOTHING
+    """Parameters of the formula: Python values, already checked."""
+    arrays: Mapping[str, Any] = _NOTHING
+    """Further arrays of the formula, broadcasting to x (variance, pos_weight)."""
+    axis: int = -1
+    """The class axis of a rowwise loss."""
+    labels: type[Formula] | None = None
+    """The formula for class indices; None where y cannot hold them."""
+    class_weight: Any = None
+    ignore_index: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The public function's name."""
+        formula = self.formula or self.labels
+        assert formula is not None
+        return formula.name
+
+
+class Want(NamedTuple):
+    """Which parts of the answer are wanted."""
+
+    value: bool
+    argnums: tuple[int, ...] = ()
+    curvature: bool = False
+
+
+class Answer(NamedTuple):
+    """The loss, a gradient for each argument asked for, the diagonal of the Hessian."""
+
+    value: Any
+    grads: tuple[Any, ...] = ()
+    curvature: Any = None
+
+
+@dataclass(slots=True)
+class Job:
+    """A request with everything settled: what a backend gets.
+
+    The value is sum(value * weight) / divisor if `reduce`, else value * weight / divisor item by
+    item; gradients and curvature are scaled alike. An item of weight 0 contributes nothing,
+    whatever its inputs: NaN and infinities of it reach no result. Gradients and curvature keep
+    the class axis last and come in their argument's dtype if that is floating, else in `dtype`.
+    """
+
+    xp: Namespace
+    formula: type[Formula]
+    arrays: dict[str, Any]
+    """x, y and the formula's further arrays, in the caller's dtypes, class axis last."""
+    params: Mapping[str, Any]
+    dtype: Any
+    """The floating dtype to compute in."""
+    labels: bool
+    """Whether y holds class indices, one for each row."""
+    weight: Any
+    """Broadcasts to the items; None for 1."""
+    divisor: Any
+    """A number or 0-d array; None for 1."""
+    reduce: bool
+    value: bool
+    grads: tuple[str, ...]
+    """Names of the arguments to differentiate by."""
+    curvature: bool
+
+    def evaluate(self) -> Answer:
+        """Answer by running the formulas eagerly, in the arrays' own library."""
+        xp, weight, divisor = self.xp, self.weight, self.divisor
+        formula = self.formula(**self._inputs(), **self.params)
+        scale = None
+        if weight is not None and (self.grads or self.curvature):
+            scale = weight if divisor is None else weight / divisor
+            if self.formula.rowwise:
+                scale = scale[..., None]
+
+        def scaled(result: Any, dtype: Any) -> Any:
+            if scale is not None:
+                result = result * scale
+            elif divisor is not None:
+                result = result / divisor
+            return astype(xp, result, dtype if kind(dtype) == "float" else self.dtype)
+
+        value = None
+        if self.value:
+            value = formula.value()
+            if weight is not None:
+                value = value * weight
+            if self.reduce:
+                value = xp.sum(value)
+            if divisor is not None:
+                value = value / divisor
+        grads = tuple(
+            scaled(getattr(formula, f"grad_{name}")(), self.arrays[name].dtype)
+            for name in self.grads
+        )
+        curvature = None
+        if self.curvature:
+            curvature = scaled(formula.curvature(), self.arrays["x"].dtype)
+        return Answer(value, grads, curvature)
+
+    def _inputs(self) -> dict[str, Any]:
+        """Return the arrays in the compute dtype, items of weight 0 replaced by harmless ones.
+
+        Replaced before the formulas, not after, so that autodiff through them sees no NaN either.
+        Every loss is finite where all its arguments are 1 (label 0).
+        """
+        xp, rowwise = self.xp, self.formula.rowwise
+        inputs: dict[str, Any] = {}
+        keep = None if self.weight is None else self.weight != 0
+        for name, array in self.arrays.items():
+            is_label = self.labels and name == "y"
+            inputs[name] = array if is_label else astype(xp, array, self.dtype)
+            if keep is None or name == "class_weight":
+                continue
+            if is_label:
+                inputs[name] = xp.where(keep, array, 0)
+            else:
+                inputs[name] = xp.where(keep[..., None] if rowwise else keep, inputs[name], 1.0)
+        return inputs
+
+
+def run(request: Request, want: Want) -> Answer:
+    """Answer a request."""
+    try:
+        job, axis = _settle(request, want)
+    except _Refusal as refusal:
+        raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
+    answer = _answer(job)
+    if axis is not None:
+        moved = tuple(job.xp.moveaxis(grad, -1, axis) for grad in answer.grads)
+        curvature = answer.curvature
+        if curvature is not None:
+            curvature = job.xp.moveaxis(curvature, -1, axis)
+        answer = Answer(answer.value, moved, curvature)
+    return answer
+
+
+def transform(
+    formula: type[Formula], x: Any, axis: int | None = None, *, reduces: bool = False
+) -> Any:
+    """Return the value of a formula of x alone, in x's dtype if that is floating."""
+    try:
+        try:
+            xp = namespace(x)
+        except TypeError as error:
+            raise _Refusal(f"x: {error}", TypeError) from None
+        _check_real("x", x)
+        if axis is not None:
+            axis = _class_axis(x, axis)
+    except _Refusal as refusal:
+        raise refusal.kind(f"tinyloss.{formula.name}: {refusal}") from None
+    moved = axis is not None and axis != len(x.shape) - 1
+    dtype = compute_dtype(xp, x)
+    job = Job(
+        xp=xp,
+        formula=formula,
+        arrays={"x": xp.moveaxis(x, axis, -1) if moved else x},
+        params={},
+        dtype=dtype,
+        labels=False,
+        weight=None,
+        divisor=None,
+        reduce=False,
+        value=True,
+        grads=(),
+        curvature=False,
+    )
+    value = _answer(job).value
+    value = xp.moveaxis(value, -1, axis) if moved and not reduces else value
+    return astype(xp, value, x.dtype) if kind(x.dtype) == "float" else value
+
+
+def _answer(job: Job) -> Answer:
+    backend = _backends.backend_of(job.xp)
+    answer: Any = NotImplemented if backend is None else backend.run(job)
+    if answer is NotImplemented:
+        return job.evaluate()
+    return answer  # type: ignore[no-any-return]
+
+
+class _Refusal(Exception):
+    """Bad input; `run` adds the function's name."""
+
+    def __init__(self, message: str, kind: type[Exception] = ValueError) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
+    """Check a request and settle it; also return the axis to move results back to, if any."""
+    if request.reduction not in REDUCTIONS:
+        raise _Refusal(f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"')
+    if want.curvature:
+        request = request._replace(reduction="none", denominator=None)
+    x, axis = request.x, None
+    try:
+        xp = namespace(x)
+    except TypeError as error:
+        raise _Refusal(f"x: {error}", TypeError) from None
+    _check_real("x", x)
+    y = _bring(xp, x, "y", request.y)
+    more: dict[str, Any] = {}
+    for name, array in request.arrays.items():
+        array = more[name] = _bring(xp, x, name, array)
+        if not _broadcasts(array.shape, x.shape):
+            raise _Refusal(
+                f"{name} has shape {_show(array)}, expected one that broadcasts to x's {_show(x)}"
+            )
+
+    formula = request.formula
+    if formula is None or formula.rowwise:
+        formula, x, y, axis = _settle_rows(request, xp, x, y)
+        items = x.shape[:-1]
+    else:
+        items = x.shape
+        if not _same_shape(y.shape, items):
+            raise _Refusal(f"y has shape {_show(y)}, expected {_show(x)}, the shape of x")
+        if formula.signed and kind(y.dtype) == "bool":
+            y = xp.astype(y, xp.float32) * 2 - 1
+    labels = formula is request.labels
+    # A list or a number has no dtype of its own to widen the computation by.
+    widening = () if labels or not hasattr(request.y, "dtype") else (y,)
+    dtype = compute_dtype(xp, x, *widening)
+
+    class_weight = None
+    if request.class_weight is not None:
+        class_weight = astype(xp, _bring(xp, x, "class_weight", request.class_weight), dtype)
+        if not _same_shape(class_weight.shape, x.shape[-1:]):
+            raise _Refusal(
+                f"class_weight has shape {_show(class_weight)}, expected ({x.shape[-1]},), "
+                "one weight for each class"
+            )
+        if formula.weighs_classes:
+            more["class_weight"] = class_weight
+    weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, items, dtype)
+    divisor = _divisor(request, xp, x, weight, mass, items, dtype)
+    if labels:
+        weight = _check_labels(request, xp, y, x.shape[-1], weight, items, dtype)
+    arrays = {"x": x, "y": y, **more}
+    job = Job(
+        xp=xp,
+        formula=formula,
+        arrays=arrays,
+        params=request.params,
+        dtype=dtype,
+        labels=labels,
+        weight=weight,
+        divisor=divisor,
+        reduce=request.reduction != "none",
+        value=want.value,
+        grads=tuple([_argument(formula, arrays, n) for n in want.argnums]) if want.argnums else (),
+        curvature=want.curvature,
+    )
+    return job, axis
+
+
+def _settle_rows(
+    request: Request, xp: Namespace, x: Any, y: Any
+) -> tuple[type[Formula], Any, Any, int | None]:
+    """Tell labels from a target of x's shape; bring the class axis to the end."""
+    axis, ndim = _class_axis(x, request.axis), len(x.shape)
+    items = (*x.shape[:axis], *x.shape[axis + 1 :])
+    formula, expected = request.formula, x.shape
+    if formula is None or (request.labels is not None and len(y.shape) != ndim):
+        formula, expected = request.labels, items
+    if formula is None or not _same_shape(y.shape, expected):
+        shapes = [] if request.labels is None else [f"{_show_shape(items)} (class indices)"]
+        shapes += [] if request.formula is None else [f"{_show(x)} (the shape of x)"]
+        raise _Refusal(
+            f"y has shape {_show(y)}, expected {' or '.join(shapes)} for x of shape {_show(x)}"
+            + (f" with the classes along axis {request.axis}" if axis != ndim - 1 else "")
+        )
+    if formula is request.labels:
+        if kind(y.dtype) == "float":
+            raise _Refusal(
+                f"y has dtype {dtype_name(y.dtype)}, expected integers: with one dimension fewer "
+                "than x it holds class indices",
+                TypeError,
+            )
+        y = astype(xp, y, index_dtype(xp, y))
+    elif request.ignore_index is not None:
+        raise _Refusal(
+            "ignore_index is for class indices, expected where= beside a target of x's shape"
+        )
+    if axis == ndim - 1:
+        return formula, x, y, None
+    x = xp.moveaxis(x, axis, -1)
+    return formula, x, y if formula is request.labels else xp.moveaxis(y, axis, -1), axis
+
+
+def _class_axis(x: Any, axis: Any) -> int:
+    """Return the class axis, counted from the front."""
+    ndim = len(x.shape)
+    if ndim == 0:
+        raise _Refusal("x is 0-d, expected at least the class axis")
+    if not isinstance(axis, int) or not -ndim <= axis < ndim:
+        raise _Refusal(f"axis is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
+    if x.shape[axis] == 0:
+        raise _Refusal(f"x has shape {_show(x)}: no class along axis {axis}")
+    return axis % ndim
+
+
+def _weigh(
+    request: Request,
+    xp: Namespace,
+    formula: type[Formula],
+    x: Any,
+    y: Any,
+    labels: bool,
+    class_weight: Any,
+    items: tuple[Any, ...],
+    dtype: Any,
+) -> tuple[Any, Any]:
+    """Fold weight, class weight and every mask into one weight for each item, None for 1.
+
+    Also return the mass that class weights inside the formula add to the item's share of the
+    divisor, None for 1.
+    """
+    weight = mass = None
+    if request.weight is not None:
+        weight = astype(xp, _bring(xp, x, "weight", request.weight), dtype)
+        _check_items("weight", weight, items)
+    if class_weight is not None:
+        if labels:
+            index = xp.reshape(xp.clip(y, 0, x.shape[-1] - 1), (-1,))
+            mass = xp.reshape(xp.take(class_weight, index, axis=0), y.shape)
+        else:
+            mass = xp.sum(class_weight * astype(xp, y, dtype), axis=-1)
+        if not formula.weighs_classes:
+            weight, mass = mass if weight is None else weight * mass, None
+    mask = None
+    if request.where is not None:
+        mask = _bring(xp, x, "where", request.where)
+        if kind(mask.dtype) != "bool":
+            raise _Refusal(
+                f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError
+            )
+        _check_items("where", mask, items)
+    if request.ignore_index is not None:
+        kept = y != request.ignore_index
+        mask = kept if mask is None else mask & kept
+    if mask is not None:
+        weight = astype(xp, mask, dtype) if weight is None else xp.where(mask, weight, 0.0)
+    return weight, mass
+
+
+def _divisor(
+    request: Request,
+    xp: Namespace,
+    x: Any,
+    weight: Any,
+    mass: Any,
+    items: tuple[Any, ...],
+    dtype: Any,
+) -> Any:
+    """Return what the sum is divided by, None for 1. Where nothing is selected, 1: 0 / 1 = 0."""
+    denominator = request.denominator
+    if denominator is not None:
+        if request.reduction != "mean":
+            raise _Refusal(
+                f'denominator divides the mean, expected reduction="mean" beside it, '
+                f"got {request.reduction!r}"
+            )
+        if isinstance(denominator, (int, float)):
+            if not denominator:
+                raise _Refusal("denominator is 0")
+            return float(denominator)
+        denominator = _bring(xp, x, "denominator", denominator)
+        if denominator.shape != ():
+            raise _Refusal(f"denominator has shape {_show(denominator)}, expected a number")
+        return astype(xp, denominator, dtype)
+    if request.reduction != "mean":
+        return None
+    if mass is not None:
+        # A row that is not selected may hold NaN in its target, hence in its mass.
+        weight = mass if weight is None else xp.where(weight == 0, 0.0, weight * mass)
+    if weight is None:
+        count = None if None in items else prod(items)
+        if isinstance(count, int):
+            return count or 1
+        weight = xp.ones_like(x if len(x.shape) == len(items) else x[..., 0], dtype=dtype)
+    elif not _same_shape(weight.shape, items):
+        weight = xp.broadcast_to(weight, items)
+    total = xp.sum(weight)
+    return xp.where(total == 0, 1.0, total)
+
+
+def _check_labels(
+    request: Request,
+    xp: Namespace,
+    y: Any,
+    classes: int,
+    weight: Any,
+    items: tuple[Any, ...],
+    dtype: Any,
+) -> Any:
+    """Refuse a selected class index out of range; where it is not looked at, weigh it NaN."""
+    mode = _validation.get()
+    if mode == "always" or (mode == "auto" and looks(y)):
+        if size(y) and (int(xp.min(y)) < 0 or int(xp.max(y)) >= classes):
+            wrong = (y < 0) | (y >= classes)
+            if weight is not None:
+                wrong = wrong & (weight != 0)
+            if bool(xp.any(wrong)):
+                raise _Refusal(_describe_label(request, xp, y, wrong, classes, items))
+        return weight
+    right = (y >= 0) & (y < classes)
+    if weight is None:
+        return xp.where(right, astype(xp, right, dtype), xp.nan)
+    return xp.where(right | (weight == 0), weight, xp.nan)
+
+
+def _describe_label(
+    request: Request, xp: Namespace, y: Any, wrong: Any, classes: int, items: tuple[Any, ...]
+) -> str:
+    first = int(xp.argmax(xp.astype(xp.reshape(wrong, (-1,)), xp.int8)))
+    label = int(xp.reshape(y, (-1,))[first])
+    position: list[int] = []
+    for length in reversed(items):
+        first, index = divmod(first, length)
+        position.insert(0, index)
+    place = f"y[{', '.join(map(str, position))}]" if position else "y"
+    message = (
+        f"{place} is {label}, expected a class index from 0 to {classes - 1} "
+        f"(x has {classes} classes along axis {request.axis})"
+    )
+    if label < 0 and request.ignore_index is None:
+        message += f"; ignore_index={label} leaves such items out"
+    return message
+
+
+def _argument(formula: type[Formula], arrays: Mapping[str, Any], argnum: int) -> str:
+    """Return the name of the argument to differentiate by."""
+    names = list(arrays)
+    if not isinstance(argnum, int) or not 0 <= argnum < len(names):
+        raise _Refusal(f"argnums holds {argnum!r}, expected integers from 0 to {len(names) - 1}")
+    name = names[argnum]
+    if not hasattr(formula, f"grad_{name}"):
+        reason = " when it holds class indices" if name == "y" else ""
+        raise _Refusal(f"has no derivative by {name}{reason}", TypeError)
+    if not _same_shape(arrays[name].shape, arrays["x"].shape):
+        raise _Refusal(
+            f"{name} has shape {_show(arrays[name])}, expected {_show(arrays['x'])}, "
+            "the shape of x, to differentiate by it"
+        )
+    return name
+
+
+def _bring(xp: Namespace, x: Any, name: str, value: Any) -> Any:
+    try:
+        array = bring(xp, x, value)
+    except TypeError as error:
+        raise _Refusal(f"{name}: {error}", TypeError) from None
+    _check_real(name, array)
+    return array
+
+
+def _check_real(name: str, array: Any) -> None:
+    if kind(array.dtype) not in ("float", "int", "bool"):
+        raise _Refusal(f"{name} has dtype {kind(array.dtype)}, expected real numbers", TypeError)
+
+
+def _check_items(name: str, array: Any, items: tuple[Any, ...]) -> None:
+    if not _broadcasts(array.shape, items):
+        raise _Refusal(
+            f"{name} has shape {_show(array)}, expected one that broadcasts to "
+            f"{_show_shape(items)}, the shape of the items"
+        )
+
+
+def _same_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Return whether two shapes are equal as far as they are known."""
+    return a == b or (
+        len(a) == len(b)
+        and all(m == n or _unknown(m) or _unknown(n) for m, n in zip(a, b, strict=True))
+    )
+
+
+def _broadcasts(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Return whether an array of shape `a` broadcasts to shape `b`."""
+    return len(a) <= len(b) and all(
+        m == 1 or m == n or _unknown(m) or _unknown(n)
+        for m, n in zip(reversed(a), reversed(b), strict=False)
+    )
+
+
+def _unknown(length: Any) -> bool:
+    """Return whether a dimension has no length yet: None, or NaN in Dask."""
+    return length is None or length != length
+
+
+def _show(array: Any) -> str:
+    return _show_shape(array.shape)
+
+
+def _show_shape(shape: tuple[Any, ...]) -> str:
+    return str(tuple(shape))

@@ -1,0 +1,43 @@
+"""What a loss is: the formulas of one item.
+
+A `Formula` is made from arrays and parameters and answers value, gradients and curvature of each
+item. What these share is computed once, in `__init__`. Its lines are straight: array-API functions,
+Python numbers for constants, no `if` on data, so that the same lines run eagerly, under tracing
+and through the recorder.
+"""
+
+from typing import Any, ClassVar
+
+__all__ = ["Formula"]
+
+
+class Formula:
+    """The formulas of one loss.
+
+    A pointwise formula takes arrays of one shape; an item is an element. A rowwise formula takes
+    the classes (or features) in the last dimension; an item is a row. Weights, masks, reductions,
+    half precision, other axes: all of that is the engine's.
+
+    Subclasses define `__init__(self, x, y, **parameters)`, `value()`, `curvature()` and a
+    `grad_<argument>()` for each differentiable argument.
+    """
+
+    name: ClassVar[str]
+    """The public function's name, for messages."""
+
+    rowwise: ClassVar[bool] = False
+    """Whether an item is a row."""
+
+    signed: ClassVar[bool] = False
+    """Whether targets are -1 and +1, so that a boolean target stands for these."""
+
+    weighs_classes: ClassVar[bool] = False
+    """Whether the formula itself takes `class_weight`; else it becomes a weight of the item."""
+
+    def value(self) -> Any:
+        """Return the loss of each item."""
+        raise NotImplementedError
+
+    def curvature(self) -> Any:
+        """Return the second derivative by each element of x."""
+        raise NotImplementedError

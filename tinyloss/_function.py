@@ -1,0 +1,185 @@
+"""Public loss functions and what can be derived from a loss.
+
+A loss module writes a function that describes one call as a `Request`; `LossFunction` turns it
+into the function users see: the same signature, returning the loss. Whatever is wanted of a loss,
+its value or derivatives, is asked of the same description.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from tinyloss._engine import Answer, Request, Want, run
+
+__all__ = ["Loss", "LossFunction", "grad", "grad_and_hess", "value_and_grad"]
+
+P = ParamSpec("P")
+P_contra = ParamSpec("P_contra")
+
+_VALUE = Want(value=True)
+
+
+class Loss(Protocol[P_contra]):
+    """A loss: a function of this package, one of its classes' objects, or a sum of these."""
+
+    def __call__(self, *args: P_contra.args, **kwargs: P_contra.kwargs) -> Any:
+        """Return the loss."""
+        ...
+
+    def ask(self, want: Want, /, *args: P_contra.args, **kwargs: P_contra.kwargs) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        ...
+
+
+class LossFunction(Generic[P]):
+    """A loss function: called like the function that describes it, and differentiable."""
+
+    __name__: str
+    __qualname__: str
+
+    def __init__(self, describe: Callable[P, Request]) -> None:
+        self._describe = describe
+        update_wrapper(self, describe)
+        self.__signature__ = inspect.signature(describe).replace(return_annotation=Any)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return run(self._describe(*args, **kwargs), _VALUE).value
+
+    def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        return run(self._describe(*args, **kwargs), want)
+
+    def check(self, **parameters: Any) -> None:
+        """Raise what a call with these parameters would raise about them."""
+        positional = [
+            None
+            for each in inspect.signature(self._describe).parameters.values()
+            if each.kind is each.POSITIONAL_OR_KEYWORD
+        ]
+        describe: Callable[..., Request] = self._describe
+        describe(*positional, **parameters)
+
+    def __get__(self, owner: Any, kind: Any = None) -> "LossFunction[P]":
+        # As an attribute of a class it stays the function it is; and help() takes what has
+        # __get__ for a function and shows its signature.
+        return self
+
+    def __repr__(self) -> str:
+        return f"<function {self.__module__}.{self.__qualname__}>"
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+
+_One = TypeVar("_One", bound=int)
+
+
+@overload
+def value_and_grad(loss: Loss[P], argnums: int = 0) -> Callable[P, tuple[Any, Any]]: ...
+@overload
+def value_and_grad(
+    loss: Loss[P], argnums: tuple[int, ...]
+) -> Callable[P, tuple[Any, tuple[Any, ...]]]: ...
+def value_and_grad(
+    loss: Loss[P], argnums: int | tuple[int, ...] = 0
+) -> Callable[P, tuple[Any, Any]]:
+    """Return a function that computes a loss and its gradient in one go.
+
+    The gradient is the loss's closed form: exact where automatic differentiation of the value
+    loses its digits, and available on libraries without autodiff.
+
+    Parameters
+    ----------
+    loss
+        A loss of this package: a function or an object.
+    argnums
+        The argument to differentiate by: 0 for the prediction, 1 for a real-valued target, 2 for
+        the variance of `gaussian_nll`. A tuple gives a tuple of gradients.
+
+    Returns
+    -------
+    A function with the parameters of `loss` that returns `(value, gradient)`. The gradient has
+    the shape, library and device of its argument and, if that is floating, its dtype. With
+    `reduction="none"` it is the gradient of the sum: each item's own.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.0, 3.0]), np.array([1.0, 1.0])
+    >>> value, gradient = tinyloss.value_and_grad(tinyloss.mse)(x, y)
+    >>> value.item(), gradient.tolist()
+    (2.5, [-1.0, 2.0])
+    """
+    numbers, single = _numbers(argnums)
+    want = Want(value=True, argnums=numbers)
+
+    def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
+        value, grads, _ = loss.ask(want, *args, **kwargs)
+        return value, grads[0] if single else grads
+
+    return _dress(answer, loss, "value and gradient")
+
+
+def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0) -> Callable[P, Any]:
+    """Return a function that computes the gradient of a loss, as `value_and_grad` does.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> gradient = tinyloss.grad(tinyloss.cross_entropy)
+    >>> gradient(np.array([[0.0, 0.0]]), np.array([0])).tolist()
+    [[-0.5, 0.5]]
+    """
+    numbers, single = _numbers(argnums)
+    want = Want(value=False, argnums=numbers)
+
+    def answer(*args: P.args, **kwargs: P.kwargs) -> Any:
+        grads = loss.ask(want, *args, **kwargs).grads
+        return grads[0] if single else grads
+
+    return _dress(answer, loss, "gradient")
+
+
+def grad_and_hess(loss: Loss[P]) -> Callable[P, tuple[Any, Any]]:
+    """Return a function that computes gradient and diagonal curvature of each item's loss.
+
+    What gradient boosting asks of an objective: first and second derivative of each item by the
+    prediction (for a row of classes, of the row's loss by each class), weighted but not
+    reduced, whatever `reduction` says.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.0, 3.0]), np.array([1.0, 0.0])
+    >>> g, h = tinyloss.grad_and_hess(tinyloss.binary_cross_entropy_with_logits)(x, y)
+    >>> g.round(3).tolist(), h.round(3).tolist()
+    ([-0.5, 0.953], [0.25, 0.045])
+    """
+    want = Want(value=False, argnums=(0,), curvature=True)
+
+    def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
+        _, grads, curvature = loss.ask(want, *args, **kwargs)
+        return grads[0], curvature
+
+    return _dress(answer, loss, "gradient and curvature, item by item,")
+
+
+def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
+    return ((argnums,), True) if isinstance(argnums, int) else (tuple(argnums), False)
+
+
+R = TypeVar("R")
+
+
+def _dress(answer: Callable[P, R], loss: Loss[P], what: str) -> Callable[P, R]:
+    """Give a derived function the signature of its loss and a line of documentation."""
+    if not hasattr(loss, "ask"):
+        raise TypeError(
+            f"tinyloss: got {loss!r}, expected a loss: a function or an object of tinyloss, "
+            "or your own function decorated with @tinyloss.loss"
+        )
+    name = getattr(loss, "__name__", None) or repr(loss)
+    answer.__doc__ = f"Return {what} of {name}."
+    answer.__signature__ = inspect.signature(loss)  # type: ignore[attr-defined]
+    return answer

@@ -1,0 +1,807 @@
+"""Losses for real-valued targets. An item is an element: x and y have one shape."""
+
+from math import log, pi
+from typing import Any
+
+from tinyloss import _check
+from tinyloss._arrays import namespace
+from tinyloss._engine import Request
+from tinyloss._formula import Formula
+from tinyloss._function import LossFunction
+from tinyloss._numerics import product, sign, xlogy
+from tinyloss.typing import Array, ArrayLike, Reduction
+
+__all__ = [
+    "gaussian_nll",
+    "huber",
+    "log_cosh",
+    "mae",
+    "mape",
+    "mse",
+    "msle",
+    "poisson_nll",
+    "quantile",
+    "smooth_l1",
+]
+
+
+class _MSE(Formula):
+    name = "mse"
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.d = x - y
+
+    def value(self) -> Any:
+        return self.d * self.d
+
+    def grad_x(self) -> Any:
+        return 2 * self.d
+
+    def grad_y(self) -> Any:
+        return -2 * self.d
+
+    def curvature(self) -> Any:
+        return namespace(self.d).full_like(self.d, 2.0)
+
+
+@LossFunction
+def mse(
+    x: Array,
+    y: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Squared error; its mean is the mean squared error.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: (x - y)^2
+
+    Gradient: 2 (x - y) by x, 2 (y - x) by y; curvature 2.
+
+    Accuracy: 2 eps; gradient 1 eps.
+
+    Edge cases: infinite where the square overflows. Half the square, where you want that, is
+    `0.5 * tinyloss.MSELoss()`.
+
+    Source: Gauss, Theoria combinationis observationum erroribus minimis obnoxiae, 1823.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.mse(np.array([0.0, 3.0]), np.array([1.0, 1.0])).item()
+    2.5
+    """
+    return Request(_MSE, x, y, weight, where, reduction, denominator)
+
+
+class _MAE(Formula):
+    name = "mae"
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.d = x - y
+
+    def value(self) -> Any:
+        return namespace(self.d).abs(self.d)
+
+    def grad_x(self) -> Any:
+        return sign(self.d)
+
+    def grad_y(self) -> Any:
+        return -sign(self.d)
+
+    def curvature(self) -> Any:
+        return namespace(self.d).zeros_like(self.d)
+
+
+@LossFunction
+def mae(
+    x: Array,
+    y: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Absolute error (L1); its mean is the mean absolute error.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: |x - y|
+
+    Gradient: the sign of x - y by x, its opposite by y, 0 at the kink x = y; curvature 0.
+
+    Accuracy: 0.5 eps; gradient exact.
+
+    Edge cases: infinite where the difference overflows.
+
+    Source: Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.mae(np.array([0.0, 3.0]), np.array([1.0, 1.0])).item()
+    1.5
+    """
+    return Request(_MAE, x, y, weight, where, reduction, denominator)
+
+
+class _Huber(Formula):
+    name = "huber"
+
+    def __init__(self, x: Any, y: Any, *, delta: float) -> None:
+        self.xp = namespace(x)
+        self.d = x - y
+        self.a = self.xp.abs(self.d)
+        self.delta = delta
+
+    def value(self) -> Any:
+        d, a, delta = self.d, self.a, self.delta
+        return self.xp.where(a <= delta, (0.5 * d) * d, delta * (a - 0.5 * delta))
+
+    def grad_x(self) -> Any:
+        return self.xp.clip(self.d, -self.delta, self.delta)
+
+    def grad_y(self) -> Any:
+        return -self.grad_x()
+
+    def curvature(self) -> Any:
+        return self.xp.astype(self.a <= self.delta, self.d.dtype)
+
+
+@LossFunction
+def huber(
+    x: Array,
+    y: ArrayLike,
+    *,
+    delta: float = 1.0,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Huber loss: the square of small errors, the absolute value of large ones.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    delta
+        The error from which the loss is linear, above 0.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: (x - y)^2 / 2 where |x - y| <= delta, delta (|x - y| - delta / 2) otherwise
+
+    Gradient: x - y, clipped to [-delta, delta], by x, its opposite by y; curvature 1 where
+    |x - y| <= delta, else 0.
+
+    Accuracy: 2 eps; gradient 1 eps, for errors of any size.
+
+    Edge cases: never overflows before its exact result does.
+
+    Source: Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.huber(np.array([0.5, 3.0]), np.array([0.0, 0.0])).item()
+    1.3125
+    """
+    params = {"delta": _check.positive("huber", "delta", delta)}
+    return Request(_Huber, x, y, weight, where, reduction, denominator, params)
+
+
+class _SmoothL1(Formula):
+    name = "smooth_l1"
+
+    def __init__(self, x: Any, y: Any, *, beta: float) -> None:
+        self.xp = namespace(x)
+        self.d = x - y
+        self.a = self.xp.abs(self.d)
+        self.beta = beta
+
+    def value(self) -> Any:
+        d, a, beta = self.d, self.a, self.beta
+        return self.xp.where(a <= beta, (0.5 * d) * (d / beta), a - 0.5 * beta)
+
+    def grad_x(self) -> Any:
+        return self.xp.clip(self.d / self.beta, -1.0, 1.0)
+
+    def grad_y(self) -> Any:
+        return -self.grad_x()
+
+    def curvature(self) -> Any:
+        return self.xp.astype(self.a <= self.beta, self.d.dtype) / self.beta
+
+
+class _SmoothL1AtZero(_MAE):
+    name = "smooth_l1"
+
+
+@LossFunction
+def smooth_l1(
+    x: Array,
+    y: ArrayLike,
+    *,
+    beta: float = 1.0,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Absolute error with a rounded tip: the Huber loss divided by its threshold.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    beta
+        The error from which the loss is linear, at least 0; 0 gives the absolute error.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: (x - y)^2 / (2 beta) where |x - y| <= beta, |x - y| - beta / 2 otherwise
+
+    Gradient: (x - y) / beta, clipped to [-1, 1], by x, its opposite by y; curvature 1 / beta where
+    |x - y| <= beta, else 0. For beta = 0 that of `mae`.
+
+    Accuracy: 2 eps; gradient 1 eps.
+
+    Edge cases: never overflows before its exact result does.
+
+    Source: Girshick, Fast R-CNN, ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.smooth_l1(np.array([0.5, 3.0]), np.array([0.0, 0.0]), beta=2.0).item()
+    1.03125
+    """
+    beta = _check.in_range("smooth_l1", "beta", beta, 0.0)
+    if beta == 0:
+        return Request(_SmoothL1AtZero, x, y, weight, where, reduction, denominator)
+    return Request(_SmoothL1, x, y, weight, where, reduction, denominator, {"beta": beta})
+
+
+class _LogCosh(Formula):
+    name = "log_cosh"
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = namespace(x)
+        self.d = x - y
+        self.a = self.xp.abs(self.d)
+
+    def value(self) -> Any:
+        # cosh d = 1 + 2 sinh(d/2)^2 keeps the digits of small errors, and
+        # cosh d = exp|d| (1 + exp(-2|d|)) / 2 does not overflow for large ones.
+        xp, a = self.xp, self.a
+        half_sinh = xp.sinh(0.5 * xp.minimum(a, 2.0))
+        near = xp.log1p(2 * half_sinh * half_sinh)
+        return xp.where(a < 2, near, (a - log(2)) + xp.log1p(xp.exp(-2 * a)))
+
+    def grad_x(self) -> Any:
+        return self.xp.tanh(self.d)
+
+    def grad_y(self) -> Any:
+        return -self.xp.tanh(self.d)
+
+    def curvature(self) -> Any:
+        # 1 / cosh^2 d, without squaring a cosh that overflows
+        t = self.xp.exp(-2 * self.a)
+        return 4 * t / ((1 + t) * (1 + t))
+
+
+@LossFunction
+def log_cosh(
+    x: Array,
+    y: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Logarithm of the hyperbolic cosine of the error: smooth, and linear for large errors.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: log cosh(x - y)
+
+    Gradient: tanh(x - y) by x, its opposite by y; curvature 1 / cosh^2(x - y).
+
+    Accuracy: 8 eps; gradient 4 eps. An error of 1e-5 gives 5e-11, where `logaddexp` forms give 0.
+
+    Edge cases: never overflows before its exact result does.
+
+    Source: Green, Bayesian reconstructions from emission tomography data using a modified EM
+    algorithm, IEEE Trans. Med. Imaging 9, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> print(f"{tinyloss.log_cosh(np.array([1e-5]), np.array([0.0])):.5g}")
+    5e-11
+    """
+    return Request(_LogCosh, x, y, weight, where, reduction, denominator)
+
+
+class _Quantile(Formula):
+    name = "quantile"
+
+    def __init__(self, x: Any, y: Any, *, q: float) -> None:
+        self.xp = namespace(x)
+        self.d = x - y
+        self.q = q
+
+    def value(self) -> Any:
+        return self.xp.where(self.d >= 0, (1 - self.q) * self.d, -self.q * self.d)
+
+    def grad_x(self) -> Any:
+        xp, d, q = self.xp, self.d, self.q
+        return xp.where(d > 0, 1 - q, xp.where(d < 0, -q, d))
+
+    def grad_y(self) -> Any:
+        return -self.grad_x()
+
+    def curvature(self) -> Any:
+        return self.xp.zeros_like(self.d)
+
+
+@LossFunction
+def quantile(
+    x: Array,
+    y: ArrayLike,
+    *,
+    q: float = 0.5,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Pinball loss: its best prediction is the q-quantile of the target.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    q
+        The quantile to predict, from 0 to 1.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: q (y - x) where y >= x, (1 - q) (x - y) otherwise
+
+    Gradient: -q where x < y, 1 - q where x > y, 0 at the kink x = y; by y the opposite;
+    curvature 0.
+
+    Accuracy: 2 eps; gradient 1 eps.
+
+    Edge cases: q = 1/2 gives half the absolute error.
+
+    Source: Koenker and Bassett, Regression quantiles, Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.0, 3.0]), np.array([1.0, 1.0])
+    >>> tinyloss.quantile(x, y, q=0.75, reduction="none").tolist()
+    [0.75, 0.5]
+    """
+    params = {"q": _check.in_range("quantile", "q", q, 0.0, 1.0)}
+    return Request(_Quantile, x, y, weight, where, reduction, denominator, params)
+
+
+class _MSLE(Formula):
+    name = "msle"
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.x1, self.y1 = 1 + x, 1 + y
+        # log(1 + x) - log(1 + y) cancels for close x and y; the difference goes first.
+        lower = 1 + xp.minimum(x, y)
+        ratio = xp.abs(x - y) / xp.where(lower < 0, xp.nan, lower)
+        self.root = xp.log1p(ratio)
+        self.log_ratio = xp.where(x >= y, self.root, -self.root)
+
+    def value(self) -> Any:
+        return self.root * self.root
+
+    def grad_x(self) -> Any:
+        return 2 * self.log_ratio / self.x1
+
+    def grad_y(self) -> Any:
+        return -2 * self.log_ratio / self.y1
+
+    def curvature(self) -> Any:
+        return 2 * (1 - self.log_ratio) / self.x1 / self.x1
+
+
+@LossFunction
+def msle(
+    x: Array,
+    y: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Squared logarithmic error: the square of a relative error, for counts and prices.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: x > -1 and y > -1; NaN below.
+
+    Formula: (log(1 + x) - log(1 + y))^2
+
+    Gradient: with r = log(1 + x) - log(1 + y), 2 r / (1 + x) by x and -2 r / (1 + y) by y;
+    curvature 2 (1 - r) / (1 + x)^2.
+
+    Accuracy: 8 eps, also for x close to y; gradient 4 eps.
+
+    Edge cases: infinite where one of x and y is -1.
+
+    Source: Tofallis, A better measure of relative prediction accuracy, J. Oper. Res. Soc. 66, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.msle(np.array([1.0]), np.array([0.0])).round(6).item()
+    0.480453
+    """
+    return Request(_MSLE, x, y, weight, where, reduction, denominator)
+
+
+class _MAPE(Formula):
+    name = "mape"
+
+    def __init__(self, x: Any, y: Any, *, eps: float) -> None:
+        self.xp = xp = namespace(x)
+        self.x, self.y, self.eps = x, y, eps
+        self.d = x - y
+        self.size = xp.maximum(xp.abs(y), eps)
+
+    def value(self) -> Any:
+        return self.xp.abs(self.d) / self.size
+
+    def grad_x(self) -> Any:
+        return sign(self.d) / self.size
+
+    def grad_y(self) -> Any:
+        # |x - y| / |y| = |x/y - 1|, so that its derivative has no difference to cancel.
+        xp = self.xp
+        above = xp.abs(self.y) > self.eps
+        ratio = xp.where(above, self.x / xp.where(above, self.y, 1.0), 1.0)
+        return -sign(self.d) * ratio / self.size
+
+    def curvature(self) -> Any:
+        return self.xp.zeros_like(self.d)
+
+
+@LossFunction
+def mape(
+    x: Array,
+    y: ArrayLike,
+    *,
+    eps: float = 2.220446049250313e-16,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Absolute percentage error: the error relative to the target, as a fraction.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and target.
+    eps
+        The least size of a target, above 0: smaller ones count as this. The default is
+        scikit-learn's, the spacing of float64 at 1.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: all real numbers.
+
+    Formula: |x - y| / max(|y|, eps)
+
+    Gradient: the sign of x - y over max(|y|, eps) by x, 0 at the kink x = y; by y that of x - y
+    times -x / (y |y|), or -1 / eps where |y| <= eps; curvature 0.
+
+    Accuracy: 4 eps; gradient 4 eps.
+
+    Edge cases: large, but finite for ordinary x, where y = 0. 1 is an error of 100 percent.
+
+    Source: Makridakis, Accuracy measures, Int. J. Forecasting 9, 1993.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.mape(np.array([90.0, 4.0]), np.array([100.0, 2.0])).item()
+    0.55
+    """
+    params = {"eps": _check.positive("mape", "eps", eps)}
+    return Request(_MAPE, x, y, weight, where, reduction, denominator, params)
+
+
+def _stirling(y: Any) -> Any:
+    """Return Stirling's y log y - y + log(2 pi y) / 2 for log y!, 0 for y <= 1, as torch does."""
+    xp = namespace(y)
+    above = xp.where(y > 1, y, 1.0)
+    return xp.where(y > 1, above * xp.log(above) - above + 0.5 * xp.log(2 * pi * above), 0.0)
+
+
+def _stirling_slope(y: Any) -> Any:
+    xp = namespace(y)
+    above = xp.where(y > 1, y, 1.0)
+    return xp.where(y > 1, xp.log(above) + 0.5 / above, 0.0)
+
+
+class _PoissonLog(Formula):
+    name = "poisson_nll"
+
+    def __init__(self, x: Any, y: Any, *, full: bool) -> None:
+        self.xp = namespace(x)
+        self.x, self.y, self.full = x, y, full
+        self.rate = self.xp.exp(x)
+
+    def value(self) -> Any:
+        nll = self.rate - product(self.y, self.x)
+        return nll + _stirling(self.y) if self.full else nll
+
+    def grad_x(self) -> Any:
+        return self.rate - self.y
+
+    def grad_y(self) -> Any:
+        return _stirling_slope(self.y) - self.x if self.full else -self.x
+
+    def curvature(self) -> Any:
+        return self.rate
+
+
+class _PoissonRate(Formula):
+    name = "poisson_nll"
+
+    def __init__(self, x: Any, y: Any, *, full: bool, eps: float) -> None:
+        self.xp = namespace(x)
+        self.x, self.y, self.full = x, y, full
+        self.rate = x + eps
+
+    def value(self) -> Any:
+        nll = self.x - xlogy(self.y, self.rate)
+        return nll + _stirling(self.y) if self.full else nll
+
+    def grad_x(self) -> Any:
+        return 1 - self._share()
+
+    def grad_y(self) -> Any:
+        slope = -self.xp.log(self.rate)
+        return slope + _stirling_slope(self.y) if self.full else slope
+
+    def curvature(self) -> Any:
+        return self._share() / self.xp.where(self.y == 0, 1.0, self.rate)
+
+    def _share(self) -> Any:
+        """Return y / rate, 0 for y = 0 whatever the rate."""
+        return self.y / self.xp.where(self.y == 0, 1.0, self.rate)
+
+
+@LossFunction
+def poisson_nll(
+    x: Array,
+    y: ArrayLike,
+    *,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Negative log-likelihood of a count under a Poisson distribution.
+
+    Parameters
+    ----------
+    x, y
+        Prediction and count.
+    log_input
+        Whether x is the logarithm of the rate, else the rate.
+    full
+        Whether to add Stirling's approximation of log y!, which no prediction changes.
+    eps
+        Added to a rate before its logarithm, at least 0; unused for log_input=True.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), an item is an element.
+
+    Domain: y >= 0; x >= 0 for log_input=False, NaN below.
+
+    Formula: exp(x) - y x, or x - y log(x + eps) for log_input=False; full adds
+    y log y - y + log(2 pi y) / 2 where y > 1.
+
+    Gradient: exp(x) - y by x and -x by y; for log_input=False, 1 - y / (x + eps) and
+    -log(x + eps); full adds log y + 1 / (2 y) by y where y > 1. Curvature exp(x), or
+    y / (x + eps)^2.
+
+    Accuracy: 4 eps of the sum of the terms' sizes; gradient 4 eps of theirs. The result passes
+    through 0 between terms of opposite sign, where no more can be promised.
+
+    Edge cases: y = 0 drops its term, also for an infinite x.
+
+    Source: McCullagh and Nelder, Generalized linear models, 1989, chapter 6.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.poisson_nll(np.array([0.0, 1.0]), np.array([1.0, 2.0])).round(6).item()
+    0.859141
+    """
+    full = _check.flag("poisson_nll", "full", full)
+    eps = _check.in_range("poisson_nll", "eps", eps, 0.0)
+    if _check.flag("poisson_nll", "log_input", log_input):
+        return Request(_PoissonLog, x, y, weight, where, reduction, denominator, {"full": full})
+    params = {"full": full, "eps": eps}
+    return Request(_PoissonRate, x, y, weight, where, reduction, denominator, params)
+
+
+class _Gaussian(Formula):
+    name = "gaussian_nll"
+
+    def __init__(self, x: Any, y: Any, var: Any, *, full: bool, eps: float) -> None:
+        self.xp = xp = namespace(x)
+        self.d = x - y
+        self.v = xp.where(var < 0, xp.nan, xp.maximum(var, eps))
+        self.floored = var < eps
+        self.constant = 0.5 * log(2 * pi) if full else 0.0
+
+    def value(self) -> Any:
+        return 0.5 * (self.xp.log(self.v) + self.d * (self.d / self.v)) + self.constant
+
+    def grad_x(self) -> Any:
+        return self.d / self.v
+
+    def grad_y(self) -> Any:
+        return -self.d / self.v
+
+    def grad_var(self) -> Any:
+        # (1 - d^2/v) / 2v, factored: it keeps its digits where the error is about one sigma.
+        r = self.d / self.xp.sqrt(self.v)
+        return self.xp.where(self.floored, 0.0, 0.5 * ((1 - r) * (1 + r)) / self.v)
+
+    def curvature(self) -> Any:
+        return 1 / self.v + self.xp.zeros_like(self.d)
+
+
+@LossFunction
+def gaussian_nll(
+    x: Array,
+    y: ArrayLike,
+    var: ArrayLike,
+    *,
+    full: bool = False,
+    eps: float = 1e-6,
+    weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: ArrayLike | None = None,
+) -> Request:
+    """Negative log-likelihood of a target under a Gaussian of predicted mean and variance.
+
+    Parameters
+    ----------
+    x, y
+        Predicted mean and target.
+    var
+        Predicted variance: of x's shape, or broadcasting to it (a number, one for each row).
+    full
+        Whether to add the constant log(2 pi) / 2.
+    eps
+        The least variance, above 0: smaller ones count as this.
+    weight, where, reduction, denominator
+        As for every loss: see `help(tinyloss)`.
+
+    Notes
+    -----
+    Shapes: x and y (...), var (...) or broadcasting to it; an item is an element.
+
+    Domain: all real x and y; var >= 0, NaN below.
+
+    Formula: (log v + (x - y)^2 / v) / 2, v = max(var, eps)
+
+    Gradient: (x - y) / v by x, the opposite by y; (1 - (x - y)^2 / v) / (2 v) by a var of x's
+    shape, 0 where it is below eps; curvature 1 / v.
+
+    Accuracy: 4 eps of the sum of the terms' sizes; gradient 1 eps by x, by var 4 eps of its
+    terms. The value passes through 0 between terms of opposite sign.
+
+    Edge cases: a variance of 0 counts as eps.
+
+    Source: Nix and Weigend, Estimating the mean and variance of the target probability
+    distribution, ICNN 1994.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y, var = np.array([0.0, 2.0]), np.array([1.0, 2.0]), np.array([1.0, 4.0])
+    >>> tinyloss.gaussian_nll(x, y, var).round(6).item()
+    0.596574
+    """
+    params = {
+        "full": _check.flag("gaussian_nll", "full", full),
+        "eps": _check.positive("gaussian_nll", "eps", eps),
+    }
+    more = {"var": var}
+    return Request(_Gaussian, x, y, weight, where, reduction, denominator, params, more)
