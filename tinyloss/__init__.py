@@ -70,6 +70,7 @@ from tinyloss._classification import (
     softmax_focal,
     squared_hinge,
 )
+from tinyloss._custom import loss
 from tinyloss._divergence import (
     js_div,
     kl_div,
@@ -137,6 +138,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "logsumexp",
+    "loss",
     "mae",
     "mape",
     "mse",

@@ -1,0 +1,506 @@
+"""Formulas as data: recorded, differentiated, run again.
+
+The recorder is one more array library. Its arrays (`Symbol`) carry no numbers: calling a loss's
+formulas with them leaves a small graph behind, the program, in which equal expressions are one
+node. Each node knows what it varies by: the items of the batch, the classes of a row, both or
+neither; that, and not shapes, is all a loss needs. Reductions are over the classes.
+
+A program is differentiated by reverse mode, one rule for each operation, into another program; and
+run on the arrays of any library.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from tinyloss._arrays import device
+from tinyloss.typing import Namespace
+
+__all__ = ["Input", "Node", "Program", "Symbol", "differentiate", "record"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One operation of a program."""
+
+    op: str
+    args: "tuple[Node, ...]" = ()
+    constant: Any = None
+    """The number of a "constant", the name of an "input"."""
+    per_item: bool = False
+    per_class: bool = False
+    boolean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What an argument of a recorded function varies by."""
+
+    per_item: bool = True
+    per_class: bool = False
+
+
+_COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+_LOGICAL = ("logical_and", "logical_or", "logical_not", "isinf", "isnan", "isfinite")
+
+_FOLD: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "negative": operator.neg,
+}
+
+
+class Graph:
+    """The nodes of one recording; equal ones are the same object."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+        self._nodes: dict[Any, Node] = {}
+
+    def node(self, op: str, *args: Node) -> Node:
+        """Return the node of an operation, simplified where that changes no result."""
+        simple = self._simplify(op, args)
+        if simple is not None:
+            return simple
+        return self._keep(
+            (op, *map(id, args)),
+            Node(
+                op,
+                args,
+                per_item=any(a.per_item for a in args),
+                per_class=any(a.per_class for a in args) and op not in ("max", "sum"),
+                boolean=op in _COMPARISONS or op in _LOGICAL,
+            ),
+        )
+
+    def constant(self, number: Any) -> Node:
+        """Return the node of a number."""
+        # -0.0 equals 0.0 but is another constant
+        key = ("constant", repr(number))
+        return self._keep(key, Node("constant", constant=number, boolean=isinstance(number, bool)))
+
+    def input(self, name: str, varies: Input) -> Node:
+        """Return the node of an argument."""
+        node = Node("input", (), name, per_item=varies.per_item, per_class=varies.per_class)
+        return self._keep(("input", name), node)
+
+    def class_index(self) -> Node:
+        """Return the node of the classes' indices."""
+        return self._keep(("class_index",), Node("class_index", per_class=True))
+
+    def _keep(self, key: Any, node: Node) -> Node:
+        return self._nodes.setdefault(key, node)
+
+    def _simplify(self, op: str, args: tuple[Node, ...]) -> Node | None:
+        if op in _FOLD and all(a.op == "constant" for a in args):
+            return self.constant(_FOLD[op](*(a.constant for a in args)))
+        if op == "where" and args[1] is args[2]:
+            return args[1]
+        if len(args) == 2:
+            a, b = args
+            if op == "add" and _is(a, 0.0):
+                return b
+            if op in ("add", "subtract") and _is(b, 0.0):
+                return a
+            if op == "multiply" and _is(a, 1.0):
+                return b
+            if op in ("multiply", "divide", "pow") and _is(b, 1.0):
+                return a
+        return None
+
+
+def _is(node: Node, number: float) -> bool:
+    return node.op == "constant" and node.constant == number and not node.boolean
+
+
+@dataclass(frozen=True, slots=True)
+class _Length:
+    """The unknown number of classes."""
+
+    graph: Graph
+
+
+class Symbol:
+    """An array without numbers: operations on it are recorded."""
+
+    __slots__ = ("graph", "node")
+    __hash__ = None  # type: ignore[assignment]
+    device = None
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph, self.node = graph, node
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Namespace:
+        return RECORDER
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype computed in, or "bool"."""
+        return "bool" if self.node.boolean else self.graph.dtype
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The items, and the classes where the array varies by them."""
+        return (None, _Length(self.graph)) if self.node.per_class else (None,)
+
+    def _record(self, op: str, *args: Any) -> "Symbol":
+        return _apply(op, self, *args)
+
+    def __getitem__(self, key: Any) -> "Symbol":
+        if key in ((..., None), (..., 0)):
+            return self
+        raise TypeError(
+            f"a loss's formula indexed an array by {key!r}, expected [..., None] or [..., 0]: "
+            "items are not known to it"
+        )
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "a loss's formula used an array as a condition, expected xp.where: "
+            "its lines must not depend on data"
+        )
+
+    __float__ = __int__ = __index__ = __len__ = __iter__ = __bool__
+
+    def __add__(self, other: Any) -> "Symbol":
+        return self._record("add", other)
+
+    def __radd__(self, other: Any) -> "Symbol":
+        return _apply("add", other, self)
+
+    def __sub__(self, other: Any) -> "Symbol":
+        return self._record("subtract", other)
+
+    def __rsub__(self, other: Any) -> "Symbol":
+        return _apply("subtract", other, self)
+
+    def __mul__(self, other: Any) -> "Symbol":
+        return self._record("multiply", other)
+
+    def __rmul__(self, other: Any) -> "Symbol":
+        return _apply("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> "Symbol":
+        return self._record("divide", other)
+
+    def __rtruediv__(self, other: Any) -> "Symbol":
+        return _apply("divide", other, self)
+
+    def __pow__(self, other: Any) -> "Symbol":
+        return self._record("pow", other)
+
+    def __rpow__(self, other: Any) -> "Symbol":
+        return _apply("pow", other, self)
+
+    def __neg__(self) -> "Symbol":
+        return self._record("negative")
+
+    def __abs__(self) -> "Symbol":
+        return self._record("abs")
+
+    def __lt__(self, other: Any) -> "Symbol":
+        return self._record("less", other)
+
+    def __le__(self, other: Any) -> "Symbol":
+        return self._record("less_equal", other)
+
+    def __gt__(self, other: Any) -> "Symbol":
+        return self._record("greater", other)
+
+    def __ge__(self, other: Any) -> "Symbol":
+        return self._record("greater_equal", other)
+
+    def __eq__(self, other: object) -> "Symbol":  # type: ignore[override]
+        return self._record("equal", other)
+
+    def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
+        return self._record("not_equal", other)
+
+    def __and__(self, other: Any) -> "Symbol":
+        return self._record("logical_and", other)
+
+    def __or__(self, other: Any) -> "Symbol":
+        return self._record("logical_or", other)
+
+    def __invert__(self) -> "Symbol":
+        return self._record("logical_not")
+
+
+def _apply(op: str, *args: Any) -> Symbol:
+    graph = next(a.graph for a in args if isinstance(a, Symbol))
+    nodes = [a.node if isinstance(a, Symbol) else graph.constant(_number(a)) for a in args]
+    return Symbol(graph, graph.node(op, *nodes))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        return value
+    raise TypeError(
+        f"a loss's formula mixed its arrays with a {type(value).__name__}, expected Python numbers"
+    )
+
+
+def _reduction(op: str) -> Callable[..., Symbol]:
+    def reduce(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+        if axis != -1:
+            raise TypeError(
+                f"a loss's formula used {op} over axis {axis}, expected axis=-1, its classes: "
+                "items are not known to it"
+            )
+        return _apply(op, x)
+
+    return reduce
+
+
+def _clip(x: Symbol, /, min: Any = None, max: Any = None) -> Symbol:
+    x = x if min is None else _apply("maximum", x, min)
+    return x if max is None else _apply("minimum", x, max)
+
+
+def _square(x: Symbol, /) -> Symbol:
+    return x * x
+
+
+def _finfo(dtype: str, /) -> SimpleNamespace:
+    # IEEE 754: the smallest normal number and the spacing at 1
+    emin, bits = {"float32": (-126, 23), "float64": (-1022, 52)}[dtype]
+    return SimpleNamespace(smallest_normal=2.0**emin, eps=2.0**-bits)
+
+
+def _sign(x: Symbol, /) -> Symbol:
+    return _apply("where", x > 0, 1.0, _apply("where", x < 0, -1.0, x))
+
+
+def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
+    return _apply("where", x, 1.0, 0.0) if x.node.boolean else x
+
+
+def _full_like(x: Symbol, number: float, /, **_: Any) -> Symbol:
+    return Symbol(x.graph, x.graph.constant(number))
+
+
+def _zeros_like(x: Symbol, /, **_: Any) -> Symbol:
+    return _full_like(x, 0.0)
+
+
+def _ones_like(x: Symbol, /, **_: Any) -> Symbol:
+    return _full_like(x, 1.0)
+
+
+def _arange(length: Any, /, **_: Any) -> Symbol:
+    if not isinstance(length, _Length):
+        raise TypeError(
+            "a loss's formula used arange, expected xp.arange(x.shape[-1]): the classes"
+        )
+    return Symbol(length.graph, length.graph.class_index())
+
+
+_ARITHMETIC = ("abs", "add", "divide", "multiply", "negative", "pow", "sqrt", "subtract")
+_ELEMENTARY = ("cos", "cosh", "exp", "expm1", "log", "log1p", "sin", "sinh", "tanh")
+_CHOICES = ("maximum", "minimum", "where")
+
+
+class _Recorder(SimpleNamespace):
+    """The recorder's namespace: the array-API functions that a formula may use."""
+
+    __name__ = "tinyloss.recorder"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"a loss's formula used xp.{name}, which cannot be recorded; it can use "
+            f"{', '.join(sorted(k for k in vars(self)))}"
+        )
+
+
+def _operation(op: str) -> Callable[..., Symbol]:
+    return lambda *args: _apply(op, *args)
+
+
+RECORDER: Namespace = _Recorder(
+    **{
+        op: _operation(op)
+        for op in (*_ARITHMETIC, *_ELEMENTARY, *_CHOICES, *_COMPARISONS, *_LOGICAL)
+    },
+    max=_reduction("max"),
+    sum=_reduction("sum"),
+    square=_square,
+    clip=_clip,
+    sign=_sign,
+    astype=_astype,
+    arange=_arange,
+    full_like=_full_like,
+    zeros_like=_zeros_like,
+    ones_like=_ones_like,
+    finfo=_finfo,
+    inf=math.inf,
+    nan=math.nan,
+    pi=math.pi,
+    e=math.e,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A recorded function of named inputs."""
+
+    graph: Graph
+    inputs: Mapping[str, Input]
+    outputs: tuple[Node, ...]
+
+    @property
+    def reduces(self) -> bool:
+        """Whether the program adds or compares over the classes of a row."""
+        return any(node.op in ("max", "sum") for node in self.nodes())
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes that the outputs need, arguments before the operations on them."""
+        order: dict[int, Node] = {}
+
+        def visit(node: Node) -> None:
+            if id(node) not in order:
+                for arg in node.args:
+                    visit(arg)
+                order[id(node)] = node
+
+        for output in self.outputs:
+            visit(output)
+        return list(order.values())
+
+    def run(self, xp: Namespace, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Run the program on arrays of a library: items first, the classes last."""
+        rows = any(varies.per_class for varies in self.inputs.values())
+        x = next(iter(arrays.values()))
+        results: dict[int, Any] = {}
+        for node in self.nodes():
+            if node.op == "input":
+                result = arrays[node.constant]
+                result = result[..., None] if rows and not node.per_class else result
+            elif node.op == "constant":
+                result = node.constant
+            elif node.op == "class_index":
+                result = xp.arange(x.shape[-1], device=device(x))
+            elif node.op in ("max", "sum"):
+                result = getattr(xp, node.op)(results[id(node.args[0])], axis=-1, keepdims=True)
+            else:
+                args = [results[id(arg)] for arg in node.args]
+                if not any(arg.per_item or arg.per_class for arg in node.args):
+                    args[0] = xp.full_like(x[..., :1] if rows else x, args[0])
+                result = getattr(xp, node.op)(*args)
+            results[id(node)] = result
+        return tuple([self._output(xp, x, node, results[id(node)], rows) for node in self.outputs])
+
+    @staticmethod
+    def _output(xp: Namespace, x: Any, node: Node, result: Any, rows: bool) -> Any:
+        if not node.per_item:
+            result = xp.zeros_like(x) + result
+        return result[..., 0] if rows and node.per_item and not node.per_class else result
+
+
+def record(
+    function: Callable[..., Any], inputs: Mapping[str, Input], *, dtype: str = "float32"
+) -> Program:
+    """Record a function of the named inputs; it returns an array or a tuple of arrays."""
+    graph = Graph(dtype)
+    symbols = {name: Symbol(graph, graph.input(name, v)) for name, v in inputs.items()}
+    result: Any = function(**symbols)
+    results: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)  # pyright: ignore[reportUnknownVariableType]
+    nodes = [r.node if isinstance(r, Symbol) else graph.constant(_number(r)) for r in results]
+    return Program(graph, dict(inputs), tuple(nodes))
+
+
+def differentiate(program: Program, name: str) -> Program:
+    """Return the program of the derivative of a program's one output by one input.
+
+    Reverse mode: each node gets the derivative of the output by it, from the nodes that use it.
+    """
+    (output,) = program.outputs
+    graph = program.graph
+    if output.per_class:
+        raise TypeError(
+            "a loss's formula returned a value for each class, expected one for each row"
+        )
+    slopes: dict[int, Symbol] = {id(output): Symbol(graph, graph.constant(1.0))}
+    for node in reversed(program.nodes()):
+        slope = slopes.get(id(node))
+        if slope is None or not node.args:
+            continue
+        shares = _shares(slope, Symbol(graph, node), [Symbol(graph, arg) for arg in node.args])
+        for arg, share in zip(node.args, shares, strict=True):
+            if share is None or arg.op == "constant" or arg.boolean or _is(share.node, 0.0):
+                continue
+            if share.node.per_class and not arg.per_class:
+                share = _apply("sum", share)
+            known = slopes.get(id(arg))
+            slopes[id(arg)] = share if known is None else known + share
+    wanted = graph.input(name, program.inputs[name])
+    slope = slopes.get(id(wanted), Symbol(graph, graph.constant(0.0)))
+    return Program(graph, program.inputs, (slope.node,))
+
+
+def _where(condition: Symbol, a: Any, b: Any) -> Symbol:
+    return _apply("where", condition, a, b)
+
+
+def _larger(g: Symbol, a: Symbol, b: Symbol) -> tuple[Symbol, Symbol]:
+    """Share out the slope of max(a, b): at a tie half to each, none where one is a number."""
+    tie = 0.0 if "constant" in (a.node.op, b.node.op) else 0.5
+    at_tie = _where(a == b, tie * g, 0.0)
+    return _where(a > b, g, at_tie), _where(b > a, g, at_tie)
+
+
+def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None, ...]:
+    """Return how node `n` hands the slope `g` of the output by it on to each of its arguments."""
+    a, b = args[0], args[-1]
+    match n.node.op:
+        case "add":
+            return g, g
+        case "subtract":
+            return g, -g
+        case "multiply":
+            return g * b, g * a
+        case "divide":
+            return g / b, -(g * n) / b
+        case "negative":
+            return (-g,)
+        case "abs":
+            return (g * _sign(a),)
+        case "exp":
+            return (g * n,)
+        case "expm1":
+            return (g * (n + 1),)
+        case "log":
+            return (g / a,)
+        case "log1p":
+            return (g / (1 + a),)
+        case "sin":
+            return (g * _apply("cos", a),)
+        case "cos":
+            return (-g * _apply("sin", a),)
+        case "sinh":
+            return (g * _apply("cosh", a),)
+        case "cosh":
+            return (g * _apply("sinh", a),)
+        case "tanh":
+            return (g * ((1 - n) * (1 + n)),)
+        case "sqrt":
+            return (0.5 * g / n,)
+        case "pow":
+            by_power = None if b.node.op == "constant" else g * n * _apply("log", a)
+            return g * (b * a ** (b - 1)), by_power
+        case "maximum":
+            return _larger(g, a, b)
+        case "minimum":
+            return _larger(g, b, a)
+        case "where":
+            return None, _where(args[0], g, 0.0), _where(args[0], 0.0, g)
+        case "sum":
+            return (g,)
+        case "max":
+            top = a == n
+            return (_where(top, g / _apply("sum", _where(top, 1.0, 0.0)), 0.0),)
+        case _:  # comparisons: flat
+            return (None,) * len(args)
