@@ -29,8 +29,9 @@ array_api_compat: Any = _typed_compat
 
 _NAMESPACES: dict[type, Namespace] = {}
 _HOST_TYPES: set[Any] = set()
-_KINDS: dict[Any, str] = {}
-_NAMES: dict[Any, str] = {}
+# Keyed by type too: dtypes of two libraries may object to being compared.
+_KINDS: dict[tuple[type, Any], str] = {}
+_NAMES: dict[tuple[type, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
 _UNSUPPORTED_FLOATS = ("float96", "float128", "longdouble")
@@ -84,7 +85,8 @@ def kind(dtype: Any) -> str:
 
     By name, because `isdtype` raises on the dtypes that ml_dtypes adds to NumPy (bfloat16, float8).
     """
-    kept = _KINDS.get(dtype)
+    key = (type(dtype), dtype)
+    kept = _KINDS.get(key)
     if kept is None:
         name = _name(dtype)
         if name in _UNSUPPORTED_FLOATS:
@@ -95,15 +97,16 @@ def kind(dtype: Any) -> str:
             kept = "int"
         else:
             kept = "bool" if name.startswith("bool") else name
-        _KINDS[dtype] = kept
+        _KINDS[key] = kept
     return kept
 
 
 def dtype_name(dtype: Any) -> str:
     """Return the bare name of a dtype, such as "float32"."""
-    kept = _NAMES.get(dtype)
+    key = (type(dtype), dtype)
+    kept = _NAMES.get(key)
     if kept is None:
-        kept = _NAMES[dtype] = _name(dtype)
+        kept = _NAMES[key] = _name(dtype)
     return kept
 
 

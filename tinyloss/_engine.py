@@ -333,7 +333,9 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         divisor=divisor,
         reduce=request.reduction != "none",
         value=want.value,
-        grads=tuple([_argument(formula, arrays, n) for n in want.argnums]) if want.argnums else (),
+        grads=tuple([_argument(formula, arrays, labels, n) for n in want.argnums])
+        if want.argnums
+        else (),
         curvature=want.curvature,
     )
     return job, axis
@@ -514,15 +516,16 @@ def _describe_label(
     return message
 
 
-def _argument(formula: type[Formula], arrays: Mapping[str, Any], argnum: int) -> str:
+def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, argnum: int) -> str:
     """Return the name of the argument to differentiate by."""
     names = list(arrays)
     if not isinstance(argnum, int) or not 0 <= argnum < len(names):
         raise _Refusal(f"argnums holds {argnum!r}, expected integers from 0 to {len(names) - 1}")
     name = names[argnum]
+    if labels and name == "y":
+        raise _Refusal("has no derivative by y, which holds class indices", TypeError)
     if not hasattr(formula, f"grad_{name}"):
-        reason = " when it holds class indices" if name == "y" else ""
-        raise _Refusal(f"has no derivative by {name}{reason}", TypeError)
+        raise _Refusal(f"has no derivative by {name}", TypeError)
     if not _same_shape(arrays[name].shape, arrays["x"].shape):
         raise _Refusal(
             f"{name} has shape {_show(arrays[name])}, expected {_show(arrays['x'])}, "
