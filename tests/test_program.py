@@ -10,6 +10,7 @@ import pytest
 import tinyloss
 from tinyloss import _classification, _divergence, _regression
 from tinyloss._formula import Formula
+from tinyloss._function import LossFunction
 from tinyloss._program import Input, differentiate, record
 
 EPS = 2.0**-52
@@ -155,11 +156,11 @@ def central(f: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:
     return slope
 
 
-OWN: list[Any] = [charbonnier, spread, poly]
+OWN: list[LossFunction[...]] = [charbonnier, spread, poly]
 
 
 @pytest.mark.parametrize("loss", OWN)
-def test_own_loss_has_weights_masks_and_exact_gradients(loss: Any) -> None:
+def test_own_loss_has_weights_masks_and_exact_gradients(loss: LossFunction[...]) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.random((4, 3)), rng.random((4, 3))
     weight: Any = rng.random(4) if loss is not charbonnier else rng.random((4, 1))
@@ -207,7 +208,7 @@ def test_own_loss_refuses_a_parameter_that_every_loss_has() -> None:
 
 
 def test_own_loss_runs_on_other_libraries(xp: Any) -> None:
-    x, y = np.float32([[0.25, 0.5], [1.0, 2.0]]), np.float32([[1.0, 0.0], [2.0, 0.5]])
+    x, y = np.array([[0.25, 0.5], [1.0, 2.0]], "f"), np.array([[1.0, 0.0], [2.0, 0.5]], "f")
     expected = tinyloss.grad(spread)(x, y)
     got = xp.numpy(xp.call(tinyloss.grad(spread), xp.asarray(x), xp.asarray(y)))
     # a handful of roundings apart: libraries may divide by a constant as a product

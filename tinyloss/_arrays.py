@@ -30,8 +30,8 @@ array_api_compat: Any = _typed_compat
 _NAMESPACES: dict[type, Namespace] = {}
 _HOST_TYPES: set[Any] = set()
 # Keyed by type too: dtypes of two libraries may object to being compared.
-_KINDS: dict[tuple[type, Any], str] = {}
-_NAMES: dict[tuple[type, Any], str] = {}
+_KINDS: dict[tuple[Any, Any], str] = {}
+_NAMES: dict[tuple[Any, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
 _UNSUPPORTED_FLOATS = ("float96", "float128", "longdouble")
@@ -85,7 +85,7 @@ def kind(dtype: Any) -> str:
 
     By name, because `isdtype` raises on the dtypes that ml_dtypes adds to NumPy (bfloat16, float8).
     """
-    key = (type(dtype), dtype)
+    key: tuple[Any, Any] = (type(dtype), dtype)
     kept = _KINDS.get(key)
     if kept is None:
         name = _name(dtype)
@@ -103,7 +103,7 @@ def kind(dtype: Any) -> str:
 
 def dtype_name(dtype: Any) -> str:
     """Return the bare name of a dtype, such as "float32"."""
-    key = (type(dtype), dtype)
+    key: tuple[Any, Any] = (type(dtype), dtype)
     kept = _NAMES.get(key)
     if kept is None:
         kept = _NAMES[key] = _name(dtype)
