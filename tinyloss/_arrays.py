@@ -85,7 +85,7 @@ def kind(dtype: Any) -> str:
 
     By name, because `isdtype` raises on the dtypes that ml_dtypes adds to NumPy (bfloat16, float8).
     """
-    key: tuple[Any, Any] = (type(dtype), dtype)
+    key = (dtype.__class__, dtype)
     kept = _KINDS.get(key)
     if kept is None:
         name = _name(dtype)
@@ -103,7 +103,7 @@ def kind(dtype: Any) -> str:
 
 def dtype_name(dtype: Any) -> str:
     """Return the bare name of a dtype, such as "float32"."""
-    key: tuple[Any, Any] = (type(dtype), dtype)
+    key = (dtype.__class__, dtype)
     kept = _NAMES.get(key)
     if kept is None:
         kept = _NAMES[key] = _name(dtype)

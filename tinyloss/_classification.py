@@ -75,13 +75,13 @@ class _CrossEntropy(Formula):
         self, x: Any, y: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
-        self.softmax = softmax_parts(x)
+        self.softmax, self.impossible = softmax_parts(x), x == -xp.inf
         self.kept, self.class_weight = 1 - label_smoothing, class_weight
         q = y
         if label_smoothing:
-            possible = x > -xp.inf
-            count = xp.sum(astype(xp, possible, x.dtype), axis=-1, keepdims=True)
-            q = self.kept * y + xp.where(possible, label_smoothing / count, 0.0)
+            possible = xp.where(self.impossible, xp.zeros_like(x), 1.0)
+            count = xp.sum(possible, axis=-1, keepdims=True)
+            q = self.kept * y + xp.where(self.impossible, 0.0, label_smoothing / count)
         self.q = q if class_weight is None else q * class_weight
         self.mass = xp.sum(self.q, axis=-1, keepdims=True)
 
@@ -96,7 +96,7 @@ class _CrossEntropy(Formula):
     def grad_y(self) -> Any:
         s = self.softmax
         # A class that is neither possible nor asked for takes part in nothing.
-        absent = (s.e == 0) & (self.q == 0)
+        absent = self.impossible & (self.q == 0)
         slope = self.kept * self.xp.where(absent, 0.0, s.below + s.log_z)
         return slope if self.class_weight is None else slope * self.class_weight
 
@@ -617,8 +617,9 @@ class _SoftmaxFocal(Formula):
     weighs_classes = True
 
     def __init__(self, x: Any, y: Any, *, gamma: float, class_weight: Any = None) -> None:
-        self.xp = namespace(x)
-        self.s = s = softmax_parts(x)
+        self.xp = xp = namespace(x)
+        self.s, self.impossible = softmax_parts(x), x == -xp.inf
+        s = self.s
         self.y = y if class_weight is None else y * class_weight
         self.p, self.q = s.e / s.z, others(s.e, s.top, 1, s.rest) / s.z
         self.class_weight = class_weight
@@ -631,7 +632,7 @@ class _SoftmaxFocal(Formula):
         return _pull(self.s, self.y * self.f.slope)
 
     def grad_y(self) -> Any:
-        absent = (self.p == 0) & (self.y == 0)
+        absent = self.impossible & (self.y == 0)
         slope = self.xp.where(absent, 0.0, self.f.value)
         return slope if self.class_weight is None else slope * self.class_weight
 

@@ -140,6 +140,8 @@ class _KLWithLogits(Formula):
 
         y_r = xp.max(y, axis=-1, keepdims=True)
         x_r = xp.max(xp.where(target.top, x, -xp.inf), axis=-1, keepdims=True)
+        x_max = xp.max(x, axis=-1, keepdims=True)
+        x_r = xp.where(x_r == -xp.inf, x_max, x_r)  # any reference is right, only less close
         (dx, rx), (dy, ry) = exact_difference(x, x_r), exact_difference(y, y_r)
         d = xp.where(y == -xp.inf, 0.0, (dx - dy) + (rx - ry))
         # log sum_k p_k exp(d_k) is log1p of a small sum for close logits; else the logarithm of
@@ -158,7 +160,7 @@ class _KLWithLogits(Formula):
         excluded = xp.where(y == -xp.inf, exp_difference(x, x_r) / target.z, 0.0)
         shift = shift + xp.sum(excluded, axis=-1, keepdims=True)
         close = xp.abs(shift) < 0.5
-        far = (xp.max(x, axis=-1, keepdims=True) - x_r) + xp.log(prediction.z / target.z)
+        far = (x_max - x_r) + xp.log(prediction.z / target.z)
         self.d = d = d - xp.where(close, xp.log1p(xp.where(close, shift, 0.0)), far)
         self.direct = (p == 0) | (d > 2)
         self.bounded = xp.where(self.direct, 0.0, d)
@@ -174,7 +176,8 @@ class _KLWithLogits(Formula):
         return xp.where(self.direct, self.q - p, p * xp.expm1(self.bounded))
 
     def grad_y(self) -> Any:
-        return product(self.p, -self.d - self.value()[..., None])
+        slope = product(self.p, -self.d - self.value()[..., None])
+        return self.xp.where(self.impossible, self.xp.inf, slope)
 
     def curvature(self) -> Any:
         s = self.prediction
@@ -272,7 +275,7 @@ class _JS(Formula):
 
     def curvature(self) -> Any:
         x = self.xp.where(self.s == 0, 1.0, self.x)
-        return 0.5 * (self.y / x / self.divisor)
+        return 0.5 * (self.y / x) / self.divisor
 
     def _slope(self, x: Any, y: Any) -> Any:
         """Return log(2 x / (x + y)) / 2, by log1p around x = y."""

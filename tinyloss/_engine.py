@@ -147,6 +147,8 @@ class Job:
     grads: tuple[str, ...]
     """Names of the arguments to differentiate by."""
     curvature: bool
+    value_dtype: Any = None
+    """The dtype of the value, None for `dtype`."""
 
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
@@ -174,6 +176,8 @@ class Job:
                 value = xp.sum(value)
             if divisor is not None:
                 value = value / divisor
+            if self.value_dtype is not None:
+                value = astype(xp, value, self.value_dtype)
         grads = tuple(
             scaled(getattr(formula, f"grad_{name}")(), self.arrays[name].dtype)
             for name in self.grads
@@ -249,10 +253,10 @@ def transform(
         value=True,
         grads=(),
         curvature=False,
+        value_dtype=x.dtype if kind(x.dtype) == "float" else None,
     )
     value = _answer(job).value
-    value = xp.moveaxis(value, -1, axis) if moved and not reduces else value
-    return astype(xp, value, x.dtype) if kind(x.dtype) == "float" else value
+    return xp.moveaxis(value, -1, axis) if moved and not reduces else value
 
 
 def _answer(job: Job) -> Answer:
