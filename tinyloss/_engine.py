@@ -214,7 +214,7 @@ def run(request: Request, want: Want) -> Answer:
         job, axis = _settle(request, want)
     except _Refusal as refusal:
         raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
-    answer = _answer(job)
+    answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else _answer(job)
     if axis is not None:
         moved = tuple(job.xp.moveaxis(grad, -1, axis) for grad in answer.grads)
         curvature = answer.curvature
@@ -265,6 +265,36 @@ def _answer(job: Job) -> Answer:
     if answer is NotImplemented:
         return job.evaluate()
     return answer  # type: ignore[no-any-return]
+
+
+def _divisor_moves(request: Request, job: Job) -> bool:
+    """Return whether the mean's divisor depends on an argument to differentiate by.
+
+    It does where class weights weigh probabilities: it is sum_i w_i sum_c class_weight_c y_ic.
+    """
+    return (
+        "y" in job.grads
+        and "class_weight" in job.arrays
+        and job.reduce
+        and request.reduction == "mean"
+        and request.denominator is None
+    )
+
+
+def _answer_with_moving_divisor(job: Job) -> Answer:
+    """Answer a job, with the quotient rule for the gradient by y.
+
+    The derivative of N / D by y_ic is N' / D - (N / D) w_i class_weight_c / D.
+    """
+    xp, asked = job.xp, job.value
+    job.value = True
+    value, grads, curvature = _answer(job)
+    share = job.arrays["class_weight"] * (value / job.divisor)
+    if job.weight is not None:
+        share = job.weight[..., None] * share
+    at = job.grads.index("y")
+    by_y = astype(xp, astype(xp, grads[at], job.dtype) - share, grads[at].dtype)
+    return Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
 
 
 class _Refusal(Exception):
@@ -407,19 +437,10 @@ def _weigh(
     Also return the mass that class weights inside the formula add to the item's share of the
     divisor, None for 1.
     """
-    weight = mass = None
+    weight = mask = mass = None
     if request.weight is not None:
         weight = astype(xp, _bring(xp, x, "weight", request.weight), dtype)
         _check_items("weight", weight, items)
-    if class_weight is not None:
-        if labels:
-            index = xp.reshape(xp.clip(y, 0, x.shape[-1] - 1), (-1,))
-            mass = xp.reshape(xp.take(class_weight, index, axis=0), y.shape)
-        else:
-            mass = xp.sum(class_weight * astype(xp, y, dtype), axis=-1)
-        if not formula.weighs_classes:
-            weight, mass = mass if weight is None else weight * mass, None
-    mask = None
     if request.where is not None:
         mask = _bring(xp, x, "where", request.where)
         if kind(mask.dtype) != "bool":
@@ -432,6 +453,17 @@ def _weigh(
         mask = kept if mask is None else mask & kept
     if mask is not None:
         weight = astype(xp, mask, dtype) if weight is None else xp.where(mask, weight, 0.0)
+    if class_weight is not None:
+        if labels:
+            index = xp.reshape(xp.clip(y, 0, x.shape[-1] - 1), (-1,))
+            mass = xp.reshape(xp.take(class_weight, index, axis=0), y.shape)
+        else:
+            share = astype(xp, y, dtype)
+            if weight is not None:  # what is left out may be NaN
+                share = xp.where((weight != 0)[..., None], share, 0.0)
+            mass = xp.sum(class_weight * share, axis=-1)
+        if not formula.weighs_classes:
+            weight, mass = mass if weight is None else weight * mass, None
     return weight, mass
 
 
@@ -463,8 +495,7 @@ def _divisor(
     if request.reduction != "mean":
         return None
     if mass is not None:
-        # A row that is not selected may hold NaN in its target, hence in its mass.
-        weight = mass if weight is None else xp.where(weight == 0, 0.0, weight * mass)
+        weight = mass if weight is None else weight * mass
     if weight is None:
         count = None if None in items else prod(items)
         if isinstance(count, int):

@@ -7,7 +7,7 @@ functions only. Sources are named where a form is not obvious; the errors are th
 
 from typing import Any, NamedTuple
 
-from tinyloss._arrays import astype, device, namespace
+from tinyloss._arrays import device, namespace
 
 __all__ = [
     "Softmax",
@@ -23,7 +23,7 @@ __all__ = [
     "sign",
     "softmax_parts",
     "softplus",
-    "without_largest",
+    "sum_of_others",
     "xlogy",
 ]
 
@@ -135,13 +135,18 @@ def others(v: Any, top: Any, largest: Any, rest: Any) -> Any:
     return xp.where(top, rest, (largest + rest) - v)
 
 
-def without_largest(v: Any) -> tuple[Any, Any, Any]:
-    """Return where a row has its largest element, that element, and the sum without one of it."""
+def sum_of_others(v: Any) -> Any:
+    """Return for each class the sum over all the others, without cancellation.
+
+    Taking an element off the total loses digits where it makes up most of it. The largest elements
+    are therefore never in the sum they are taken off.
+    """
     xp = namespace(v)
-    largest = xp.max(v, axis=-1, keepdims=True)
-    top = v == largest
-    ties = xp.sum(astype(xp, top, v.dtype), axis=-1, keepdims=True) - 1
-    return top, largest, xp.sum(xp.where(top, 0.0, v), axis=-1, keepdims=True) + ties * largest
+    size = xp.abs(v)
+    top = size == xp.max(size, axis=-1, keepdims=True)
+    rest = xp.sum(xp.where(top, 0.0, v), axis=-1, keepdims=True)
+    tops = xp.sum(xp.where(top, v, 0.0), axis=-1, keepdims=True)
+    return xp.where(top, rest + (tops - v), tops + (rest - v))
 
 
 def classes_of(x: Any, y: Any) -> Any:

@@ -8,7 +8,7 @@ from tinyloss._arrays import namespace
 from tinyloss._engine import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._numerics import product, sign, xlogy
+from tinyloss._numerics import product, sign
 from tinyloss.typing import Array, ArrayLike, Reduction
 
 __all__ = [
@@ -635,16 +635,20 @@ class _PoissonRate(Formula):
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
         self.rate = x + eps
+        # Around 1 the rounding of the sum is large beside its logarithm.
+        near = self.xp.abs(x - 1) < 0.5
+        around_1 = self.xp.log1p(self.xp.where(near, (x - 1) + eps, 0.0))
+        self.log_rate = self.xp.where(near, around_1, self.xp.log(self.rate))
 
     def value(self) -> Any:
-        nll = self.x - xlogy(self.y, self.rate)
+        nll = self.x - product(self.y, self.log_rate)
         return nll + _stirling(self.y) if self.full else nll
 
     def grad_x(self) -> Any:
         return 1 - self._share()
 
     def grad_y(self) -> Any:
-        slope = -self.xp.log(self.rate)
+        slope = -self.log_rate
         return slope + _stirling_slope(self.y) if self.full else slope
 
     def curvature(self) -> Any:
@@ -724,11 +728,11 @@ class _Gaussian(Formula):
         self.xp = xp = namespace(x)
         self.d = x - y
         self.v = xp.where(var < 0, xp.nan, xp.maximum(var, eps))
-        self.floored = var < eps
+        self.floored = (var >= 0) & (var < eps)
         self.constant = 0.5 * log(2 * pi) if full else 0.0
 
     def value(self) -> Any:
-        return 0.5 * (self.xp.log(self.v) + self.d * (self.d / self.v)) + self.constant
+        return 0.5 * self.xp.log(self.v) + (0.5 * self.d) * (self.d / self.v) + self.constant
 
     def grad_x(self) -> Any:
         return self.d / self.v
@@ -739,7 +743,7 @@ class _Gaussian(Formula):
     def grad_var(self) -> Any:
         # (1 - d^2/v) / 2v, factored: it keeps its digits where the error is about one sigma.
         r = self.d / self.xp.sqrt(self.v)
-        return self.xp.where(self.floored, 0.0, 0.5 * ((1 - r) * (1 + r)) / self.v)
+        return self.xp.where(self.floored, 0.0, 0.5 * ((1 - r) / self.v) * (1 + r))
 
     def curvature(self) -> Any:
         return 1 / self.v + self.xp.zeros_like(self.d)

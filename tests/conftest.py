@@ -1,0 +1,283 @@
+"""The fixture `xp`: one test, every array library.
+
+A test gets a `Library` and calls tinyloss by `xp.call`. That jits the call for "jax:jit", forbids
+Dask to compute, and checks what holds of every call: results are of the library and on the device
+of the arrays, inputs are what they were. `xp.numpy` is the way out.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+NumPyArray = npt.NDArray[Any]
+
+
+def dtype_name(array: Any) -> str:
+    """Return the bare name of an array's dtype in any library."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def leaves(result: Any) -> Iterator[Any]:
+    """Yield the arrays of nested tuples and dictionaries."""
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    if isinstance(result, tuple):
+        for each in result:
+            yield from leaves(each)
+    else:
+        yield result
+
+
+class Library:
+    """NumPy; subclasses say what the others do differently."""
+
+    module = "numpy"
+    floats: tuple[str, ...] = ("float32", "float64")
+    halves: tuple[str, ...] = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+    integers: tuple[str, ...] = tuple(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))
+    default_float = "float64"
+    sees_labels = True
+    """Whether class indices out of range are errors, rather than NaN."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lib = importlib.import_module(self.module)
+
+    @contextlib.contextmanager
+    def settings(self) -> Iterator[None]:
+        """What holds during a whole test."""
+        yield
+
+    def asarray(self, values: Any, dtype: str | None = None) -> Any:
+        """Return an array of the library; floating values are float32 unless a dtype is named."""
+        host = np.asarray(values)
+        if dtype is None and host.dtype.kind == "f":
+            dtype = "float32"
+        return self.own(host if dtype is None else host.astype(numpy_dtype(dtype)))
+
+    def own(self, host: NumPyArray) -> Any:
+        """Return a NumPy array as an array of the library."""
+        return host.copy()
+
+    def numpy(self, result: Any) -> NumPyArray:
+        """Return a result as a NumPy array, half precision as float32."""
+        host = self.host(result)
+        return host.astype(np.float32) if dtype_name(host) in self.halves else host
+
+    def host(self, result: Any) -> NumPyArray:
+        return np.array(result)
+
+    def owns(self, result: Any) -> bool:
+        """Return whether a result is of the library and on the device that tests use."""
+        return isinstance(result, (np.ndarray, np.generic))
+
+    def run(self, function: Any, arrays: Any, options: Any) -> Any:
+        return function(*arrays, **options)
+
+    def call(self, function: Any, *arrays: Any, **options: Any) -> Any:
+        """Return function(*arrays, **options)."""
+        inputs = [each for each in (*arrays, *options.values()) if self.owns(each)]
+        before = [self.numpy(each) for each in inputs]
+        result = self.run(function, arrays, options)
+        for each in leaves(result):
+            assert self.owns(each), f"{type(each)} is not an array of {self.name}"
+        for each, was in zip(inputs, before, strict=True):
+            np.testing.assert_array_equal(self.numpy(each), was, "an input was changed")
+        return result
+
+
+class ReadOnly(Library):
+    """NumPy arrays that cannot be written to, as joblib and memory maps hand out."""
+
+    def own(self, host: NumPyArray) -> Any:
+        array = host.copy()
+        array.flags.writeable = False
+        return array
+
+
+class Torch(Library):
+    module = "torch"
+    default_float = "float32"
+
+    def own(self, host: NumPyArray) -> Any:
+        name = dtype_name(host)
+        if name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):  # torch takes them from no one
+            return self.lib.asarray(host.astype(np.float32)).to(getattr(self.lib, name))
+        return self.lib.asarray(host.copy())
+
+    def host(self, result: Any) -> NumPyArray:
+        result = result.detach()
+        return (result.to(self.lib.float32) if dtype_name(result) in self.halves else result).numpy()
+
+    def owns(self, result: Any) -> bool:
+        return isinstance(result, self.lib.Tensor) and result.device.type == "cpu"
+
+
+class JAX(Library):
+    module = "jax"
+    floats = ("float32",)
+    integers = tuple(name for name in Library.integers if not name.endswith("64"))
+    default_float = "float32"
+
+    def own(self, host: NumPyArray) -> Any:
+        return self.lib.numpy.asarray(host)
+
+    def owns(self, result: Any) -> bool:
+        return isinstance(result, self.lib.Array) and result.device == self.lib.devices("cpu")[0]
+
+
+class WideJAX(JAX):
+    """JAX as it is with jax_enable_x64."""
+
+    floats = Library.floats
+    integers = Library.integers
+    default_float = "float64"
+
+    @contextlib.contextmanager
+    def settings(self) -> Iterator[None]:
+        before = self.lib.config.jax_enable_x64
+        self.lib.config.update("jax_enable_x64", True)
+        yield
+        self.lib.config.update("jax_enable_x64", before)
+
+
+class JittedJAX(JAX):
+    """Every call is traced: arrays are unknown, parameters static."""
+
+    sees_labels = False
+
+    def run(self, function: Any, arrays: Any, options: Any) -> Any:
+        traced = {name: each for name, each in options.items() if self.owns(each)}
+        static = {name: each for name, each in options.items() if name not in traced}
+        jitted = self.lib.jit(lambda *args, **kwargs: function(*args, **kwargs, **static))
+        return jitted(*arrays, **traced)
+
+
+class Dask(Library):
+    """Arrays in two chunks along each dimension, which nobody may compute before the test does."""
+
+    module = "dask.array"
+    sees_labels = False
+
+    def own(self, host: NumPyArray) -> Any:
+        return self.lib.from_array(host.copy(), chunks=tuple((n + 1) // 2 or 1 for n in host.shape))
+
+    def host(self, result: Any) -> NumPyArray:
+        with np.errstate(all="ignore"):  # runs NumPy without tinyloss's backend for it
+            return np.array(result.compute(scheduler="synchronous"))
+
+    def owns(self, result: Any) -> bool:
+        return isinstance(result, self.lib.Array)
+
+    def run(self, function: Any, arrays: Any, options: Any) -> Any:
+        def forbidden(*_: Any, **__: Any) -> None:
+            raise AssertionError("a Dask array was computed")
+
+        config = importlib.import_module("dask").config
+        with config.set(scheduler=forbidden), np.errstate(all="ignore"):
+            return function(*arrays, **options)
+
+
+class Strict(Library):
+    """Nothing but the standard."""
+
+    module = "array_api_strict"
+    halves = ()
+    device = "CPU_DEVICE"
+
+    def own(self, host: NumPyArray) -> Any:
+        return self.lib.asarray(host, device=self.lib.Device(self.device))
+
+    def host(self, result: Any) -> NumPyArray:
+        return np.array(result.to_device(self.lib.Device("CPU_DEVICE")))
+
+    def owns(self, result: Any) -> bool:
+        return hasattr(result, "to_device") and result.device == self.lib.Device(self.device)
+
+    def run(self, function: Any, arrays: Any, options: Any) -> Any:
+        with np.errstate(all="ignore"):  # runs NumPy without tinyloss's backend for it
+            return function(*arrays, **options)
+
+
+class StrictElsewhere(Strict):
+    """Arrays on another device than new arrays are by default; they cannot be looked at."""
+
+    device = "device1"
+    sees_labels = False
+
+
+class Strictest(Strict):
+    """Nothing whose shape hangs on values, as under a compiler."""
+
+    @contextlib.contextmanager
+    def settings(self) -> Iterator[None]:
+        flags = self.lib.ArrayAPIStrictFlags
+        with flags(boolean_indexing=False, data_dependent_shapes=False):
+            yield
+
+
+LIBRARIES: dict[str, type[Library]] = {
+    "numpy": Library,
+    "numpy:readonly": ReadOnly,
+    "torch": Torch,
+    "jax": JAX,
+    "jax:x64": WideJAX,
+    "jax:jit": JittedJAX,
+    "dask": Dask,
+    "array-api-strict": Strict,
+    "array-api-strict:device1": StrictElsewhere,
+    "array-api-strict:strictest": Strictest,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require",
+        default="",
+        metavar="LIBRARIES",
+        help="array libraries, comma-separated, whose absence is a failure instead of a skip",
+    )
+
+
+@contextlib.contextmanager
+def library(name: str, config: pytest.Config) -> Iterator[Library]:
+    """Give the library of this name, or skip the test."""
+    try:
+        lib = LIBRARIES[name](name)
+    except ImportError as error:
+        root = name.partition(":")[0]
+        if root in config.getoption("--require").split(","):
+            pytest.fail(f"{root} is required: {error}", pytrace=False)
+        pytest.skip(f"{root} is not installed")
+    with lib.settings():
+        yield lib
+
+
+@pytest.fixture(params=LIBRARIES)
+def xp(request: pytest.FixtureRequest) -> Iterator[Library]:
+    with library(request.param, request.config) as lib:
+        yield lib
+
+
+@pytest.fixture
+def torch(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """PyTorch itself."""
+    with library("torch", request.config) as lib:
+        yield lib.lib
+
+
+@pytest.fixture
+def jax(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """JAX itself, with float64."""
+    with library("jax:x64", request.config) as lib:
+        yield lib.lib

@@ -1,0 +1,308 @@
+"""Values, gradients and curvature on NumPy, to the last bits, against mpmath."""
+
+from functools import cache
+from math import fsum, log1p
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import tinyloss
+from tests.exact import EXACT, evaluate
+from tests.families import DTYPES, families, judge
+
+Array = npt.NDArray[Any]
+
+# Losses are picked by name here, so that their signatures are not known to a type checker.
+value_and_grad: Any = tinyloss.value_and_grad
+grad_and_hess: Any = tinyloss.grad_and_hess
+
+# Few of a family: the wide sweep is the benchmark's.
+ITEMS = 4
+
+EPS32, EPS64 = 2.0**-23, 2.0**-52
+
+
+@cache
+def _drawn(name: str, dtype: str) -> dict[str, dict[str, Any]]:
+    return dict(families(name, dtype, n=ITEMS))
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(name, dtype, family, id=f"{name}-{dtype}-{family}")
+        for name in EXACT
+        for dtype in DTYPES
+        for family in _drawn(name, dtype)
+    ]
+
+
+def _results(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that tinyloss says about these items, by the names of the truth."""
+    function = getattr(tinyloss, name)
+    exact = EXACT[name]
+    if not exact.target:
+        return {"value": function(kwargs["x"])}
+    arguments = [kwargs[each] for each in ("x", "y", "var") if each in kwargs]
+    parameters = {k: v for k, v in kwargs.items() if k not in ("x", "y", "var")}
+    labels = exact.rowwise and kwargs["y"].ndim < kwargs["x"].ndim
+    names = [each for each in exact.gradients if not (labels and each == "y")]
+    numbers = tuple(("x", "y", "var").index(each) for each in names)
+    value, grads = value_and_grad(function, numbers)(*arguments, reduction="none", **parameters)
+    again, curvature = grad_and_hess(function)(*arguments, **parameters)
+    by_x = grads[0]
+    np.testing.assert_array_equal(again.astype(np.float64), by_x.astype(np.float64))
+    alone = function(*arguments, reduction="none", **parameters)
+    np.testing.assert_array_equal(alone, value)
+    return {"value": value, **dict(zip(names, grads, strict=True)), "curvature": curvature}
+
+
+@pytest.mark.parametrize(("name", "dtype", "family"), _cases())
+def test_every_result_is_within_the_bound_of_its_loss(name: str, dtype: str, family: str) -> None:
+    kwargs = _drawn(name, dtype)[family]
+    got, truth = _results(name, kwargs), evaluate(name, **kwargs)
+    verdicts = judge(name, kwargs, got, truth)
+    complaints: list[str] = []
+    for what, verdict in verdicts.items():
+        exact = truth[what]
+        numbers = np.asarray(got[what]).astype(np.float64)
+        # What no convention settles may be anything but NaN.
+        complaints.extend(
+            f"{what}{index.tolist()}: got nan where nothing is settled"
+            for index in np.argwhere(exact.open & np.isnan(numbers))
+        )
+        for index in np.argwhere(verdict.missed)[:4]:
+            place = tuple(index)
+            complaints.append(
+                f"{what}{index.tolist()}: got {numbers[place]!r}, exact "
+                f"{exact.float64()[place]!r}, {verdict.errors[place]:.3g} eps of {verdict.dtype}, "
+                f"allowed {verdict.bound:g}"
+            )
+    assert not complaints, f"{name} {dtype} {family}\n" + "\n".join(complaints)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", EXACT)
+def test_results_have_the_dtypes_of_the_contract(name: str, dtype: str) -> None:
+    kwargs = next(iter(_drawn(name, dtype).values()))
+    given = DTYPES[dtype]
+    compute = np.dtype(np.float64 if dtype == "float64" else np.float32)
+    got = _results(name, kwargs)
+    value = got.pop("value")
+    assert value.dtype == (compute if EXACT[name].target else given)
+    assert {np.asarray(result).dtype for result in got.values()} <= {given}
+
+
+# ------------------------------------------------------------------------- numbers to remember
+
+
+def _close(got: Any, expected: Any, eps: float, allowed: float) -> None:
+    np.testing.assert_allclose(
+        np.asarray(got).astype(np.float64), expected, rtol=allowed * eps, atol=0
+    )
+
+
+def test_confident_cross_entropy_is_not_0() -> None:
+    x = np.array([[20, 0]], dtype=np.float32)
+    value, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(x, np.array([0]))
+    exact = 2.0611536203e-09  # log1p(exp(-20)), and 1 / (1 + exp(20)) to eleven digits
+    assert value.dtype == gradient.dtype == np.float32
+    _close(value, exact, EPS32, 4)
+    _close(gradient, [[-exact, exact]], EPS32, 4)
+    assert str(value) == "2.0611537e-09"
+    assert gradient.tolist() == [[-float(value), float(value)]]
+
+
+def test_confident_binary_cross_entropy_is_not_0() -> None:
+    x = np.array([-20], dtype=np.float32)
+    for y in (np.array([0]), np.array([0.0]), np.array([False])):
+        value = tinyloss.binary_cross_entropy_with_logits(x, y)
+        assert value.dtype == (np.float64 if y.dtype == np.float64 else np.float32)
+        assert str(value.astype(np.float32)) == "2.0611537e-09"
+
+
+def test_huber_gradient_of_a_small_error_is_the_error() -> None:
+    x, y = np.array([1e-5], dtype=np.float32), np.zeros(1, np.float32)
+    assert tinyloss.grad(tinyloss.huber)(x, y).tolist() == x.tolist()
+
+
+def test_log_cosh_of_a_small_error_is_half_its_square() -> None:
+    value = tinyloss.log_cosh(np.array([1e-5]), np.array([0.0]))
+    # d^2/2 - d^4/12 + ...
+    _close(value, 5e-11 - 1e-20 / 12, EPS64, 8)
+
+
+# -------------------------------------------------------------------------------- sums and means
+
+# A pairwise sum of n terms of one sign errs by at most log2(n) / 2 eps beyond the terms' own error;
+# NumPy's adds blocks of 128 in 8 running sums of up to 16 terms before: 8 eps at worst, as much
+# as a bound proves. Roundings go either way, so it is far less; the contract says 4 as measured.
+SUM_EPS = 4.0
+
+
+def _mean_truth(items: Array) -> float:
+    """Return the mean of float64 numbers, the sum rounded once."""
+    return fsum(items.ravel().tolist()) / items.size
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("layout", ["flat", "C", "F", "transposed", "strided", "reversed"])
+def test_a_million_float32_items_lose_nothing(layout: str, reduction: Any) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=10**6).astype(np.float32)
+    y = rng.normal(size=10**6).astype(np.float32)
+    exact = _mean_truth((x.astype(np.float64) - y.astype(np.float64)) ** 2)
+    exact *= 10**6 if reduction == "sum" else 1
+    x, y = _lay(x, layout), _lay(y, layout)
+    _close(tinyloss.mse(x, y, reduction=reduction), exact, EPS32, SUM_EPS)
+
+
+def _lay(a: Array, layout: str) -> Array:
+    """Lay the same million numbers out in memory in some way."""
+    if layout == "flat":
+        return a
+    if layout == "C":
+        return a.reshape(250_000, 4)
+    if layout == "F":
+        return np.asfortranarray(a.reshape(250_000, 4))
+    if layout == "transposed":
+        return np.ascontiguousarray(a.reshape(4, 250_000)).T
+    if layout == "reversed":
+        return a[::-1]
+    wide = np.zeros((a.size, 3), a.dtype)
+    wide[:, 1] = a
+    return wide[:, 1]
+
+
+@pytest.mark.parametrize("shape", [(10**6, 1), (2**18, 4), (2, 500_000)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_mean_of_ones_is_one(shape: tuple[int, int], order: Any) -> None:
+    x = np.ones(shape, np.float32, order=order)
+    assert tinyloss.mae(x, np.zeros(shape, np.float32, order=order)) == 1
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
+def test_a_mean_of_half_precision_ones_is_one(half: Any) -> None:
+    """Running sums of these stick at 256 (bfloat16) and 2048, or overflow at 65504 (float16)."""
+    x = np.ones(100_000, dtype=half)
+    value = tinyloss.mse(x, np.zeros_like(x))
+    assert value.dtype == np.float32
+    assert value == 1
+    assert tinyloss.mse(x, np.zeros_like(x), reduction="sum") == 100_000
+
+
+def test_a_half_precision_square_does_not_overflow() -> None:
+    x = np.full(3, 300, dtype=np.float16)
+    assert tinyloss.mse(x, np.zeros_like(x)) == 90_000
+
+
+def test_a_weighted_mean_of_a_million_is_as_accurate() -> None:
+    rng = np.random.default_rng(2)
+    x, y = (rng.normal(size=10**6).astype(np.float32) for _ in range(2))
+    w = rng.uniform(size=10**6).astype(np.float32)
+    w64 = w.astype(np.float64)
+    items = w64 * np.abs(x.astype(np.float64) - y.astype(np.float64))
+    exact = _mean_truth(items) / _mean_truth(w64)
+    # Two sums, each within the bound of one.
+    _close(tinyloss.mae(x, y, weight=w), exact, EPS32, 2 * SUM_EPS)
+    _close(tinyloss.mae(x, y, weight=w[:, None][:, 0]), exact, EPS32, 2 * SUM_EPS)
+
+
+def _wide_rows(classes: int) -> tuple[Array, npt.NDArray[np.int64]]:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(4, classes)).astype(np.float32)
+    y = rng.integers(0, classes, 4)
+    x[1, y[1]] = 40  # almost certain: the loss is the sum of 1e5 small numbers
+    return x, y
+
+
+@cache
+def _wide_truth() -> tuple[Array, Array]:
+    """Return loss and slope at the label, in float64 with exact sums: 1e-15 against 1e-7."""
+    values: list[float] = []
+    slopes: list[float] = []
+    x, y = _wide_rows(100_000)
+    for row, label in zip(x.astype(np.float64), y.tolist(), strict=True):
+        e = np.exp(row - row[label])  # differences of float32 numbers, exact to 1e-16
+        e[label] = 0
+        rest = fsum(e.tolist())
+        values.append(log1p(rest))
+        slopes.append(-rest / (1 + rest))
+    return np.array(values), np.array(slopes)
+
+
+@pytest.mark.parametrize("layout", ["last axis", "first axis", "Fortran", "strided"])
+def test_rows_of_a_hundred_thousand_classes(layout: str) -> None:
+    x, y = _wide_rows(100_000)
+    value, slope = _wide_truth()
+    axis = -1
+    if layout == "first axis":
+        x, axis = np.ascontiguousarray(x.T), 0
+    elif layout == "Fortran":
+        x = np.asfortranarray(x)
+    elif layout == "strided":
+        wide = np.zeros((4, 200_000), np.float32)
+        wide[:, ::2] = x
+        x = wide[:, ::2]
+    # The bound of the loss holds with the sum in it: 4 eps.
+    got, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(
+        x, y, axis=axis, reduction="none"
+    )
+    _close(got, value, EPS32, 4)
+    assert gradient.shape == x.shape
+    rows = gradient.T if axis == 0 else gradient
+    _close(rows[np.arange(4), y], slope, EPS32, 4)
+    log_p = tinyloss.log_softmax(x, axis=axis)
+    rows = log_p.T if axis == 0 else log_p
+    _close(-rows[np.arange(4), y], value, EPS32, 4)
+    p = tinyloss.softmax(x, axis=axis).astype(np.float64)
+    np.testing.assert_allclose(p.sum(axis=axis), 1, rtol=4 * EPS32)
+
+
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "softmax_focal", "kl_div", "kl_div_with_logits", "js_div"]
+)
+def test_a_class_axis_in_the_middle_gives_the_same_bits(name: str) -> None:
+    """Rows are summed alike wherever the classes lie in memory."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(3, 5, 1000)).astype(np.float32)
+    y = rng.uniform(size=x.shape).astype(np.float32)
+    if name == "js_div":
+        x = np.abs(x)
+    function = value_and_grad(getattr(tinyloss, name), (0, 1))
+    value, grads = function(x, y, reduction="none")
+    middle_x, middle_y = (np.ascontiguousarray(np.moveaxis(a, -1, 1)) for a in (x, y))
+    for each_x, each_y, axis in (
+        (middle_x, middle_y, 1),
+        (middle_x, middle_y, -2),
+        (np.asfortranarray(x), np.asfortranarray(y), -1),
+        (np.moveaxis(x, -1, 0), np.moveaxis(y, -1, 0), 0),
+    ):
+        got, gradients = function(each_x, each_y, axis=axis, reduction="none")
+        np.testing.assert_array_equal(got, value)
+        for gradient, expected in zip(gradients, grads, strict=True):
+            np.testing.assert_array_equal(np.moveaxis(gradient, axis, -1), expected)
+
+
+def test_cross_entropy_of_labels_in_another_layout_gives_the_same_bits() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(2, 1000, 3, 4)).astype(np.float32)
+    y = rng.integers(0, 1000, (2, 3, 4))
+    rows = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    function = tinyloss.value_and_grad(tinyloss.cross_entropy)
+    got, gradient = function(x, y, axis=1)
+    value, expected = function(rows, y)
+    assert got == value
+    np.testing.assert_array_equal(np.moveaxis(gradient, 1, -1), expected)
+
+
+def test_the_mean_of_a_gradient_loses_no_small_numbers() -> None:
+    """1 / N is applied to the gradient, not to the loss before it is differentiated."""
+    x = np.full(10**5, -80, np.float32)
+    gradient = tinyloss.grad(tinyloss.binary_cross_entropy_with_logits)(x, np.zeros_like(x))
+    # exp(-80) / 1e5 = 1.8e-40 is subnormal: half its spacing is all that may be lost, and the
+    # rounding of exp(-80) itself.
+    exact = np.exp(-80.0) / 1e5
+    assert (np.abs(gradient.astype(np.float64) - exact) <= 1.5 * 2.0**-149).all()

@@ -1,0 +1,554 @@
+"""Gradients and curvature of the whole loss, against central differences taken in mpmath.
+
+What is differentiated is a textbook's reduced loss, written here from the definition of an item
+(tests.exact) and of the mean: sum(weight * loss) / sum(weight) over the selected items, class
+weights counting as weights. It shares no line with the library, and no closed form.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import tinyloss
+from tests.exact import EXACT, items, mp
+from tests.families import allowed, scales
+
+Array = npt.NDArray[Any]
+Params = dict[str, Any]
+
+# Losses are picked by name here, so that their signatures are not known to a type checker.
+value_and_grad: Any = tinyloss.value_and_grad
+grad_and_hess: Any = tinyloss.grad_and_hess
+grad: Any = tinyloss.grad
+
+EPS = 2.0**-52
+
+# (f(x + h) - f(x - h)) / 2h errs by h^2 f''' / 6 and by the rounding of f over h; the second
+# difference by h^2 f'''' / 12 and the rounding over h^2. With h = 2^-100 at 500 bits that is
+# 2^-200 and 2^-300, against the 2^-52 of float64.
+BITS, STEP = 500, mp.mpf(2) ** -100
+NOISE = 2.0**-190
+
+ITEMS, CLASSES = (2, 3), 4
+ARGUMENTS = ("x", "y", "var")
+ARRAYS = {"class_weight", "pos_weight"}
+"""Parameters that are arrays, which no loss object holds."""
+
+
+# ----------------------------------------------------------------------------------- what is tried
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss with its parameters and inputs, classes in the last axis."""
+
+    loss: str
+    id: str
+    arrays: dict[str, Array]
+    params: Params = field(default_factory=dict[str, Any])
+    fixed: tuple[str, ...] = ()
+    """Arguments that the loss is not differentiated by: class indices."""
+
+    @property
+    def argnums(self) -> tuple[int, ...]:
+        return tuple(k for k, name in enumerate(self.arrays) if name not in self.fixed)
+
+    @property
+    def exact_params(self) -> Params:
+        return {k: v for k, v in self.params.items() if k != "axis"}
+
+    def item_shape(self) -> tuple[int, ...]:
+        x = self.arrays["x"]
+        return x.shape[:-1] if EXACT[self.loss].rowwise else x.shape
+
+
+def _rng(loss: str) -> np.random.Generator:
+    return np.random.default_rng([7, *loss.encode()])
+
+
+def _regression() -> Iterator[Case]:
+    # Differences on both sides of every threshold: |x - y| from 0.03 to 5, none on a kink.
+    difference = np.array([[0.03, -0.2, 0.7], [-1.3, 2.1, -5.0]])
+    plain: dict[str, list[Params]] = {
+        "mse": [{}],
+        "mae": [{}],
+        "huber": [{}, {"delta": 0.5}, {"delta": 3.0}],
+        "smooth_l1": [{}, {"beta": 0.5}, {"beta": 3.0}, {"beta": 0.0}],
+        "log_cosh": [{}],
+        "quantile": [{}, {"q": 0.9}, {"q": 0.0}, {"q": 1.0}],
+        "mape": [{}, {"eps": 0.5}],
+    }
+    for loss, parameters in plain.items():
+        y = _rng(loss).normal(size=ITEMS)
+        for params in parameters:
+            yield Case(loss, _name(params), {"x": y + difference, "y": y}, params)
+
+    rng = _rng("msle")
+    yield Case("msle", "", {"x": rng.uniform(-0.8, 3, ITEMS), "y": rng.uniform(-0.8, 3, ITEMS)})
+
+    rng = _rng("poisson_nll")
+    count = np.array([[0.0, 1.0, 3.0], [0.4, 1.6, 12.0]])
+    # Not on the step of Stirling's term at a count of 1.
+    real = np.array([[0.2, 0.7, 3.0], [0.4, 1.6, 12.0]])
+    log_rate = rng.normal(size=ITEMS)
+    for params in ({}, {"full": True}):
+        y = real if params else count
+        yield Case("poisson_nll", _name(params), {"x": log_rate, "y": y}, params)
+    for params in (
+        {"log_input": False},
+        {"log_input": False, "eps": 0.5},
+        {"log_input": False, "full": True},
+    ):
+        yield Case("poisson_nll", _name(params), {"x": np.exp(log_rate), "y": real}, params)
+
+    rng = _rng("gaussian_nll")
+    x, y, var = rng.normal(size=ITEMS), rng.normal(size=ITEMS), rng.uniform(0.1, 3, ITEMS)
+    var[0, 1] = 0.125
+    for params in ({}, {"full": True}, {"eps": 0.25}):
+        yield Case("gaussian_nll", _name(params), {"x": x, "y": y, "var": var}, params)
+
+
+def _binary() -> Iterator[Case]:
+    rng = _rng("binary")
+    hard = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    soft = rng.uniform(0.05, 0.95, ITEMS)
+    logits = np.array([[-3.0, 2.0, -0.4], [1.5, 5.0, 0.1]])
+    loss = "binary_cross_entropy"
+    p = 1 / (1 + np.exp(-logits))
+    for kind, y in (("hard", hard), ("soft", soft)):
+        yield Case(loss, kind, {"x": p, "y": y})
+    # Where the clipping bites, the derivative is a convention: tests.test_golden has it.
+    yield Case(loss, "eps=1e-3", {"x": p, "y": soft}, {"eps": 1e-3})
+
+    loss = "binary_cross_entropy_with_logits"
+    for (kind, y), params in product(
+        (("hard", hard), ("soft", soft)),
+        ({}, {"pos_weight": 3.0}, {"pos_weight": np.array([0.5, 2.0, 3.0])}),
+    ):
+        yield Case(loss, f"{kind},{_name(params)}", {"x": logits, "y": y}, params)
+
+    for (kind, y), params in product(
+        (("hard", hard), ("soft", soft)),
+        (
+            {},
+            {"alpha": 0.25},
+            {"gamma": 0.0},
+            {"gamma": 0.5},
+            {"gamma": 1.0, "alpha": 0.9},
+            {"gamma": 3.5},
+        ),
+    ):
+        yield Case("sigmoid_focal", f"{kind},{_name(params)}", {"x": logits, "y": y}, params)
+
+    sign = 2 * hard - 1
+    for loss in ("hinge", "squared_hinge", "soft_margin"):
+        yield Case(loss, "", {"x": logits, "y": sign})
+        yield Case(loss, "real targets", {"x": logits, "y": sign * (soft + 0.5)})
+
+
+def _rows() -> Iterator[Case]:
+    rng = _rng("rows")
+    shape = (*ITEMS, CLASSES)
+    x = 2 * rng.normal(size=shape)
+    labels = np.array([[0, 3, 1], [2, 2, 0]])
+    e = np.exp(rng.normal(size=shape))
+    soft = e / e.sum(-1, keepdims=True)
+    loose = rng.uniform(0.1, 2, shape)
+    class_weight = np.array([0.5, 2.0, 1.25, 0.1])
+    masked = x.copy()
+    masked[0, 0, 1] = masked[1, 2, 3] = -np.inf
+
+    weights: list[Params] = [{}, {"class_weight": class_weight}]
+    labelled = {"x": x, "y": labels}
+    for params in weights:
+        for smoothing, ignore in product(
+            ({}, {"label_smoothing": 0.1}), ({}, {"ignore_index": 2}, {"ignore_index": -100})
+        ):
+            y = labels
+            if ignore.get("ignore_index") == -100:
+                y = np.where(labels == 2, -100, labels)
+            every = {**params, **smoothing, **ignore}
+            case = {"x": x, "y": y}
+            yield Case("cross_entropy", f"labels,{_name(every)}", case, every, ("y",))
+        for smoothing in ({}, {"label_smoothing": 0.1}, {"label_smoothing": 1.0}):
+            every = {**params, **smoothing}
+            yield Case("cross_entropy", f"soft,{_name(every)}", {"x": x, "y": soft}, every)
+            yield Case("cross_entropy", f"loose,{_name(every)}", {"x": x, "y": loose}, every)
+            yield Case(
+                "cross_entropy",
+                f"masked,{_name(every)}",
+                {"x": masked, "y": labels},
+                every,
+                ("y",),
+            )
+    yield Case("cross_entropy", "axis=1", labelled, {"axis": 1}, ("y",))
+    yield Case("cross_entropy", "soft,axis=0", {"x": x, "y": soft}, {"axis": 0})
+
+    for params in weights:
+        for gamma in ({}, {"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 3.0}):
+            every = {**params, **gamma}
+            name = _name(every)
+            yield Case("softmax_focal", f"labels,{name}", labelled, every, ("y",))
+            yield Case("softmax_focal", f"soft,{name}", {"x": x, "y": soft}, every)
+        every = {**params, "ignore_index": 2}
+        yield Case("softmax_focal", f"labels,{_name(every)}", labelled, every, ("y",))
+        log_p = np.log(soft)
+        for ignore in ({}, {"ignore_index": 2}):
+            every = {**params, **ignore}
+            yield Case("nll", _name(every), {"x": log_p, "y": labels}, every, ("y",))
+    yield Case("softmax_focal", "soft,axis=1", {"x": x, "y": soft}, {"axis": 1})
+    yield Case("nll", "axis=0", {"x": np.log(soft), "y": labels}, {"axis": 0}, ("y",))
+
+    other = np.exp(rng.normal(size=shape))
+    other /= other.sum(-1, keepdims=True)
+    for axis in ({}, {"axis": 1}):
+        pairs = {"x": np.log(other), "y": soft}
+        yield Case("kl_div", _name(axis), pairs, axis)
+        logs = {"x": np.log(other), "y": np.log(soft)}
+        yield Case(
+            "kl_div", _name({"log_target": True, **axis}), logs, {"log_target": True, **axis}
+        )
+        yield Case("kl_div_with_logits", _name(axis), {"x": x, "y": np.log(soft) + 1}, axis)
+        yield Case("js_div", _name(axis), {"x": other, "y": soft}, axis)
+    yield Case("js_div", "loose", {"x": other, "y": loose})
+
+
+def _name(params: Params) -> str:
+    def show(value: Any) -> str:
+        return "array" if isinstance(value, np.ndarray) else str(value)
+
+    return ",".join(f"{k}={show(v)}" for k, v in params.items())
+
+
+CASES = [*_regression(), *_binary(), *_rows()]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every loss takes."""
+
+    id: str
+    reduction: str = "mean"
+    denominator: Any = None
+    weight: Any = None
+    where: Any = None
+
+    def kwargs(self) -> Params:
+        given = {"denominator": self.denominator, "weight": self.weight, "where": self.where}
+        return {"reduction": self.reduction} | {k: v for k, v in given.items() if v is not None}
+
+
+def _options() -> Iterator[Options]:
+    each = np.array([[0.5, 2.0, 0.25], [0.0, 1.5, 3.0]])
+    one_for_each_column = np.array([2.0, 0.3, 1.0])
+    mask = np.array([[True, True, False], [True, False, True]])
+    modes = (
+        ("mean", None),
+        ("mean", 7.5),
+        ("mean", np.array(3.0)),
+        ("sum", None),
+        ("none", None),
+    )
+    weights = (("", None), ("weight", each), ("broadcast", one_for_each_column))
+    masks = (("", None), ("where", mask), ("column", mask[:1]))
+    for (reduction, denominator), (w, weight), (m, where) in product(modes, weights, masks):
+        over = f"over {denominator}" if denominator is not None else ""
+        name = ",".join(a for a in (reduction, over, w, m) if a)
+        yield Options(name, reduction, denominator, weight, where)
+
+
+OPTIONS = list(_options())
+
+
+# ------------------------------------------------------------------------------------ the textbook
+
+
+class Textbook:
+    """The reduced loss by its definition, as a function of every number of every argument."""
+
+    def __init__(self, case: Case, options: Options) -> None:
+        self.case, self.options = case, options
+        self.exact = EXACT[case.loss]
+        self.items = list(items(case.loss, **case.arrays, **case.exact_params))
+        shape = case.item_shape()
+        weight = 1.0 if options.weight is None else options.weight
+        where = True if options.where is None else options.where
+        self.weight = [mp.mpf(float(w)) for w in np.broadcast_to(weight, shape).ravel()]
+        self.where = np.broadcast_to(where, shape).ravel()
+        self.known = _KNOWN.setdefault((case.loss, case.id), {})
+
+    def selected(self, i: int) -> bool:
+        args, params = self.items[i]
+        ignored = "ignore_index" in params and args[1] == params["ignore_index"]
+        return bool(self.where[i]) and self.weight[i] != 0 and not ignored
+
+    def value_of(self, i: int, key: Any, args: Any) -> Any:
+        """Return an item's loss; `key` names the arguments, to know what is known already."""
+        if key not in self.known:
+            self.known[key] = self.exact.value(*args, **self.items[i][1])
+        return self.known[key]
+
+    def mass_of(self, i: int, args: Any) -> Any:
+        """Return what class weights make of an item's share in the mean."""
+        class_weight = self.items[i][1].get("class_weight")
+        if class_weight is None:
+            return mp.one
+        y = args[1]
+        if not isinstance(y, list):
+            return class_weight[y]
+        return mp.fsum(a * b for a, b in zip(class_weight, y, strict=True))
+
+    def moved(self, i: int, move: tuple[int, int, int | None, Any] | None) -> tuple[Any, Any]:
+        args = self.items[i][0]
+        if move is None or move[1] != i:
+            return (i,), args
+        argument, _, entry, h = move
+        new = list(args)
+        if entry is None:
+            new[argument] = args[argument] + h
+        else:
+            new[argument] = [a + h * (k == entry) for k, a in enumerate(args[argument])]
+        return (i, argument, entry, int(mp.sign(h))), new
+
+    def terms(self, move: tuple[int, int, int | None, Any] | None = None) -> list[Any]:
+        """Return the weighted loss of each item, one number of one argument moved by a step."""
+        return [
+            self.weight[i] * self.value_of(i, *self.moved(i, move)) if self.selected(i) else mp.zero
+            for i in range(len(self.items))
+        ]
+
+    def divisor(self, move: tuple[int, int, int | None, Any] | None = None) -> Any:
+        if self.options.reduction != "mean":
+            return mp.one
+        if self.options.denominator is not None:
+            return mp.mpf(float(self.options.denominator))
+        total = mp.fsum(
+            self.weight[i] * self.mass_of(i, self.moved(i, move)[1])
+            for i in range(len(self.items))
+            if self.selected(i)
+        )
+        return total if total else mp.one
+
+    def loss(self, move: tuple[int, int, int | None, Any] | None = None) -> Any:
+        return mp.fsum(self.terms(move)) / self.divisor(move)
+
+    def entries(self, argument: int) -> Iterator[tuple[int, int | None]]:
+        for i, (args, _) in enumerate(self.items):
+            count = len(args[argument]) if isinstance(args[argument], list) else None
+            yield from ((i, c) for c in range(count)) if count is not None else [(i, None)]
+
+    def gradient(self, argument: int) -> list[Any]:
+        """Return the central differences of the reduced loss by each number of an argument."""
+        return [
+            (self.loss((argument, i, c, STEP)) - self.loss((argument, i, c, -STEP))) / (2 * STEP)
+            for i, c in self.entries(argument)
+        ]
+
+    def curvature(self) -> list[Any]:
+        """Return the second differences of each item's weighted loss by the prediction."""
+        here = self.terms()
+        return [
+            (self.terms((0, i, c, STEP))[i] - 2 * here[i] + self.terms((0, i, c, -STEP))[i])
+            / STEP**2
+            for i, c in self.entries(0)
+        ]
+
+
+_KNOWN: dict[tuple[str, str], dict[Any, Any]] = {}
+"""Losses of items, by case: weights and reductions change none of them."""
+
+
+# --------------------------------------------------------------------------------------- the tests
+
+# Beside the error of the item's own derivative (the bound of its loss): the weight times the class
+# weight, times the derivative, over the divisor, are three roundings of half an eps each; a sum of
+# six weights, of products of two, errs by at most 3 + 0.5 eps; and the factor may be rounded before
+# it is applied. A masked softmax target's mass sums four products first: 2 more.
+OVERHEAD = 8.0
+
+
+def _arguments(case: Case) -> tuple[list[Array], Params]:
+    """Return what the library is called with: the class axis where the case has it."""
+    axis = case.params.get("axis", -1)
+    x = case.arrays["x"]
+    arrays = [
+        np.moveaxis(a, -1, axis) if EXACT[case.loss].rowwise and a.ndim == x.ndim else a
+        for a in case.arrays.values()
+    ]
+    return arrays, case.params
+
+
+def _back(case: Case, result: Array) -> Array:
+    return np.moveaxis(result, case.params["axis"], -1) if "axis" in case.params else result
+
+
+def _factor(book: Textbook) -> Array:
+    """Return weight over divisor for each item: what its derivatives are multiplied by."""
+    divisor = book.divisor()
+    return np.array(
+        [float(w / divisor) * book.selected(i) for i, w in enumerate(book.weight)]
+    ).reshape(book.case.item_shape())
+
+
+def _tolerance(case: Case, what: str, exact: Array, factor: Array) -> Array:
+    """Return the allowed error: in eps of the number, or of the terms that cancel in it."""
+    rowwise = EXACT[case.loss].rowwise
+    size = np.abs(exact)
+    scale = scales(case.loss, {**case.arrays, **case.exact_params}).get(what)
+    if scale is not None:
+        each = scale.float64()
+        wide = factor[..., None] if rowwise and each.ndim > factor.ndim else factor
+        size = np.maximum(size, np.nan_to_num(np.abs(each * wide)))
+    return (allowed(case.loss, what, case.params) + OVERHEAD) * EPS * size + NOISE
+
+
+def _check(got: Any, exact: list[Any], tolerance: Array, what: str) -> None:
+    truth = np.array([float(a) for a in exact]).reshape(tolerance.shape)
+    got = np.asarray(got)
+    assert got.shape == truth.shape
+    wrong = ~(np.abs(got - truth) <= tolerance)
+    assert not wrong.any(), (
+        f"{what} at {np.argwhere(wrong).tolist()}: got {got[wrong].tolist()}, "
+        f"expected {truth[wrong].tolist()}, allowed {tolerance[wrong].tolist()}"
+    )
+
+
+def _floats(numbers: list[Any], shape: tuple[int, ...]) -> Array:
+    return np.array([float(a) for a in numbers]).reshape(shape)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
+def test_the_gradient_is_the_slope_of_the_whole_loss(case: Case) -> None:
+    arrays, params = _arguments(case)
+    function = getattr(tinyloss, case.loss)
+    for options in OPTIONS:
+        with mp.workprec(BITS):
+            book = Textbook(case, options)
+            value = book.terms() if options.reduction == "none" else [book.loss()]
+            sizes = [abs(a) for a in book.terms()]
+            slopes = [book.gradient(k) for k in case.argnums]
+        got, grads = value_and_grad(function, case.argnums)(*arrays, **params, **options.kwargs())
+        factor = _factor(book)
+        shape = case.item_shape()
+        terms = _floats(sizes, shape) / float(book.divisor())
+        each = _tolerance(case, "value", terms, factor)
+        if options.reduction != "none":
+            each = np.array(each.sum())
+        _check(got, value, each, f"{options.id}: value")
+        for k, gradient, slope in zip(case.argnums, grads, slopes, strict=True):
+            name = ARGUMENTS[k]
+            truth = _floats(slope, case.arrays[name].shape)
+            tolerance = _tolerance(case, name, truth, factor)
+            _check(_back(case, gradient), slope, tolerance, f"{options.id}: gradient by {name}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
+def test_curvature_is_the_slope_of_the_gradient(case: Case) -> None:
+    """Per item, weighted and unreduced, whatever the reduction."""
+    arrays, params = _arguments(case)
+    function = grad_and_hess(getattr(tinyloss, case.loss))
+    for options in OPTIONS:
+        with mp.workprec(BITS):
+            per_item = Options("none", "none", None, options.weight, options.where)
+            book = Textbook(case, per_item)
+            slope, bend = book.gradient(0), book.curvature()
+        gradient, curvature = function(*arrays, **params, **options.kwargs())
+        factor, shape = _factor(book), case.arrays["x"].shape
+        for name, got, exact in (("x", gradient, slope), ("curvature", curvature, bend)):
+            tolerance = _tolerance(case, name, _floats(exact, shape), factor)
+            _check(_back(case, got), exact, tolerance, f"{options.id}: {name}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_what_is_not_selected_has_no_slope_and_changes_none(case: Case, poison: float) -> None:
+    """Items left out by mask, weight or index hold NaN or inf in every argument."""
+    each = np.array([[0.5, 2.0, 0.25], [0.0, 1.5, 3.0]])
+    mask = np.array([[True, True, False], [True, False, True]])
+    function = getattr(tinyloss, case.loss)
+    left_out = {
+        "where": (Options("", where=mask), ~mask),
+        "weight": (Options("", weight=each), each == 0),
+        "both": (Options("", weight=each, where=mask), ~mask | (each == 0)),
+    }
+    if "ignore_index" in case.params:
+        left_out["index"] = (Options(""), case.arrays["y"] == case.params["ignore_index"])
+    for how, (options, out) in left_out.items():
+        clean, params = _arguments(case)
+        hurt = {k: v if k in case.fixed else v.copy() for k, v in case.arrays.items()}
+        for name, array in hurt.items():
+            if name not in case.fixed:
+                array[out] = poison
+        dirty, _ = _arguments(Case(case.loss, case.id, hurt, case.params, case.fixed))
+        call = value_and_grad(function, case.argnums)
+        for reduction in ("mean", "sum", "none"):
+            kwargs = {**params, **options.kwargs(), "reduction": reduction}
+            value, grads = call(*clean, **kwargs)
+            got, gradients = call(*dirty, **kwargs)
+            np.testing.assert_array_equal(got, value, err_msg=how)
+            for gradient, expected in zip(gradients, grads, strict=True):
+                np.testing.assert_array_equal(gradient, expected, err_msg=how)
+                assert not _back(case, gradient)[out].any(), how
+        kwargs = {**params, **options.kwargs()}
+        for got, expected in zip(
+            grad_and_hess(function)(*dirty, **kwargs),
+            grad_and_hess(function)(*clean, **kwargs),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(got, expected, err_msg=how)
+            assert not _back(case, got)[out].any(), how
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
+def test_every_way_to_ask_gives_the_same_numbers(case: Case) -> None:
+    arrays, params = _arguments(case)
+    function = getattr(tinyloss, case.loss)
+    weight = np.array([[0.5, 2.0, 0.25], [0.0, 1.5, 3.0]])
+    every, grads = value_and_grad(function, case.argnums)(*arrays, weight=weight, **params)
+    value, first = value_and_grad(function)(*arrays, weight=weight, **params)
+    assert function(*arrays, weight=weight, **params) == value == every
+    np.testing.assert_array_equal(first, grads[0])
+    for k, expected in zip(case.argnums, grads, strict=True):
+        alone = grad(function, k)(*arrays, weight=weight, **params)
+        np.testing.assert_array_equal(alone, expected)
+        backwards = grad(function, (k, 0))(*arrays, weight=weight, **params)
+        np.testing.assert_array_equal(backwards[0], expected)
+        np.testing.assert_array_equal(backwards[1], first)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
+def test_nothing_selected_is_0_with_gradient_0(case: Case) -> None:
+    arrays, params = _arguments(case)
+    call = value_and_grad(getattr(tinyloss, case.loss), case.argnums)
+    for nothing in ({"where": np.zeros(ITEMS, bool)}, {"weight": np.zeros(ITEMS)}):
+        for reduction in ("mean", "sum", "none"):
+            value, grads = call(*arrays, **params, **nothing, reduction=reduction)
+            assert not np.asarray(value).any()
+            for gradient in grads:
+                assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if not ARRAYS & set(case.params)],
+    ids=lambda case: f"{case.loss}[{case.id}]",
+)
+def test_a_scaled_sum_of_losses_has_the_sum_of_gradients(case: Case) -> None:
+    """`0.5 * a + b` is differentiated as a whole."""
+    arrays, params = _arguments(case)
+    loss = next(
+        each
+        for each in vars(tinyloss).values()
+        if isinstance(each, type)
+        and getattr(each, "function", None) is getattr(tinyloss, case.loss)
+    )
+    value, gradient = value_and_grad(getattr(tinyloss, case.loss))(*arrays, **params)
+    both = 0.5 * loss(**params) + 2 * loss(**params)
+    got, slope = both.value_and_grad(*arrays)
+    np.testing.assert_allclose(got, 2.5 * value, rtol=4 * EPS)
+    np.testing.assert_allclose(slope, 2.5 * gradient, rtol=4 * EPS)

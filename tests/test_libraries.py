@@ -1,0 +1,297 @@
+"""Every loss on every array library: the same numbers, in the caller's library and dtype."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+from tests.conftest import Library, NumPyArray, dtype_name, numpy_dtype
+
+RNG = np.random.default_rng(2)
+SHAPE = (4, 3)
+
+
+def _values(low: float, high: float, *shape: int) -> NumPyArray:
+    return RNG.uniform(low, high, shape or SHAPE).astype(np.float32)
+
+
+def _logits(*shape: int) -> NumPyArray:
+    return (2 * RNG.standard_normal(shape or SHAPE)).astype(np.float32)
+
+
+def _distribution(*shape: int, axis: int = -1) -> NumPyArray:
+    values = _values(0.1, 1.0, *shape)
+    return values / values.sum(axis=axis, keepdims=True)
+
+
+def _labels(*shape: int) -> NumPyArray:
+    return RNG.integers(0, 3, shape or SHAPE[:1])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss with ordinary arguments: no kink, no infinity, every float exact in float32."""
+
+    name: str
+    loss: Any
+    x: NumPyArray
+    y: NumPyArray
+    more: tuple[NumPyArray, ...] = ()
+    """Further positional arrays."""
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    argnums: tuple[int, ...] = (0, 1)
+    """The differentiable arguments."""
+
+    @property
+    def arrays(self) -> tuple[NumPyArray, ...]:
+        return (self.x, self.y, *self.more)
+
+    @property
+    def items(self) -> tuple[int, ...]:
+        axis = self.options.get("axis", -1)
+        shape = self.x.shape
+        if not self.rowwise:
+            return shape
+        return tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
+
+    @property
+    def rowwise(self) -> bool:
+        return self.loss.__name__ in ROWWISE
+
+
+ROWWISE = {"cross_entropy", "nll", "softmax_focal", "kl_div", "kl_div_with_logits", "js_div"}
+
+
+def _cases() -> Iterator[Case]:
+    def pointwise(loss: Any, x: NumPyArray, y: NumPyArray, *more: NumPyArray, **options: Any) -> Case:
+        name = "-".join([loss.__name__, *options])
+        return Case(name, loss, x, y, more, options)
+
+    def labels(loss: Any, x: NumPyArray, y: NumPyArray, **options: Any) -> Case:
+        name = "-".join([loss.__name__, "labels", *options])
+        return Case(name, loss, x, y, (), options, argnums=(0,))
+
+    def rows(loss: Any, x: NumPyArray, y: NumPyArray, **options: Any) -> Case:
+        name = "-".join([loss.__name__, "rows", *options])
+        return Case(name, loss, x, y, (), options)
+
+    t = tinyloss
+    real, other = _logits(), _logits()
+    some, signs = _values(0, 1), np.where(_values(0, 1) < 0.5, np.float32(-1), np.float32(1))
+    per_class = np.array([0.5, 1.0, 2.5], dtype=np.float32)
+
+    yield pointwise(t.mse, real, other)
+    yield pointwise(t.mae, real, other)
+    yield pointwise(t.huber, real, other)
+    yield pointwise(t.huber, real, other, delta=0.3)
+    yield pointwise(t.smooth_l1, real, other, beta=0.7)
+    yield pointwise(t.smooth_l1, real, other, beta=0)
+    yield pointwise(t.log_cosh, real, other)
+    yield pointwise(t.quantile, real, other, q=0.9)
+    yield pointwise(t.msle, _values(0, 5), _values(0, 5))
+    yield pointwise(t.mape, real, other)
+    yield pointwise(t.poisson_nll, real, _values(0, 5))
+    yield pointwise(t.poisson_nll, _values(0.5, 5), _values(0, 5), log_input=False, full=True)
+    yield pointwise(t.gaussian_nll, real, other, _values(0.5, 2))
+    yield pointwise(t.gaussian_nll, real, other, _values(0.5, 2), full=True)
+    yield pointwise(t.binary_cross_entropy, _values(0.05, 0.95), some)
+    yield pointwise(t.binary_cross_entropy, _values(0.05, 0.95), some, eps=1e-7)
+    yield pointwise(t.binary_cross_entropy_with_logits, real, some)
+    yield pointwise(t.binary_cross_entropy_with_logits, real, some, pos_weight=per_class)
+    yield pointwise(t.sigmoid_focal, real, some)
+    yield pointwise(t.sigmoid_focal, real, some, alpha=0.25, gamma=1.5)
+    yield pointwise(t.hinge, real, signs)
+    yield pointwise(t.squared_hinge, real, signs)
+    yield pointwise(t.soft_margin, real, signs)
+
+    yield labels(t.cross_entropy, real, _labels())
+    yield labels(t.cross_entropy, real, _labels(), class_weight=per_class)
+    yield labels(t.cross_entropy, real, _labels(), label_smoothing=0.1)
+    yield labels(
+        t.cross_entropy, real, _labels(), label_smoothing=0.1, class_weight=per_class, ignore_index=1
+    )
+    yield labels(t.cross_entropy, _logits(2, 3, 2, 2), _labels(2, 2, 2), axis=1)
+    yield labels(t.cross_entropy, _logits(3, 4), _labels(4), axis=0, ignore_index=0)
+    yield rows(t.cross_entropy, real, _distribution())
+    yield rows(t.cross_entropy, real, _distribution(), label_smoothing=0.1, class_weight=per_class)
+    yield rows(t.cross_entropy, _logits(2, 3, 2, 2), _distribution(2, 3, 2, 2, axis=1), axis=1)
+    yield labels(t.softmax_focal, real, _labels())
+    yield labels(t.softmax_focal, real, _labels(), gamma=0.5, class_weight=per_class)
+    yield rows(t.softmax_focal, real, _distribution(), class_weight=per_class)
+    yield labels(t.nll, np.log(_distribution()), _labels(), class_weight=per_class, ignore_index=0)
+    yield rows(t.kl_div, np.log(_distribution()), _distribution())
+    yield rows(t.kl_div, np.log(_distribution()), np.log(_distribution()), log_target=True)
+    yield rows(t.kl_div_with_logits, real, other)
+    yield rows(t.kl_div_with_logits, _logits(2, 3, 2), _logits(2, 3, 2), axis=-2)
+    yield rows(t.js_div, _distribution(), _distribution())
+
+
+CASES = list(_cases())
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+ACTIVATIONS = [
+    tinyloss.log_softmax,
+    tinyloss.softmax,
+    tinyloss.logsumexp,
+    tinyloss.log_sigmoid,
+    tinyloss.softplus,
+]
+every_activation = pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda f: f.__name__)
+
+
+def brought(xp: Library, case: Case, dtype: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arrays and options of a case as arrays of `xp`, floats in `dtype`."""
+
+    def bring(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        return xp.asarray(value, dtype if value.dtype.kind == "f" else "int32")
+
+    return tuple(map(bring, case.arrays)), {k: bring(v) for k, v in case.options.items()}
+
+
+def answers(case: Case) -> Callable[..., dict[str, Any]]:
+    """Return a function that asks a loss for everything: one call, one trace, under `jax.jit`."""
+
+    def ask(*arrays: Any, weight: Any, where: Any, **options: Any) -> dict[str, Any]:
+        loss, chosen = case.loss, {"weight": weight, "where": where, **options}
+        value, grads = tinyloss.value_and_grad(loss, case.argnums)(*arrays, **options)
+        of_sum, grads_of_sum = tinyloss.value_and_grad(loss, case.argnums)(
+            *arrays, **chosen, reduction="sum"
+        )
+        return {
+            "plain mean": loss(*arrays, **options),
+            "mean": loss(*arrays, **chosen),
+            "sum": loss(*arrays, **chosen, reduction="sum"),
+            "none": loss(*arrays, **chosen, reduction="none"),
+            "value beside gradient": value,
+            "gradient": grads,
+            "value of sum beside gradient": of_sum,
+            "gradient of sum": grads_of_sum,
+            "gradient of mean": tinyloss.grad(loss)(*arrays, **chosen),
+            "gradient, curvature": tinyloss.grad_and_hess(loss)(*arrays, **chosen),
+        }
+
+    return ask
+
+
+def weight_and_mask(case: Case) -> tuple[NumPyArray, NumPyArray]:
+    n = int(np.prod(case.items))
+    weight = (np.arange(n) % 3 + np.float32(0.5)).astype(np.float32)
+    return weight.reshape(case.items), (np.arange(n) % 4 != 1).reshape(case.items)
+
+
+def assert_close(actual: NumPyArray, expected: NumPyArray, eps: float, what: str) -> None:
+    """Hold `actual` to `expected` within 16 eps of its largest component.
+
+    A library has its own exp and log, each within 2 eps or so, and its own order of summation; up
+    to four of them follow each other in a loss. That a small component is accurate by itself is
+    test_golden's business.
+    """
+    assert actual.shape == expected.shape, what
+    allowed = 16 * eps * np.max(np.abs(expected), initial=0.0)
+    error = np.max(np.abs(actual - expected), initial=0.0)
+    assert error <= allowed, f"{what}: {error / eps / np.max(np.abs(expected))} eps"
+
+
+def compare(actual: Any, expected: Any, eps: float, what: str = "") -> None:
+    if isinstance(expected, dict):
+        for name, each in expected.items():
+            compare(actual[name], each, eps, name)
+    elif isinstance(expected, tuple):
+        for n, (a, b) in enumerate(zip(actual, expected, strict=True)):
+            compare(a, b, eps, f"{what} {n}")
+    else:
+        assert_close(actual, np.asarray(expected), eps, what)
+
+
+def to_numpy(xp: Library, result: Any) -> Any:
+    if isinstance(result, dict):
+        return {name: to_numpy(xp, each) for name, each in result.items()}
+    if isinstance(result, tuple):
+        return tuple(to_numpy(xp, each) for each in result)
+    return xp.numpy(result)
+
+
+def in_numpy(case: Case) -> dict[str, Any]:
+    """Return what NumPy answers in float64."""
+    plain = Library("numpy")
+    arrays, options = brought(plain, case, "float64")
+    weight, where = weight_and_mask(case)
+    result = answers(case)(*arrays, **options, weight=weight.astype(np.float64), where=where)
+    assert isinstance(result, dict)
+    return result
+
+
+@every_case
+def test_loss_is_numpys_on_every_library(xp: Library, case: Case) -> None:
+    weight, where = weight_and_mask(case)
+    expected = in_numpy(case)
+    for dtype in xp.floats:
+        arrays, options = brought(xp, case, dtype)
+        result = xp.call(
+            answers(case),
+            *arrays,
+            **options,
+            weight=xp.asarray(weight, dtype),
+            where=xp.asarray(where),
+        )
+        dtypes = {dtype_name(each) for each in _flat(result)}
+        assert dtypes == {dtype}
+        compare(to_numpy(xp, result), expected, float(np.finfo(dtype).eps))
+
+
+def _flat(result: Any) -> Iterator[Any]:
+    for each in result.values() if isinstance(result, dict) else result:
+        if isinstance(each, tuple):
+            yield from _flat(each)
+        else:
+            yield each
+
+
+@every_activation
+def test_activation_is_numpys_on_every_library(xp: Library, function: Any) -> None:
+    x = _logits(4, 3)
+    options = [{}, {"axis": 0}] if function.__name__.endswith(("max", "exp")) else [{}]
+    for dtype in xp.floats:
+        for option in options:
+            result = xp.call(function, xp.asarray(x, dtype), **option)
+            assert dtype_name(result) == dtype
+            expected = function(x.astype(np.float64), **option)
+            assert_close(xp.numpy(result), expected, float(np.finfo(dtype).eps), "value")
+
+
+def halves(xp: Library) -> Iterator[str]:
+    for name in xp.halves:
+        if not (xp.name.startswith("jax") and name == "float8_e4m3fn"):
+            yield name
+
+
+@every_case
+def test_half_precision_is_float32_rounded_once(xp: Library, case: Case) -> None:
+    """Rule 9: computed in float32, so the loss is float32; the gradient is rounded once."""
+    for dtype in xp.halves:
+        arrays, options = brought(xp, case, dtype)
+        wide_arrays, wide_options = (
+            tuple(_widen(xp, each) for each in arrays),
+            {name: _widen(xp, each) for name, each in options.items()},
+        )
+
+        def ask(*arrays: Any, **options: Any) -> Any:
+            value, grads = tinyloss.value_and_grad(case.loss, case.argnums)(*arrays, **options)
+            return value, grads, tinyloss.grad_and_hess(case.loss)(*arrays, **options)
+
+        value, grads, second = xp.call(ask, *arrays, **options)
+        wide_value, wide_grads, wide_second = xp.call(ask, *wide_arrays, **wide_options)
+        assert dtype_name(value) == "float32"
+        np.testing.assert_array_equal(xp.numpy(value), xp.numpy(wide_value))
+        for half, wide in zip((*grads, *second), (*wide_grads, *wide_second), strict=True):
+            assert dtype_name(half) == dtype
+            once = xp.numpy(xp.own(xp.numpy(wide).astype(numpy_dtype(dtype))))
+            np.testing.assert_array_equal(xp.numpy(half), once)
+
+
+def _widen(xp: Library, value: Any) -> Any:
+    return xp.asarray(xp.numpy(value), "float32") if xp.owns(value) and dtype_name(value) in xp.halves else value
