@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "_arrays": {"typing"},
     "_check": set[str](),
     "_formula": set[str](),
-    "_program": {"typing"},
+    "_program": {"_arrays", "typing"},
     "_numerics": {"_arrays", "typing"},
     "_backends": {"_arrays", "typing"},
     "_engine": {"_arrays", "_backends", "_formula", "typing"},

@@ -1,0 +1,718 @@
+"""How accurate each loss and each of its derivatives is, against mpmath.
+
+    python -m benchmarks.accuracy [--losses mse,huber] [--n 120] [--quick] [--json PATH]
+                                  [--markdown]
+
+For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
+of the dtype, of tinyloss on NumPy arrays and under `jax.jit`, with torch, optax and scikit-learn
+beside it where they have the loss. It ends with status 1 if tinyloss misses a bound of its
+contract.
+
+torch's gradients are its autograd's, optax's those of `jax.grad`; scikit-learn's are those of the
+private classes its gradient boosting uses.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import multiprocessing
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests.exact import EXACT, Truth, evaluate
+from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
+
+RESULTS = Path(__file__).parent / "results" / "accuracy.json"
+ARGUMENTS = ("x", "y", "var")
+NAMES = {
+    "value": "value",
+    "x": "d/dx",
+    "y": "d/dy",
+    "var": "d/dvar",
+    "curvature": "curvature",
+}
+OURS = ("numpy", "jax.jit")
+LIBRARIES = {
+    "numpy": ("float32", "float64", "float16", "bfloat16"),
+    "jax.jit": ("float32", "float64"),
+    "torch": ("float32", "float64"),
+    "optax": ("float32", "float64"),
+    "sklearn": ("float32", "float64"),
+}
+FLUSHING = ("jax.jit", "optax")
+"""XLA's CPU code flushes subnormal numbers to 0, results and inputs."""
+FLUSHED_CLASSES = 2000
+"""Below this many smallest normal numbers over eps (2e-28 in float32) flushing may show."""
+
+Got = dict[str, npt.NDArray[Any]]
+
+
+@dataclass
+class Cell:
+    """One loss, one of its results, one dtype, one library."""
+
+    loss: str
+    result: str
+    dtype: str
+    library: str
+    bound: float = 0.0
+    worst: float = 0.0
+    """The worst error that is a number."""
+    family: str = ""
+    items: int = 0
+    misses: int = 0
+    zeros: int = 0
+    nans: int = 0
+    infinities: int = 0
+    finites: int = 0
+    flushed: int = 0
+    """Results too small for the bound where subnormal numbers are flushed."""
+    worst_flushed: float = 0.0
+    families: dict[str, float] = field(default_factory=dict[str, float])
+    examples: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    note: str = ""
+
+
+# ------------------------------------------------------------------------------------- libraries
+
+
+def library(name: str) -> Any:
+    """Return a module, or None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def jax() -> Any:
+    module = library("jax")
+    if module is not None:
+        module.config.update("jax_enable_x64", True)
+    return module
+
+
+def split(kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments to differentiate by, and the parameters."""
+    return (
+        [kwargs[name] for name in ARGUMENTS if name in kwargs],
+        {name: value for name, value in kwargs.items() if name not in ARGUMENTS},
+    )
+
+
+def ask_tinyloss(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that tinyloss tells of these items."""
+    tinyloss: Any = importlib.import_module("tinyloss")
+    function = getattr(tinyloss, loss)
+    exact = EXACT[loss]
+    arguments, parameters = split(kwargs)
+    if not exact.target:
+        return {"value": function(arguments[0])}
+    labels = exact.rowwise and arguments[1].ndim < arguments[0].ndim
+    names = [name for name in exact.gradients if not (labels and name == "y")]
+    numbers = tuple(ARGUMENTS.index(name) for name in names)
+    value, gradients = tinyloss.value_and_grad(function, numbers)(
+        *arguments, reduction="none", **parameters
+    )
+    _, curvature = tinyloss.grad_and_hess(function)(*arguments, **parameters)
+    return {"value": value, **dict(zip(names, gradients, strict=True)), "curvature": curvature}
+
+
+@cache
+def compiled(loss: str, given: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    """Return tinyloss under jit: parameters compiled in, arrays as arguments."""
+
+    def call(arrays: dict[str, Any]) -> dict[str, Any]:
+        return ask_tinyloss(loss, {**arrays, **dict(given)})
+
+    jitted: Callable[..., Any] = jax().jit(call)
+    return jitted
+
+
+def arrays_of(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    arrays = {name: value for name, value in kwargs.items() if isinstance(value, np.ndarray)}
+    rest = tuple((name, value) for name, value in kwargs.items() if name not in arrays)
+    return arrays, rest
+
+
+def ask_jit(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    arrays, given = arrays_of(kwargs)
+    xp = jax().numpy
+    return dict(compiled(loss, given)({name: xp.asarray(a) for name, a in arrays.items()}))
+
+
+def only(parameters: Mapping[str, Any], *known: str) -> None:
+    """Refuse parameters a library's loss does not have."""
+    if set(parameters) - set(known):
+        raise NotImplementedError
+
+
+def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
+    """Return torch's loss of each item."""
+    torch = library("torch")
+    f, each = torch.nn.functional, {"reduction": "none"}
+    get = parameters.get
+    if loss in ("mse", "mae", "soft_margin"):
+        only(parameters)
+        name = {"mse": "mse_loss", "mae": "l1_loss", "soft_margin": "soft_margin_loss"}[loss]
+        return getattr(f, name)(x, y, **each)
+    if loss in ("huber", "smooth_l1"):
+        return getattr(f, f"{loss}_loss")(x, y, **parameters, **each)
+    if loss == "poisson_nll":
+        return f.poisson_nll_loss(x, y, **parameters, **each)
+    if loss == "gaussian_nll":
+        return f.gaussian_nll_loss(x, y, **parameters, **each)
+    if loss == "binary_cross_entropy":
+        only(parameters)
+        return f.binary_cross_entropy(x, y, **each)
+    if loss == "binary_cross_entropy_with_logits":
+        weight = get("pos_weight")
+        weight = None if weight is None else torch.as_tensor(weight)
+        return f.binary_cross_entropy_with_logits(x, y, pos_weight=weight, **each)
+    if loss == "sigmoid_focal":  # the formula of torchvision.ops.sigmoid_focal_loss
+        p, alpha = torch.sigmoid(x), get("alpha")
+        entropy = f.binary_cross_entropy_with_logits(x, y, **each)
+        value = entropy * (1 - (p * y + (1 - p) * (1 - y))) ** get("gamma", 2.0)
+        return value if alpha is None else (alpha * y + (1 - alpha) * (1 - y)) * value
+    if loss in ("cross_entropy", "nll"):
+        weight = get("class_weight")
+        options = {k: v for k, v in parameters.items() if k != "class_weight"}
+        name = "nll_loss" if loss == "nll" else loss
+        weight = None if weight is None else torch.as_tensor(weight)
+        return getattr(f, name)(x, y, weight=weight, **options, **each)
+    if loss == "kl_div":
+        return f.kl_div(x, y, **parameters, **each).sum(-1)
+    if loss == "kl_div_with_logits":
+        return f.kl_div(x.log_softmax(-1), y.log_softmax(-1), log_target=True, **each).sum(-1)
+    if loss in ("softmax", "log_softmax", "logsumexp"):
+        return getattr(torch, loss)(x, -1)
+    if loss in ("softplus", "log_sigmoid"):
+        return getattr(f, loss.replace("_", ""))(x)
+    raise NotImplementedError
+
+
+def ask_torch(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    torch = library("torch")
+    arrays, given = arrays_of(kwargs)
+    tensors = {name: torch.as_tensor(a.copy()) for name, a in arrays.items()}
+    x = tensors.pop("x").requires_grad_()
+    value = torch_loss(loss, x, tensors.pop("y", None), **tensors, **dict(given))
+    out = {"value": value.detach().numpy()}
+    if EXACT[loss].target:
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+        out["x"] = gradient.numpy()
+    return out
+
+
+def optax_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
+    """Return optax's loss of each item."""
+    losses, nn = library("optax").losses, library("jax").nn
+    if loss in ("log_softmax", "softmax", "softplus", "log_sigmoid"):
+        return getattr(nn, loss)(x)
+    if loss == "logsumexp":
+        return nn.logsumexp(x, axis=-1)
+    if loss == "cross_entropy":
+        only(parameters)
+        if x.ndim == y.ndim:
+            return losses.softmax_cross_entropy(x, y)
+        return losses.softmax_cross_entropy_with_integer_labels(x, y)
+    if loss == "kl_div":
+        only(parameters, "log_target")
+        if parameters.get("log_target"):
+            return losses.kl_divergence_with_log_targets(x, y)
+        return losses.kl_divergence(x, y)
+    if loss == "kl_div_with_logits":
+        return losses.kl_divergence_with_log_targets(nn.log_softmax(x), nn.log_softmax(y))
+    name, known = {
+        "mse": ("squared_error", ()),
+        "huber": ("huber_loss", ("delta",)),
+        "log_cosh": ("log_cosh", ()),
+        "hinge": ("hinge_loss", ()),
+        "binary_cross_entropy_with_logits": ("sigmoid_binary_cross_entropy", ()),
+        "sigmoid_focal": ("sigmoid_focal_loss", ("alpha", "gamma")),
+    }.get(loss, ("", ()))
+    if not name:
+        raise NotImplementedError
+    only(parameters, *known)
+    return getattr(losses, name)(x, y, **parameters)
+
+
+@cache
+def compiled_optax(loss: str, given: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    def total(x: Any, others: dict[str, Any]) -> tuple[Any, Any]:
+        arrays = dict(others)
+        value = optax_loss(loss, x, arrays.pop("y", None), **arrays, **dict(given))
+        return value.sum(), value
+
+    jitted: Callable[..., Any] = jax().jit(jax().value_and_grad(total, has_aux=True))
+    return jitted
+
+
+def ask_optax(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    arrays, given = arrays_of(kwargs)
+    on_device = {name: jax().numpy.asarray(a) for name, a in arrays.items()}
+    (_, value), gradient = compiled_optax(loss, given)(on_device.pop("x"), on_device)
+    return {"value": value, "x": gradient} if EXACT[loss].target else {"value": value}
+
+
+def ask_sklearn(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    (x, *targets), parameters = split(kwargs)
+    if loss in ("msle", "mape"):
+        only(parameters)
+        metrics = importlib.import_module("sklearn.metrics")
+        name = {"msle": "mean_squared_log_error", "mape": "mean_absolute_percentage_error"}[loss]
+        y, x = targets[0][None], x[None]
+        return {"value": np.asarray(getattr(metrics, name)(y, x, multioutput="raw_values"))}
+    losses = importlib.import_module("sklearn._loss.loss")
+    if loss == "quantile":
+        only(parameters, "q")
+        function, factor = losses.PinballLoss(quantile=parameters.get("q", 0.5)), 1
+    elif loss == "cross_entropy":
+        only(parameters)
+        if targets[0].ndim == x.ndim or x.shape[-1] < 3:
+            raise NotImplementedError
+        function, factor = losses.HalfMultinomialLoss(n_classes=x.shape[-1]), 1
+    else:
+        # "Half" is half the squared error, and half the deviance: the negative log-likelihood.
+        only(parameters)
+        name, factor = {
+            "mse": ("HalfSquaredError", 2),
+            "mae": ("AbsoluteError", 1),
+            "poisson_nll": ("HalfPoissonLoss", 1),
+            "binary_cross_entropy_with_logits": ("HalfBinomialLoss", 1),
+        }.get(loss, ("", 1))
+        if not name:
+            raise NotImplementedError
+        function = getattr(losses, name)()
+    data = {"y_true": targets[0].astype(x.dtype), "raw_prediction": x}
+    value, gradient = function.loss(**data), function.gradient(**data)
+    return {"value": factor * value, "x": factor * gradient}
+
+
+ASK: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
+    "numpy": ask_tinyloss,
+    "jax.jit": ask_jit,
+    "torch": ask_torch,
+    "optax": ask_optax,
+    "sklearn": ask_sklearn,
+}
+NEEDS = {"jax.jit": "jax", "torch": "torch", "optax": "optax", "sklearn": "sklearn"}
+
+
+# ----------------------------------------------------------------------------------- measuring
+
+
+def item_of(kwargs: Mapping[str, Any], index: tuple[int, ...], rowwise: bool) -> dict[str, Any]:
+    """Return the inputs of the item a result belongs to."""
+    item = index[:1] if rowwise else index
+    shown: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        if not isinstance(value, np.ndarray) or name == "class_weight":
+            shown[name] = value.tolist() if isinstance(value, np.ndarray) else value
+        else:
+            each = np.asarray(value[item])
+            each = each.astype(np.float64) if each.dtype.kind not in "iub" else each
+            shown[name] = each.tolist()
+    return shown
+
+
+def flushable(
+    kwargs: Mapping[str, Any], truth: Truth, dtype: str, rowwise: bool
+) -> npt.NDArray[np.bool_]:
+    """Whether flushed subnormal numbers may show in a result."""
+    info = ml_dtypes.finfo(DTYPES[dtype])
+    tiny, x = float(info.smallest_normal), kwargs["x"]
+    classes = max(FLUSHED_CLASSES, x.shape[-1] if rowwise else 1)
+    small = np.abs(truth.float64()) < classes * tiny / float(info.eps)
+    for name in ARGUMENTS:
+        a = kwargs.get(name)
+        if a is None or a.dtype.kind in "iub":
+            continue
+        subnormal = (a != 0) & (np.abs(a) < tiny)
+        if rowwise:
+            subnormal = subnormal.any(axis=-1)
+            subnormal = subnormal[..., None] if truth.shape == x.shape else subnormal
+        small = small | subnormal
+    return np.broadcast_to(small, truth.shape)
+
+
+def conventions(
+    loss: str, result: str, kwargs: Mapping[str, Any], truth: Truth
+) -> npt.NDArray[np.bool_]:
+    """Whether a peer may differ: the derivative at a kink, the floor of a probability."""
+    if loss in ("mae", "quantile", "hinge") and result == "x":
+        return np.asarray(truth.high == 0)
+    if loss == "binary_cross_entropy":
+        x = kwargs["x"]
+        floor = float(ml_dtypes.finfo(x.dtype).smallest_normal)
+        return np.asarray((x < floor) | (1 - x < floor))
+    return np.zeros(truth.shape, bool)
+
+
+def record(
+    cell: Cell,
+    family: str,
+    kwargs: Mapping[str, Any],
+    got: npt.NDArray[Any],
+    truth: Truth,
+    errors: npt.NDArray[np.float64],
+    bound: float,
+) -> None:
+    """Add the errors of one family to a cell."""
+    rowwise, exact = EXACT[cell.loss].rowwise, truth.float64()
+    numbers = np.asarray(got).astype(np.float64)
+    counted = ~truth.open
+    if cell.library not in OURS:
+        counted &= ~conventions(cell.loss, cell.result, kwargs, truth)
+    if cell.library in FLUSHING:
+        small = flushable(kwargs, truth, cell.dtype, rowwise) & counted
+        info = ml_dtypes.finfo(DTYPES[cell.dtype])
+        floor = 2 * FLUSHED_CLASSES * float(info.smallest_normal) / float(info.eps)
+        # What is flushed must be small still, unless the inputs were flushed; it is never NaN.
+        large = (np.abs(exact) < floor) & (np.abs(numbers) > 2 * floor)
+        odd = small & (large | np.isnan(numbers))
+        flushed = small & ~odd
+        cell.flushed += int((flushed & (errors > bound)).sum())
+        cell.worst_flushed = max(
+            cell.worst_flushed, float(errors[flushed & np.isfinite(errors)].max(initial=0.0))
+        )
+        counted &= ~flushed
+    errors = np.where(counted, errors, 0.0)
+    missed = errors > bound
+    cell.bound = max(cell.bound, bound)
+    cell.items += int(counted.sum())
+    cell.misses += int(missed.sum())
+    cell.zeros += int((missed & (numbers == 0)).sum())
+    cell.nans += int((missed & np.isnan(numbers)).sum())
+    cell.infinities += int((missed & np.isinf(numbers)).sum())
+    cell.finites += int((missed & np.isfinite(numbers) & ~np.isfinite(exact)).sum())
+    usual = errors[np.isfinite(numbers) & np.isfinite(exact)].max(initial=0.0)
+    cell.families[family] = float(errors.max(initial=0.0))
+    if usual > cell.worst or not cell.family:
+        cell.worst, cell.family = max(float(usual), cell.worst), family
+    if missed.any() and cell.library in OURS and len(cell.examples) < 60:
+        index = tuple(int(i) for i in np.unravel_index(int(errors.argmax()), errors.shape))
+        cell.examples.append(
+            {
+                "family": family,
+                "misses": int(missed.sum()),
+                "index": list(index),
+                "inputs": item_of(kwargs, index, rowwise),
+                "got": float(numbers[index]),
+                "exact": float(exact[index]),
+                "error": float(errors[index]),
+                "bound": bound,
+            }
+        )
+
+
+def measure(loss: str, dtype: str, n: int, libraries: Iterable[str]) -> list[Cell]:
+    """Return all cells of a loss in a dtype: the truth is computed once for all libraries."""
+    warnings.simplefilter("ignore")
+    np.seterr(all="ignore")
+    cells: dict[tuple[str, str], Cell] = {}
+    notes: dict[str, str] = {}
+    if (torch := library("torch")) is not None and "torch" in libraries:
+        torch.set_num_threads(1)
+    # Rows cost their classes.
+    n = max(n // 3, 4) if EXACT[loss].rowwise else n
+    for family, kwargs in families(loss, dtype, n=n):
+        truth, scale = evaluate(loss, **kwargs), scales(loss, kwargs)
+        for name in libraries:
+            if dtype not in LIBRARIES[name]:
+                continue
+            try:
+                got = {what: np.asarray(a) for what, a in ASK[name](loss, kwargs).items()}
+            except NotImplementedError:
+                continue
+            except Exception as error:  # a peer that refuses inputs is a note, not an end
+                if name in OURS:
+                    raise RuntimeError(f"{name}: {loss} {dtype} {family}: {error}") from error
+                notes[name] = f"{type(error).__name__} in {family}"
+                continue
+            for what, verdict in judge(loss, kwargs, got, truth, scale).items():
+                cell = cells.setdefault((what, name), Cell(loss, what, dtype, name))
+                record(cell, family, kwargs, got[what], truth[what], verdict.errors, verdict.bound)
+    for (_, name), cell in cells.items():
+        cell.note = notes.get(name, "")
+    return list(cells.values())
+
+
+# ------------------------------------------------------------------------------------- printing
+
+
+def number(error: float) -> str:
+    if not math.isfinite(error):
+        return ">1e308"
+    if error < 9999:
+        return (
+            f"{error:.2f}" if error < 0.995 else f"{error:.1f}" if error < 100 else f"{error:.0f}"
+        )
+    return f"{error:.0e}".replace("e+0", "e").replace("e+", "e")
+
+
+def flags(cell: Cell) -> str:
+    """Return how many results are 0, NaN, infinite or finite where they must not be."""
+    counts = {"Z": cell.zeros, "N": cell.nans, "I": cell.infinities, "F": cell.finites}
+    return "".join(f" {flag}{count}" for flag, count in counts.items() if count)
+
+
+def shown(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    text = number(cell.worst) + ("†" if cell.flushed else "") + flags(cell)
+    if cell.library in OURS:
+        return f"[green]{text}[/]" if not cell.misses else f"[bold red]{text}[/]"
+    failed = cell.worst > 100 or flags(cell)
+    return f"[red]{text}[/]" if failed else text
+
+
+Grid = dict[tuple[str, str, str, str], Cell]
+
+
+def rows_of(grid: Grid) -> list[tuple[str, str]]:
+    present = {(loss, result) for loss, result, _, _ in grid}
+    return [(loss, result) for loss in EXACT for result in NAMES if (loss, result) in present]
+
+
+def bound_text(loss: str, result: str) -> str:
+    bound = allowed(loss, result, {"gamma": 0.0})
+    gamma = BOUNDS[loss].per_gamma
+    return f"{bound:g}" + (f" + {gamma:g}γ" if gamma else "")
+
+
+def print_table(console: Console, grid: Grid) -> None:
+    table = Table(title="Worst error in eps, over all families of inputs", title_justify="left")
+    table.add_column("loss", no_wrap=True)
+    table.add_column("result")
+    table.add_column("bound", justify="right")
+    used = [
+        (name, dtype)
+        for name, dtypes in LIBRARIES.items()
+        for dtype in dtypes
+        if any(key[2:] == (dtype, name) for key in grid)
+    ]
+    for name, dtype in used:
+        label = f"tinyloss {name}" if name in OURS else name
+        table.add_column(f"{label}\n{dtype}", justify="right")
+    table.add_column("")
+    before = ""
+    for loss, result in rows_of(grid):
+        if before and loss != before:
+            table.add_section()
+        cells = [grid.get((loss, result, dtype, name)) for name, dtype in used]
+        ours = [cell for cell in cells if cell is not None and cell.library in OURS]
+        good = not any(cell.misses for cell in ours)
+        table.add_row(
+            loss if loss != before else "",
+            NAMES[result],
+            bound_text(loss, result),
+            *(shown(cell) for cell in cells),
+            "[green]PASS[/]" if good else "[bold red]FAIL[/]",
+        )
+        before = loss
+    console.print(table)
+    console.print(
+        escape(
+            "Errors are relative to the exact result or, where terms of opposite sign add up to "
+            "it, to the sum of their magnitudes.\n"
+            "Losses of half-precision inputs are float32, and measured in its eps; their "
+            f"gradients are rounded once: at most {HALF_BOUND} eps.\n"
+            "Z, N, I, F: results that are 0, NaN, infinite, or finite where they must not be. "
+            "Empty: the library does not have it.\n"
+            "† XLA on CPU flushes subnormal numbers: results below 2e-28 (float32; 2e-289 in "
+            "float64) are not measured there."
+        )
+    )
+
+
+def print_misses(console: Console, grid: Grid) -> None:
+    failed = [cell for cell in grid.values() if cell.library in OURS and cell.misses]
+    for cell in failed:
+        console.print(
+            f"[bold red]{cell.loss} {NAMES[cell.result]}[/] on {cell.library} {cell.dtype}: "
+            f"{cell.misses} of {cell.items} beyond the bound"
+        )
+        for example in cell.examples:
+            inputs = ", ".join(f"{name}={value!r}" for name, value in example["inputs"].items())
+            console.print(
+                escape(
+                    f"  {example['family']}: {example['misses']} misses; worst at "
+                    f"{example['index']}: got {example['got']!r}, exact {example['exact']!r}, "
+                    f"{number(example['error'])} eps, allowed {example['bound']:g}; {inputs}"
+                ),
+                highlight=False,
+                soft_wrap=True,
+            )
+    for cell in grid.values():
+        if cell.note and cell.result == "value":
+            console.print(f"note: {cell.library} {cell.dtype}, {cell.loss}: {cell.note}")
+
+
+def markdown(grid: Grid) -> str:
+    """Return the table for the README: the worst of NumPy and jit, values and gradients."""
+
+    def plain(cells: Iterable[Cell | None]) -> str:
+        here = [cell for cell in cells if cell is not None]
+        if not here:
+            return "–"
+        worst = max(here, key=lambda cell: cell.worst)
+        marks = "".join(
+            mark
+            for mark, count in (
+                (" Z", sum(cell.zeros for cell in here)),
+                (" N", sum(cell.nans for cell in here)),
+                (" I", sum(cell.infinities + cell.finites for cell in here)),
+            )
+            if count
+        )
+        text = number(worst.worst) + marks
+        failed = marks or (worst.worst > 100)
+        return f"**{text}**" if failed else text
+
+    def pair(loss: str, dtype: str, names: Iterable[str]) -> str:
+        names = list(names)
+        value = plain(grid.get((loss, "value", dtype, name)) for name in names)
+        if not EXACT[loss].target:
+            return value
+        gradient = plain(grid.get((loss, "x", dtype, name)) for name in names)
+        return value if gradient == "–" else f"{value}, {gradient}"
+
+    lines = [
+        "| loss | bound | tinyloss float32 | tinyloss float64 | torch float32 | optax float32 "
+        "| scikit-learn float32 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for loss in dict.fromkeys(loss for loss, _ in rows_of(grid)):
+        bounds = [
+            bound_text(loss, result)
+            for result in (("value", "x") if EXACT[loss].target else ("value",))
+        ]
+        cells = [
+            pair(loss, "float32", OURS),
+            pair(loss, "float64", OURS),
+            *(pair(loss, "float32", [name]) for name in ("torch", "optax", "sklearn")),
+        ]
+        cells = ["" if cell == "–" else cell for cell in cells]
+        lines.append(f"| `{loss}` | {', '.join(bounds)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    model = platform.processor()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
+
+
+def versions() -> dict[str, str]:
+    names = ("tinyloss", "numpy", "ml_dtypes", "mpmath", "jax", "torch", "optax", "sklearn")
+    modules = {name: library(name) for name in names}
+    found = {n: str(getattr(m, "__version__", "?")) for n, m in modules.items() if m is not None}
+    return {"python": platform.python_version(), **found}
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinities."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list) else value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.accuracy", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--losses", help="losses to measure, with commas between; default: all")
+    parser.add_argument("--dtypes", help="dtypes to measure, with commas between; default: all")
+    parser.add_argument("--n", type=int, help="items of a family (rows: a third); default 120")
+    parser.add_argument("--quick", action="store_true", help="few items; default --n 10")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="where results are written")
+    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
+    parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
+    given = parser.parse_args(arguments)
+
+    losses = given.losses.split(",") if given.losses else list(EXACT)
+    dtypes = given.dtypes.split(",") if given.dtypes else list(DTYPES)
+    if wrong := (set(losses) - set(EXACT)) | (set(dtypes) - set(DTYPES)):
+        parser.error(f"unknown: {', '.join(sorted(wrong))}")
+    n = given.n or (10 if given.quick else 120)
+    console = Console()
+    if console.width < 190 and not console.is_terminal:
+        console = Console(width=190)
+    present = [name for name in LIBRARIES if library(NEEDS.get(name, "numpy")) is not None]
+    for name in set(LIBRARIES) - set(present):
+        console.print(f"note: {name} is not installed; its columns are left out")
+
+    started = time.perf_counter()
+    grid: Grid = {}
+    # The dearest first, so that the processes end together.
+    cost = {"softmax_focal": 3, "cross_entropy": 3, "sigmoid_focal": 2, "kl_div_with_logits": 2}
+    tasks = sorted(
+        ((loss, dtype) for loss in losses for dtype in dtypes),
+        key=lambda task: -cost.get(task[0], 1) * (2 if task[1] in LIBRARIES["jax.jit"] else 1),
+    )
+    work = partial(measure, n=n, libraries=present)
+    progress = Progress(
+        TextColumn("{task.description:40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    # Not a fork: jax and torch start threads.
+    context = multiprocessing.get_context("spawn")
+    with progress, ProcessPoolExecutor(given.processes, mp_context=context) as pool:
+        bar = progress.add_task("accuracy", total=len(tasks))
+        futures = {pool.submit(work, *task): task for task in tasks}
+        for future in as_completed(futures):
+            for cell in future.result():
+                grid[cell.loss, cell.result, cell.dtype, cell.library] = cell
+            progress.update(bar, advance=1, description=" ".join(futures[future]))
+
+    print_table(console, grid)
+    print_misses(console, grid)
+    if given.markdown:
+        sys.stdout.write(markdown(grid) + "\n")
+    seconds = time.perf_counter() - started
+    report = {
+        "machine": machine(),
+        "versions": versions(),
+        "n": n,
+        "seconds": round(seconds, 1),
+        "cells": [finite(asdict(grid[key])) for key in sorted(grid)],
+    }
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    ours = [cell for cell in grid.values() if cell.library in OURS]
+    missed = sum(bool(cell.misses) for cell in ours)
+    console.print(f"{len(ours)} cells, {missed} beyond their bound, {seconds:.0f} s")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
