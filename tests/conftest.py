@@ -117,7 +117,9 @@ class Torch(Library):
 
     def host(self, result: Any) -> NumPyArray:
         result = result.detach()
-        return (result.to(self.lib.float32) if dtype_name(result) in self.halves else result).numpy()
+        return (
+            result.to(self.lib.float32) if dtype_name(result) in self.halves else result
+        ).numpy()
 
     def owns(self, result: Any) -> bool:
         return isinstance(result, self.lib.Tensor) and result.device.type == "cpu"

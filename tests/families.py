@@ -683,7 +683,7 @@ _BCE: Families = {
         lambda d: d.cast(1 - d.eps / 2 * d.rng.integers(1, 100, d.n)), lambda d: d.uniform(0, 1)
     ),
     "soft_edges": _pair(lambda d: d.bits(), lambda d: d.uniform(0, 1)),
-    "matched": _near(lambda d: d.uniform(0.01, 0.99), lambda d, y: d.nudged(y)),
+    "matched": _near(lambda d: d.uniform(0.01, 0.95), lambda d, y: d.nudged(y)),
     "clipped": _with(_hard(lambda d: d.powers(-8, 0)), eps=2.0**-12),
     "clipped_soft": _with(
         _pair(lambda d: d.cast(1 - d.powers(-4, 0).astype(float)), lambda d: d.uniform(0, 1)),

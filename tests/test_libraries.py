@@ -67,7 +67,9 @@ ROWWISE = {"cross_entropy", "nll", "softmax_focal", "kl_div", "kl_div_with_logit
 
 
 def _cases() -> Iterator[Case]:
-    def pointwise(loss: Any, x: NumPyArray, y: NumPyArray, *more: NumPyArray, **options: Any) -> Case:
+    def pointwise(
+        loss: Any, x: NumPyArray, y: NumPyArray, *more: NumPyArray, **options: Any
+    ) -> Case:
         name = "-".join([loss.__name__, *options])
         return Case(name, loss, x, y, more, options)
 
@@ -112,7 +114,12 @@ def _cases() -> Iterator[Case]:
     yield labels(t.cross_entropy, real, _labels(), class_weight=per_class)
     yield labels(t.cross_entropy, real, _labels(), label_smoothing=0.1)
     yield labels(
-        t.cross_entropy, real, _labels(), label_smoothing=0.1, class_weight=per_class, ignore_index=1
+        t.cross_entropy,
+        real,
+        _labels(),
+        label_smoothing=0.1,
+        class_weight=per_class,
+        ignore_index=1,
     )
     yield labels(t.cross_entropy, _logits(2, 3, 2, 2), _labels(2, 2, 2), axis=1)
     yield labels(t.cross_entropy, _logits(3, 4), _labels(4), axis=0, ignore_index=0)
@@ -295,4 +302,8 @@ def test_half_precision_is_float32_rounded_once(xp: Library, case: Case) -> None
 
 
 def _widen(xp: Library, value: Any) -> Any:
-    return xp.asarray(xp.numpy(value), "float32") if xp.owns(value) and dtype_name(value) in xp.halves else value
+    return (
+        xp.asarray(xp.numpy(value), "float32")
+        if xp.owns(value) and dtype_name(value) in xp.halves
+        else value
+    )

@@ -62,7 +62,9 @@ def everything(loss: Any, argnums: tuple[int, ...] = (0,)) -> Callable[..., dict
 
 def spoilt(case: Case, bad: float, item: tuple[int, ...]) -> tuple[Any, ...]:
     """Return the arrays of a case in float64 with `bad` in every place of one item."""
-    arrays = [np.array(each, dtype=np.float64 if each.dtype.kind == "f" else None) for each in case.arrays]
+    arrays = [
+        np.array(each, dtype=np.float64 if each.dtype.kind == "f" else None) for each in case.arrays
+    ]
     for array in arrays:
         if array.dtype.kind != "f":
             continue
@@ -82,18 +84,26 @@ class TestRule1Shapes:
             shapes = tuple((*shape, 3) for shape in shapes)
         x, y = (np.full(shape, 0.5) for shape in shapes)
         more = [x] * len(case.more)
-        with pytest.raises(ValueError, match=rf"tinyloss\.{case.loss.__name__}: y has shape") as error:
+        with pytest.raises(
+            ValueError, match=rf"tinyloss\.{case.loss.__name__}: y has shape"
+        ) as error:
             case.loss(x, y, *more)
         assert str(x.shape) in str(error.value)
         assert str(y.shape) in str(error.value)
 
-    @on("x,y,axis", [((4, 3), (3,), -1), ((4, 3), (4, 1), -1), ((4, 3), (4,), 0), ((3,), (3, 1), -1)])
+    @on(
+        "x,y,axis",
+        [((4, 3), (3,), -1), ((4, 3), (4, 1), -1), ((4, 3), (4,), 0), ((3,), (3, 1), -1)],
+    )
     def test_labels_have_the_shape_of_the_items(
         self, x: Any, y: Any, axis: int, xp: Library
     ) -> None:
         with pytest.raises(ValueError, match="y has shape") as error:
             xp.call(
-                tinyloss.cross_entropy, xp.asarray(np.zeros(x)), xp.asarray(np.zeros(y, "i4")), axis=axis
+                tinyloss.cross_entropy,
+                xp.asarray(np.zeros(x)),
+                xp.asarray(np.zeros(y, "i4")),
+                axis=axis,
             )
         assert str(x) in str(error.value)
         assert str(y) in str(error.value)
@@ -105,9 +115,14 @@ class TestRule1Shapes:
         for shape in [(), (1,), items[-1:], (*items[:-1], 1)]:
             weight = np.random.default_rng(1).uniform(0.5, 2, shape)
             where = weight > 1
-            full = {"weight": np.broadcast_to(weight, items), "where": np.broadcast_to(where, items)}
+            full = {
+                "weight": np.broadcast_to(weight, items),
+                "where": np.broadcast_to(where, items),
+            }
             for reduction in ("mean", "sum", "none"):
-                few = everything(case.loss)(*arrays, weight=weight, where=where, reduction=reduction)
+                few = everything(case.loss)(
+                    *arrays, weight=weight, where=where, reduction=reduction
+                )
                 many = everything(case.loss)(*arrays, **full, reduction=reduction)
                 close(few["value"], many["value"])
                 close(few["grads"][0], many["grads"][0])
@@ -179,7 +194,10 @@ class TestRule1Shapes:
         x = np.random.default_rng(0).standard_normal((2, 3, 2, 2)).astype(np.float32)
         y = np.arange(8).reshape(2, 2, 2) % 3
         result = xp.call(
-            tinyloss.value_and_grad(tinyloss.cross_entropy), xp.asarray(x), xp.asarray(y, "int32"), axis=1
+            tinyloss.value_and_grad(tinyloss.cross_entropy),
+            xp.asarray(x),
+            xp.asarray(y, "int32"),
+            axis=1,
         )
         p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
         one_hot = np.moveaxis(np.eye(3)[y], -1, 1)
@@ -231,11 +249,15 @@ class TestRule2WeightedMean:
             return
         x = np.random.default_rng(4).standard_normal((5, 3))
         y = np.array([0, 2, 1, 1, 0])
-        options = {"class_weight": class_weight} | ({"label_smoothing": smoothing} if smoothing else {})
+        options = {"class_weight": class_weight} | (
+            {"label_smoothing": smoothing} if smoothing else {}
+        )
         weight = np.array([1.0, 2.0, 0.5, 0.0, 3.0])
         for reduction in ("mean", "sum", "none"):
             index = everything(loss)(x, y, weight=weight, reduction=reduction, **options)
-            one_hot = everything(loss)(x, np.eye(3)[y], weight=weight, reduction=reduction, **options)
+            one_hot = everything(loss)(
+                x, np.eye(3)[y], weight=weight, reduction=reduction, **options
+            )
             close(one_hot["value"], index["value"])
             close(one_hot["grads"][0], index["grads"][0])
             close(one_hot["curvature"], index["curvature"])
@@ -348,7 +370,11 @@ class TestRule3Selecting:
         np.testing.assert_array_equal(result["value"], expected["value"])
         np.testing.assert_array_equal(result["grads"][0], expected["grads"][0])
 
-    @on("loss", [tinyloss.cross_entropy, tinyloss.nll, tinyloss.softmax_focal], ids=lambda f: f.__name__)
+    @on(
+        "loss",
+        [tinyloss.cross_entropy, tinyloss.nll, tinyloss.softmax_focal],
+        ids=lambda f: f.__name__,
+    )
     @on("index", [-100, 1, 7])
     def test_ignored_rows_contribute_nothing(self, loss: Any, index: int, xp: Library) -> None:
         x = np.random.default_rng(8).standard_normal((4, 3)).astype(np.float32)
@@ -373,11 +399,15 @@ class TestRule3Selecting:
 
     @on("reduction", ["mean", "sum"])
     @every_case
-    def test_torch_autograd_sees_no_unselected_nan(self, case: Case, reduction: str, torch: Any) -> None:
+    def test_torch_autograd_sees_no_unselected_nan(
+        self, case: Case, reduction: str, torch: Any
+    ) -> None:
         item = tuple(n - 1 for n in case.items)
         weight = np.random.default_rng(9).uniform(0.5, 2, case.items)
         weight[item] = 0
-        options = {k: torch.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.options.items()}
+        options = {
+            k: torch.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.options.items()
+        }
         arrays = [torch.asarray(each) for each in spoilt(case, NAN, item)]
         for n in case.argnums:
             arrays[n].requires_grad_()
@@ -450,7 +480,9 @@ class TestNativeAutodiff:
 
     @every_case
     def test_torch_backward(self, case: Case, torch: Any) -> None:
-        options = {k: torch.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.options.items()}
+        options = {
+            k: torch.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.options.items()
+        }
         arrays = [
             torch.asarray(each).double() if each.dtype.kind == "f" else torch.asarray(each)
             for each in case.arrays
@@ -458,12 +490,16 @@ class TestNativeAutodiff:
         for n in case.argnums:
             arrays[n].requires_grad_()
         case.loss(*arrays, **options).backward()
-        ours = tinyloss.grad(case.loss, case.argnums)(*[each.detach() for each in arrays], **options)
+        ours = tinyloss.grad(case.loss, case.argnums)(
+            *[each.detach() for each in arrays], **options
+        )
         for n, expected in zip(case.argnums, ours, strict=True):
             close(arrays[n].grad.numpy(), expected.numpy(), AUTODIFF)
 
     @on("loss,x,y", POINTS, ids=IDS)
-    def test_torch_backward_where_torch_has_kinks(self, loss: Any, x: Any, y: Any, torch: Any) -> None:
+    def test_torch_backward_where_torch_has_kinks(
+        self, loss: Any, x: Any, y: Any, torch: Any
+    ) -> None:
         tensor = torch.asarray(np.array(x)).requires_grad_()
         loss(tensor, torch.asarray(np.array(y))).backward()
         close(tensor.grad.numpy(), tinyloss.grad(loss)(np.array(x), np.array(y)), AUTODIFF)
@@ -630,7 +666,11 @@ class TestRule5Labels:
         if dtype not in xp.integers:
             dtype = "int32"
         x = np.random.default_rng(2).standard_normal((2, 3)).astype(np.float32)
-        y = np.array([0, index]) if np.iinfo(dtype).min <= index <= np.iinfo(dtype).max else np.array([0, 2])
+        y = (
+            np.array([0, index])
+            if np.iinfo(dtype).min <= index <= np.iinfo(dtype).max
+            else np.array([0, 2])
+        )
         value = xp.call(
             tinyloss.cross_entropy, xp.asarray(x), xp.asarray(y, dtype), ignore_index=index
         )
@@ -744,16 +784,20 @@ class TestRule6Infinities:
     def test_value_at_infinity(
         self, loss: Any, x: Any, y: Any, expected: float, xp: Library
     ) -> None:
-        value = xp.numpy(xp.call(loss, xp.asarray(x), xp.asarray(y, "int32" if y == 0 or y == 1 and isinstance(y, int) else None)))
+        value = xp.numpy(
+            xp.call(
+                loss,
+                xp.asarray(x),
+                xp.asarray(y, "int32" if y == 0 or y == 1 and isinstance(y, int) else None),
+            )
+        )
         np.testing.assert_allclose(value, expected, rtol=4 * float(np.finfo(np.float32).eps))
 
     @on(
         "loss,x,y",
         [row[:3] for row in TABLE if math.isfinite(row[3]) and row[0] is not tinyloss.js_div],
     )
-    def test_gradient_is_finite_where_the_value_is(
-        self, loss: Any, x: Any, y: Any
-    ) -> None:
+    def test_gradient_is_finite_where_the_value_is(self, loss: Any, x: Any, y: Any) -> None:
         grad, curvature = tinyloss.grad_and_hess(loss)(np.array(x), np.array(y))
         assert np.all(np.isfinite(grad))
         assert np.all(np.isfinite(curvature))
@@ -810,9 +854,23 @@ class TestRule6Infinities:
     @on("function", ACTIVATIONS, ids=lambda f: f.__name__)
     def test_activations_at_infinity(self, function: Any, xp: Library) -> None:
         rows = {
-            "softmax": [([0, -INF, 0], [0.5, 0, 0.5]), ([-INF, -INF], [NAN, NAN]), ([INF, 0], [NAN, NAN])],
-            "log_softmax": [([0, -INF], [0, -INF]), ([-INF, -INF], [NAN, NAN]), ([INF, 0], [NAN, NAN])],
-            "logsumexp": [([0, -INF], 0), ([-INF, -INF], -INF), ([INF, 0], INF), ([INF, -INF], INF), ([NAN, INF], NAN)],
+            "softmax": [
+                ([0, -INF, 0], [0.5, 0, 0.5]),
+                ([-INF, -INF], [NAN, NAN]),
+                ([INF, 0], [NAN, NAN]),
+            ],
+            "log_softmax": [
+                ([0, -INF], [0, -INF]),
+                ([-INF, -INF], [NAN, NAN]),
+                ([INF, 0], [NAN, NAN]),
+            ],
+            "logsumexp": [
+                ([0, -INF], 0),
+                ([-INF, -INF], -INF),
+                ([INF, 0], INF),
+                ([INF, -INF], INF),
+                ([NAN, INF], NAN),
+            ],
             "softplus": [([INF, -INF, NAN], [INF, 0, NAN])],
             "log_sigmoid": [([INF, -INF, NAN], [0, -INF, NAN])],
         }
@@ -877,7 +935,9 @@ class TestRule7BinaryCrossEntropyOfProbabilities:
 
     @on("p", [-0.1, 1.1, INF, -INF, NAN])
     def test_no_probability_is_nan(self, p: float) -> None:
-        value, grad = tinyloss.value_and_grad(tinyloss.binary_cross_entropy)(np.array([p]), np.array([1.0]))
+        value, grad = tinyloss.value_and_grad(tinyloss.binary_cross_entropy)(
+            np.array([p]), np.array([1.0])
+        )
         assert np.isnan(value)
         assert np.isnan(grad[0])
 
@@ -935,19 +995,22 @@ class TestRule9Dtypes:
             assert dtype_name(actual) == xp.default_float
             np.testing.assert_array_equal(xp.numpy(actual), xp.numpy(right))
 
-    @on("x,y,dtype", [
-        ("float32", "float64", "float64"),
-        ("float64", "float32", "float64"),
-        ("float16", "float32", "float32"),
-        ("float16", "float16", "float32"),
-        ("float16", "float64", "float64"),
-        ("bfloat16", "float16", "float32"),
-        ("float32", "int64", "float32"),
-        ("float32", "bool", "float32"),
-        ("float16", "int32", "float32"),
-        ("int32", "float32", "float64"),
-        ("bool", "bool", "float64"),
-    ])
+    @on(
+        "x,y,dtype",
+        [
+            ("float32", "float64", "float64"),
+            ("float64", "float32", "float64"),
+            ("float16", "float32", "float32"),
+            ("float16", "float16", "float32"),
+            ("float16", "float64", "float64"),
+            ("bfloat16", "float16", "float32"),
+            ("float32", "int64", "float32"),
+            ("float32", "bool", "float32"),
+            ("float16", "int32", "float32"),
+            ("int32", "float32", "float64"),
+            ("bool", "bool", "float64"),
+        ],
+    )
     def test_compute_dtype(self, x: str, y: str, dtype: str) -> None:
         plain = Library("numpy")
         a, b = plain.asarray([[0, 1, 1]], x), plain.asarray([[0, 1, 0]], y)
@@ -1005,7 +1068,11 @@ class TestRule9Dtypes:
         assert result.dtype == np.float32
         assert result == expected
 
-    @on("loss", [tinyloss.hinge, tinyloss.squared_hinge, tinyloss.soft_margin], ids=lambda f: f.__name__)
+    @on(
+        "loss",
+        [tinyloss.hinge, tinyloss.squared_hinge, tinyloss.soft_margin],
+        ids=lambda f: f.__name__,
+    )
     def test_boolean_sides(self, loss: Any, xp: Library) -> None:
         x = xp.asarray([0.3, -2.0])
         of_bool = xp.call(loss, x, xp.asarray([False, True]))
@@ -1063,7 +1130,9 @@ class TestRule10WhereResultsLive:
             for k, v in case.options.items()
         }
         weight = torch.ones(case.items, device="meta")
-        result = everything(case.loss, case.argnums)(*arrays, **options, weight=weight, where=weight > 0)
+        result = everything(case.loss, case.argnums)(
+            *arrays, **options, weight=weight, where=weight > 0
+        )
         assert result["value"].shape == ()
         for n, grad in zip(case.argnums, result["grads"], strict=True):
             assert grad.shape == arrays[n].shape
@@ -1112,7 +1181,10 @@ class TestRule11Parameters:
             with pytest.raises(ValueError, match=start + ".*expected"):
                 loss(X, y, *more, **{name: value})
         wrong = ["1", [1.0], np.array(1.0), np.array([1.0]), 1j, True]
-        if name not in ("alpha", "eps") or loss not in (tinyloss.sigmoid_focal, tinyloss.binary_cross_entropy):
+        if name not in ("alpha", "eps") or loss not in (
+            tinyloss.sigmoid_focal,
+            tinyloss.binary_cross_entropy,
+        ):
             wrong.append(None)
         for value in wrong:
             with pytest.raises(TypeError, match=start + ".*expected"):
@@ -1120,33 +1192,60 @@ class TestRule11Parameters:
 
     @on(
         "loss,name",
-        [(tinyloss.poisson_nll, "log_input"), (tinyloss.poisson_nll, "full"), (tinyloss.gaussian_nll, "full"), (tinyloss.kl_div, "log_target")],
+        [
+            (tinyloss.poisson_nll, "log_input"),
+            (tinyloss.poisson_nll, "full"),
+            (tinyloss.gaussian_nll, "full"),
+            (tinyloss.kl_div, "log_target"),
+        ],
     )
     def test_flags_are_true_or_false(self, loss: Any, name: str) -> None:
         more = [X + 1] if loss is tinyloss.gaussian_nll else []
         for value in (1, 0, "yes", None, np.array(True)):
-            with pytest.raises(TypeError, match=rf"^tinyloss\.{loss.__name__}: {name} is .*True or False"):
+            with pytest.raises(
+                TypeError, match=rf"^tinyloss\.{loss.__name__}: {name} is .*True or False"
+            ):
                 loss(X, X, *more, **{name: value})
 
-    @on("loss", [tinyloss.cross_entropy, tinyloss.nll, tinyloss.softmax_focal], ids=lambda f: f.__name__)
+    @on(
+        "loss",
+        [tinyloss.cross_entropy, tinyloss.nll, tinyloss.softmax_focal],
+        ids=lambda f: f.__name__,
+    )
     def test_ignore_index_is_an_integer(self, loss: Any) -> None:
         for value in (1.0, "1", True, np.array(1), [1]):
-            with pytest.raises(TypeError, match=rf"^tinyloss\.{loss.__name__}: ignore_index is .*integer"):
+            with pytest.raises(
+                TypeError, match=rf"^tinyloss\.{loss.__name__}: ignore_index is .*integer"
+            ):
                 loss(X, Y, ignore_index=value)
 
     def test_ignore_index_is_for_labels(self) -> None:
         with pytest.raises(ValueError, match=r"^tinyloss\.cross_entropy: .*where="):
             tinyloss.cross_entropy(X, X, ignore_index=0)
 
-    @on("loss", [tinyloss.cross_entropy, tinyloss.kl_div, tinyloss.js_div, tinyloss.softmax, tinyloss.logsumexp], ids=lambda f: f.__name__)
+    @on(
+        "loss",
+        [
+            tinyloss.cross_entropy,
+            tinyloss.kl_div,
+            tinyloss.js_div,
+            tinyloss.softmax,
+            tinyloss.logsumexp,
+        ],
+        ids=lambda f: f.__name__,
+    )
     def test_axis_is_one_of_x(self, loss: Any) -> None:
         arrays = [X] if loss in ACTIVATIONS else [X, X]
         for axis in (2, -3, 1.0, "1", None, (0, 1), True, np.array(1)):
-            with pytest.raises((ValueError, TypeError), match=rf"^tinyloss\.{loss.__name__}: axis is "):
+            with pytest.raises(
+                (ValueError, TypeError), match=rf"^tinyloss\.{loss.__name__}: axis is "
+            ):
                 loss(*arrays, axis=axis)
 
     def test_numpy_numbers_are_numbers(self) -> None:
-        assert tinyloss.huber(X, X + 1, delta=np.float32(0.5)) == tinyloss.huber(X, X + 1, delta=0.5)
+        assert tinyloss.huber(X, X + 1, delta=np.float32(0.5)) == tinyloss.huber(
+            X, X + 1, delta=0.5
+        )
         assert tinyloss.cross_entropy(X, Y, axis=np.int64(1), ignore_index=np.int64(5)) == (
             tinyloss.cross_entropy(X, Y)
         )
@@ -1170,21 +1269,37 @@ class TestRule11Parameters:
     @on("class_weight", [[1.0, 2.0], [[1.0, 2.0, 3.0]], 1.0, np.ones((2, 3))])
     def test_class_weight_is_one_number_for_each_class(self, class_weight: Any) -> None:
         for y in (Y, X):
-            with pytest.raises(ValueError, match=r"^tinyloss\.cross_entropy: class_weight has shape .*\(3,\)"):
+            with pytest.raises(
+                ValueError, match=r"^tinyloss\.cross_entropy: class_weight has shape .*\(3,\)"
+            ):
                 tinyloss.cross_entropy(X, y, class_weight=class_weight)
 
-    @on("loss,name", [
-        (tinyloss.huber, "delta"), (tinyloss.smooth_l1, "beta"), (tinyloss.quantile, "q"),
-        (tinyloss.sigmoid_focal, "gamma"), (tinyloss.sigmoid_focal, "alpha"),
-        (tinyloss.binary_cross_entropy, "eps"), (tinyloss.mape, "eps"), (tinyloss.poisson_nll, "full"),
-        (tinyloss.cross_entropy, "label_smoothing"), (tinyloss.softmax_focal, "gamma"),
-        (tinyloss.kl_div, "log_target"), (tinyloss.cross_entropy, "axis"),
-        (tinyloss.cross_entropy, "ignore_index"),
-    ])
+    @on(
+        "loss,name",
+        [
+            (tinyloss.huber, "delta"),
+            (tinyloss.smooth_l1, "beta"),
+            (tinyloss.quantile, "q"),
+            (tinyloss.sigmoid_focal, "gamma"),
+            (tinyloss.sigmoid_focal, "alpha"),
+            (tinyloss.binary_cross_entropy, "eps"),
+            (tinyloss.mape, "eps"),
+            (tinyloss.poisson_nll, "full"),
+            (tinyloss.cross_entropy, "label_smoothing"),
+            (tinyloss.softmax_focal, "gamma"),
+            (tinyloss.kl_div, "log_target"),
+            (tinyloss.cross_entropy, "axis"),
+            (tinyloss.cross_entropy, "ignore_index"),
+        ],
+    )
     def test_traced_parameters_are_refused(self, loss: Any, name: str, jax: Any) -> None:
         y = Y if name in ("ignore_index", "label_smoothing") else X
-        call = jax.jit(lambda value: loss(jax.numpy.asarray(X), jax.numpy.asarray(y), **{name: value}))
-        with pytest.raises((TypeError, ValueError), match=rf"^tinyloss\.{loss.__name__}: {name} is "):
+        call = jax.jit(
+            lambda value: loss(jax.numpy.asarray(X), jax.numpy.asarray(y), **{name: value})
+        )
+        with pytest.raises(
+            (TypeError, ValueError), match=rf"^tinyloss\.{loss.__name__}: {name} is "
+        ):
             call(0.5)
 
 
@@ -1206,13 +1321,17 @@ class TestRule12Errors:
     @basic_case
     def test_bad_prediction(self, case: Case, x: Any, word: str) -> None:
         y = np.array([0.5, 0.5])
-        with pytest.raises(TypeError, match=rf"^tinyloss\.{case.loss.__name__}: x\b.*{word}.*expected"):
+        with pytest.raises(
+            TypeError, match=rf"^tinyloss\.{case.loss.__name__}: x\b.*{word}.*expected"
+        ):
             case.loss(x, y, *[y for _ in case.more])
 
     @on("x,word", X_REFUSED, ids=[word for _, word in X_REFUSED])
     @on("function", ACTIVATIONS, ids=lambda f: f.__name__)
     def test_bad_input_of_an_activation(self, function: Any, x: Any, word: str) -> None:
-        with pytest.raises(TypeError, match=rf"^tinyloss\.{function.__name__}: x\b.*{word}.*expected"):
+        with pytest.raises(
+            TypeError, match=rf"^tinyloss\.{function.__name__}: x\b.*{word}.*expected"
+        ):
             function(x)
 
     @on("y,word", [row for row in X_REFUSED if row[1] not in ("list", "tuple", "float")])
@@ -1221,7 +1340,9 @@ class TestRule12Errors:
         given: dict[str, Any] = {"y": np.array(0), name: y}
         if y is None and name != "y":
             return
-        with pytest.raises(TypeError, match=rf"^tinyloss\.cross_entropy: {name}\b.*{word}.*expected"):
+        with pytest.raises(
+            TypeError, match=rf"^tinyloss\.cross_entropy: {name}\b.*{word}.*expected"
+        ):
             tinyloss.cross_entropy(np.array([0.5, 1.0]), given.pop("y"), **given)
 
     def test_matrix_is_refused(self) -> None:
@@ -1238,10 +1359,17 @@ class TestRule12Errors:
 
     def test_mixed_libraries_are_refused(self, torch: Any, jax: Any) -> None:
         arrays = {"torch": torch.zeros(2), "jax": jax.numpy.zeros(2), "numpy": np.zeros(2)}
-        for one, other in [("torch", "jax"), ("jax", "torch"), ("numpy", "torch"), ("numpy", "jax")]:
+        for one, other in [
+            ("torch", "jax"),
+            ("jax", "torch"),
+            ("numpy", "torch"),
+            ("numpy", "jax"),
+        ]:
             with pytest.raises(TypeError, match=rf"^tinyloss\.mse: y.*{other}.*{one}.*expected"):
                 tinyloss.mse(arrays[one], arrays[other])
-            with pytest.raises(TypeError, match=rf"^tinyloss\.mse: weight.*{other}.*{one}.*expected"):
+            with pytest.raises(
+                TypeError, match=rf"^tinyloss\.mse: weight.*{other}.*{one}.*expected"
+            ):
                 tinyloss.mse(arrays[one], arrays[one], weight=arrays[other])
 
     def test_libraries_do_not_disturb_each_other(self, torch: Any, jax: Any) -> None:
@@ -1255,11 +1383,15 @@ class TestRule12Errors:
     def test_message_of_the_design(self) -> None:
         with pytest.raises(ValueError) as error:  # noqa: PT011: the whole text is compared
             tinyloss.cross_entropy(np.zeros((4, 10)), np.zeros(3, int))
-        assert str(error.value).startswith("tinyloss.cross_entropy: y has shape (3,), expected (4,)")
+        assert str(error.value).startswith(
+            "tinyloss.cross_entropy: y has shape (3,), expected (4,)"
+        )
         assert "for x of shape (4, 10)" in str(error.value)
 
     def test_labels_are_not_rounded(self) -> None:
-        with pytest.raises(TypeError, match=r"^tinyloss\.cross_entropy: y has dtype float64.*integers"):
+        with pytest.raises(
+            TypeError, match=r"^tinyloss\.cross_entropy: y has dtype float64.*integers"
+        ):
             tinyloss.cross_entropy(X, np.array([0.0, 1.0]))
 
     @on("where", [np.ones(3), np.ones(3, int), 1, [1, 0, 1]])
@@ -1319,7 +1451,9 @@ class TestProperties:
         times = rng.integers(0, 4, n)
         weight = times if case.rowwise else times[:, None]
         repeated = [np.repeat(each, times, axis=0) for each in arrays]
-        value, grad = tinyloss.value_and_grad(case.loss)(*arrays, weight=weight, reduction=reduction)
+        value, grad = tinyloss.value_and_grad(case.loss)(
+            *arrays, weight=weight, reduction=reduction
+        )
         expected, each = tinyloss.value_and_grad(case.loss)(*repeated, reduction=reduction)
         scale = np.sum(np.abs(case.loss(*repeated, reduction="none")))
         assert abs(value - expected) <= 16 * EPS * scale

@@ -55,7 +55,7 @@ def run_checker(
     env: Mapping[str, str] | None = None,
 ) -> str:
     if importlib.util.find_spec(checker) is None:
-        if checker in request.config.getoption("--require").split(","):
+        if checker in str(request.config.getoption("--require")).split(","):
             pytest.fail(f"{checker} is required", pytrace=False)
         pytest.skip(f"{checker} is not installed")
     command = [sys.executable, "-m", checker, *arguments]

@@ -34,6 +34,7 @@ _KINDS: dict[tuple[Any, Any], str] = {}
 _NAMES: dict[tuple[Any, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
+_WIDER_THAN_INT32 = ("uint32", "int64", "uint64")
 _UNSUPPORTED_FLOATS = ("float96", "float128", "longdouble")
 
 
@@ -166,7 +167,12 @@ def bring(xp: Namespace, beside: Any, value: Any) -> Any:
     if namespace(value) is xp:
         return value
     if array_api_compat.is_numpy_array(value):
-        return xp.asarray(value, device=device(beside))
+        array = xp.asarray(value, device=device(beside))
+        if dtype_name(array.dtype) == "int32" and dtype_name(value.dtype) in _WIDER_THAN_INT32:
+            # JAX without 64 bits wraps what does not fit: a wrong class index would look right.
+            held = namespace(value).clip(value, -(2**31), 2**31 - 1)
+            return xp.asarray(held, device=device(beside))
+        return array
     raise TypeError(
         f"is of {library(namespace(value))} beside x of {library(xp)}, expected arrays of one "
         "library (or NumPy arrays and lists beside any)"

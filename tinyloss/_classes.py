@@ -6,6 +6,7 @@ to it); calling, differentiating, adding, scaling, printing and comparing are in
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any, ClassVar, ParamSpec
 
 from tinyloss import _check, _function
@@ -84,6 +85,15 @@ class _Differentiable:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: float) -> "WeightedSum":
+        return self * (1 / _check.number(type(self).__name__, "divisor", divisor))
+
+    def __neg__(self) -> "WeightedSum":
+        return self * -1.0
+
+    def __sub__(self, other: "_Differentiable") -> "WeightedSum":
+        return self + -other
+
     def _terms(self) -> "tuple[tuple[float, _Differentiable], ...]":
         return ((1.0, self),)
 
@@ -144,7 +154,8 @@ class WeightedSum(_Differentiable):
 
     def __repr__(self) -> str:
         return " + ".join(
-            repr(loss) if factor == 1 else f"{factor} * {loss!r}" for factor, loss in self.terms
+            repr(loss) if factor == 1 and len(self.terms) > 1 else f"{factor} * {loss!r}"
+            for factor, loss in self.terms
         )
 
     def _terms(self) -> tuple[tuple[float, Any], ...]:
@@ -183,6 +194,7 @@ class _Configured(_Differentiable):
         self._configure(parameters)
 
     def _configure(self, parameters: dict[str, Any]) -> None:
+        _check_arrays(type(self).__name__, parameters)
         self.function.check(**parameters)
         object.__setattr__(self, "_parameters", parameters)
 
@@ -204,6 +216,16 @@ def _frozen(parameter: Any) -> Any:
     if hasattr(parameter, "tolist"):
         parameter = parameter.tolist()
     return tuple([_frozen(each) for each in parameter])
+
+
+def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
+    """Raise what a call would raise about parameters that only a call can check wholly."""
+    for field in ("class_weight", "pos_weight"):
+        if isinstance(parameters.get(field), str):
+            raise TypeError(f"tinyloss.{name}: {field} is {parameters[field]!r}, expected numbers")
+    axis = parameters.get("axis", -1)
+    if not isinstance(axis, Integral) or isinstance(axis, bool):
+        raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected an integer")
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -17,6 +17,7 @@ from tinyloss._numerics import (
     product,
     sigmoids,
     softmax_parts,
+    softplus,
     sum_of_others,
 )
 from tinyloss.typing import Array, ArrayLike, Reduction
@@ -52,7 +53,7 @@ class _LabelCrossEntropy(Formula):
         self.e, et = exp_difference(x, m), exp_difference(xt, m)
         self.o = o = xp.sum(xp.where(target, 0.0, self.e), axis=-1, keepdims=True)
         self.z = o + et
-        self.rest = xp.where(xt == m, o, (o - 1) + et)  # z - 1
+        self.rest = o + (et - 1)  # z - 1; o where the target is a largest logit
 
     def value(self) -> Any:
         return ((self.m - self.xt) + self.xp.log1p(self.rest))[..., 0]
@@ -326,8 +327,9 @@ class _BCE(Formula):
         return self.log_b - self.log_a
 
     def curvature(self) -> Any:
-        a, b, y = self.a, self.b, self.y
-        return y / a / a + (1 - y) / b / b
+        # A compiler may divide by a * a, which underflows: 0 / 0 for the certain and right.
+        xp, a, b, y = self.xp, self.a, self.b, self.y
+        return xp.where(y == 0, 0.0, y / a / a) + xp.where(y == 1, 0.0, (1 - y) / b / b)
 
 
 @LossFunction
@@ -402,7 +404,7 @@ class _BCEWithLogits(Formula):
 
     def value(self) -> Any:
         wrong = self.xp.where(self.x >= 0, self.no, self.yes)
-        return product(wrong, self.xp.abs(self.x)) + self._total(self.s.log1p)
+        return product(wrong, self.s.size) + self._total(self.s.log1p)
 
     def grad_x(self) -> Any:
         return self.no * self.s.plus - self.yes * self.s.minus
@@ -410,9 +412,7 @@ class _BCEWithLogits(Formula):
     def grad_y(self) -> Any:
         if self.pos_weight is None:
             return -self.x
-        loss_yes = positive_part(-self.x) + self.s.log1p
-        loss_no = positive_part(self.x) + self.s.log1p
-        return self.pos_weight * loss_yes - loss_no
+        return self.pos_weight * softplus(-self.x) - self.s.softplus
 
     def curvature(self) -> Any:
         return self._total(self.s.plus * self.s.minus)
@@ -868,17 +868,16 @@ class _SoftMargin(Formula):
 
     def __init__(self, x: Any, y: Any) -> None:
         self.x, self.y = x, y
-        self.margin = y * x
-        self.s = sigmoids(self.margin)
+        self.s = sigmoids(-y * x)
 
     def value(self) -> Any:
-        return positive_part(-self.margin) + self.s.log1p
+        return self.s.softplus
 
     def grad_x(self) -> Any:
-        return -self.y * self.s.minus
+        return -self.y * self.s.plus
 
     def grad_y(self) -> Any:
-        return -product(self.s.minus, self.x)
+        return -product(self.s.plus, self.x)
 
     def curvature(self) -> Any:
         return self.y * self.y * (self.s.plus * self.s.minus)

@@ -169,7 +169,8 @@ class _KLWithLogits(Formula):
     def value(self) -> Any:
         xp, p, q = self.xp, self.p, self.q
         terms = xp.where(self.direct, (q - p) - product(p, self.d), p * expm1_minus(self.bounded))
-        return xp.sum(xp.where(self.impossible, xp.inf, terms), axis=-1)
+        infinite = xp.where(q == q, xp.inf, q)  # NaN where x has no possible class
+        return xp.sum(xp.where(self.impossible, infinite, terms), axis=-1)
 
     def grad_x(self) -> Any:
         xp, p = self.xp, self.p

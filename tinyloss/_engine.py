@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -153,6 +154,8 @@ class Job:
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
         xp, weight, divisor = self.xp, self.weight, self.divisor
+        if 0 in self.arrays["x"].shape:
+            return self._nothing()
         formula = self.formula(**self._inputs(), **self.params)
         scale = None
         if weight is not None and (self.grads or self.curvature):
@@ -186,6 +189,18 @@ class Job:
         if self.curvature:
             curvature = scaled(formula.curvature(), self.arrays["x"].dtype)
         return Answer(value, grads, curvature)
+
+    def _nothing(self) -> Answer:
+        """Answer for no items: not every library takes the maximum of nothing."""
+        xp, x = self.xp, self.arrays["x"]
+        like = x[..., 0] if self.formula.rowwise and "y" in self.arrays else x
+        value = xp.zeros_like(like, dtype=self.value_dtype or self.dtype)
+        floating = [
+            array if kind(array.dtype) == "float" else astype(xp, array, self.dtype)
+            for array in [self.arrays[name] for name in (*self.grads, "x")]
+        ]
+        grads = [xp.zeros_like(array) for array in floating]
+        return Answer(xp.sum(value) if self.reduce else value, tuple(grads[:-1]), grads[-1])
 
     def _inputs(self) -> dict[str, Any]:
         """Return the arrays in the compute dtype, items of weight 0 replaced by harmless ones.
@@ -414,11 +429,11 @@ def _class_axis(x: Any, axis: Any) -> int:
     ndim = len(x.shape)
     if ndim == 0:
         raise _Refusal("x is 0-d, expected at least the class axis")
-    if not isinstance(axis, int) or not -ndim <= axis < ndim:
+    if not isinstance(axis, Integral) or isinstance(axis, bool) or not -ndim <= int(axis) < ndim:
         raise _Refusal(f"axis is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
     if x.shape[axis] == 0:
         raise _Refusal(f"x has shape {_show(x)}: no class along axis {axis}")
-    return axis % ndim
+    return int(axis) % ndim
 
 
 def _weigh(
@@ -448,7 +463,7 @@ def _weigh(
                 f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError
             )
         _check_items("where", mask, items)
-    if request.ignore_index is not None:
+    if request.ignore_index is not None and _fits(request.ignore_index, y):
         kept = y != request.ignore_index
         mask = kept if mask is None else mask & kept
     if mask is not None:
@@ -465,6 +480,13 @@ def _weigh(
         if not formula.weighs_classes:
             weight, mass = mass if weight is None else weight * mass, None
     return weight, mass
+
+
+def _fits(index: int, y: Any) -> bool:
+    """Return whether an integer array can hold an index: if not, no item has it."""
+    limit = 2 ** (31 if dtype_name(y.dtype) == "int32" else 63)
+    fits: bool = -limit <= index < limit
+    return fits
 
 
 def _divisor(
@@ -485,8 +507,8 @@ def _divisor(
                 f"got {request.reduction!r}"
             )
         if isinstance(denominator, (int, float)):
-            if not denominator:
-                raise _Refusal("denominator is 0")
+            if not denominator or denominator != denominator:
+                raise _Refusal(f"denominator is {denominator}, expected a number other than 0")
             return float(denominator)
         denominator = _bring(xp, x, "denominator", denominator)
         if denominator.shape != ():
@@ -536,7 +558,8 @@ def _describe_label(
     request: Request, xp: Namespace, y: Any, wrong: Any, classes: int, items: tuple[Any, ...]
 ) -> str:
     first = int(xp.argmax(xp.astype(xp.reshape(wrong, (-1,)), xp.int8)))
-    label = int(xp.reshape(y, (-1,))[first])
+    # as it came: the dtype indices are compared in may have wrapped it
+    label = int(xp.reshape(_bring(xp, y, "y", request.y), (-1,))[first])
     position: list[int] = []
     for length in reversed(items):
         first, index = divmod(first, length)
@@ -572,8 +595,8 @@ def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, a
 def _bring(xp: Namespace, x: Any, name: str, value: Any) -> Any:
     try:
         array = bring(xp, x, value)
-    except TypeError as error:
-        raise _Refusal(f"{name}: {error}", TypeError) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _Refusal(f"{name}: {error}", type(error)) from None
     _check_real(name, array)
     return array
 

@@ -166,7 +166,13 @@ def grad_and_hess(loss: Loss[P]) -> Callable[P, tuple[Any, Any]]:
 
 
 def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
-    return ((argnums,), True) if isinstance(argnums, int) else (tuple(argnums), False)
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    for number in numbers:
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise TypeError(
+                f"tinyloss: argnums is {argnums!r}, expected an integer or a tuple of integers"
+            )
+    return numbers, numbers is not argnums
 
 
 R = TypeVar("R")

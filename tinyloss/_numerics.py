@@ -16,6 +16,7 @@ __all__ = [
     "exp_difference",
     "expm1_minus",
     "log1m",
+    "magnitude",
     "others",
     "positive_part",
     "product",
@@ -46,9 +47,24 @@ def sign(x: Any) -> Any:
     return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x))
 
 
+def magnitude(x: Any) -> Any:
+    """Return |x|, of derivative 0 at 0 on every library with autodiff (theirs vary)."""
+    return x * sign(x)
+
+
 def positive_part(x: Any) -> Any:
-    """Return max(x, 0)."""
-    return namespace(x).maximum(x, 0.0)
+    """Return max(x, 0), of derivative 0 at 0 on every library with autodiff (theirs vary)."""
+    return namespace(x).where(x <= 0, 0.0, x)
+
+
+def folded(x: Any) -> tuple[Any, Any]:
+    """Return |x| and max(x, 0) as two sides of one fold at 0.
+
+    Where |x| rises, max(x, 0) does, at 0 as well: so autodiff of max(x, 0) + f(|x|) is right there.
+    """
+    xp = namespace(x)
+    up = x >= 0
+    return xp.where(up, x, -x), xp.where(up, x, xp.where(x < 0, 0.0, x))
 
 
 def log1m(p: Any) -> Any:
@@ -77,29 +93,40 @@ def expm1_minus(d: Any) -> Any:
 
 
 class Sigmoids(NamedTuple):
-    """sigma(x), sigma(-x) and log1p(exp(-|x|))."""
+    """What the losses of a logit are made of."""
 
     plus: Any
+    """sigma(x)."""
     minus: Any
+    """sigma(-x)."""
+    size: Any
+    """|x|."""
     log1p: Any
+    """log(1 + exp(-|x|))."""
+    softplus: Any
+    """log(1 + exp(x))."""
 
 
 def sigmoids(x: Any) -> Sigmoids:
-    """Return sigma(x), sigma(-x), both to the last bits in both tails, and log1p(exp(-|x|)).
+    """Return the sigmoids of x and -x and their logarithms, to the last bits in both tails.
 
     exp(-|x|) <= 1 has an exact argument; neither sigmoid is 1 minus the other.
     """
     xp = namespace(x)
-    t = xp.exp(-xp.abs(x))
-    large, small = 1 / (1 + t), t / (1 + t)
+    size, positive = folded(x)
+    t = xp.exp(-size)
+    large, small, log1p = 1 / (1 + t), t / (1 + t), xp.log1p(t)
     up = x >= 0
-    return Sigmoids(xp.where(up, large, small), xp.where(up, small, large), xp.log1p(t))
+    return Sigmoids(
+        xp.where(up, large, small), xp.where(up, small, large), size, log1p, positive + log1p
+    )
 
 
 def softplus(x: Any) -> Any:
     """Return log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))."""
     xp = namespace(x)
-    return positive_part(x) + xp.log1p(xp.exp(-xp.abs(x)))
+    size, positive = folded(x)
+    return positive + xp.log1p(xp.exp(-size))
 
 
 def exact_difference(x: Any, m: Any) -> tuple[Any, Any]:
@@ -128,11 +155,11 @@ def others(v: Any, top: Any, largest: Any, rest: Any) -> Any:
     """Return the sum over all classes but one, for each class, without cancellation.
 
     `rest` is the sum of `v` without one of its largest elements `largest`, found at `top`. There
-    the answer is `rest`; elsewhere at least `largest` stays in the sum, so that subtracting loses
-    at most one bit.
+    the answer is `rest` (written so that autodiff sees what is left out); elsewhere at least
+    `largest` stays in the sum, so that subtracting loses at most one bit.
     """
     xp = namespace(v)
-    return xp.where(top, rest, (largest + rest) - v)
+    return xp.where(top, rest + (largest - v), (largest + rest) - v)
 
 
 def sum_of_others(v: Any) -> Any:

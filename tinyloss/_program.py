@@ -22,7 +22,7 @@ from tinyloss.typing import Namespace
 __all__ = ["Input", "Node", "Program", "Symbol", "differentiate", "record"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Node:
     """One operation of a program."""
 
@@ -33,6 +33,10 @@ class Node:
     per_item: bool = False
     per_class: bool = False
     boolean: bool = False
+
+    def __repr__(self) -> str:
+        # Not its arguments: nodes are shared, and written out they would be exponentially many.
+        return f"<node {self.op}>"
 
 
 @dataclass(frozen=True, slots=True)

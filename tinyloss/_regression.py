@@ -8,7 +8,7 @@ from tinyloss._arrays import namespace
 from tinyloss._engine import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._numerics import product, sign
+from tinyloss._numerics import magnitude, product, sign
 from tinyloss.typing import Array, ArrayLike, Reduction
 
 __all__ = [
@@ -96,7 +96,7 @@ class _MAE(Formula):
         self.d = x - y
 
     def value(self) -> Any:
-        return namespace(self.d).abs(self.d)
+        return magnitude(self.d)
 
     def grad_x(self) -> Any:
         return sign(self.d)
@@ -380,18 +380,17 @@ class _Quantile(Formula):
 
     def __init__(self, x: Any, y: Any, *, q: float) -> None:
         self.xp = namespace(x)
-        self.d = x - y
-        self.q = q
+        self.d = d = x - y
+        self.slope = self.xp.where(d > 0, 1 - q, self.xp.where(d < 0, -q, d))
 
     def value(self) -> Any:
-        return self.xp.where(self.d >= 0, (1 - self.q) * self.d, -self.q * self.d)
+        return self.slope * self.d
 
     def grad_x(self) -> Any:
-        xp, d, q = self.xp, self.d, self.q
-        return xp.where(d > 0, 1 - q, xp.where(d < 0, -q, d))
+        return self.slope
 
     def grad_y(self) -> Any:
-        return -self.grad_x()
+        return -self.slope
 
     def curvature(self) -> Any:
         return self.xp.zeros_like(self.d)
@@ -527,7 +526,7 @@ class _MAPE(Formula):
         self.size = xp.maximum(xp.abs(y), eps)
 
     def value(self) -> Any:
-        return self.xp.abs(self.d) / self.size
+        return magnitude(self.d) / self.size
 
     def grad_x(self) -> Any:
         return sign(self.d) / self.size
