@@ -356,14 +356,15 @@ def flushable(
 def conventions(
     loss: str, result: str, kwargs: Mapping[str, Any], truth: Truth
 ) -> npt.NDArray[np.bool_]:
-    """Whether a peer may differ: the derivative at a kink, the floor of a probability."""
+    """Whether a peer may differ: at a kink, at a probability's floor, in what it smooths over."""
     if loss in ("mae", "quantile", "hinge") and result == "x":
         return np.asarray(truth.high == 0)
     if loss == "binary_cross_entropy":
         x = kwargs["x"]
         floor = float(ml_dtypes.finfo(x.dtype).smallest_normal)
         return np.asarray((x < floor) | (1 - x < floor))
-    return np.zeros(truth.shape, bool)
+    smoothed_over_masked = bool(kwargs.get("label_smoothing")) and bool(np.isinf(kwargs["x"]).any())
+    return np.full(truth.shape, smoothed_over_masked)
 
 
 def record(
@@ -635,12 +636,22 @@ def versions() -> dict[str, str]:
 
 
 def finite(value: Any) -> Any:
-    """JSON has no infinities."""
+    """Return what JSON can hold, which is no infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
         return {name: finite(each) for name, each in value.items()}
     return [finite(each) for each in value] if isinstance(value, list) else value
+
+
+def row_of(cell: Cell) -> dict[str, Any]:
+    row = asdict(cell)
+    row["families"] = {name: float(f"{error:.3g}") for name, error in cell.families.items()}
+    row["worst"], row["worst_flushed"] = (
+        float(f"{error:.3g}") for error in (cell.worst, cell.worst_flushed)
+    )
+    kept: dict[str, Any] = finite({name: value for name, value in row.items() if value != ""})
+    return kept
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -704,10 +715,12 @@ def main(arguments: list[str] | None = None) -> int:
         "versions": versions(),
         "n": n,
         "seconds": round(seconds, 1),
-        "cells": [finite(asdict(grid[key])) for key in sorted(grid)],
     }
+    # A line for each cell: a change of one loss is a change of its lines.
+    cells = [json.dumps(row_of(grid[key]), ensure_ascii=False) for key in sorted(grid)]
+    head = json.dumps(report, indent=1)[:-2]
     given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    given.json.write_text(head + ',\n "cells": [\n  ' + ",\n  ".join(cells) + "\n ]\n}\n")
     ours = [cell for cell in grid.values() if cell.library in OURS]
     missed = sum(bool(cell.misses) for cell in ours)
     console.print(f"{len(ours)} cells, {missed} beyond their bound, {seconds:.0f} s")

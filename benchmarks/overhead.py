@@ -38,7 +38,7 @@ def bare(x: Any, y: Any) -> Any:
     xt = np.sum(np.where(target, x, 0.0), axis=-1, keepdims=True)
     e, et = exp_difference(x, m), exp_difference(xt, m)
     o = np.sum(np.where(target, 0.0, e), axis=-1, keepdims=True)
-    rest = np.where(xt == m, o, (o - 1) + et)
+    rest = o + (et - 1)
     return np.sum(((m - xt) + np.log1p(rest))[..., 0]) / x.shape[0]
 
 

@@ -46,6 +46,8 @@ class Library:
     halves: tuple[str, ...] = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
     integers: tuple[str, ...] = tuple(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))
     default_float = "float64"
+    slow = False
+    """Whether each new operation, shape or dtype is compiled, or each result is a graph to run."""
     sees_labels = True
     """Whether class indices out of range are errors, rather than NaN."""
 
@@ -69,6 +71,11 @@ class Library:
         """Return a NumPy array as an array of the library."""
         return host.copy()
 
+    @property
+    def sweep(self) -> tuple[str, ...]:
+        """The floating dtypes for tests of every loss: one where the library is slow."""
+        return self.floats[-1:] if self.slow else self.floats
+
     def numpy(self, result: Any) -> NumPyArray:
         """Return a result as a NumPy array, half precision as float32."""
         host = self.host(result)
@@ -76,6 +83,14 @@ class Library:
 
     def host(self, result: Any) -> NumPyArray:
         return np.array(result)
+
+    def fetch(self, result: Any) -> Any:
+        """Return nested results as NumPy arrays."""
+        if isinstance(result, dict):
+            return {name: self.fetch(each) for name, each in result.items()}
+        if isinstance(result, tuple):
+            return tuple(self.fetch(each) for each in result)
+        return self.numpy(result)
 
     def owns(self, result: Any) -> bool:
         """Return whether a result is of the library and on the device that tests use."""
@@ -128,6 +143,7 @@ class Torch(Library):
 class JAX(Library):
     module = "jax"
     floats = ("float32",)
+    slow = True
     integers = tuple(name for name in Library.integers if not name.endswith("64"))
     default_float = "float32"
 
@@ -169,14 +185,23 @@ class Dask(Library):
     """Arrays in two chunks along each dimension, which nobody may compute before the test does."""
 
     module = "dask.array"
+    slow = True
     sees_labels = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.dask = importlib.import_module("dask")
 
     def own(self, host: NumPyArray) -> Any:
         return self.lib.from_array(host.copy(), chunks=tuple((n + 1) // 2 or 1 for n in host.shape))
 
     def host(self, result: Any) -> NumPyArray:
         with np.errstate(all="ignore"):  # runs NumPy without tinyloss's backend for it
-            return np.array(result.compute(scheduler="synchronous"))
+            return np.array(self.dask.compute(result, scheduler="synchronous")[0])
+
+    def fetch(self, result: Any) -> Any:
+        with np.errstate(all="ignore"):  # all at once: results share most of their graph
+            return super().fetch(self.dask.compute(result, scheduler="synchronous")[0])
 
     def owns(self, result: Any) -> bool:
         return isinstance(result, self.lib.Array)
@@ -185,8 +210,7 @@ class Dask(Library):
         def forbidden(*_: Any, **__: Any) -> None:
             raise AssertionError("a Dask array was computed")
 
-        config = importlib.import_module("dask").config
-        with config.set(scheduler=forbidden), np.errstate(all="ignore"):
+        with self.dask.config.set(scheduler=forbidden), np.errstate(all="ignore"):
             return function(*arrays, **options)
 
 

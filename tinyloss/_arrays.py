@@ -21,7 +21,6 @@ __all__ = [
     "library",
     "looks",
     "namespace",
-    "size",
 ]
 
 # Its types name libraries that need not be installed.
@@ -147,12 +146,6 @@ def astype(xp: Namespace, array: Any, dtype: Any) -> Any:
 def device(x: Any) -> Any:
     """Return the device of `x`, None under a tracer."""
     return array_api_compat.device(x)
-
-
-def size(array: Any) -> int | None:
-    """Return the number of elements, None where a dimension is not known yet (Dask, ONNX)."""
-    elements: int | None = array_api_compat.size(array)
-    return elements
 
 
 def bring(xp: Namespace, beside: Any, value: Any) -> Any:

@@ -28,7 +28,6 @@ from tinyloss._arrays import (
     kind,
     looks,
     namespace,
-    size,
 )
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
@@ -157,20 +156,8 @@ class Job:
         if 0 in self.arrays["x"].shape:
             return self._nothing()
         formula = self.formula(**self._inputs(), **self.params)
-        scale = None
-        if weight is not None and (self.grads or self.curvature):
-            scale = weight if divisor is None else weight / divisor
-            if self.formula.rowwise:
-                scale = scale[..., None]
-
-        def scaled(result: Any, dtype: Any) -> Any:
-            if scale is not None:
-                result = result * scale
-            elif divisor is not None:
-                result = result / divisor
-            return astype(xp, result, dtype if kind(dtype) == "float" else self.dtype)
-
-        value = None
+        value = curvature = None
+        grads: tuple[Any, ...] = ()
         if self.value:
             value = formula.value()
             if weight is not None:
@@ -181,14 +168,26 @@ class Job:
                 value = value / divisor
             if self.value_dtype is not None:
                 value = astype(xp, value, self.value_dtype)
-        grads = tuple(
-            scaled(getattr(formula, f"grad_{name}")(), self.arrays[name].dtype)
-            for name in self.grads
-        )
-        curvature = None
-        if self.curvature:
-            curvature = scaled(formula.curvature(), self.arrays["x"].dtype)
+        if self.grads or self.curvature:
+            scale = weight
+            if weight is not None:
+                scale = weight if divisor is None else weight / divisor
+                scale = scale[..., None] if self.formula.rowwise else scale
+            grads = tuple(
+                [self._scaled(getattr(formula, f"grad_{n}")(), scale, n) for n in self.grads]
+            )
+            if self.curvature:
+                curvature = self._scaled(formula.curvature(), scale, "x")
         return Answer(value, grads, curvature)
+
+    def _scaled(self, result: Any, scale: Any, name: str) -> Any:
+        """Return a derivative times its item's weight over the divisor, rounded to its dtype."""
+        if scale is not None:
+            result = result * scale
+        elif self.divisor is not None:
+            result = result / self.divisor
+        dtype = self.arrays[name].dtype
+        return astype(self.xp, result, dtype if kind(dtype) == "float" else self.dtype)
 
     def _nothing(self) -> Answer:
         """Answer for no items: not every library takes the maximum of nothing."""
@@ -210,11 +209,17 @@ class Job:
         """
         xp, rowwise = self.xp, self.formula.rowwise
         inputs: dict[str, Any] = {}
-        keep = None if self.weight is None else self.weight != 0
+        if self.weight is None:
+            for name, array in self.arrays.items():
+                inputs[name] = (
+                    array if self.labels and name == "y" else astype(xp, array, self.dtype)
+                )
+            return inputs
+        keep = self.weight != 0
         for name, array in self.arrays.items():
             is_label = self.labels and name == "y"
             inputs[name] = array if is_label else astype(xp, array, self.dtype)
-            if keep is None or name == "class_weight":
+            if name == "class_weight":
                 continue
             if is_label:
                 inputs[name] = xp.where(keep, array, 0)
@@ -429,7 +434,8 @@ def _class_axis(x: Any, axis: Any) -> int:
     ndim = len(x.shape)
     if ndim == 0:
         raise _Refusal("x is 0-d, expected at least the class axis")
-    if not isinstance(axis, Integral) or isinstance(axis, bool) or not -ndim <= int(axis) < ndim:
+    integer = type(axis) is int or (isinstance(axis, Integral) and not isinstance(axis, bool))
+    if not integer or not -ndim <= int(axis) < ndim:
         raise _Refusal(f"axis is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
     if x.shape[axis] == 0:
         raise _Refusal(f"x has shape {_show(x)}: no class along axis {axis}")
@@ -541,8 +547,8 @@ def _check_labels(
     """Refuse a selected class index out of range; where it is not looked at, weigh it NaN."""
     mode = _validation.get()
     if mode == "always" or (mode == "auto" and looks(y)):
-        if size(y) and (int(xp.min(y)) < 0 or int(xp.max(y)) >= classes):
-            wrong = (y < 0) | (y >= classes)
+        wrong = (y < 0) | (y >= classes)
+        if bool(xp.any(wrong)):
             if weight is not None:
                 wrong = wrong & (weight != 0)
             if bool(xp.any(wrong)):
