@@ -6,8 +6,9 @@ of the arrays, inputs are what they were. `xp.numpy` is the way out.
 """
 
 import contextlib
-import importlib
-from collections.abc import Iterator
+import importlib.util
+import re
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import ml_dtypes
@@ -275,6 +276,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def required(config: pytest.Config) -> set[str]:
+    return set(filter(None, config.getoption("--require").split(",")))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in sorted(required(config)):
+        if importlib.util.find_spec(name.replace("-", "_")) is None:
+            raise pytest.UsageError(f"--require: {name} is not installed")
+
+
+def _fail_instead(config: pytest.Config, call: Any, report: Any) -> None:
+    """Turn the skip of pytest.importorskip into a failure where the library is required."""
+    if call.excinfo is None or report.outcome != "skipped":
+        return
+    missing = re.match(r"could not import '([^'.]+)", str(call.excinfo.value))
+    if missing and {missing[1], missing[1].replace("_", "-")} & required(config):
+        report.outcome = "failed"
+        report.longrepr = f"{missing[1]} is required: {call.excinfo.value}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_instead(item.config, call, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_instead(collector.config, report.call, report)  # type: ignore[attr-defined]
+    return report
+
+
 @contextlib.contextmanager
 def library(name: str, config: pytest.Config) -> Iterator[Library]:
     """Give the library of this name, or skip the test."""
@@ -282,7 +321,7 @@ def library(name: str, config: pytest.Config) -> Iterator[Library]:
         lib = LIBRARIES[name](name)
     except ImportError as error:
         root = name.partition(":")[0]
-        if root in config.getoption("--require").split(","):
+        if root in required(config):
             pytest.fail(f"{root} is required: {error}", pytrace=False)
         pytest.skip(f"{root} is not installed")
     with lib.settings():

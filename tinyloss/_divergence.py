@@ -159,7 +159,7 @@ class _KLWithLogits(Formula):
         # A class that y excludes adds what x gives it.
         excluded = xp.where(y == -xp.inf, exp_difference(x, x_r) / target.z, 0.0)
         shift = shift + xp.sum(excluded, axis=-1, keepdims=True)
-        close = xp.abs(shift) < 0.5
+        self.close = close = (shift > -0.3) & (shift < 0.5)
         far = (x_max - x_r) + xp.log(prediction.z / target.z)
         self.d = d = d - xp.where(close, xp.log1p(xp.where(close, shift, 0.0)), far)
         self.direct = (p == 0) | (d > 2)
@@ -173,8 +173,10 @@ class _KLWithLogits(Formula):
         return xp.sum(xp.where(self.impossible, infinite, terms), axis=-1)
 
     def grad_x(self) -> Any:
-        xp, p = self.xp, self.p
-        return xp.where(self.direct, self.q - p, p * xp.expm1(self.bounded))
+        # Where the normalisers are far apart, D carries |D| eps, which q - p does not.
+        xp, p, d = self.xp, self.p, self.d
+        near = self.close & (xp.abs(d) < 0.5) & (p > 0)
+        return xp.where(near, p * xp.expm1(xp.where(near, d, 0.0)), self.q - p)
 
     def grad_y(self) -> Any:
         slope = product(self.p, -self.d - self.value()[..., None])
@@ -221,7 +223,7 @@ def kl_div_with_logits(
 
     Gradient: q - p by x, p_c (log p_c - log q_c - the divergence) by y; curvature q (1 - q).
 
-    Accuracy: 8 eps; gradient 32 eps of p + q.
+    Accuracy: 8 eps; gradient 4 eps of p + q by x, 32 of its terms by y.
 
     Edge cases: a class impossible in y adds nothing; one impossible in x alone gives inf. Logits of
     +inf or all -inf give NaN.

@@ -634,10 +634,10 @@ class _PoissonRate(Formula):
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
         self.rate = x + eps
-        # Around 1 the rounding of the sum is large beside its logarithm.
-        near = self.xp.abs(x - 1) < 0.5
-        around_1 = self.xp.log1p(self.xp.where(near, (x - 1) + eps, 0.0))
-        self.log_rate = self.xp.where(near, around_1, self.xp.log(self.rate))
+        # Around 1 the rounding of x + eps is large beside its logarithm.
+        larger, smaller = self.xp.maximum(x, eps), self.xp.minimum(x, eps)
+        share = smaller / self.xp.where(larger == 0, 1.0, larger)
+        self.log_rate = self.xp.log(larger) + self.xp.log1p(share)
 
     def value(self) -> Any:
         nll = self.x - product(self.y, self.log_rate)
