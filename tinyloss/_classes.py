@@ -118,7 +118,14 @@ class _Differentiable:
 
 @dataclass(frozen=True, repr=False)
 class WeightedSum(_Differentiable):
-    """A sum of losses of the same prediction and target, each with a factor."""
+    """A sum of losses of the same prediction and target, each with a factor.
+
+    Examples
+    --------
+    >>> import tinyloss
+    >>> 0.7 * tinyloss.MSELoss() + 0.3 * tinyloss.MAELoss()
+    0.7 * MSELoss() + 0.3 * MAELoss()
+    """
 
     terms: tuple[tuple[float, Any], ...]
 
@@ -354,6 +361,12 @@ class BinaryCrossEntropyLoss(_TargetLoss):
     """Binary cross-entropy of logits, or of probabilities with from_logits=False.
 
     `tinyloss.binary_cross_entropy_with_logits` or `tinyloss.binary_cross_entropy`.
+
+    Examples
+    --------
+    >>> import tinyloss
+    >>> tinyloss.BinaryCrossEntropyLoss(from_logits=False)
+    BinaryCrossEntropyLoss(from_logits=False)
     """
 
     from_logits: bool = True
