@@ -15,6 +15,7 @@ __all__ = ["log_sigmoid", "log_softmax", "logsumexp", "softmax", "softplus"]
 class _LogSoftmax(Formula):
     name = "log_softmax"
     rowwise = True
+    per_item = False
 
     def __init__(self, x: Any) -> None:
         self.x = x
@@ -84,6 +85,7 @@ def softmax(x: Array, /, *, axis: int = -1) -> Any:
 
 class _LogSumExp(_LogSoftmax):
     name = "logsumexp"
+    per_item = True
 
     def value(self) -> Any:
         xp = namespace(self.x)
@@ -114,7 +116,7 @@ def logsumexp(x: Array, /, *, axis: int = -1) -> Any:
     >>> print(tinyloss.logsumexp(np.array([1000.0, 1000.0])).round(6))
     1000.693147
     """
-    return transform(_LogSumExp, x, axis, reduces=True)
+    return transform(_LogSumExp, x, axis)
 
 
 class _Softplus(Formula):

@@ -6,7 +6,7 @@ to it); calling, differentiating, adding, scaling, printing and comparing are in
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, ParamSpec
 
 from tinyloss import _check, _function
@@ -225,10 +225,16 @@ def _frozen(parameter: Any) -> Any:
     return tuple([_frozen(each) for each in parameter])
 
 
+def _are_numbers(parameter: Any) -> bool:
+    if isinstance(parameter, tuple):
+        return all(_are_numbers(each) for each in parameter)  # pyright: ignore[reportUnknownVariableType]
+    return parameter is None or isinstance(parameter, Real)
+
+
 def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
     """Raise what a call would raise about parameters that only a call can check wholly."""
     for field in ("class_weight", "pos_weight"):
-        if isinstance(parameters.get(field), str):
+        if not _are_numbers(parameters.get(field, 1.0)):
             raise TypeError(f"tinyloss.{name}: {field} is {parameters[field]!r}, expected numbers")
     axis = parameters.get("axis", -1)
     if not isinstance(axis, Integral) or isinstance(axis, bool):

@@ -192,7 +192,7 @@ class Job:
     def _nothing(self) -> Answer:
         """Answer for no items: not every library takes the maximum of nothing."""
         xp, x = self.xp, self.arrays["x"]
-        like = x[..., 0] if self.formula.rowwise and "y" in self.arrays else x
+        like = x[..., 0] if self.formula.rowwise and self.formula.per_item else x
         value = xp.zeros_like(like, dtype=self.value_dtype or self.dtype)
         floating = [
             array if kind(array.dtype) == "float" else astype(xp, array, self.dtype)
@@ -244,9 +244,7 @@ def run(request: Request, want: Want) -> Answer:
     return answer
 
 
-def transform(
-    formula: type[Formula], x: Any, axis: int | None = None, *, reduces: bool = False
-) -> Any:
+def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
     """Return the value of a formula of x alone, in x's dtype if that is floating."""
     try:
         try:
@@ -254,11 +252,10 @@ def transform(
         except TypeError as error:
             raise _Refusal(f"x: {error}", TypeError) from None
         _check_real("x", x)
-        if axis is not None:
-            axis = _class_axis(x, axis)
+        axis = _class_axis(x, axis) if formula.rowwise else -1
     except _Refusal as refusal:
         raise refusal.kind(f"tinyloss.{formula.name}: {refusal}") from None
-    moved = axis is not None and axis != len(x.shape) - 1
+    moved = formula.rowwise and axis != len(x.shape) - 1
     dtype = compute_dtype(xp, x)
     job = Job(
         xp=xp,
@@ -276,7 +273,7 @@ def transform(
         value_dtype=x.dtype if kind(x.dtype) == "float" else None,
     )
     value = _answer(job).value
-    return xp.moveaxis(value, -1, axis) if moved and not reduces else value
+    return xp.moveaxis(value, -1, axis) if moved and not formula.per_item else value
 
 
 def _answer(job: Job) -> Answer:
@@ -306,14 +303,16 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
 
     The derivative of N / D by y_ic is N' / D - (N / D) w_i class_weight_c / D.
     """
-    xp, asked = job.xp, job.value
+    xp, asked, y = job.xp, job.value, job.arrays["y"]
     job.value = True
+    job.arrays["y"] = astype(xp, y, job.dtype)  # its gradient is rounded once, at the end
     value, grads, curvature = _answer(job)
     share = job.arrays["class_weight"] * (value / job.divisor)
     if job.weight is not None:
         share = job.weight[..., None] * share
     at = job.grads.index("y")
-    by_y = astype(xp, astype(xp, grads[at], job.dtype) - share, grads[at].dtype)
+    by_y = grads[at] - share
+    by_y = astype(xp, by_y, y.dtype) if kind(y.dtype) == "float" else by_y
     return Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
 
 

@@ -28,6 +28,9 @@ class Formula:
     rowwise: ClassVar[bool] = False
     """Whether an item is a row."""
 
+    per_item: ClassVar[bool] = True
+    """Whether the value of a rowwise formula is one number for each row."""
+
     signed: ClassVar[bool] = False
     """Whether targets are -1 and +1, so that a boolean target stands for these."""
 

@@ -180,7 +180,7 @@ R = TypeVar("R")
 
 def _dress(answer: Callable[P, R], loss: Loss[P], what: str) -> Callable[P, R]:
     """Give a derived function the signature of its loss and a line of documentation."""
-    if not hasattr(loss, "ask"):
+    if isinstance(loss, type) or not hasattr(loss, "ask"):
         raise TypeError(
             f"tinyloss: got {loss!r}, expected a loss: a function or an object of tinyloss, "
             "or your own function decorated with @tinyloss.loss"
