@@ -31,7 +31,7 @@ from tinyloss._activations import (
     softmax,
     softplus,
 )
-from tinyloss._arrays import namespace
+from tinyloss._arrays import public_namespace as namespace
 from tinyloss._classes import (
     BCELoss,
     BCEWithLogitsLoss,

@@ -143,11 +143,23 @@ class WeightedSum(_Differentiable):
             _VALUE, x, y, *more, weight=weight, where=where, denominator=denominator
         ).value
 
-    def ask(self, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
+    def ask(
+        self,
+        want: Want,
+        /,
+        x: Array,
+        y: ArrayLike,
+        *more: ArrayLike,
+        weight: ArrayLike | None = None,
+        where: ArrayLike | None = None,
+        denominator: ArrayLike | None = None,
+    ) -> Answer:
         """Return the parts of the answer that are wanted."""
         total: Answer | None = None
         for factor, loss in self.terms:
-            value, grads, curvature = loss.ask(want, *args, **kwargs)
+            value, grads, curvature = loss.ask(
+                want, x, y, *more, weight=weight, where=where, denominator=denominator
+            )
             value = factor * value if want.value else None
             grads = tuple([factor * grad for grad in grads])
             curvature = factor * curvature if want.curvature else None

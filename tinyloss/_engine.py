@@ -547,7 +547,7 @@ def _check_labels(
     mode = _validation.get()
     if mode == "always" or (mode == "auto" and looks(y)):
         wrong = (y < 0) | (y >= classes)
-        if bool(xp.any(wrong)):
+        if xp.any(wrong):
             if weight is not None:
                 wrong = wrong & (weight != 0)
             if bool(xp.any(wrong)):
