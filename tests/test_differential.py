@@ -805,7 +805,7 @@ DIFFERENCES: dict[str, Row] = {
     "kinks": Row(
         "The derivative at a kink: `mae` and `quantile` at x = y, `hinge` at the margin",
         "0 on every library",
-        "JAX: 1 for abs(x) at 0; optax: -0.5 for hinge; torch: 0 for l1_loss, -1 for a hinge by clamp",
+        "JAX: 1 for abs at 0; optax: -0.5 for hinge; torch: 0 for l1_loss, -1 for hinge by clamp",
         "one convention; a perfect prediction is left alone",
     ),
     "gaussian-floor": Row(
