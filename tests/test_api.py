@@ -488,7 +488,7 @@ class TestFunctions:
     @on("function", [*FUNCTIONS.values(), *ACTIVATIONS], ids=lambda f: f.__name__)
     def test_help_shows_name_signature_and_documentation(self, function: Any) -> None:
         text = pydoc.plain(pydoc.render_doc(function))
-        assert re.search(rf"^{function.__name__}\(x: ", text, re.MULTILINE)
+        assert re.search(rf"^{function.__name__}\(\s*x: ", text, re.MULTILINE)
         for name in inspect.signature(function).parameters:
             assert re.search(rf"\b{name}\b", text)
         assert function.__doc__.splitlines()[0] in text
