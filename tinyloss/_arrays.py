@@ -24,6 +24,7 @@ __all__ = [
     "looks",
     "namespace",
     "public_namespace",
+    "result_dtype",
 ]
 
 # Its types name libraries that need not be installed.
@@ -32,7 +33,6 @@ array_api_compat: Any = _typed_compat
 _NAMESPACES: dict[type, Namespace] = {}
 _HOST_TYPES: set[Any] = set()
 # Keyed by type too: dtypes of two libraries may object to being compared.
-_KINDS: dict[tuple[Any, Any], str] = {}
 _NAMES: dict[tuple[Any, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
@@ -117,20 +117,16 @@ def kind(dtype: Any) -> str:
 
     By name, because `isdtype` raises on the dtypes that ml_dtypes adds to NumPy (bfloat16, float8).
     """
-    key = (dtype.__class__, dtype)
-    kept = _KINDS.get(key)
-    if kept is None:
-        name = _name(dtype)
-        if name in _UNSUPPORTED_FLOATS:
-            kept = name
-        elif name.startswith(("float", "bfloat")):
-            kept = "float"
-        elif name.startswith(("int", "uint")):
-            kept = "int"
-        else:
-            kept = "bool" if name.startswith("bool") else name
-        _KINDS[key] = kept
-    return kept
+    return _kind_of(dtype_name(dtype))
+
+
+@cache
+def _kind_of(name: str) -> str:
+    if name.startswith(("float", "bfloat")) and name not in _UNSUPPORTED_FLOATS:
+        return "float"
+    if name.startswith(("int", "uint")):
+        return "int"
+    return "bool" if name.startswith("bool") else name
 
 
 def dtype_name(dtype: Any) -> str:
@@ -138,12 +134,9 @@ def dtype_name(dtype: Any) -> str:
     key = (dtype.__class__, dtype)
     kept = _NAMES.get(key)
     if kept is None:
-        kept = _NAMES[key] = _name(dtype)
+        name = getattr(dtype, "name", None) or str(dtype)
+        kept = _NAMES[key] = name.rpartition(".")[2]
     return kept
-
-
-def _name(dtype: Any) -> str:
-    return (getattr(dtype, "name", None) or str(dtype)).rpartition(".")[2]
 
 
 def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
@@ -168,6 +161,11 @@ def index_dtype(xp: Namespace, labels: Any) -> Any:
     if dtype_name(labels.dtype) in ("int32", "int64"):
         return labels.dtype
     return xp.__array_namespace_info__().default_dtypes(device=device(labels))["integral"]
+
+
+def result_dtype(dtype: Any, computed: Any) -> Any:
+    """Return the dtype of a result that belongs to an array of `dtype`: that, if it is floating."""
+    return dtype if kind(dtype) == "float" else computed
 
 
 def astype(xp: Namespace, array: Any, dtype: Any) -> Any:

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["flag", "in_range", "integer_or_none", "number", "positive"]
+__all__ = ["flag", "in_range", "integer_or_none", "is_integer", "number", "positive"]
 
 
 def number(function: str, name: str, value: Any, *, what: str = "a finite number") -> float:
@@ -40,11 +40,16 @@ def in_range(function: str, name: str, value: Any, low: float, high: float = inf
     return checked
 
 
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer, NumPy's included, and not a boolean."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def integer_or_none(function: str, name: str, value: Any) -> int | None:
     """Return an integer or None."""
     if value is None:
         return None
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if not is_integer(value):
         raise TypeError(
             f"tinyloss.{function}: {name} is {value!r}, expected a Python integer or None"
         )

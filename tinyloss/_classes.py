@@ -6,7 +6,7 @@ to it); calling, differentiating, adding, scaling, printing and comparing are in
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, ParamSpec
 
 from tinyloss import _check, _function
@@ -249,7 +249,7 @@ def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
         if not _are_numbers(parameters.get(field, 1.0)):
             raise TypeError(f"tinyloss.{name}: {field} is {parameters[field]!r}, expected numbers")
     axis = parameters.get("axis", -1)
-    if not isinstance(axis, Integral) or isinstance(axis, bool):
+    if not _check.is_integer(axis):
         raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected an integer")
 
 

@@ -11,7 +11,6 @@ from tinyloss._numerics import (
     Softmax,
     classes_of,
     exp_difference,
-    log1m,
     others,
     positive_part,
     product,
@@ -312,7 +311,9 @@ class _BCE(Formula):
         self.a, self.b = xp.maximum(p, eps), xp.maximum(1 - p, eps)
         self.floored = (p < eps) | (1 - p < eps)
         self.log_a = xp.log(self.a)
-        self.log_b = xp.where(p <= 0.3, log1m(xp.minimum(p, 0.3)), xp.log(self.b))
+        # 1 - p is exact for p >= 1/2 (Sterbenz) and rounds harmlessly above 0.3. The limit is not
+        # 1/2, since some libraries' log1p is off by 100 eps on (-0.5, -0.3).
+        self.log_b = xp.where(p <= 0.3, xp.log1p(-xp.minimum(p, 0.3)), xp.log(self.b))
 
     def value(self) -> Any:
         return -self.y * self.log_a - (1 - self.y) * self.log_b

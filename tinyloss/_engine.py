@@ -28,6 +28,7 @@ from tinyloss._arrays import (
     kind,
     looks,
     namespace,
+    result_dtype,
 )
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
@@ -186,20 +187,18 @@ class Job:
             result = result * scale
         elif self.divisor is not None:
             result = result / self.divisor
-        dtype = self.arrays[name].dtype
-        return astype(self.xp, result, dtype if kind(dtype) == "float" else self.dtype)
+        return astype(self.xp, result, result_dtype(self.arrays[name].dtype, self.dtype))
 
     def _nothing(self) -> Answer:
         """Answer for no items: not every library takes the maximum of nothing."""
         xp, x = self.xp, self.arrays["x"]
         like = x[..., 0] if self.formula.rowwise and self.formula.per_item else x
         value = xp.zeros_like(like, dtype=self.value_dtype or self.dtype)
-        floating = [
-            array if kind(array.dtype) == "float" else astype(xp, array, self.dtype)
+        *grads, curvature = [
+            xp.zeros_like(array, dtype=result_dtype(array.dtype, self.dtype))
             for array in [self.arrays[name] for name in (*self.grads, "x")]
         ]
-        grads = [xp.zeros_like(array) for array in floating]
-        return Answer(xp.sum(value) if self.reduce else value, tuple(grads[:-1]), grads[-1])
+        return Answer(xp.sum(value) if self.reduce else value, tuple(grads), curvature)
 
     def _inputs(self) -> dict[str, Any]:
         """Return the arrays in the compute dtype, items of weight 0 replaced by harmless ones.
@@ -209,22 +208,17 @@ class Job:
         """
         xp, rowwise = self.xp, self.formula.rowwise
         inputs: dict[str, Any] = {}
-        if self.weight is None:
-            for name, array in self.arrays.items():
-                inputs[name] = (
-                    array if self.labels and name == "y" else astype(xp, array, self.dtype)
-                )
-            return inputs
-        keep = self.weight != 0
         for name, array in self.arrays.items():
             is_label = self.labels and name == "y"
             inputs[name] = array if is_label else astype(xp, array, self.dtype)
-            if name == "class_weight":
-                continue
-            if is_label:
+        if self.weight is None:
+            return inputs
+        keep = self.weight != 0
+        for name, array in inputs.items():
+            if self.labels and name == "y":
                 inputs[name] = xp.where(keep, array, 0)
-            else:
-                inputs[name] = xp.where(keep[..., None] if rowwise else keep, inputs[name], 1.0)
+            elif name != "class_weight":
+                inputs[name] = xp.where(keep[..., None] if rowwise else keep, array, 1.0)
         return inputs
 
 
@@ -247,11 +241,7 @@ def run(request: Request, want: Want) -> Answer:
 def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
     """Return the value of a formula of x alone, in x's dtype if that is floating."""
     try:
-        try:
-            xp = namespace(x)
-        except TypeError as error:
-            raise _Refusal(f"x: {error}", TypeError) from None
-        _check_real("x", x)
+        xp = _namespace_of(x)
         axis = _class_axis(x, axis) if formula.rowwise else -1
     except _Refusal as refusal:
         raise refusal.kind(f"tinyloss.{formula.name}: {refusal}") from None
@@ -270,7 +260,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
         value=True,
         grads=(),
         curvature=False,
-        value_dtype=x.dtype if kind(x.dtype) == "float" else None,
+        value_dtype=result_dtype(x.dtype, dtype),
     )
     value = _answer(job).value
     return xp.moveaxis(value, -1, axis) if moved and not formula.per_item else value
@@ -311,8 +301,7 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     if job.weight is not None:
         share = job.weight[..., None] * share
     at = job.grads.index("y")
-    by_y = grads[at] - share
-    by_y = astype(xp, by_y, y.dtype) if kind(y.dtype) == "float" else by_y
+    by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
     return Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
 
 
@@ -331,11 +320,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
     if want.curvature:
         request = request._replace(reduction="none", denominator=None)
     x, axis = request.x, None
-    try:
-        xp = namespace(x)
-    except TypeError as error:
-        raise _Refusal(f"x: {error}", TypeError) from None
-    _check_real("x", x)
+    xp = _namespace_of(x)
     y = _bring(xp, x, "y", request.y)
     more: dict[str, Any] = {}
     for name, array in request.arrays.items():
@@ -582,7 +567,7 @@ def _describe_label(
 def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, argnum: int) -> str:
     """Return the name of the argument to differentiate by."""
     names = list(arrays)
-    if not isinstance(argnum, int) or not 0 <= argnum < len(names):
+    if not 0 <= argnum < len(names):
         raise _Refusal(f"argnums holds {argnum!r}, expected integers from 0 to {len(names) - 1}")
     name = names[argnum]
     if labels and name == "y":
@@ -595,6 +580,15 @@ def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, a
             "the shape of x, to differentiate by it"
         )
     return name
+
+
+def _namespace_of(x: Any) -> Namespace:
+    try:
+        xp = namespace(x)
+    except TypeError as error:
+        raise _Refusal(f"x: {error}", TypeError) from None
+    _check_real("x", x)
+    return xp
 
 
 def _bring(xp: Namespace, x: Any, name: str, value: Any) -> Any:

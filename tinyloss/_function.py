@@ -72,9 +72,6 @@ class LossFunction(Generic[P]):
         return self.__qualname__
 
 
-_One = TypeVar("_One", bound=int)
-
-
 @overload
 def value_and_grad(loss: Loss[P], argnums: int = 0) -> Callable[P, tuple[Any, Any]]: ...
 @overload

@@ -15,7 +15,6 @@ __all__ = [
     "exact_difference",
     "exp_difference",
     "expm1_minus",
-    "log1m",
     "magnitude",
     "others",
     "positive_part",
@@ -65,17 +64,6 @@ def folded(x: Any) -> tuple[Any, Any]:
     xp = namespace(x)
     up = x >= 0
     return xp.where(up, x, -x), xp.where(up, x, xp.where(x < 0, 0.0, x))
-
-
-def log1m(p: Any) -> Any:
-    """Return log(1 - p) for 0 <= p <= 1.
-
-    1 - p is exact for p >= 1/2 (Sterbenz) and rounds harmlessly above 0.3; below, log1p(-p). The
-    limit is 0.3, not 1/2, since some libraries' log1p is off by 100 eps on (-0.5, -0.3).
-    """
-    xp = namespace(p)
-    near = p <= 0.3
-    return xp.where(near, xp.log1p(-xp.where(near, p, 0.0)), xp.log(xp.where(near, 1.0, 1 - p)))
 
 
 def expm1_minus(d: Any) -> Any:

@@ -355,11 +355,6 @@ class Program:
     inputs: Mapping[str, Input]
     outputs: tuple[Node, ...]
 
-    @property
-    def reduces(self) -> bool:
-        """Whether the program adds or compares over the classes of a row."""
-        return any(node.op in ("max", "sum") for node in self.nodes())
-
     def nodes(self) -> list[Node]:
         """Return the nodes that the outputs need, arguments before the operations on them."""
         order: dict[int, Node] = {}
