@@ -18,7 +18,6 @@ import json
 import math
 import multiprocessing
 import os
-import platform
 import sys
 import time
 import warnings
@@ -37,6 +36,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks._measure import library, machine, versions
 from tests.exact import EXACT, Truth, evaluate
 from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
 
@@ -57,6 +57,7 @@ LIBRARIES = {
     "optax": ("float32", "float64"),
     "sklearn": ("float32", "float64"),
 }
+MODULES = ("tinyloss", "numpy", "ml_dtypes", "mpmath", "jax", "torch", "optax", "sklearn")
 FLUSHING = ("jax.jit", "optax")
 """XLA's CPU code flushes subnormal numbers to 0, results and inputs."""
 FLUSHED_CLASSES = 2000
@@ -92,14 +93,6 @@ class Cell:
 
 
 # ------------------------------------------------------------------------------------- libraries
-
-
-def library(name: str) -> Any:
-    """Return a module, or None where it is not installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
 
 
 def jax() -> Any:
@@ -616,25 +609,6 @@ def markdown(grid: Grid) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, Any]:
-    model = platform.processor()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
-
-
-def versions() -> dict[str, str]:
-    names = ("tinyloss", "numpy", "ml_dtypes", "mpmath", "jax", "torch", "optax", "sklearn")
-    modules = {name: library(name) for name in names}
-    found = {n: str(getattr(m, "__version__", "?")) for n, m in modules.items() if m is not None}
-    return {"python": platform.python_version(), **found}
-
-
 def finite(value: Any) -> Any:
     """Return what JSON can hold, which is no infinity."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -712,7 +686,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.perf_counter() - started
     report = {
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(MODULES),
         "n": n,
         "seconds": round(seconds, 1),
     }

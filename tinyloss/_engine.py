@@ -151,42 +151,89 @@ class Job:
     value_dtype: Any = None
     """The dtype of the value, None for `dtype`."""
 
+    out: tuple[Any, ...] = ()
+    """Arrays to write the gradients into, one for each of `grads`; none: new ones."""
+
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
-        xp, weight, divisor = self.xp, self.weight, self.divisor
+        xp = self.xp
         if 0 in self.arrays["x"].shape:
-            return self._nothing()
-        formula = self.formula(**self._inputs(), **self.params)
+            return self.deliver(self._nothing())
+        arrays = {
+            name: array if self.labels and name == "y" else astype(xp, array, self.dtype)
+            for name, array in self.arrays.items()
+        }
+        value, grads, curvature = self.items(arrays, self.weight, self.divisor)
+        if value is not None:
+            value = self.total(xp.sum(value)) if self.reduce else value
+            value = astype(xp, value, self.value_dtype or self.dtype)
+        grads = tuple([self._rounded(g, n) for g, n in zip(grads, self.grads, strict=True)])
+        if curvature is not None:
+            curvature = self._rounded(curvature, "x")
+        return self.deliver(Answer(value, grads, curvature))
+
+    def items(self, arrays: Mapping[str, Any], weight: Any, divisor: Any) -> Answer:
+        """Return the value of each item times its weight, gradients and curvature also divided.
+
+        Takes the arrays in the dtype to compute in. Straight lines, as the formulas: so a whole
+        job can be recorded.
+        """
+        rowwise = self.formula.rowwise
+        if weight is not None:
+            arrays = self._selected(arrays, weight)
+        formula = self.formula(**arrays, **self.params)
         value = curvature = None
-        grads: tuple[Any, ...] = ()
         if self.value:
             value = formula.value()
             if weight is not None:
                 value = value * weight
-            if self.reduce:
-                value = xp.sum(value)
-            if divisor is not None:
-                value = value / divisor
-            if self.value_dtype is not None:
-                value = astype(xp, value, self.value_dtype)
-        if self.grads or self.curvature:
-            scale = weight
-            if weight is not None:
-                scale = weight if divisor is None else weight / divisor
-                scale = scale[..., None] if self.formula.rowwise else scale
-            grads = tuple(
-                [self._scaled(getattr(formula, f"grad_{n}")(), scale, n) for n in self.grads]
-            )
-            if self.curvature:
-                curvature = self._scaled(formula.curvature(), scale, "x")
+        scale = weight
+        if divisor is not None and (weight is not None or rowwise):
+            # one division for each row, not for each class
+            scale, divisor = (1.0 if weight is None else weight) / divisor, None
+        if weight is not None and rowwise:
+            scale = scale[..., None]
+
+        def scaled(result: Any) -> Any:
+            if scale is not None:
+                return result * scale
+            return result if divisor is None else result / divisor
+
+        grads = tuple([scaled(getattr(formula, f"grad_{name}")()) for name in self.grads])
+        if self.curvature:
+            curvature = scaled(formula.curvature())
         return Answer(value, grads, curvature)
 
-    def _scaled(self, result: Any, scale: Any, name: str) -> Any:
-        """Return a derivative times its item's weight over the divisor, rounded to its dtype."""
-        if scale is not None:
-            result = result * scale
-        elif self.divisor is not None:
-            result = result / self.divisor
+    def _selected(self, arrays: Mapping[str, Any], weight: Any) -> dict[str, Any]:
+        """Return the arrays with items of weight 0 replaced by harmless ones.
+
+        Replaced before the formulas, not after, so that autodiff through them sees no NaN either.
+        Every loss is finite where all its arguments are 1 (label 0).
+        """
+        where = namespace(weight).where
+        keep = weight != 0
+        of_classes = keep[..., None] if self.formula.rowwise else keep
+        selected = dict(arrays)
+        for name, array in arrays.items():
+            if self.labels and name == "y":
+                selected[name] = where(keep, array, 0)
+            elif name != "class_weight":
+                selected[name] = where(of_classes, array, 1.0)
+        return selected
+
+    def total(self, value: Any) -> Any:
+        """Return the reduced value from the sum over all items."""
+        return value if self.divisor is None else value / self.divisor
+
+    def deliver(self, answer: Answer) -> Answer:
+        """Return an answer with the gradients in the arrays given for them, if any."""
+        for into, grad in zip(self.out, answer.grads, strict=bool(self.out)):
+            if into is not grad:
+                into[...] = grad
+        return answer._replace(grads=self.out) if self.out else answer
+
+    def _rounded(self, result: Any, name: str) -> Any:
+        """Return a derivative rounded to its argument's dtype."""
         return astype(self.xp, result, result_dtype(self.arrays[name].dtype, self.dtype))
 
     def _nothing(self) -> Answer:
@@ -199,27 +246,6 @@ class Job:
             for array in [self.arrays[name] for name in (*self.grads, "x")]
         ]
         return Answer(xp.sum(value) if self.reduce else value, tuple(grads), curvature)
-
-    def _inputs(self) -> dict[str, Any]:
-        """Return the arrays in the compute dtype, items of weight 0 replaced by harmless ones.
-
-        Replaced before the formulas, not after, so that autodiff through them sees no NaN either.
-        Every loss is finite where all its arguments are 1 (label 0).
-        """
-        xp, rowwise = self.xp, self.formula.rowwise
-        inputs: dict[str, Any] = {}
-        for name, array in self.arrays.items():
-            is_label = self.labels and name == "y"
-            inputs[name] = array if is_label else astype(xp, array, self.dtype)
-        if self.weight is None:
-            return inputs
-        keep = self.weight != 0
-        for name, array in inputs.items():
-            if self.labels and name == "y":
-                inputs[name] = xp.where(keep, array, 0)
-            elif name != "class_weight":
-                inputs[name] = xp.where(keep[..., None] if rowwise else keep, array, 1.0)
-        return inputs
 
 
 def run(request: Request, want: Want) -> Answer:

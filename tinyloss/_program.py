@@ -33,6 +33,8 @@ class Node:
     per_item: bool = False
     per_class: bool = False
     boolean: bool = False
+    integer: bool = False
+    """Whether an input holds indices of classes."""
 
     def __repr__(self) -> str:
         # Not its arguments: nodes are shared, and written out they would be exponentially many.
@@ -45,6 +47,8 @@ class Input:
 
     per_item: bool = True
     per_class: bool = False
+    integer: bool = False
+    """Whether it holds indices of classes."""
 
 
 _COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -67,29 +71,36 @@ class Graph:
 
     def node(self, op: str, *args: Node) -> Node:
         """Return the node of an operation, simplified where that changes no result."""
+        per_item = any(a.per_item for a in args)
+        per_class = any(a.per_class for a in args)
+        if op in ("max", "sum"):
+            if not per_class:  # the one number of a row is its own maximum and sum
+                return args[0]
+            per_class = False
         simple = self._simplify(op, args)
-        if simple is not None:
+        if simple is not None and (simple.per_item, simple.per_class) == (per_item, per_class):
             return simple
-        return self._keep(
-            (op, *map(id, args)),
-            Node(
-                op,
-                args,
-                per_item=any(a.per_item for a in args),
-                per_class=any(a.per_class for a in args) and op not in ("max", "sum"),
-                boolean=op in _COMPARISONS or op in _LOGICAL,
-            ),
-        )
+        boolean = op in _COMPARISONS or op in _LOGICAL
+        return self._keep((op, *map(id, args)), Node(op, args, None, per_item, per_class, boolean))
 
-    def constant(self, number: Any) -> Node:
-        """Return the node of a number."""
+    def constant(self, number: Any, like: Node | None = None) -> Node:
+        """Return the node of a number, or of an array full of it."""
+        per_item = like is not None and like.per_item
+        per_class = like is not None and like.per_class
+        node = Node("constant", (), number, per_item, per_class, isinstance(number, bool))
         # -0.0 equals 0.0 but is another constant
-        key = ("constant", repr(number))
-        return self._keep(key, Node("constant", constant=number, boolean=isinstance(number, bool)))
+        return self._keep(("constant", repr(number), per_item, per_class), node)
 
     def input(self, name: str, varies: Input) -> Node:
         """Return the node of an argument."""
-        node = Node("input", (), name, per_item=varies.per_item, per_class=varies.per_class)
+        node = Node(
+            "input",
+            (),
+            name,
+            per_item=varies.per_item,
+            per_class=varies.per_class,
+            integer=varies.integer,
+        )
         return self._keep(("input", name), node)
 
     def class_index(self) -> Node:
@@ -101,7 +112,8 @@ class Graph:
 
     def _simplify(self, op: str, args: tuple[Node, ...]) -> Node | None:
         if op in _FOLD and all(a.op == "constant" for a in args):
-            return self.constant(_FOLD[op](*(a.constant for a in args)))
+            like = max(args, key=lambda a: (a.per_class, a.per_item))
+            return self.constant(_FOLD[op](*(a.constant for a in args)), like)
         if op == "where" and args[1] is args[2]:
             return args[1]
         if len(args) == 2:
@@ -284,7 +296,7 @@ def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
 
 
 def _full_like(x: Symbol, number: float, /, **_: Any) -> Symbol:
-    return Symbol(x.graph, x.graph.constant(number))
+    return Symbol(x.graph, x.graph.constant(number, x.node))
 
 
 def _zeros_like(x: Symbol, /, **_: Any) -> Symbol:
@@ -383,10 +395,13 @@ class Program:
             elif node.op == "class_index":
                 result = xp.arange(x.shape[-1], device=device(x))
             elif node.op in ("max", "sum"):
-                result = getattr(xp, node.op)(results[id(node.args[0])], axis=-1, keepdims=True)
+                (arg,) = node.args
+                result = results[id(arg)]
+                result = xp.full_like(x, result) if arg.op == "constant" else result
+                result = getattr(xp, node.op)(result, axis=-1, keepdims=True)
             else:
                 args = [results[id(arg)] for arg in node.args]
-                if not any(arg.per_item or arg.per_class for arg in node.args):
+                if all(arg.op == "constant" for arg in node.args):
                     args[0] = xp.full_like(x[..., :1] if rows else x, args[0])
                 result = getattr(xp, node.op)(*args)
             results[id(node)] = result
@@ -394,7 +409,7 @@ class Program:
 
     @staticmethod
     def _output(xp: Namespace, x: Any, node: Node, result: Any, rows: bool) -> Any:
-        if not node.per_item:
+        if node.op == "constant" or not node.per_item:
             result = xp.zeros_like(x) + result
         return result[..., 0] if rows and node.per_item and not node.per_class else result
 

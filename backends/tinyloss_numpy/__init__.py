@@ -1,22 +1,18 @@
 """tinyloss on NumPy arrays.
 
-Runs the formulas under NumPy's conditions: quiet where infinities are legitimate, and with each
-row contiguous, because NumPy adds pairwise along contiguous memory only (along other axes one
-after the other, which loses 400 eps over 1e7 terms).
+A job's program is compiled into one loop over the arrays where they lie and run over threads;
+where that cannot be, the formulas run in NumPy over blocks of items that fit into the cache.
+
+    run             decides between the two
+    _programs       from a job to its kernel: recorded, staged, written, compiled
+    _source         the text of the loop        _loops, _elementary, _llvm, _memory   its words
+    _compiler       from text to machine code, kept on disk
+    _geometry       arrays of any strides as plain loops
+    _threads        the pool
+    _blocks         the formulas, block by block
 """
 
-import numpy as np
+from tinyloss_numpy._run import compilation, run, source
+from tinyloss_numpy._threads import threads
 
-from tinyloss._engine import Answer, Job
-
-__all__ = ["run"]
-
-
-def run(job: Job, /) -> Answer:
-    """Answer a job."""
-    if job.formula.rowwise:
-        for name, array in job.arrays.items():
-            if not array.flags.c_contiguous:
-                job.arrays[name] = np.ascontiguousarray(array)
-    with np.errstate(all="ignore"):
-        return job.evaluate()
+__all__ = ["compilation", "run", "source", "threads"]

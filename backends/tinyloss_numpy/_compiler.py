@@ -1,0 +1,152 @@
+"""From a text to machine code: compiled by Numba once, kept on disk, loaded without Numba.
+
+What is kept is the object code. A later process loads it through llvmlite alone, in a tenth of the
+time that importing Numba takes.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from tinyloss_numpy._source import Text
+
+__all__ = ["Kernel", "load"]
+
+Kernel = Callable[..., int]
+"""kernel(result, error, first, last, table, work): Numba's calling convention."""
+
+_DIGEST = hashlib.sha256
+_lock = threading.Lock()
+_engines: list[Any] = []
+"""Own the machine code that kernels point to."""
+
+
+def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
+    """Return the kernel of a text, from the disk where it is kept."""
+    key = _key(text, real, lanes)
+    with _lock:
+        kept = _read(key)
+        if kept is None:
+            kept = _compile(text, real, lanes, title)
+            _keep(key, *kept)
+        return _link(*kept)
+
+
+def _key(text: Text, real: str, lanes: int) -> str:
+    """Return what tells a kernel from any other: its text, and what makes code of it."""
+    parts = (text.source, repr(text.places), real, str(lanes), *_environment())
+    return _DIGEST("\0".join(parts).encode()).hexdigest()
+
+
+@cache
+def _environment() -> tuple[str, ...]:
+    from importlib.metadata import version
+
+    names = ("_compiler", "_elementary", "_llvm", "_loops", "_memory")
+    own = [(Path(__file__).parent / f"{name}.py").read_bytes() for name in names]
+    return (
+        version("numba"),
+        llvmlite.__version__,
+        platform.machine(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        *[_DIGEST(each).hexdigest() for each in own],
+    )
+
+
+def _folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("tinyloss", appauthor=False) / "numpy"
+
+
+def _read(key: str) -> tuple[str, bytes] | None:
+    """Return the function's name and object code, None where they are not kept or damaged."""
+    try:
+        stored = (_folder() / key).read_bytes()
+    except OSError:
+        return None
+    digest, _, content = stored.partition(b"\n")
+    if _DIGEST(content).hexdigest().encode() != digest:
+        return None
+    name, _, code = content.partition(b"\n")
+    return name.decode(), code
+
+
+def _keep(key: str, name: str, code: bytes) -> None:
+    """Write a file that appears whole or not at all; a disk that takes none is no error."""
+    content = name.encode() + b"\n" + code
+    with suppress(OSError):
+        folder = _folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, path = tempfile.mkstemp(dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_DIGEST(content).hexdigest().encode() + b"\n" + content)
+            os.replace(path, folder / key)
+        except BaseException:
+            os.unlink(path)
+            raise
+
+
+def _compile(text: Text, real: str, lanes: int, title: str) -> tuple[str, bytes]:
+    """Compile a text; return the function's name and its object code."""
+    from numba import njit, types
+
+    from tinyloss_numpy._loops import vocabulary
+    from tinyloss_numpy._memory import accessors
+
+    names = {**vocabulary(real, lanes), **accessors(dict(text.places))}
+    exec(compile(text.source, f"<tinyloss: {title}>", "exec"), names)
+    signature = types.intp(*[types.intp] * 4)
+    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled: Any = njit(signature, **options)(names["kernel"])
+    module = llvm.parse_assembly(compiled.inspect_llvm(compiled.signatures[0]))
+    name = compiled.overloads[compiled.signatures[0]].fndesc.llvm_func_name
+    return name, _machine().emit_object(module)
+
+
+@cache
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="pic",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def _link(name: str, code: bytes) -> Kernel:
+    # An engine of its own: names are unique within one run of Numba only.
+    _machine()
+    target = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    prototype = ctypes.CFUNCTYPE(
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_ssize_t,
+        ctypes.c_ssize_t,
+        ctypes.c_char_p,
+        ctypes.c_void_p,
+    )
+    return prototype(engine.get_function_address(name))

@@ -1,0 +1,392 @@
+"""The elementary functions of compiled loops: straight lines that LLVM vectorises.
+
+Numba's own call the C library, one number at a time, which takes 10 to 20 times as long. These
+have at most 2 eps of error, results below the normal numbers included, and return what NumPy
+returns for zeros, infinities and NaN. `benchmarks/elementary.py` tries every float32.
+
+The polynomials are minimax polynomials in the relative error of the function: by the exchange
+algorithm of Remez with 72 digits, then each coefficient in turn, from the lowest on, rounded to
+the dtype and those after it fitted again by linear programming. The errors beside them are those
+after rounding, in eps.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numba
+
+from tinyloss_numpy._llvm import Value, bits, intrinsic, where
+
+__all__ = ["functions"]
+
+SQRT_HALF = math.sqrt(0.5)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What differs between float32 and float64."""
+
+    significand: int
+    """Stored bits of the significand."""
+    bias: int
+    """Of the exponent."""
+    below: float
+    """exp of it and of what is below it rounds to 0."""
+    above: float
+    """exp, cosh and sinh of it and of what is above it overflow."""
+    ln2_high: float
+    """The first bits of ln 2, so few that every exponent times this is exact."""
+    ln2_low: float
+    """The rest of ln 2."""
+    exp: tuple[float, ...]
+    """q of exp(r) = 1 + r + r^2 q(r) for |r| <= ln 2."""
+    log: tuple[float, ...]
+    """q of log(1 + f) = f + f^2 q(f) for sqrt(1/2) <= 1 + f <= sqrt(2)."""
+
+    @property
+    def tiny(self) -> float:
+        """The smallest normal number."""
+        return 2.0 ** (1 - self.bias)
+
+
+CONSTANTS = {
+    "float32": Constants(
+        significand=23,
+        bias=127,
+        below=-104.0,
+        above=90.0,
+        ln2_high=0.693145751953125,  # 15 bits
+        ln2_low=1.4286068203094173e-06,
+        # Degree 5; errors: exp 0.18, expm1 0.30.
+        exp=(0.50000024, 0.16666636, 0.04166202, 0.00833513, 0.0014093004, 0.00019717347),
+        # Degree 8; error 0.035.
+        log=(
+            -0.49999988,
+            0.33333325,
+            -0.2500161,
+            0.20002005,
+            -0.16608411,
+            0.14180852,
+            -0.13248062,
+            0.12912947,
+            -0.07619083,
+        ),
+    ),
+    "float64": Constants(
+        significand=52,
+        bias=1023,
+        below=-746.0,
+        above=711.0,
+        ln2_high=0.6931471805598903,  # 42 bits
+        ln2_low=5.497923018708371e-14,
+        # Degree 11; errors: exp 0.07, expm1 0.12.
+        exp=(
+            0.4999999999999996,
+            0.16666666666666766,
+            0.041666666666690805,
+            0.008333333333303487,
+            0.0013888888884730079,
+            0.00019841269869454715,
+            2.4801590329533668e-05,
+            2.75573080765088e-06,
+            2.7556255382927406e-07,
+            2.5053927461752153e-08,
+            2.1055336114926206e-09,
+            1.599805158769466e-10,
+        ),
+        # Degree 18; error 0.23.
+        log=(
+            -0.4999999999999997,
+            0.33333333333328113,
+            -0.2500000000001263,
+            0.20000000001737941,
+            -0.16666666666241328,
+            0.14285714087446347,
+            -0.1249999983115812,
+            0.11111122008302537,
+            -0.10000018141895359,
+            0.09090583476268485,
+            -0.0833255295872022,
+            0.07697709058439897,
+            -0.07160249871992949,
+            0.06621610179674636,
+            -0.06041188460318699,
+            0.05973586812814465,
+            -0.06786902550780444,
+            0.06324838829428944,
+            -0.028299254015878794,
+        ),
+    ),
+}
+
+ATANH = (
+    0.1999999999999999,
+    0.142857142857219,
+    0.11111111108902104,
+    0.09090909420951024,
+    0.07692279290011399,
+    0.06668129318237019,
+    0.05837948391173419,
+    0.059904133589051334,
+)
+"""q of atanh(s) = s (1 + z / 3 + z^2 q(z)), z = s^2, for the s of `_log_in_two`; error 2^-73."""
+
+
+def _horner(x: Value, coefficients: tuple[float, ...]) -> Value:
+    total = x.constant(coefficients[-1])
+    for each in coefficients[-2::-1]:
+        total = total.muladd(x, each)
+    return total
+
+
+# ------------------------------------------------------------------------------------ exponentials
+
+
+def _clamp(x: Value, k: Constants) -> Value:
+    x = where(x < k.below, k.below, x)  # unlike maximum(), one instruction, and as good for NaN
+    return where(x > k.above, k.above, x)
+
+
+def _reduce(x: Value, k: Constants, rest: Value | None = None) -> tuple[Value, Value]:
+    """Return r and s = 2^m, where x + rest = 2 m ln 2 + r and |r| <= ln 2.
+
+    exp(x) is then exp(r) s s: s is a normal number where s s would overflow, and only the last
+    product rounds where the result is subnormal.
+    """
+    # Adding 1.5 * 2^significand rounds to an integer, which stands in the lowest bits of the sum:
+    # with the bias they are the exponent of s.
+    shift = 1.5 * 2.0**k.significand + k.bias
+    t = x.muladd(0.5 / math.log(2), shift)
+    m = t - shift
+    r = m.muladd(-2 * k.ln2_high, x)
+    low = -2 * k.ln2_low
+    r = m.muladd(low, r) if rest is None else r + m.muladd(low, rest)
+    return r, (t.as_int() << k.significand).as_float()
+
+
+def _exp_reduced(r: Value, k: Constants) -> Value:
+    return _horner(r, (1.0, 1.0, *k.exp))
+
+
+def _exp_of_sum(x: Value, rest: Value | None) -> Value:
+    k = CONSTANTS[x.dtype]
+    r, s = _reduce(_clamp(x, k), k, rest)
+    return _exp_reduced(r, k) * s * s
+
+
+def _exp(x: Value) -> Value:
+    return _exp_of_sum(x, None)
+
+
+def _expm1_parts(x: Value, k: Constants) -> tuple[Value, Value, Value]:
+    """Return expm1(r), s and 1 / s."""
+    r, s = _reduce(x, k)
+    inverse = ((2 * k.bias << k.significand) - s.as_int()).as_float()
+    return (r * r).muladd(_horner(r, k.exp), r), s, inverse
+
+
+def _expm1(x: Value) -> Value:
+    k = CONSTANTS[x.dtype]
+    e, s, inverse = _expm1_parts(_clamp(x, k), k)
+    return (e.muladd(s, s - inverse) * s).copysign(x)
+
+
+def _tanh(x: Value) -> Value:
+    k = CONSTANTS[x.dtype]
+    twice = x.fabs() * 2.0
+    one = 1.5 * (k.significand + 1)  # 1 / s is lost beside s from here on: the quotient is 1
+    e, s, inverse = _expm1_parts(where(twice > one, one, twice), k)
+    return (e.muladd(s, s - inverse) / e.muladd(s, s + inverse)).copysign(x)
+
+
+def _sinh(x: Value) -> Value:
+    # (t + t / (t + 1)) / 2 of t = expm1(|x|), in an order that overflows only where sinh does.
+    k = CONSTANTS[x.dtype]
+    e, s, inverse = _expm1_parts(_clamp(x.fabs(), k), k)
+    u = e.muladd(s, s - inverse)
+    return ((u + u / u.muladd(s, 1.0)) * (s * 0.5)).copysign(x)
+
+
+def _cosh(x: Value) -> Value:
+    k = CONSTANTS[x.dtype]
+    r, s = _reduce(_clamp(x.fabs(), k), k)
+    u = _exp_reduced(r, k) * s
+    return (u + 1.0 / (u * s * s)) * (s * 0.5)
+
+
+# -------------------------------------------------------------------------------------- logarithms
+
+
+def _binade(x: Value, k: Constants) -> tuple[Value, Value]:
+    """Return e, and bits that say 2^e and of x / 2^e, which is in [sqrt(1/2), sqrt(2)).
+
+    x is positive, finite and normal; what comes of other numbers is to be thrown away.
+    """
+    least = bits(SQRT_HALF, x.dtype)
+    b = x.as_int() + (bits(1.0, x.dtype) - least)
+    # An integer in the lowest bits of 2^significand: faster than a conversion, which machines
+    # without AVX-512 do not have for 64 bits.
+    shift = 2.0**k.significand
+    biased = ((b >> k.significand) | bits(shift, x.dtype)).as_float()
+    return biased - (shift + k.bias), b
+
+
+def _log_parts(x: Value) -> tuple[Value, Value]:
+    """Return e and f, where |x| = 2^e (1 + f)."""
+    k = CONSTANTS[x.dtype]
+    subnormal = x < k.tiny
+    up = k.significand + 1
+    x = where(subnormal, x * 2.0**up, x)
+    e, b = _binade(x, k)
+    m = ((b & ((1 << k.significand) - 1)) + bits(SQRT_HALF, x.dtype)).as_float()
+    return where(subnormal, e - float(up), e), m - 1.0
+
+
+def _limits(result: Value, x: Value) -> Value:
+    """Put in the logarithms of inf, NaN, 0 and negative numbers."""
+    result = where(x < math.inf, result, x)
+    return where(x > 0.0, result, where(x.equals(0.0), -math.inf, x.constant(math.nan)))
+
+
+def _log_sum(e: Value, f: Value, x: Value) -> Value:
+    """Return log(2^e (1 + f)), where that is log(x)."""
+    k = CONSTANTS[x.dtype]
+    small = (f * f).muladd(_horner(f, k.log), e * k.ln2_low) + f
+    return _limits(e.muladd(k.ln2_high, small), x)
+
+
+def _log(x: Value) -> Value:
+    return _log_sum(*_log_parts(x), x)
+
+
+def _log1p(x: Value) -> Value:
+    k = CONSTANTS[x.dtype]
+    u = x + 1.0
+    e, b = _binade(u, k)
+    # f = x / 2^e + (1 / 2^e - 1) owes nothing to the rounding of 1 + x. 2^-e may be subnormal,
+    # which bits alone do not make: 2^(3 - e) is not.
+    exponent = b & (-1 << k.significand)
+    scale = ((2 * k.bias + 3 << k.significand) - exponent).as_float() * 0.125
+    f = x.muladd(scale, scale - 1.0)
+    return _log_sum(e, f, u).copysign(x)
+
+
+# ------------------------------------------------------------------------------------------ powers
+
+
+def _product(a: Value, b: Value) -> tuple[Value, Value]:
+    """Return a b as a sum of two."""
+    p = a * b
+    return p, a.fma(b, -p)
+
+
+def _log_in_two(x: Value) -> tuple[Value, Value]:
+    """Return log |x| as a sum of two, with an error of 2^-64 of it.
+
+    log(1 + f) = 2 atanh(s), s = f / (2 + f): odd in s, so that few terms need two parts.
+    """
+    k = CONSTANTS[x.dtype]
+    e, f = _log_parts(x)
+    d = f + 2.0
+    d_low = f - (d - 2.0)
+    inverse = 1.0 / d
+    s = f * inverse
+    s_low = ((-s).fma(d, f) - s * d_low) * inverse
+    z, z_low = _product(s, s)
+    z_low = z_low + 2.0 * (s * s_low)
+    tail = z * _horner(z, ATANH)
+    third = 1.0 / 3.0
+    w = tail + third
+    w_low = ((third - w) + tail) + third * 2.0**-54  # 1/3 - third = third / 2^54
+    v, v_low = _product(z, w)
+    v_low = v_low + (z * w_low + z_low * w)
+    g, g_low = _product(s, v)
+    g_low = g_low + (s * v_low + s_low * v)
+    half = s + g
+    half_low = ((s - half) + g) + (g_low + s_low)
+    twice = half + half
+    a = e * k.ln2_high
+    high = a + twice
+    low = ((a - high) + twice) + (half_low + half_low + e * k.ln2_low)
+    return _limits(high, x), low
+
+
+def _pow_positive(x: Value, y: Value) -> Value:
+    if x.dtype == "float32":
+        return _exp(y.double() * _log(x.double())).single()
+    high, low = _log_in_two(x)
+    p, p_low = _product(y, high)
+    p_low = where(p.fabs() < 1e4, y.muladd(low, p_low), 0.0)  # NaN beside infinities
+    return _exp_of_sum(p, p_low)
+
+
+def _pow(x: Value, y: Value) -> Value:
+    a = x.fabs()
+    power = where(a.equals(1.0), 1.0, _pow_positive(a, y))
+    whole = y.rint().equals(y)
+    half = y * 0.5
+    odd = whole & ~half.rint().equals(half)
+    power = where(odd, power.copysign(x), power)
+    power = where((x < 0.0) & (x > -math.inf) & ~whole, math.nan, power)
+    return where(x.equals(1.0) | y.equals(0.0), 1.0, power)
+
+
+# ----------------------------------------------------------------------------------- for the loops
+
+
+def _compiled(name: str, body: Callable[..., Value], dtype: str) -> Any:
+    """Return a body as a function of scalars of one dtype.
+
+    The function has LLVM code of its own, where the fast-math flags of a caller do not reach.
+    """
+
+    def result(arguments: Any) -> Any:
+        numba_type = getattr(numba.types, dtype)
+        return numba_type if all(each == numba_type for each in arguments) else None
+
+    lowered = intrinsic(body, result, name)
+    if body is _pow:
+
+        def function(x: Any, y: Any) -> Any:
+            return lowered(x, y)
+    else:
+
+        def function(x: Any) -> Any:
+            return lowered(x)
+
+    function.__name__ = function.__qualname__ = name
+    return numba.njit(forceinline=True, error_model="numpy")(function)
+
+
+@numba.njit(forceinline=True, error_model="numpy")
+def _sin(x: Any) -> Any:
+    return math.sin(x)
+
+
+@numba.njit(forceinline=True, error_model="numpy")
+def _cos(x: Any) -> Any:
+    return math.cos(x)
+
+
+@cache
+def functions(dtype: str) -> Mapping[str, Any]:
+    """Return the elementary functions of "float32" or "float64" by name, for compiled code.
+
+    Each takes and returns scalars of the dtype; others are an error of types when compiled, so
+    that no float32 loop computes in float64 unnoticed. sin and cos are those of the C library.
+    """
+    bodies: dict[str, Callable[..., Value]] = {
+        "exp": _exp,
+        "expm1": _expm1,
+        "log": _log,
+        "log1p": _log1p,
+        "tanh": _tanh,
+        "sinh": _sinh,
+        "cosh": _cosh,
+        "pow": _pow,
+    }
+    compiled = {name: _compiled(name, body, dtype) for name, body in bodies.items()}
+    return {**compiled, "sin": _sin, "cos": _cos}

@@ -1,0 +1,56 @@
+"""How arrays of many shapes and strides become one or two plain loops over items."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Geometry", "collapse"]
+
+
+class Geometry(NamedTuple):
+    """Items as an outer shape and an inner length."""
+
+    outer: tuple[int, ...]
+    inner: int
+    outer_steps: list[tuple[int, ...]]
+    """For each array its strides over the outer shape, in bytes."""
+    inner_steps: list[int]
+    """For each array its step from item to item of the inner length, in bytes."""
+
+
+def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Geometry:
+    """Merge dimensions that every array steps through evenly; the first array sets the order.
+
+    `strides` holds each array's strides over `shape`, 0 where it is broadcast.
+    """
+    kept = [d for d, length in enumerate(shape) if length != 1]
+    kept.sort(key=lambda d: -abs(strides[0][d]))
+    lengths: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for d in kept:
+        length = shape[d]
+        if lengths and all(
+            own[-1] == array[d] * length for own, array in zip(steps, strides, strict=True)
+        ):
+            lengths[-1] *= length
+            for own, array in zip(steps, strides, strict=True):
+                own[-1] = array[d]
+        else:
+            lengths.append(length)
+            for own, array in zip(steps, strides, strict=True):
+                own.append(array[d])
+    if not lengths:
+        return Geometry((), 1, [()] * len(strides), [0] * len(strides))
+    inner = len(lengths) - 1
+    # Lanes want a long dimension more than one that lies side by side.
+    if lengths[inner] < _SHORT:
+        inner = max(range(len(lengths)), key=lengths.__getitem__)
+    return Geometry(
+        tuple(length for d, length in enumerate(lengths) if d != inner),
+        lengths[inner],
+        [tuple(step for d, step in enumerate(own) if d != inner) for own in steps],
+        [own[inner] for own in steps],
+    )
+
+
+_SHORT = 32
+"""Items that are too few to fill the lanes."""

@@ -1,0 +1,183 @@
+"""From a job to the kernel that answers it: recorded, staged, written, compiled, once each."""
+
+import threading
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+from warnings import warn
+
+import numpy as np
+
+from tinyloss._engine import Job
+from tinyloss._passes import Passes, stage
+from tinyloss._program import Input, Node, record
+from tinyloss_numpy._source import Place, Text, write
+
+__all__ = ["Compiled", "Loss", "Variant", "loss_of"]
+
+
+class Variant(NamedTuple):
+    """How the arrays of a call lie in memory."""
+
+    places: tuple[tuple[str, bool], ...]
+    """Of each array, inputs then outputs, its dtype and whether it lies side by side."""
+    over: tuple[str, ...]
+    """For each output the input whose place it takes, or nothing."""
+    lanes: int
+    rows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A kernel and the scratch memory that it needs."""
+
+    run: Any
+    lane_bytes: int
+    rooms: int
+
+
+class Loss:
+    """One kind of program: its passes, and its kernels so far."""
+
+    def __init__(self, job: Job) -> None:
+        # the caller's arrays must not live on here
+        self._job = replace(job, arrays={}, weight=None, divisor=None, out=())
+        self.real: str = np.dtype(job.dtype).name
+        self._inputs = _inputs(job)
+        per_class = Input(per_class=job.formula.rowwise)
+        self._results: list[tuple[str, Input]] = [(f"grad_{name}", per_class) for name in job.grads]
+        if job.value and not job.reduce:
+            each = Input(per_class=job.formula.rowwise and not job.formula.per_item)
+            self._results.insert(0, ("value", each))
+        if job.curvature:
+            self._results.append(("curvature", per_class))
+        arrays = {name: v for name, v in self._inputs.items() if name != "divisor"}
+        self.names = tuple(arrays)
+        """The inputs that are arrays, in the order that a call brings them in."""
+        self.roles = (*arrays.values(), *[role for _, role in self._results])
+        """What each of them, and then each output, varies by."""
+        self.work = 0
+        """What has gone through it uncompiled, in elements."""
+        self._kernels: dict[Variant, Compiled | None] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _staged(self) -> tuple[Passes, list[Node]]:
+        """Return the passes and the nodes of value, gradients and curvature."""
+        job = self._job
+
+        def answer(**arrays: Any) -> tuple[Any, ...]:
+            weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", None)
+            value, grads, curvature = job.items(arrays, weight, divisor)
+            return tuple([each for each in (value, *grads, curvature) if each is not None])
+
+        program = record(answer, self._inputs, dtype=self.real)
+        return stage(program), list(program.outputs)
+
+    def text(self, variant: Variant) -> Text:
+        """Return the text of the loop for arrays that lie as `variant` says."""
+        staged, nodes = self._staged
+        total = None
+        if self._job.value and self._job.reduce:
+            total, *nodes = nodes
+        lying = iter(variant.places)
+        inputs = [
+            Place(name, *next(lying), role)
+            for name, role in zip(self.names, self.roles, strict=False)
+        ]
+        outputs: list[tuple[Place, Node]] = []
+        for (name, role), over, node in zip(self._results, variant.over, nodes, strict=True):
+            dtype, side_by_side = ("", False) if over else next(lying)
+            outputs.append((Place(name, dtype, side_by_side, role, over), node))
+        return write(
+            staged,
+            inputs,
+            outputs,
+            total,
+            real=self.real,
+            lanes=variant.lanes,
+            rows=variant.rows,
+        )
+
+    def ready(self, variant: Variant) -> bool:
+        """Return whether the kernel was compiled, or tried."""
+        return variant in self._kernels
+
+    def kernel(self, variant: Variant) -> Compiled | None:
+        """Return the kernel, None where it cannot be compiled."""
+        try:
+            return self._kernels[variant]
+        except KeyError:
+            with self._lock:
+                if variant not in self._kernels:
+                    self._kernels[variant] = self._compile(variant)
+            return self._kernels[variant]
+
+    def _compile(self, variant: Variant) -> Compiled | None:
+        try:
+            from tinyloss_numpy._compiler import load
+
+            text = self.text(variant)
+            title = self._job.formula.name
+            kernel = load(text, self.real, variant.lanes, title)
+        except Exception as error:
+            _warn_once(f"{type(error).__name__}: {error}", self._job.formula.name)
+            return None
+        return Compiled(kernel, text.lane_bytes, text.rooms)
+
+
+_warned = False
+
+
+def _warn_once(reason: str, title: str) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warn(
+            f"tinyloss: {title} could not be compiled ({reason}); NumPy runs its formulas "
+            "instead, several times slower (pip install 'tinyloss[cpu]' brings the compiler)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _inputs(job: Job) -> dict[str, Input]:
+    """Return what each input of a job's program varies by."""
+    rowwise = job.formula.rowwise
+    inputs: dict[str, Input] = {}
+    for name in job.arrays:
+        if job.labels and name == "y":
+            inputs[name] = Input(integer=True)
+        elif name == "class_weight":
+            inputs[name] = Input(per_item=False, per_class=True)
+        else:
+            inputs[name] = Input(per_class=rowwise)
+    if job.weight is not None:
+        inputs["weight"] = Input()
+    if job.divisor is not None:
+        inputs["divisor"] = Input(per_item=False)
+    return inputs
+
+
+_losses: dict[Any, Loss] = {}
+
+
+def loss_of(job: Job) -> Loss:
+    """Return the one object for everything of a job but its arrays."""
+    key = (
+        job.formula,
+        tuple(job.params.items()),
+        tuple(job.arrays),
+        job.dtype,
+        job.labels,
+        job.weight is None,
+        job.divisor is None,
+        job.reduce,
+        job.value,
+        job.grads,
+        job.curvature,
+    )
+    try:
+        return _losses[key]
+    except KeyError:
+        return _losses.setdefault(key, Loss(job))

@@ -1,0 +1,574 @@
+"""A staged program as the text of a loop for Numba.
+
+Two shapes of loop serve every loss. In both the innermost loop runs over lanes that do not depend
+on each other, so that the compiler vectorises it without being allowed to reorder a sum: a sum or
+maximum is kept for each lane, and the lanes are put together in an order that the text fixes. The
+result has the same bits on every machine and for any number of threads.
+
+    rows    one row after the other; lanes are classes side by side. For long rows.
+    tiles   many items at once; lanes are items. For losses of elements, and for rows that are
+            short or whose classes lie apart: these are copied to scratch memory, class by class.
+
+Both go over items in chunks of at most LANES; a group of chunks makes one partial sum.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tinyloss._passes import Pass, Passes, kind_of
+from tinyloss._program import Input, Node
+
+__all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Place", "Text", "write"]
+
+DIMENSIONS = 6
+"""Outer dimensions that a table has room for."""
+HEADER = 8 + DIMENSIONS
+ARRAY_ENTRIES = 3 + DIMENSIONS
+"""An array's address, its step from item to item and from class to class, its outer strides."""
+
+_HEADER_NAMES = (
+    "classes",
+    "inner",
+    "length",
+    "chunks_per_outer",
+    "chunks",
+    "chunks_per_group",
+    "room",
+    "partial_sums",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An array of a job as the loop sees it."""
+
+    name: str
+    dtype: str
+    side_by_side: bool
+    """Whether it lies without gaps along the classes, or, if it has none, along the items."""
+    role: Input
+    over: str = ""
+    """The input whose place an output takes."""
+
+    @property
+    def per_class(self) -> bool:
+        """Whether it has a number for each class."""
+        return self.role.per_class
+
+    @property
+    def per_item(self) -> bool:
+        """Whether it has a number for each item."""
+        return self.role.per_item
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text of a loop, and what it must be compiled with."""
+
+    source: str
+    places: tuple[tuple[str, tuple[str, str]], ...]
+    """Name, dtype in memory and type computed with, of everything that is read and written."""
+    lane_bytes: int
+    """Scratch memory that every call needs."""
+    rooms: int
+    """Scratch arrays of one number for each class (rows) or each class and lane (tiles)."""
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.depth = 1
+
+    def __call__(self, line: str) -> None:
+        self.lines.append("    " * self.depth + line)
+
+    def loop(self, head: str) -> "_Lines":
+        self(head)
+        return self
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
+class _Writer:
+    """What both shapes share."""
+
+    def __init__(
+        self,
+        staged: Passes,
+        inputs: Sequence[Place],
+        outputs: Sequence[tuple[Place, Node]],
+        total: Node | None,
+        real: str,
+        lanes: int,
+    ) -> None:
+        self.staged, self.inputs, self.outputs, self.total = staged, inputs, outputs, total
+        self.real, self.lanes = real, lanes
+        self.write = _Lines()
+        self.places: dict[str, tuple[str, str]] = {}
+        self.scratch = 0
+        self.rooms = 0
+        self.arrays = {place.name: place for place in inputs}
+        for place in inputs:
+            index = staged.program.inputs[place.name].integer
+            self.places[place.name] = (place.dtype, "int64" if index else real)
+        for place, _ in outputs:
+            if not place.over:
+                self.places[place.name] = (place.dtype, real)
+
+    # Scratch memory
+
+    def lane_buffer(self, name: str, kind: str = "real") -> str:
+        """Make room for one value of each lane."""
+        dtype = {"real": self.real, "index": "int32", "bool": "bool"}[kind]
+        self.places[name] = (dtype, dtype)
+        self.reserve(f"{name}_lanes", 8)
+        return name
+
+    def sums(self, name: str) -> str:
+        """Make room for the sum of each lane: wider than a number, see `_loops`."""
+        self.reserve(f"{name}_sums", 16)
+        return f"{name}_sums"
+
+    def reserve(self, address: str, size: int) -> None:
+        self.write(f"{address} = work + {self.scratch}")
+        self.scratch += size * self.lanes
+
+    def room(self, name: str) -> str:
+        """Make room for one number for each class, or each class and lane."""
+        self.places[name] = (self.real, self.real)
+        self.write(f"{name}_room = rooms + {self.rooms} * room")
+        self.rooms += 1
+        return name
+
+    # Statements
+
+    def node(self, node: Node) -> None:
+        self.write(f"{self.staged.name(node)} = {self.staged.text(node)}")
+
+    def as_real(self, node: Node) -> str:
+        """Return the text of a node's result as a number."""
+        name = self.staged.name(node)
+        if node.op == "constant":
+            return name
+        kind = kind_of(node)
+        if kind == "bool":
+            return f"where({name}, real(1.0), real(0.0))"
+        return name if kind == "real" else f"real({name})"
+
+    def head(self) -> None:
+        """Read the table of arguments."""
+        write = self.write
+        write("wide()")
+        for at, name in enumerate(_HEADER_NAMES):
+            write(f"{name} = entry(table, {at})")
+        for number, place in enumerate(self.all_places()):
+            at = HEADER + ARRAY_ENTRIES * number
+            for offset, suffix in enumerate(("start", "item", "class")):
+                write(f"{place.name}_{suffix} = entry(table, {at + offset})")
+        at = HEADER + ARRAY_ENTRIES * len(self.all_places())
+        for node in self.staged.uniform:
+            if node.op == "input":
+                write(f"{node.constant} = real(number(table, {at}))")
+                at += 1
+            else:
+                self.node(node)
+
+    def all_places(self) -> list[Place]:
+        return [*self.inputs, *(place for place, _ in self.outputs if not place.over)]
+
+    def target(self, place: Place) -> Place:
+        """Return the array that an output is written to."""
+        return self.arrays[place.over] if place.over else place
+
+    def frame(self) -> None:
+        """Write the loops over groups and chunks around the body."""
+        write = self.write
+        with write.loop("for group in range(first, last):"):
+            if self.total is not None:
+                write("clear_sums(total_sums)")
+            chunks = "range(group * chunks_per_group, min(chunks, (group + 1) * chunks_per_group))"
+            with write.loop(f"for chunk in {chunks}:"):
+                write("outer = chunk // chunks_per_outer")
+                write("begin = (chunk - outer * chunks_per_outer) * length")
+                write("count = min(length, inner - begin)")
+                for number, place in enumerate(self.all_places()):
+                    if place.per_item:
+                        at = HEADER + ARRAY_ENTRIES * number + 3
+                        write(
+                            f"{place.name}_chunk = {place.name}_start + begin * {place.name}_item"
+                            f" + outset(table, {at}, outer)"
+                        )
+                self.chunk()
+                if self.total is not None:
+                    write("add_lanes(total_sums, value_lanes, count)")
+            if self.total is not None:
+                write("store_total(partial_sums, group, fold_sums(total_sums))")
+        write("return 0")
+
+    def chunk(self) -> None:
+        raise NotImplementedError
+
+    def text(self) -> Text:
+        self.head()
+        if self.total is not None:
+            self.sums("total")
+            self.lane_buffer("value")
+        at = len(self.write.lines)
+        self.buffers()
+        if self.rooms:
+            self.write.lines.insert(at, f"    rooms = work + {self.scratch}")
+        self.frame()
+        head = "def kernel(first, last, table, work):"
+        source = "\n".join([head, *self.write.lines, ""])
+        return Text(source, tuple(self.places.items()), self.scratch, self.rooms)
+
+    def buffers(self) -> None:
+        raise NotImplementedError
+
+    def load_item(self, node: Node, i: str) -> None:
+        """Read an item's number."""
+        place = self.arrays[node.constant]
+        load = f"load_{place.name}({_at(place, place.name + '_chunk', i, 'item')})"
+        if kind_of(node) == "index":
+            load = f"label({load}, classes)"
+        self.write(f"{place.name} = {load}")
+
+    def scalar(self, node: Node, i: str) -> None:
+        """Compute or read an item's number."""
+        if node.op == "input":
+            self.load_item(node, i)
+        elif id(node) in self.staged.picks:
+            picked, index = self.staged.picks[id(node)]
+            self.write(f"{self.staged.name(node)} = {self.picked(picked, index, i)}")
+        else:
+            self.node(node)
+
+    def picked(self, picked: Node, index: Node, i: str) -> str:
+        raise NotImplementedError
+
+    def store_item(self, place: Place, node: Node, i: str) -> None:
+        """Write an item's output."""
+        into = self.target(place)
+        at = _at(into, into.name + "_chunk", i, "item")
+        self.write(f"store_{into.name}({at}, {self.as_real(node)})")
+
+    def item_outputs(self, i: str) -> None:
+        for place, node in self.outputs:
+            if not place.per_class:
+                self.store_item(place, node, i)
+        if self.total is not None:
+            self.write(f"store_value(value_lanes, {i}, {self.as_real(self.total)})")
+
+    def summed(self, step: Pass) -> list[Node]:
+        return [n for n in step.reductions if n.op == "sum"]
+
+
+class _Rows(_Writer):
+    """One row after the other, lanes over its classes."""
+
+    def buffers(self) -> None:
+        names = self.staged.name
+        self.kept = {id(n): names(n) for step in self.staged.passes for n in step.keep}
+        for step in self.staged.passes:
+            for node in step.reductions:
+                if node.op == "max":
+                    self.lane_buffer(names(node))
+                    continue
+                self.sums(names(node))
+                if id(node.args[0]) not in self.kept:
+                    self.lane_buffer(f"{names(node)}_term")
+        for node in [n for step in self.staged.passes for n in step.keep]:
+            self.room(names(node))
+
+    def chunk(self) -> None:
+        write = self.write
+        with write.loop("for i in range(count):"):
+            for place in self.all_places():
+                if place.per_class and place.per_item:
+                    write(f"{place.name}_row = {place.name}_chunk + i * {place.name}_item")
+                elif place.per_class:
+                    write(f"{place.name}_row = {place.name}_start")
+            for number, step in enumerate(self.staged.passes):
+                self.step(step, number == len(self.staged.passes) - 1)
+            for node in self.staged.final:
+                self.scalar(node, "i")
+            self.item_outputs("i")
+
+    def picked(self, picked: Node, index: Node, i: str) -> str:
+        place, at = self.arrays[picked.constant], self.staged.name(index)
+        load = f"load_{place.name}({_at(place, place.name + '_row', f'max(0, {at})', 'class')})"
+        return f"where({at} >= 0, {load}, real(0.0))"
+
+    def step(self, step: Pass, last: bool) -> None:
+        write, name = self.write, self.staged.name
+        for node in step.scalars:
+            self.scalar(node, "i")
+        for node in step.reductions:
+            if node.op == "max":
+                write(f"clear_max({name(node)}_lanes)")
+            else:
+                write(f"clear_sums({name(node)}_sums)")
+        with write.loop("for j in range(0, classes, LANES):"):
+            write("n = min(LANES, classes - j)")
+            with write.loop("for l in range(n):"):
+                for node in step.read:
+                    write(f"{name(node)} = load_{name(node)}({name(node)}_room, j + l)")
+                for node in step.elements:
+                    self.element(node)
+                for node in step.keep:
+                    write(f"store_{name(node)}({name(node)}_room, j + l, {name(node)})")
+                for node in step.reductions:
+                    self.reduce(node)
+                if last:
+                    for place, node in self.outputs:
+                        if place.per_class:
+                            into = self.target(place)
+                            at = _at(into, into.name + "_row", "j + l", "class")
+                            write(f"store_{into.name}({at}, {self.as_real(node)})")
+            for node in self.summed(step):
+                term = self.kept.get(id(node.args[0]))
+                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_room + j * SIZE"
+                write(f"add_lanes({name(node)}_sums, {buffer}, n)")
+        for node in step.reductions:
+            if node.op == "max":
+                write(f"{name(node)} = fold_max({name(node)}_lanes)")
+            else:
+                write(f"{name(node)} = real(fold_sums({name(node)}_sums))")
+
+    def element(self, node: Node) -> None:
+        if node.op == "input":
+            place = self.arrays[node.constant]
+            at = _at(place, place.name + "_row", "j + l", "class")
+            self.write(f"{place.name} = load_{place.name}({at})")
+        elif node.op == "class_index":
+            self.write("class_index = index(j + l)")
+        else:
+            self.node(node)
+
+    def reduce(self, node: Node) -> None:
+        name, term = self.staged.name(node), node.args[0]
+        if node.op == "max":
+            largest = f"maximum(load_{name}({name}_lanes, l), {self.as_real(term)})"
+            self.write(f"store_{name}({name}_lanes, l, {largest})")
+        elif id(term) not in self.kept:
+            self.write(f"store_{name}_term({name}_term_lanes, l, {self.as_real(term)})")
+
+
+class _Tiles(_Writer):
+    """Many items at once, lanes over items."""
+
+    def buffers(self) -> None:
+        names, staged = self.staged.name, self.staged
+        self.kept = {id(n): names(n) for step in staged.passes for n in step.keep}
+        self.blocks = [step.scalars for step in staged.passes] + [staged.final]
+        self.shared = self.shared_scalars()
+        for node in self.shared:
+            self.lane_buffer(self.lane_name(node), kind_of(node))
+        for step in staged.passes:
+            for node in step.reductions:
+                if node.op == "sum":
+                    self.sums(names(node))
+                    if id(node.args[0]) not in self.kept:
+                        self.lane_buffer(f"{names(node)}_term")
+        for place in self.packed_inputs():
+            self.room(f"{place.name}_packed")
+        for place, _ in self.packed_outputs():
+            self.room(f"{place.name}_packed")
+        for node in [n for step in staged.passes for n in step.keep]:
+            self.room(names(node))
+
+    def packed_inputs(self) -> list[Place]:
+        return [place for place in self.inputs if place.per_class and place.per_item]
+
+    def packed_outputs(self) -> list[tuple[Place, Node]]:
+        return [(place, node) for place, node in self.outputs if place.per_class]
+
+    def shared_scalars(self) -> list[Node]:
+        """Return the items' numbers that are used outside the loop that computes them."""
+        staged = self.staged
+        loop_of = {id(n): k for k, block in enumerate(self.blocks) for n in block}
+        shared: dict[int, Node] = {}
+
+        def use(node: Node, loop: int) -> None:
+            if not node.per_class and node.per_item and loop_of.get(id(node)) != loop:
+                shared[id(node)] = node
+
+        for number, block in enumerate(self.blocks):
+            for node in block:
+                args = staged.picks[id(node)] if id(node) in staged.picks else node.args
+                for arg in args:
+                    use(arg, number)
+        for step in staged.passes:
+            for node in [*step.elements, *step.reductions]:
+                for arg in node.args:
+                    use(arg, -1)
+            for node in step.reductions:
+                shared[id(node)] = node
+        for _, node in self.packed_outputs():
+            use(node, -1)
+        for node in self.item_nodes():
+            use(node, len(self.blocks) - 1)
+        return [n for n in shared.values() if n.op != "constant"]
+
+    def item_nodes(self) -> list[Node]:
+        nodes = [node for place, node in self.outputs if not place.per_class]
+        return nodes if self.total is None else [*nodes, self.total]
+
+    def chunk(self) -> None:
+        write = self.write
+        for place in self.packed_inputs():
+            self.pack(
+                place,
+                f"store_{place.name}_packed({place.name}_packed_room, c * LANES + i, "
+                f"load_{place.name}({place.name}_chunk + i * {place.name}_item"
+                f" + c * {place.name}_class, 0))",
+            )
+        for number, step in enumerate(self.staged.passes):
+            self.block(number)
+            self.step(step, number == len(self.staged.passes) - 1)
+        for place, _ in self.packed_outputs():
+            into = self.target(place)
+            self.pack(
+                into,
+                f"store_{into.name}({into.name}_chunk + i * {into.name}_item"
+                f" + c * {into.name}_class, 0, "
+                f"load_{place.name}_packed({place.name}_packed_room, c * LANES + i))",
+            )
+        if self.staged.final or self.item_nodes():
+            with write.loop("for i in range(count):"):
+                here = {id(n) for n in self.staged.final}
+                used = [a for n in self.staged.final for a in self.arguments(n)]
+                self.read_shared([*used, *self.item_nodes()], here)
+                for node in self.staged.final:
+                    self.scalar(node, "i")
+                self.item_outputs("i")
+
+    def pack(self, place: Place, line: str) -> None:
+        """Copy between an array and its scratch, along what lies closer together in the array."""
+        write = self.write
+        with write.loop(f"if closer({place.name}_class, {place.name}_item):"):
+            with write.loop("for i in range(count):"):
+                with write.loop("for c in range(classes):"):
+                    write(line)
+        with write.loop("else:"):
+            with write.loop("for c in range(classes):"):
+                with write.loop("for i in range(count):"):
+                    write(line)
+
+    def arguments(self, node: Node) -> Iterable[Node]:
+        return self.staged.picks[id(node)] if id(node) in self.staged.picks else node.args
+
+    def read_shared(self, used: Iterable[Node], here: set[int]) -> None:
+        """Read the items' numbers that another loop computed."""
+        shared = {id(n) for n in self.shared}
+        seen: set[int] = set()
+        for node in used:
+            if id(node) in shared and id(node) not in here and id(node) not in seen:
+                seen.add(id(node))
+                lane = self.lane_name(node)
+                self.write(f"{self.staged.name(node)} = load_{lane}({lane}_lanes, i)")
+
+    def lane_name(self, node: Node) -> str:
+        """Return the name of the scratch memory for an items' number."""
+        name = self.staged.name(node)
+        return f"{name}_each" if node.op == "input" else name
+
+    def block(self, number: int) -> None:
+        """Compute the items' numbers before a pass."""
+        block = self.blocks[number]
+        if not block:
+            return
+        shared = {id(n) for n in self.shared}
+        with self.write.loop("for i in range(count):"):
+            used = [arg for node in block for arg in self.arguments(node)]
+            self.read_shared(used, {id(n) for n in block})
+            for node in block:
+                self.scalar(node, "i")
+            for node in block:
+                if id(node) in shared:
+                    lane = self.lane_name(node)
+                    self.write(f"store_{lane}({lane}_lanes, i, {self.staged.name(node)})")
+
+    def picked(self, picked: Node, index: Node, i: str) -> str:
+        name, at = picked.constant, self.staged.name(index)
+        load = f"load_{name}_packed({name}_packed_room, max(0, {at}) * LANES + {i})"
+        return f"where({at} >= 0, {load}, real(0.0))"
+
+    def step(self, step: Pass, last: bool) -> None:
+        write, name = self.write, self.staged.name
+        for node in step.reductions:
+            clear = "clear_max" if node.op == "max" else "clear_sums"
+            write(f"{clear}({name(node)}_{'lanes' if node.op == 'max' else 'sums'})")
+        with write.loop("for c in range(classes):"):
+            write("at = c * LANES")
+            with write.loop("for i in range(count):"):
+                used = [a for n in step.elements for a in n.args]
+                outputs = self.packed_outputs() if last else []
+                self.read_shared([*used, *(node for _, node in outputs)], set())
+                for node in step.read:
+                    write(f"{name(node)} = load_{name(node)}({name(node)}_room, at + i)")
+                for node in step.elements:
+                    self.element(node)
+                for node in step.keep:
+                    write(f"store_{name(node)}({name(node)}_room, at + i, {name(node)})")
+                for node in step.reductions:
+                    self.reduce(node)
+                for place, node in outputs:
+                    value = self.as_real(node)
+                    write(f"store_{place.name}_packed({place.name}_packed_room, at + i, {value})")
+            for node in self.summed(step):
+                term = self.kept.get(id(node.args[0]))
+                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_room + at * SIZE"
+                write(f"add_lanes({name(node)}_sums, {buffer}, count)")
+        for node in self.summed(step):
+            write(f"round_sums({name(node)}_sums, {name(node)}_lanes, count)")
+
+    def element(self, node: Node) -> None:
+        if node.op == "input":
+            place = self.arrays[node.constant]
+            if place.per_item:
+                packed = f"load_{place.name}_packed({place.name}_packed_room, at + i)"
+                self.write(f"{place.name} = {packed}")
+            else:
+                at = _at(place, f"{place.name}_start", "c", "class")
+                self.write(f"{place.name} = load_{place.name}({at})")
+        elif node.op == "class_index":
+            self.write("class_index = index(c)")
+        else:
+            self.node(node)
+
+    def reduce(self, node: Node) -> None:
+        name, term = self.staged.name(node), node.args[0]
+        if node.op == "max":
+            largest = f"maximum(load_{name}({name}_lanes, i), {self.as_real(term)})"
+            self.write(f"store_{name}({name}_lanes, i, {largest})")
+        elif id(term) not in self.kept:
+            self.write(f"store_{name}_term({name}_term_lanes, i, {self.as_real(term)})")
+
+
+def _at(place: Place, start: str, index: str, axis: str) -> str:
+    """Return address and index of an element, as load and store take them."""
+    along = "class" if place.per_class else "item"
+    if place.side_by_side and axis == along:
+        return f"{start}, {index}"
+    index = f"({index})" if " " in index else index
+    return f"{start} + {index} * {place.name}_{axis}, 0"
+
+
+def write(
+    staged: Passes,
+    inputs: Sequence[Place],
+    outputs: Sequence[tuple[Place, Node]],
+    total: Node | None,
+    *,
+    real: str,
+    lanes: int,
+    rows: bool,
+) -> Text:
+    """Return the text of the loop over rows or tiles that writes `outputs` and sums `total`."""
+    writer = _Rows if rows else _Tiles
+    return writer(staged, inputs, outputs, total, real, lanes).text()

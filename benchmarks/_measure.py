@@ -1,0 +1,141 @@
+"""What the benchmarks share: the machine they ran on, and timing that is fair to all."""
+
+import importlib
+import math
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from time import sleep
+from timeit import timeit
+from typing import Any
+
+PAUSE = 0.005
+"""Seconds of rest before a sample. The thread pools of OpenMP and XLA spin for some milliseconds
+after their work and would take a core from whoever comes next."""
+
+SAMPLE = 0.005
+"""Seconds that a sample lasts at least: 1e5 times the clock's resolution."""
+
+
+def library(name: str) -> Any:
+    """Return a module, or None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure depends on: the processor, its caches, the memory."""
+    model, memory = platform.processor(), 0
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemTotal"):
+                memory = round(int(line.split()[1]) / 2**20)
+    except OSError:
+        pass
+    caches: dict[str, str] = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (
+            (folder / name).read_text().strip() for name in ("level", "type", "size")
+        )
+        caches[f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")] = size
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "caches": caches,
+        "memory_gib": memory,
+        "system": platform.system(),
+        "architecture": platform.machine(),
+    }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python and of those modules that are installed."""
+    modules = {name: library(name) for name in names}
+    found = {n: str(getattr(m, "__version__", "?")) for n, m in modules.items() if m is not None}
+    return {"python": platform.python_version(), **found}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call to be timed, and the context in which it runs, which is not timed."""
+
+    call: Callable[[], Any]
+    stage: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call, of each sample."""
+
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.samples)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what goes into a report."""
+        numbers = {"median": self.median, "min": min(self.samples), "max": max(self.samples)}
+        rounded = {name: float(f"{number:.4g}") for name, number in numbers.items()}
+        return {**rounded, "samples": len(self.samples)}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of medians, and the quartiles of the ratios of samples taken side by side."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, one: Timing, other: Timing) -> "Ratio":
+        pairs = [a / b for a, b in zip(one.samples, other.samples, strict=True)]
+        low, _, high = quantiles(pairs, method="inclusive")
+        return cls(one.median / other.median, low, high)
+
+    def summary(self) -> dict[str, float]:
+        """Return what goes into a report."""
+        numbers = {"ratio": self.value, "low": self.low, "high": self.high}
+        return {name: float(f"{number:.4g}") for name, number in numbers.items()}
+
+
+def interleaved(
+    tasks: Mapping[str, Task], seconds: float, fewest: int = 7, most: int = 41
+) -> dict[str, Timing]:
+    """Time calls round-robin, so that a machine that drifts, drifts for all of them.
+
+    A sample is the mean of as many calls as take `SAMPLE`, after a rest and a call that is not
+    counted: it brings the task's data back into the cache and its threads back to life. As many
+    rounds are made as fit into `seconds`, from `fewest` to `most`.
+    """
+    numbers: dict[str, int] = {}
+    cost = 0.0
+    for name, task in tasks.items():
+        with task.stage():
+            task.call()
+            once = min(timeit(task.call, number=1) for _ in range(2))
+        numbers[name] = max(1, math.ceil(SAMPLE / once))
+        cost += PAUSE + once * (numbers[name] + 1)
+    samples: dict[str, list[float]] = {name: [] for name in tasks}
+    order = list(tasks)
+    for _ in range(min(most, max(fewest, int(seconds / cost)))):
+        for name in order:
+            task, number = tasks[name], numbers[name]
+            sleep(PAUSE)
+            with task.stage():
+                if number > 1:
+                    task.call()
+                samples[name].append(timeit(task.call, number=number) / number)
+        order.append(order.pop(0))
+    return {name: Timing(tuple(each)) for name, each in samples.items()}

@@ -1,0 +1,269 @@
+"""A program as loops over a row: which pass computes what, and the text of each line.
+
+A row is gone over as often as its reductions depend on each other: log-sum-exp needs the maximum
+before the sum and the sum before the gradient, three passes. Pass k finishes the reductions that
+depend on k others; numbers of the whole row are computed between passes; outputs of each class are
+written in the last, after everything was read, so that they may take their inputs' place.
+
+The text of a line is the same for every language with infix operators and function calls. Loops,
+declarations and what the functions are belong to the backends.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tinyloss._program import Node, Program
+
+__all__ = ["Pass", "Passes", "kind_of", "stage"]
+
+# Storing a result and reading it back costs less than computing one of these again.
+_COSTLY = frozenset(
+    "cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(),
+)
+
+_INFIX = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+}
+
+
+@dataclass(slots=True)
+class Pass:
+    """One loop over the classes of a row, and what comes before it."""
+
+    scalars: list[Node] = field(default_factory=list[Node])
+    """Computed for each item before the loop, in this order."""
+    read: list[Node] = field(default_factory=list[Node])
+    """Kept by an earlier pass, read back in this one."""
+    elements: list[Node] = field(default_factory=list[Node])
+    """Computed for each class, in this order."""
+    keep: list[Node] = field(default_factory=list[Node])
+    """Those of the elements that a later pass reads back."""
+    reductions: list[Node] = field(default_factory=list[Node])
+    """Maxima and sums over the classes, known after the loop."""
+
+
+@dataclass(slots=True)
+class Passes:
+    """A staged program."""
+
+    program: Program
+    uniform: list[Node]
+    """Computed once for all items."""
+    passes: list[Pass]
+    """The last one's loop writes the outputs of each class."""
+    final: list[Node]
+    """Computed for each item after the last loop."""
+    picks: dict[int, tuple[Node, Node]]
+    """Reductions that pick the input of one class: the input and the class's index."""
+    names: dict[int, str]
+
+    def name(self, node: Node) -> str:
+        """Return the name of a node's result, or the text of a number."""
+        if node.op == "constant":
+            return _number(node.constant)
+        return self.names[id(node)]
+
+    def text(self, node: Node) -> str:
+        """Return the expression that computes a node from its arguments' names."""
+        args = [self._argument(node, arg) for arg in node.args]
+        if node.op in _INFIX:
+            return f"{args[0]} {_INFIX[node.op]} {args[1]}"
+        if node.op == "negative":
+            return f"-{args[0]}"
+        if node.op == "pow" and node.args[1].op == "constant":
+            # exactly what pow would round to, or closer
+            if node.args[1].constant == 2:
+                return f"{args[0]} * {args[0]}"
+            if node.args[1].constant == -1:
+                return f"{_number(1.0)} / {args[0]}"
+        return f"{node.op}({', '.join(args)})"
+
+    def _argument(self, node: Node, arg: Node) -> str:
+        if _is_index(node) and arg.op == "constant":
+            return f"index({arg.constant})"
+        return f"real({self.name(arg)})" if _as_real(node, arg) else self.name(arg)
+
+
+def kind_of(node: Node) -> str:
+    """Return what a node's result is: "real", "index" (of a class) or "bool"."""
+    if node.boolean:
+        return "bool"
+    return "index" if _is_index(node) else "real"
+
+
+def _is_index(node: Node) -> bool:
+    if node.op == "where":
+        return any(map(_is_index, node.args[1:])) and all(
+            _is_index(a) or (a.op == "constant" and isinstance(a.constant, int))
+            for a in node.args[1:]
+        )
+    return node.op == "class_index" or (node.op == "input" and node.integer)
+
+
+def _as_real(node: Node, arg: Node) -> bool:
+    """Return whether an argument that is an index must become a real number first."""
+    if not _is_index(arg):
+        return False
+    compares = node.op in ("equal", "not_equal") and all(map(_is_index, node.args))
+    return not compares and not _is_index(node)
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    assert isinstance(value, (int, float))
+    if value != value:
+        return "nan"
+    if value in (math.inf, -math.inf):
+        return "inf" if value > 0 else "-inf"
+    return f"real({float(value)!r})"
+
+
+def stage(program: Program) -> Passes:
+    """Split a program into passes over a row."""
+    nodes = program.nodes()
+    picks = {id(n): pick for n in nodes if (pick := _picked(n)) is not None}
+    level = _levels(nodes, picks)
+    last = max(
+        [level[id(n.args[0])] for n in nodes if _reduces(n) and id(n) not in picks]
+        + [level[id(n)] for n in program.outputs if n.per_class],
+        default=-1,
+    )
+    passes = [Pass() for _ in range(last + 1)]
+    staged = Passes(program, [], passes, [], picks, _names(nodes))
+
+    costly: dict[int, bool] = {}
+    for node in nodes:
+        args = [a for a in node.args if a.per_class]
+        costly[id(node)] = node.op in _COSTLY or any(costly[id(a)] for a in args)
+    needed: dict[int, Node] = {}
+    computed: set[int] = set()
+    for number in range(last + 1):
+        step = passes[number]
+        step.reductions = [
+            n for n in nodes if _reduces(n) and id(n) not in picks and level[id(n)] == number + 1
+        ]
+        roots = [n.args[0] for n in step.reductions]
+        if number == last:
+            roots += [n for n in program.outputs if n.per_class]
+        _gather(step, roots, computed, costly, needed)
+        computed.update(id(n) for n in step.elements)
+    for step in passes:
+        for node in step.read:
+            first = next(p for p in passes if node in p.elements)
+            if node not in first.keep:
+                first.keep.append(node)
+
+    for output in program.outputs:
+        if not output.per_class:
+            needed[id(output)] = output
+    _close(needed, picks)
+    for node in nodes:
+        if id(node) not in needed or node.op == "constant" or _loops(node, picks):
+            continue
+        if not node.per_item:
+            staged.uniform.append(node)
+        elif level[id(node)] <= last:
+            passes[level[id(node)]].scalars.append(node)
+        else:
+            staged.final.append(node)
+    return staged
+
+
+def _reduces(node: Node) -> bool:
+    return node.op in ("max", "sum")
+
+
+def _loops(node: Node, picks: dict[int, tuple[Node, Node]]) -> bool:
+    return _reduces(node) and id(node) not in picks
+
+
+def _picked(node: Node) -> tuple[Node, Node] | None:
+    """Return the input and the index whose class a sum over all classes picks, if it does.
+
+    sum(where(class == index, input, 0)): one number of the row instead of all.
+    """
+    if node.op != "sum" or node.args[0].op != "where":
+        return None
+    condition, value, other = node.args[0].args
+    if condition.op != "equal" or other.op != "constant" or other.constant != 0:
+        return None
+    classes = [a for a in condition.args if a.op == "class_index"]
+    index = [a for a in condition.args if a.op != "class_index"]
+    if len(classes) != 1 or not _is_index(index[0]) or index[0].per_class or value.op != "input":
+        return None
+    return value, index[0]
+
+
+def _levels(nodes: Iterable[Node], picks: dict[int, tuple[Node, Node]]) -> dict[int, int]:
+    """Return how many reductions each node waits for, one after the other."""
+    level: dict[int, int] = {}
+    for node in nodes:
+        if id(node) in picks:
+            level[id(node)] = level[id(picks[id(node)][1])]
+            continue
+        below = max((level[id(a)] for a in node.args), default=0)
+        level[id(node)] = below + 1 if _reduces(node) else below
+    return level
+
+
+def _gather(
+    step: Pass,
+    roots: list[Node],
+    computed: set[int],
+    costly: dict[int, bool],
+    needed: dict[int, Node],
+) -> None:
+    """Find what a pass computes for each class, what it reads back and which scalars it needs."""
+    seen: set[int] = set()
+
+    def visit(node: Node) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if not node.per_class:
+            needed[id(node)] = node
+        elif id(node) in computed and costly[id(node)]:
+            step.read.append(node)
+        elif node.op != "constant":
+            for arg in node.args:
+                visit(arg)
+            step.elements.append(node)
+
+    for root in roots:
+        visit(root)
+
+
+def _close(needed: dict[int, Node], picks: dict[int, tuple[Node, Node]]) -> None:
+    """Add the scalars that scalars are computed from."""
+    todo = list(needed.values())
+    while todo:
+        node = todo.pop()
+        args = picks[id(node)][1:] if id(node) in picks else node.args
+        for arg in args:
+            if not arg.per_class and id(arg) not in needed:
+                needed[id(arg)] = arg
+                todo.append(arg)
+
+
+def _names(nodes: Iterable[Node]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for node in nodes:
+        if node.op == "input":
+            names[id(node)] = node.constant
+        elif node.op == "class_index":
+            names[id(node)] = "class_index"
+        elif node.op != "constant":
+            prefix = f"{node.op}_" if _reduces(node) else "t"
+            names[id(node)] = f"{prefix}{len(names)}"
+    return names
