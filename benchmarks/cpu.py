@@ -18,90 +18,48 @@ are listed with what was measured; missing one is not an error, because other ma
 import argparse
 import ctypes
 import gc
-import importlib
 import json
 import multiprocessing
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks._contenders import (
+    BCE,
+    CE,
+    CONTENDERS,
+    GRADIENT,
+    MSE,
+    OUT,
+    THREADS,
+    VALUE,
+    Array,
+    Call,
+    Case,
+)
 from benchmarks._measure import Ratio, Task, Timing, interleaved, library, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 MODULES = ("tinyloss", "numpy", "numba", "ml_dtypes", "torch", "jax", "optax", "sklearn")
-THREADS = 2
-MEBI = 2**20
-VALUE, GRADIENT, OUT = "value", "value and gradient", "value and gradient, out=x"
-
-Array = npt.NDArray[Any]
-Call = Callable[[], Any]
+MEGA = 10**6
+ASKS = (VALUE, GRADIENT, OUT)
 
 
-# ----------------------------------------------------------------------------------------- cases
+# ------------------------------------------------------------------------------------------ plan
 
-
-@dataclass(frozen=True)
-class Case:
-    """A loss of predictions of one shape."""
-
-    loss: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-
-    @property
-    def size(self) -> str:
-        n = self.shape[0]
-        if len(self.shape) > 1:
-            size = " x ".join(str(length) for length in self.shape)
-        else:
-            size = f"{n // 10**6}M" if n % 10**6 == 0 else str(n)
-        return size if self.dtype == "float32" else f"{size} {self.dtype}"
-
-    @property
-    def label(self) -> str:
-        return f"{self.loss} {self.size}"
-
-    @property
-    def elements(self) -> int:
-        return int(np.prod(self.shape))
-
-    def arrays(self) -> tuple[Array, Array]:
-        """Return predictions and targets."""
-        rng = np.random.default_rng(0)
-        dtype = ml_dtypes.bfloat16 if self.dtype == "bfloat16" else np.dtype(self.dtype)
-        x = rng.standard_normal(self.shape, np.float32)
-        y: Array
-        if self.loss == "mse":
-            y = rng.standard_normal(self.shape, np.float32).astype(dtype, copy=False)
-        elif self.loss == "cross_entropy":
-            rows, classes = self.shape
-            y = rng.integers(0, classes, rows)
-        else:
-            y = rng.integers(0, 2, self.shape, np.int8).astype(dtype)
-        if self.loss != "mse":
-            x *= 3  # probabilities of all sizes
-        return x.astype(dtype, copy=False), y
-
-
-MSE, BCE, CE = "mse", "binary_cross_entropy_with_logits", "cross_entropy"
 LARGE = [Case(loss, (n * 10**6,)) for loss in (MSE, BCE) for n in (4, 50)]
 WIDE = [Case(CE, (2048, 32000)), Case(CE, (512, 128000))]
 MIDDLE, NARROW, SMALL = Case(CE, (8192, 1000)), Case(CE, (65536, 10)), Case(CE, (32, 10))
@@ -213,327 +171,8 @@ LIMITS = [
     Limit(SMALL, "torch", at_most=1.5, what=VALUE),
     Limit(SMALL, "torch", at_most=0.7),
 ]
-MEMORY_LIMITS = {VALUE: 2.0, GRADIENT: 2.0, OUT: 2.0}
-"""MiB beyond the inputs and the gradient that is returned."""
-
-
-# ------------------------------------------------------------------------------------ contenders
-
-
-class Contender:
-    """A library, or a way to use it. `prepare` returns what it can be asked of a case."""
-
-    needs: tuple[str, ...] = ()
-    computes = True
-    compiles_shapes = False
-    """Whether a call on a new shape compiles: its memory is measured after one on the same."""
-
-    def stage(self) -> AbstractContextManager[Any]:
-        """Return the context of all its calls."""
-        return nullcontext()
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        """Return calls; NotImplementedError says what is missing."""
-        raise NotImplementedError
-
-    def array(self, result: Any) -> Array:
-        """Return a result as a NumPy array that NumPy can compute with."""
-        return np.asarray(result).astype(np.float64 if result.dtype == np.float64 else np.float32)
-
-
-class Nothing(Contender):
-    """Holds the inputs: what it measures is the noise."""
-
-    computes = False
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        return {VALUE: lambda: (x, y)}
-
-
-class Floor(Contender):
-    """Moves the bytes that must move."""
-
-    needs = ("numba",)
-    computes = False
-    alone = 2**18
-    """Bytes below which handing out work (50 us) takes longer than the work (10 GB/s)."""
-
-    @cached_property
-    def loops(self) -> tuple[Any, Any, Any]:
-        """Loops over machine words: exclusive or takes any dtype and is vectorised as it stands."""
-
-        def read(a: Any) -> Any:
-            folded = np.uint64(0)
-            for i in range(a.size):
-                folded ^= a[i]
-            return folded
-
-        def write(a: Any, key: Any, out: Any) -> None:
-            for i in range(a.size):
-                out[i] = a[i] ^ key
-
-        def combine(a: Any, b: Any, out: Any) -> None:
-            for i in range(a.size):
-                out[i] = a[i] ^ b[i]
-
-        njit = library("numba").njit(nogil=True)
-        return njit(read), njit(write), njit(combine)
-
-    @cached_property
-    def pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(THREADS - 1)
-
-    def parts(self, words: Array) -> list[slice]:
-        number = 1 if words.nbytes < self.alone else THREADS
-        cuts = [words.size * i // number for i in range(number + 1)]
-        return [slice(a, b) for a, b in pairwise(cuts)]
-
-    def each(self, parts: list[slice], work: Callable[[slice], Any]) -> None:
-        futures = [self.pool.submit(work, part) for part in parts[1:]]
-        work(parts[0])
-        for future in futures:
-            future.result()
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        read, write, combine = self.loops
-        word = np.uint64 if x.nbytes % 8 == 0 else np.uint32
-        a, b = (array.reshape(-1).view(word) for array in (x, y))
-        pointwise = a.size == b.size
-        parts = self.parts(a)
-
-        def value() -> None:
-            def work(part: slice) -> None:
-                read(a[part])
-                if pointwise:
-                    read(b[part])
-
-            if not pointwise:
-                read(b)
-            self.each(parts, work)
-
-        def gradient() -> Array:
-            out = np.empty_like(x)
-            g = out.reshape(-1).view(word)
-            if pointwise:
-                self.each(parts, lambda part: combine(a[part], b[part], g[part]))
-            else:
-                key = read(b)
-                self.each(parts, lambda part: write(a[part], key, g[part]))
-            return out
-
-        return {VALUE: value, GRADIENT: gradient}
-
-
-class Tinyloss(Contender):
-    def __init__(self, compilation: str) -> None:
-        self.compilation = compilation
-
-    def stage(self) -> AbstractContextManager[Any]:
-        backend, stack = importlib.import_module("tinyloss_numpy"), ExitStack()
-        stack.enter_context(backend.compilation(self.compilation))
-        stack.enter_context(backend.threads(THREADS))
-        return stack
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        tinyloss = importlib.import_module("tinyloss")
-        loss = getattr(tinyloss, case.loss)
-        gradient = tinyloss.value_and_grad(loss)
-        into_x = tinyloss.value_and_grad(loss, out=x)
-        return {
-            VALUE: lambda: loss(x, y),
-            GRADIENT: lambda: gradient(x, y),
-            OUT: lambda: into_x(x, y),
-        }
-
-
-class Torch(Contender):
-    needs = ("torch",)
-
-    @cached_property
-    def torch(self) -> Any:
-        torch = library("torch")
-        torch.set_num_threads(THREADS)
-        return torch
-
-    def tensor(self, array: Array) -> Any:
-        if array.dtype == ml_dtypes.bfloat16:
-            return self.torch.from_numpy(array.view(np.int16)).view(self.torch.bfloat16)
-        return self.torch.from_numpy(array)
-
-    def function(self, case: Case) -> Callable[[Any, Any], Any]:
-        functional = self.torch.nn.functional
-        name = {MSE: "mse_loss", BCE: BCE, CE: "cross_entropy"}[case.loss]
-        function: Callable[[Any, Any], Any] = getattr(functional, name)
-        return function
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        function = self.function(case)
-        xt, yt = self.tensor(x), self.tensor(y)
-        leaf = self.tensor(x).requires_grad_()
-
-        def gradient() -> tuple[Any, Any]:
-            leaf.grad = None
-            loss = function(leaf, yt)
-            loss.backward()
-            return loss, leaf.grad
-
-        return {VALUE: lambda: function(xt, yt), GRADIENT: gradient}
-
-    def array(self, result: Any) -> Array:
-        detached = result.detach()
-        double = detached.dtype == self.torch.float64
-        numbers: Array = (detached if double else detached.float()).numpy()
-        return numbers
-
-
-class TorchCompile(Torch):
-    compiles_shapes = True
-
-    def __init__(self) -> None:
-        self.compiled: dict[Case, Callable[[Any, Any], Any]] = {}
-
-    @cached_property
-    def refusal(self) -> str:
-        """Why it does not work here; nothing if it does."""
-        try:
-            self.torch.compile(lambda x: x.sin().sum())(self.torch.ones(8))
-        except Exception as error:  # no compiler, no headers, a new Python: all its own errors
-            return f"{type(error).__name__}: {error}".strip().split("\n")[0]
-        return ""
-
-    def function(self, case: Case) -> Callable[[Any, Any], Any]:
-        if self.refusal:
-            raise NotImplementedError(self.refusal)
-        if case not in self.compiled:
-            # A kernel a shape; those compiled before would be looked through at each call.
-            self.torch.compiler.reset()
-            self.compiled = {case: self.torch.compile(super().function(case), dynamic=False)}
-        return self.compiled[case]
-
-
-class JaxJit(Contender):
-    needs = ("jax", "optax")
-    compiles_shapes = True
-
-    def __init__(self) -> None:
-        self.compiled: dict[tuple[str, str], Any] = {}
-
-    def loss(self, name: str) -> Callable[[Any, Any], Any]:
-        losses = library("optax").losses
-        each = {
-            MSE: losses.squared_error,
-            BCE: losses.sigmoid_binary_cross_entropy,
-            CE: losses.softmax_cross_entropy_with_integer_labels,
-        }[name]
-        return lambda x, y: each(x, y).mean()
-
-    def function(self, name: str, what: str) -> Any:
-        if (name, what) not in self.compiled:
-            jax, loss = library("jax"), self.loss(name)
-            self.compiled[name, what] = (
-                jax.jit(loss)
-                if what == VALUE
-                else jax.jit(jax.value_and_grad(loss), donate_argnums=0 if what == OUT else ())
-            )
-        return self.compiled[name, what]
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        jax = library("jax")
-        jax.config.update("jax_enable_x64", case.dtype == "float64")
-        # copies, so that x may be given away
-        xj = jax.numpy.array(x)
-        yj = jax.numpy.array(y.astype(np.int32) if case.loss == CE else y)
-        value = self.function(case.loss, VALUE)
-
-        def differentiate(what: str) -> Any:
-            function = self.function(case.loss, what)
-            loss, gradient = function(xj, yj)
-            gradient.block_until_ready()
-            return loss, gradient
-
-        return {
-            VALUE: lambda: value(xj, yj).block_until_ready(),
-            GRADIENT: lambda: differentiate(GRADIENT),
-            OUT: lambda: differentiate(OUT),
-        }
-
-
-class ScikitLearn(Contender):
-    """The losses of its boosting and linear models: its metrics take no logits."""
-
-    needs = ("sklearn",)
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        losses = library("sklearn._loss.loss")
-        if case.loss == CE:
-            function = losses.HalfMultinomialLoss(n_classes=case.shape[1])
-        else:
-            function = {MSE: losses.HalfSquaredError, BCE: losses.HalfBinomialLoss}[case.loss]()
-        factor = 2 if case.loss == MSE else 1  # half the squared error; the others are whole
-        data: dict[str, Any] = {"y_true": y.astype(x.dtype), "raw_prediction": x}
-        data["n_threads"] = THREADS
-        scale = x.dtype.type(factor / case.shape[0])
-
-        def gradient() -> tuple[Any, Array]:
-            value, grad = function.loss_gradient(**data)
-            grad *= scale
-            return factor * value.mean(), grad
-
-        return {VALUE: lambda: factor * function.loss(**data).mean(), GRADIENT: gradient}
-
-
-class Typed(Contender):
-    """The formula as one types it in NumPy, half precision computed in single."""
-
-    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        formula = {MSE: typed_mse, BCE: typed_bce, CE: typed_ce}[case.loss]
-        if x.dtype != ml_dtypes.bfloat16:
-            return {VALUE: lambda: formula(x, y, False), GRADIENT: lambda: formula(x, y, True)}
-
-        def half(gradient: bool) -> Any:
-            target = y if case.loss == CE else y.astype(np.float32)
-            result = formula(x.astype(np.float32), target, gradient)
-            return (result[0], result[1].astype(x.dtype)) if gradient else result
-
-        return {VALUE: lambda: half(False), GRADIENT: lambda: half(True)}
-
-
-def typed_mse(x: Array, y: Array, gradient: bool) -> Any:
-    d = x - y
-    value = np.mean(d * d)
-    return (value, d * (2 / d.size)) if gradient else value
-
-
-def typed_bce(x: Array, y: Array, gradient: bool) -> Any:
-    value = np.mean(np.maximum(x, 0) - x * y + np.log1p(np.exp(-np.abs(x))))
-    return (value, (1 / (1 + np.exp(-x)) - y) / x.size) if gradient else value
-
-
-def typed_ce(x: Array, y: Array, gradient: bool) -> Any:
-    rows = np.arange(x.shape[0])
-    m = np.max(x, axis=-1, keepdims=True)
-    e = np.exp(x - m)
-    s = np.sum(e, axis=-1, keepdims=True)
-    value = np.mean(np.log(s[:, 0]) + m[:, 0] - x[rows, y])
-    if not gradient:
-        return value
-    g = e / s
-    g[rows, y] -= 1
-    g /= x.shape[0]
-    return value, g
-
-
-CONTENDERS: dict[str, Contender] = {
-    "nothing": Nothing(),
-    "floor": Floor(),
-    "tinyloss": Tinyloss("always"),
-    "tinyloss eager": Tinyloss("never"),
-    "torch": Torch(),
-    "torch.compile": TorchCompile(),
-    "jax.jit": JaxJit(),
-    "scikit-learn": ScikitLearn(),
-    "NumPy": Typed(),
-}
+MEMORY_LIMIT = 2.0
+"""MB beyond the inputs and the gradient that is returned."""
 
 
 # -------------------------------------------------------------------------------------- agreement
@@ -582,27 +221,26 @@ class Measured:
     @property
     def bytes(self) -> int:
         """What must move: the inputs, and the gradient."""
-        x = self.case.elements * (
-            2 if self.case.dtype == "bfloat16" else int(self.case.dtype[5:]) // 8
-        )
-        y = 8 * self.case.shape[0] if self.case.loss == CE else x
+        x = self.case.elements * np.dtype(self.case.dtype).itemsize
+        y = 8 * self.case.shape[0] if self.case.loss == CE else x  # labels are int64
         return x + y + (x if self.what == GRADIENT else 0)
 
-    def over(self, name: str, other: str) -> Ratio | None:
-        """Return how many times as long the one takes as the other."""
-        if name not in self.times or other not in self.times:
+    def beside(self, name: str) -> Ratio | None:
+        """Return how many times as long as tinyloss a contender takes; for the floor, tinyloss."""
+        if name not in self.times or "tinyloss" not in self.times:
             return None
-        return Ratio.of(self.times[name], self.times[other])
+        ours, theirs = self.times["tinyloss"], self.times[name]
+        return Ratio.of(ours, theirs) if name == "floor" else Ratio.of(theirs, ours)
 
     def summary(self) -> dict[str, Any]:
-        ratios = {name: self.over(name, "tinyloss") for name in self.times if name != "tinyloss"}
+        ratios = {name: self.beside(name) for name in self.times if name != "tinyloss"}
         return {
             "section": self.section,
             "work": self.case.label,
             "what": self.what,
             "bytes": self.bytes,
             "seconds": {name: timing.summary() for name, timing in self.times.items()},
-            "over_tinyloss": {n: ratio.summary() for n, ratio in ratios.items() if ratio},
+            "ratios": {name: ratio.summary() for name, ratio in ratios.items() if ratio},
         }
 
 
@@ -658,16 +296,16 @@ class Extra:
 
     @property
     def least(self) -> float:
-        return min(self.runs) / MEBI
+        return min(self.runs) / MEGA
 
     def summary(self) -> dict[str, Any]:
-        most = round(max(self.runs) / MEBI, 2)
+        most = round(max(self.runs) / MEGA, 2)
         return {
             "contender": self.name,
             "work": MEMORY.label,
             "what": self.what,
-            "extra_mib": round(self.least, 2),
-            "most_mib": most,
+            "extra_mb": round(self.least, 2),
+            "most_mb": most,
             "runs": len(self.runs),
         }
 
@@ -709,7 +347,7 @@ def measure_memory(
     gradient = MEMORY.elements * 4
     context = multiprocessing.get_context("spawn")
     for name in names:
-        for what in (VALUE, GRADIENT, OUT):
+        for what in ASKS:
             if name == "nothing" and what != VALUE:
                 yield None
                 continue
@@ -770,24 +408,26 @@ def judged(measured: list[Measured], extras: list[Extra]) -> list[dict[str, Any]
             row |= {**ratio.summary(), "met": limit.met(ratio)}
         rows.append(row)
     memory = {extra.what: extra for extra in extras if extra.name == "tinyloss"}
-    for what, limit in MEMORY_LIMITS.items():
+    for what in ASKS:
         row = {
             "work": MEMORY.label,
             "what": what,
             "against": "extra memory",
-            "limit": f"at most {limit:g} MiB",
+            "limit": f"at most {MEMORY_LIMIT:g} MB",
         }
         if what in memory:
             least = memory[what].least
-            row |= {"mib": round(least, 2), "met": least <= limit}
+            row |= {"mb": round(least, 2), "met": least <= MEMORY_LIMIT}
         rows.append(row)
     return rows
 
 
 def print_section(console: Console, section: Section, measured: list[Measured]) -> None:
     """Print ratios, and the medians they come from."""
-    verdicts = {
-        (limit.case, limit.what, limit.against): limit.met(limit.ratio(m.times))
+    colours = {
+        (m.case, m.what, limit.against): (
+            "green" if limit.met(limit.ratio(m.times)) else "bold red"
+        )
         for m in measured
         for limit in LIMITS
         if (limit.case, limit.what) == (m.case, m.what)
@@ -815,13 +455,9 @@ def print_section(console: Console, section: Section, measured: list[Measured]) 
         for m in rows:
             cells: list[str] = []
             for name in names:
-                if name == "tinyloss":
-                    continue
-                pair = ("tinyloss", name) if name == "floor" else (name, "tinyloss")
-                met = verdicts.get((m.case, m.what, name))
-                colour = {True: "green", False: "bold red"}.get(met) if met is not None else None
-                text = spread(m.over(*pair))
-                cells.append(f"[{colour}]{text}[/]" if colour and text else text)
+                if name != "tinyloss":
+                    colour = colours.get((m.case, m.what, name), "default")
+                    cells.append(f"[{colour}]{spread(m.beside(name))}[/]")
             ratios.add_row(m.case.label, *cells)
             floor = m.times.get("floor")
             medians.add_row(
@@ -835,18 +471,17 @@ def print_section(console: Console, section: Section, measured: list[Measured]) 
 
 def print_memory(console: Console, extras: list[Extra]) -> None:
     table = Table(
-        title=f"Extra memory beyond inputs and gradient, MiB: {MEMORY.label} (1 GiB of logits)",
+        title=f"Extra memory beyond inputs and gradient, MB: {MEMORY.label} (1 GiB of logits)",
         title_justify="left",
     )
     table.add_column("")
-    asks = (VALUE, GRADIENT, OUT)
-    for what in asks:
+    for what in ASKS:
         table.add_column(what, justify="right")
     for name in CONTENDERS:
         mine = {extra.what: extra for extra in extras if extra.name == name}
         if mine:
             label = "a call that does nothing" if name == "nothing" else name
-            table.add_row(label, *(f"{mine[w].least:.2f}" if w in mine else "" for w in asks))
+            table.add_row(label, *(f"{mine[w].least:.2f}" if w in mine else "" for w in ASKS))
     console.print(table)
 
 
@@ -857,8 +492,8 @@ def print_limits(console: Console, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "met" not in row:
             continue
-        if "mib" in row:
-            measured = f"{row['mib']:.2f} MiB"
+        if "mb" in row:
+            measured = f"{row['mb']:.2f} MB"
         else:
             measured = spread(Ratio(row["ratio"], row["low"], row["high"]))
         verdict = "[green]met[/]" if row["met"] else "[bold red]missed[/]"
@@ -880,12 +515,9 @@ def markdown(measured: list[Measured], extras: list[Extra]) -> str:
     found = {(m.case, m.what): m for m in measured if m.section == "shapes"}
     for case in SHAPES:
         cells: list[str] = []
+        rows = [found[case, what] for what in (VALUE, GRADIENT) if (case, what) in found]
         for name in peers:
-            pair = ("tinyloss", name) if name == "floor" else (name, "tinyloss")
-            ratios = [
-                found[case, what].over(*pair) if (case, what) in found else None
-                for what in (VALUE, GRADIENT)
-            ]
+            ratios = [m.beside(name) for m in rows]
             cells.append(", ".join(times(ratio.value) for ratio in ratios if ratio))
         if any(cells):
             lines.append(f"| `{case.loss}` {case.size} | {' | '.join(cells)} |")
@@ -895,10 +527,10 @@ def markdown(measured: list[Measured], extras: list[Extra]) -> str:
         names = [name for name in names if name != "nothing"]
         lines += [
             "",
-            f"| extra memory, MiB | {' | '.join(names)} |",
+            f"| extra memory, MB | {' | '.join(names)} |",
             "|---" * (len(names) + 1) + "|",
         ]
-        for what in (VALUE, GRADIENT, OUT):
+        for what in ASKS:
             cells = [f"{memory[n, what]:.1f}" if (n, what) in memory else "" for n in names]
             lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -917,11 +549,10 @@ STYLES = {
 
 def draw(measured: list[Measured], path: Path, caption: str) -> None:
     """Draw the speed at which bytes move, under the floor's as the roof, and the growth of time."""
-    matplotlib = library("matplotlib")
+    matplotlib = library("matplotlib.figure")
     if matplotlib is None:
         return
-    matplotlib.use("Agg")
-    figure = library("matplotlib.figure").Figure(figsize=(12, 10), layout="constrained")
+    figure = matplotlib.Figure(figsize=(12, 10), layout="constrained")
     grid = figure.add_gridspec(2, 2)
 
     rows = [m for m in measured if m.section == "shapes" and m.what == GRADIENT]
@@ -940,19 +571,16 @@ def draw(measured: list[Measured], path: Path, caption: str) -> None:
     )
     axes.set_ylabel("GB/s of inputs and gradient")
     axes.set_title("Value and gradient of the mean, float32, two threads")
-    axes.legend(fontsize=8, ncols=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    if rows:
+        axes.legend(fontsize=8, ncols=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
-    for column, (name, size, label) in enumerate(
-        (
-            ("sizes", lambda case: case.shape[0], f"elements of {BCE}"),
-            ("classes", lambda case: case.shape[1], f"classes of {CE}, 4M logits"),
-        )
-    ):
-        axes = figure.add_subplot(grid[1, column])
+    panels = (("sizes", f"elements of {BCE}"), ("classes", f"classes of {CE}, 4M logits"))
+    for axis, (name, label) in enumerate(panels):
+        axes = figure.add_subplot(grid[1, axis])
         rows = [m for m in measured if m.section == name]
         for contender in dict.fromkeys(each for m in rows for each in m.times):
             points = [
-                (size(m.case), m.times[contender].median * 1e3)
+                (m.case.shape[axis], m.times[contender].median * 1e3)
                 for m in rows
                 if contender in m.times
             ]

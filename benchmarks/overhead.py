@@ -3,22 +3,21 @@
     python -m benchmarks.overhead
 
 Cross-entropy of 32 x 10 float32 logits: the public call against the same formula typed in NumPy,
-interleaved in one process.
+interleaved in one process, nothing compiled.
 """
 
 import argparse
 import json
-import platform
 from pathlib import Path
 from statistics import median
-from timeit import timeit
 from typing import Any
 
 import numpy as np
 
 import tinyloss
+import tinyloss_numpy
+from benchmarks._measure import Ratio, Task, interleaved, machine, versions
 
-CALLS = 500
 ROUNDS = 60
 
 
@@ -50,21 +49,26 @@ def main() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((32, 10), dtype=np.float32)
     y = rng.integers(0, 10, 32)
-    assert bare(x, y) == tinyloss.cross_entropy(x, y)
-
-    calls: list[float] = []
-    formulas: list[float] = []
-    for _ in range(ROUNDS):
-        calls.append(timeit(lambda: tinyloss.cross_entropy(x, y), number=CALLS) / CALLS * 1e6)
-        formulas.append(timeit(lambda: bare(x, y), number=CALLS) / CALLS * 1e6)
+    with tinyloss_numpy.compilation("never"):
+        assert bare(x, y) == tinyloss.cross_entropy(x, y)
+        seconds = interleaved(
+            {
+                "call": Task(lambda: tinyloss.cross_entropy(x, y)),
+                "bare": Task(lambda: bare(x, y)),
+            },
+            seconds=0,
+            fewest=ROUNDS,
+            most=ROUNDS,
+        )
+    call, formula = seconds["call"], seconds["bare"]
+    pairs = zip(call.samples, formula.samples, strict=True)
     result = {
-        "call_us": round(median(calls), 2),
-        "bare_us": round(median(formulas), 2),
-        "overhead_us": round(median(a - b for a, b in zip(calls, formulas, strict=True)), 2),
-        "ratio": round(median(a / b for a, b in zip(calls, formulas, strict=True)), 3),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
+        "call_us": round(call.median * 1e6, 2),
+        "bare_us": round(formula.median * 1e6, 2),
+        "overhead_us": round(median(a - b for a, b in pairs) * 1e6, 2),
+        **Ratio.of(call, formula).summary(),
+        "machine": machine(),
+        "versions": versions(("tinyloss", "numpy")),
     }
     print(
         f"cross_entropy 32 x 10: call {result['call_us']} us, bare NumPy {result['bare_us']} us, "

@@ -51,17 +51,17 @@ class _LabelCrossEntropy(Formula):
         self.xt = xt = xp.sum(xp.where(target, x, 0.0), axis=-1, keepdims=True)
         self.e, et = exp_difference(x, m), exp_difference(xt, m)
         self.o = o = xp.sum(xp.where(target, 0.0, self.e), axis=-1, keepdims=True)
-        self.z = o + et
+        self.inverse_z = 1 / (o + et)  # z is between 1 and the number of classes
         self.rest = o + (et - 1)  # z - 1; o where the target is a largest logit
 
     def value(self) -> Any:
         return ((self.m - self.xt) + self.xp.log1p(self.rest))[..., 0]
 
     def grad_x(self) -> Any:
-        return self.xp.where(self.target, -self.o, self.e) / self.z
+        return self.xp.where(self.target, -self.o, self.e) * self.inverse_z
 
     def curvature(self) -> Any:
-        return self.e / self.z * (sum_of_others(self.e) / self.z)
+        return (self.e * self.inverse_z) * (sum_of_others(self.e) * self.inverse_z)
 
 
 class _CrossEntropy(Formula):
@@ -595,8 +595,8 @@ class _LabelSoftmaxFocal(Formula):
 
     def __init__(self, x: Any, y: Any, *, gamma: float) -> None:
         self.ce = ce = _LabelCrossEntropy(x, y)
-        q = ce.o / ce.z
-        p = exp_difference(ce.xt, ce.m) / ce.z
+        q = ce.o * ce.inverse_z
+        p = exp_difference(ce.xt, ce.m) * ce.inverse_z
         self.f = _FocalOfLoss(ce.value()[..., None], p, q, gamma)
 
     def value(self) -> Any:
@@ -609,7 +609,7 @@ class _LabelSoftmaxFocal(Formula):
         xp, ce = self.ce.xp, self.ce
         step = xp.where(ce.target, ce.o, ce.e)  # z |dc / dx|
         step_of_q = step / xp.where(ce.o == 0, 1.0, ce.o)
-        return self.f.bend_times_q * step_of_q * (step / ce.z) + self.f.slope * ce.curvature()
+        return self.f.bend_times_q * step_of_q * (step * ce.inverse_z) + self.f.slope * ce.curvature()
 
 
 class _SoftmaxFocal(Formula):

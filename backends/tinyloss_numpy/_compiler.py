@@ -127,7 +127,7 @@ def _machine() -> Any:
         features=llvm.get_host_cpu_features().flatten(),
         opt=3,
         reloc="pic",
-        codemodel="jitdefault",
+        codemodel="small",
         jit=True,
     )
 

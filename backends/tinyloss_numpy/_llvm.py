@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from llvmlite import ir
-from numba.core import types
+from numba import types as numba_types
 from numba.extending import intrinsic as numba_intrinsic
 
 __all__ = [
@@ -35,6 +35,8 @@ __all__ = [
     "wide",
 ]
 
+types: Any = numba_types
+
 LLVM_TYPES: dict[str, Any] = {
     "float32": ir.FloatType(),
     "float64": ir.DoubleType(),
@@ -47,8 +49,8 @@ SAME_WIDTH = {"float32": "int32", "float64": "int64", "int32": "float32", "int64
 
 def bits(number: float, dtype: str) -> int:
     """Return the integer that has the bits of a float32 or float64."""
-    float_code, int_code = {"float32": "fi", "float64": "dq"}[dtype]
-    result: int = struct.unpack(int_code, struct.pack(float_code, number))[0]
+    packed, unpacked = {"float32": ("f", "i"), "float64": ("d", "q")}[dtype]
+    result: int = struct.unpack(unpacked, struct.pack(packed, number))[0]
     return result
 
 
@@ -147,14 +149,6 @@ class Value:
 
     as_int = as_float
 
-    def double(self) -> "Value":
-        """Return a float32 as a float64."""
-        return self._new(self.builder.fpext(self.ref, LLVM_TYPES["float64"]), "float64")
-
-    def single(self) -> "Value":
-        """Return a float64 rounded to a float32."""
-        return self._new(self.builder.fptrunc(self.ref, LLVM_TYPES["float32"]), "float32")
-
     def fabs(self) -> "Value":
         """Clear the sign."""
         return self._call("fabs")
@@ -198,29 +192,26 @@ def where(condition: Value, a: Value | float, b: Value | float) -> Value:
     return Value(a.builder, a.builder.select(condition.ref, a.ref, b.ref), a.dtype)
 
 
-NumbaTypes = Sequence[types.Type]
-
-
-def _alike(arguments: NumbaTypes) -> types.Type | None:
+def _alike(arguments: Sequence[Any]) -> Any:
     """Return the type of the result of a function of floats of one type."""
     first = arguments[0]
     alike = all(each == first for each in arguments)
     return first if alike and isinstance(first, types.Float) else None
 
 
-def _of_choice(arguments: NumbaTypes) -> types.Type | None:
+def _of_choice(arguments: Sequence[Any]) -> Any:
     condition, a, b = arguments
     return a if condition == types.boolean and a == b and str(a) in LLVM_TYPES else None
 
 
-def _of_bits(arguments: NumbaTypes) -> types.Type | None:
+def _of_bits(arguments: Sequence[Any]) -> Any:
     dtype = SAME_WIDTH.get(str(arguments[0]))
     return None if dtype is None else getattr(types, dtype)
 
 
 def intrinsic(
     body: Callable[..., Value],
-    result: Callable[[NumbaTypes], types.Type | None] = _alike,
+    result: Callable[[Sequence[Any]], Any] = _alike,
     name: str | None = None,
 ) -> Any:
     """Make a body on `Value`s callable in code that Numba compiles.
@@ -237,7 +228,7 @@ def intrinsic(
             )
         ).ref
 
-    def typed(context: Any, *arguments: types.Type) -> Any:
+    def typed(context: Any, *arguments: Any) -> Any:
         plain = [types.unliteral(each) for each in arguments]
         returned = result(plain)
         return None if returned is None else (returned(*plain), lower)
@@ -245,9 +236,19 @@ def intrinsic(
     # Numba looks at the signature and would hand over *arguments as one tuple.
     names = ["context", *inspect.signature(body).parameters]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    typed.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
-    typed.__name__ = typed.__qualname__ = name or body.__name__
-    return numba_intrinsic(typed)
+    definition: Any = typed
+    definition.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])
+    definition.__name__ = definition.__qualname__ = name or body.__name__
+    return numba_intrinsic(definition)
+
+
+def _wide(context: Any) -> Any:
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # llvmlite prints what is in this set, but its own add() refuses "key"="value".
+        set[str].add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), lower
 
 
 select = intrinsic(where, _of_choice, "select")
@@ -261,19 +262,8 @@ fma = intrinsic(Value.fma)
 muladd = intrinsic(Value.muladd)
 maximum = intrinsic(Value.maximum)
 minimum = intrinsic(Value.minimum)
+wide: Any = numba_intrinsic(_wide)
+"""wide() lets the loops of the calling function use vectors of 512 bits where the machine has them.
 
-
-@numba_intrinsic
-def wide(context: Any) -> Any:
-    """Let the loops of the calling function use vectors of 512 bits where the machine has them.
-
-    LLVM keeps to 256 bits on most of these machines, for fear of lower clock rates.
-    """
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        # llvmlite knows no attributes of the form "key"="value", but prints what is in the set;
-        # its own add() refuses unknown names.
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), lower
+LLVM keeps to 256 bits on most of these machines, for fear of lower clock rates.
+"""

@@ -7,7 +7,7 @@ Programming 2, 4.2.2), so that a lane's sum is good to the last bit or two, howe
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -60,29 +60,172 @@ def outset(table, at, outer):
     return distance
 
 
+class Sums(NamedTuple):
+    """Running sums, one for each of some lanes, wider than their terms."""
+
+    clear: Any
+    """clear(sums)"""
+    add: Any
+    """add(sums, terms, count): the first `count` terms, each to its lane."""
+    add_row: Any
+    """add_row(sums, terms, count): up to four times as many terms as lanes.
+
+    Four terms are added as numbers first: widening each costs more than all else about it. That
+    rounds twice, 1 eps at most.
+    """
+    fold: Any
+    """fold(sums): the sum over all lanes, as float64."""
+    round: Any
+    """round(sums, into, count): each lane's sum as a number."""
+
+
+@cache
+def _sums(real: str, lanes: int) -> Sums:
+    """Return running sums of float32 terms in float64."""
+    reach = accessors({"term": (real, real), "sum": ("float64", "float64")})
+    load_term, store_term = reach["load_term"], reach["store_term"]
+    load_sum, store_sum = reach["load_sum"], reach["store_sum"]
+    number_type: Any = getattr(types, real)
+    size, wide = SIZES[real], _llvm.wide
+
+    @compile_function
+    def clear(sums):
+        wide()
+        for l in range(lanes):
+            store_sum(sums, l, 0.0)
+
+    @compile_function
+    def add(sums, terms, count):
+        wide()
+        for l in range(count):
+            store_sum(sums, l, load_sum(sums, l) + types.float64(load_term(terms, l)))
+
+    @compile_function
+    def add_row(sums, terms, count):
+        wide()
+        if count == 4 * lanes:
+            for l in range(lanes):
+                near = load_term(terms, l) + load_term(terms + lanes * size, l)
+                far = load_term(terms + 2 * lanes * size, l) + load_term(terms + 3 * lanes * size, l)
+                store_sum(sums, l, load_sum(sums, l) + types.float64(near + far))
+        else:
+            for first in range(0, count, lanes):
+                add(sums, terms + first * size, min(lanes, count - first))
+
+    @compile_function
+    def fold(sums):
+        wide()
+        width = lanes // 2
+        while width > 0:
+            for l in range(width):
+                store_sum(sums, l, load_sum(sums, l) + load_sum(sums + width * 8, l))
+            width //= 2
+        return load_sum(sums, 0)
+
+    @compile_function
+    def round_to(sums, into, count):
+        wide()
+        for l in range(count):
+            store_term(into, l, number_type(load_sum(sums, l)))
+
+    return Sums(clear, add, add_row, fold, round_to)
+
+
+@cache
+def _sums_in_two(lanes: int) -> Sums:
+    """Return running sums of float64 terms, the rounding error of each addition kept beside."""
+    dtype = ("float64", "float64")
+    reach = accessors({"term": dtype, "sum": dtype, "rest": dtype})
+    load_term, store_term = reach["load_term"], reach["store_term"]
+    load_sum, store_sum = reach["load_sum"], reach["store_sum"]
+    load_rest, store_rest = reach["load_rest"], reach["store_rest"]
+    where, fabs, wide = _llvm.select, _llvm.fabs, _llvm.wide
+    # the errors lie behind the sums
+    behind = lanes * 8
+
+    @compile_function
+    def two_sum(a, b):
+        total = a + b
+        part = total - a
+        return total, (a - (total - part)) + (b - part)
+
+    @compile_function
+    def whole(total, rest):
+        # the error of an infinite sum is NaN
+        return where(fabs(total) < np.inf, total + rest, total)
+
+    @compile_function
+    def clear(sums):
+        wide()
+        for l in range(2 * lanes):
+            store_sum(sums, l, 0.0)
+
+    @compile_function
+    def add(sums, terms, count):
+        wide()
+        for l in range(count):
+            total, error = two_sum(load_sum(sums, l), load_term(terms, l))
+            store_sum(sums, l, total)
+            store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
+
+    @compile_function
+    def add_row(sums, terms, count):
+        wide()
+        if count == 4 * lanes:
+            for l in range(lanes):
+                near = load_term(terms, l) + load_term(terms + lanes * 8, l)
+                far = load_term(terms + 2 * lanes * 8, l) + load_term(terms + 3 * lanes * 8, l)
+                total, error = two_sum(load_sum(sums, l), near + far)
+                store_sum(sums, l, total)
+                store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
+        else:
+            for first in range(0, count, lanes):
+                add(sums, terms + first * 8, min(lanes, count - first))
+
+    @compile_function
+    def fold(sums):
+        wide()
+        width = lanes // 2
+        while width > 0:
+            for l in range(width):
+                total, error = two_sum(load_sum(sums, l), load_sum(sums + width * 8, l))
+                rest = load_rest(sums + behind, l) + load_rest(sums + behind + width * 8, l)
+                store_sum(sums, l, total)
+                store_rest(sums + behind, l, rest + error)
+            width //= 2
+        return whole(load_sum(sums, 0), load_rest(sums + behind, 0))
+
+    @compile_function
+    def round_to(sums, into, count):
+        wide()
+        for l in range(count):
+            store_term(into, l, whole(load_sum(sums, l), load_rest(sums + behind, l)))
+
+    return Sums(clear, add, add_row, fold, round_to)
+
+
+def _sums_of(real: str, lanes: int) -> Sums:
+    return _sums(real, lanes) if real == "float32" else _sums_in_two(lanes)
+
+
 @cache
 def vocabulary(real: str, lanes: int) -> dict[str, Any]:
     """Return the names that a text may use beside its own places."""
-    number_type: Any = getattr(types, real)
-    size = SIZES[real]
-    own = {"a": (real, real), "b": ("float64", "float64"), "c": ("float64", "float64")}
-    reach = accessors(own)
-    load_a, store_a = reach["load_a"], reach["store_a"]
-    load_b, store_b = reach["load_b"], reach["store_b"]
-    load_c, store_c = reach["load_c"], reach["store_c"]
-    maximum, where, fabs = _llvm.maximum, _llvm.select, _llvm.fabs
-    infinity = getattr(np, real)(np.inf)
-    rests = lanes * 8
-    """Rounding errors lie behind the sums."""
-    wide = real == "float32"
+    reach = accessors({"a": (real, real), "total": ("float64", "float64")})
+    load_a, store_a, store_total = reach["load_a"], reach["store_a"], reach["store_total"]
+    size, infinity = SIZES[real], getattr(np, real)(np.inf)
+    maximum, wide = _OPERATIONS["maximum"], _llvm.wide
+    of_items, of_row = _sums_of(real, lanes), _sums_of(real, lanes // 4)
 
     @compile_function
     def clear_max(largest):
+        wide()
         for l in range(lanes):
             store_a(largest, l, -infinity)
 
     @compile_function
     def fold_max(largest):
+        wide()
         width = lanes // 2
         while width > 0:
             for l in range(width):
@@ -91,85 +234,13 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
             width //= 2
         return load_a(largest, 0)
 
-    if wide:
-
-        @compile_function
-        def clear_sums(sums):
-            for l in range(lanes):
-                store_b(sums, l, 0.0)
-
-        @compile_function
-        def add_lanes(sums, terms, count):
-            for l in range(count):
-                store_b(sums, l, load_b(sums, l) + types.float64(load_a(terms, l)))
-
-        @compile_function
-        def fold_sums(sums):
-            width = lanes // 2
-            while width > 0:
-                for l in range(width):
-                    store_b(sums, l, load_b(sums, l) + load_b(sums + width * 8, l))
-                width //= 2
-            return load_b(sums, 0)
-
-        @compile_function
-        def round_sums(sums, into, count):
-            for l in range(count):
-                store_a(into, l, number_type(load_b(sums, l)))
-
-    else:
-
-        @compile_function
-        def clear_sums(sums):
-            for l in range(lanes):
-                store_b(sums, l, 0.0)
-                store_c(sums + rests, l, 0.0)
-
-        @compile_function
-        def add_lanes(sums, terms, count):
-            for l in range(count):
-                old, term = load_b(sums, l), load_a(terms, l)
-                new = old + term
-                part = new - old
-                error = (old - (new - part)) + (term - part)
-                store_b(sums, l, new)
-                store_c(sums + rests, l, load_c(sums + rests, l) + error)
-
-        @compile_function
-        def fold_sums(sums):
-            width = lanes // 2
-            while width > 0:
-                for l in range(width):
-                    old, term = load_b(sums, l), load_b(sums + width * 8, l)
-                    new = old + term
-                    part = new - old
-                    error = (old - (new - part)) + (term - part)
-                    rest = load_c(sums + rests, l) + load_c(sums + rests + width * 8, l)
-                    store_b(sums, l, new)
-                    store_c(sums + rests, l, rest + error)
-                width //= 2
-            total = load_b(sums, 0)
-            # the error of an infinite sum is NaN
-            return where(fabs(total) < np.inf, total + load_c(sums + rests, 0), total)
-
-        @compile_function
-        def round_sums(sums, into, count):
-            for l in range(count):
-                total = load_b(sums, l)
-                exact = total + load_c(sums + rests, l)
-                store_a(into, l, where(fabs(total) < np.inf, exact, total))
-
-    @compile_function
-    def store_total(partial_sums, group, total):
-        store_b(partial_sums, group, total)
-
     own_names = {
         "entry": entry,
         "number": number,
         "label": label,
         "closer": closer,
         "outset": outset,
-        "real": number_type,
+        "real": getattr(types, real),
         "index": types.int32,
         "inf": infinity,
         "nan": getattr(np, real)(np.nan),
@@ -177,10 +248,13 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
         "SIZE": size,
         "clear_max": clear_max,
         "fold_max": fold_max,
-        "clear_sums": clear_sums,
-        "add_lanes": add_lanes,
-        "fold_sums": fold_sums,
-        "round_sums": round_sums,
+        "clear_sums": of_items.clear,
+        "add_lanes": of_items.add,
+        "fold_sums": of_items.fold,
+        "round_sums": of_items.round,
+        "clear_row": of_row.clear,
+        "add_row": of_row.add_row,
+        "fold_row": of_row.fold,
         "store_total": store_total,
     }
     return {**_OPERATIONS, **functions(real), **own_names}
@@ -190,12 +264,21 @@ def _condition(arguments: Any) -> Any:
     return types.boolean
 
 
+def _larger(a: Any, b: Any) -> Any:
+    """Return the larger, NaN if one is; either zero may be taken for the larger of two."""
+    return _llvm.where(a.equals(a), _llvm.where(a > b, a, b), a)
+
+
+def _smaller(a: Any, b: Any) -> Any:
+    return _llvm.where(a.equals(a), _llvm.where(a < b, a, b), a)
+
+
 _OPERATIONS = {
     "where": _llvm.select,
     "abs": _llvm.fabs,
     "sqrt": _llvm.sqrt,
-    "maximum": _llvm.maximum,
-    "minimum": _llvm.minimum,
+    "maximum": _llvm.intrinsic(_larger, name="maximum"),
+    "minimum": _llvm.intrinsic(_smaller, name="minimum"),
     "logical_and": _llvm.intrinsic(lambda a, b: a & b, _condition, "logical_and"),
     "logical_or": _llvm.intrinsic(lambda a, b: a | b, _condition, "logical_or"),
     "logical_not": _llvm.intrinsic(lambda a: ~a, _condition, "logical_not"),

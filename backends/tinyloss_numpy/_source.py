@@ -311,41 +311,57 @@ class _Rows(_Writer):
             if node.op == "max":
                 write(f"clear_max({name(node)}_lanes)")
             else:
-                write(f"clear_sums({name(node)}_sums)")
+                write(f"clear_row({name(node)}_sums)")
         with write.loop("for j in range(0, classes, LANES):"):
             write("n = min(LANES, classes - j)")
+            self.blocks(step, last)
             with write.loop("for l in range(n):"):
                 for node in step.read:
-                    write(f"{name(node)} = load_{name(node)}({name(node)}_room, j + l)")
+                    write(f"{name(node)} = load_{name(node)}({name(node)}_block, l)")
                 for node in step.elements:
                     self.element(node)
                 for node in step.keep:
-                    write(f"store_{name(node)}({name(node)}_room, j + l, {name(node)})")
+                    write(f"store_{name(node)}({name(node)}_block, l, {name(node)})")
                 for node in step.reductions:
                     self.reduce(node)
                 if last:
                     for place, node in self.outputs:
                         if place.per_class:
                             into = self.target(place)
-                            at = _at(into, into.name + "_row", "j + l", "class")
+                            at = _at(into, into.name + "_block", "l", "class")
                             write(f"store_{into.name}({at}, {self.as_real(node)})")
             for node in self.summed(step):
                 term = self.kept.get(id(node.args[0]))
-                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_room + j * SIZE"
-                write(f"add_lanes({name(node)}_sums, {buffer}, n)")
+                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_block"
+                write(f"add_row({name(node)}_sums, {buffer}, n)")
         for node in step.reductions:
             if node.op == "max":
                 write(f"{name(node)} = fold_max({name(node)}_lanes)")
             else:
-                write(f"{name(node)} = real(fold_sums({name(node)}_sums))")
+                write(f"{name(node)} = real(fold_row({name(node)}_sums))")
+
+    def blocks(self, step: Pass, last: bool) -> None:
+        """Find where this block of classes begins in everything that the pass touches."""
+        places = {n.constant: self.arrays[n.constant] for n in step.elements if n.op == "input"}
+        if last:
+            for place, _ in self.outputs:
+                if place.per_class:
+                    places[self.target(place).name] = self.target(place)
+        for name in places:
+            self.write(f"{name}_block = {name}_row + j * {name}_class")
+        for node in [*step.read, *step.keep]:
+            name = self.staged.name(node)
+            self.write(f"{name}_block = {name}_room + j * SIZE")
+        if any(n.op == "class_index" for n in step.elements):
+            self.write("first_class = index(j)")
 
     def element(self, node: Node) -> None:
         if node.op == "input":
             place = self.arrays[node.constant]
-            at = _at(place, place.name + "_row", "j + l", "class")
+            at = _at(place, place.name + "_block", "l", "class")
             self.write(f"{place.name} = load_{place.name}({at})")
         elif node.op == "class_index":
-            self.write("class_index = index(j + l)")
+            self.write("class_index = index(first_class + index(l))")
         else:
             self.node(node)
 
@@ -504,25 +520,31 @@ class _Tiles(_Writer):
             clear = "clear_max" if node.op == "max" else "clear_sums"
             write(f"{clear}({name(node)}_{'lanes' if node.op == 'max' else 'sums'})")
         with write.loop("for c in range(classes):"):
-            write("at = c * LANES")
+            for node in [*step.read, *step.keep]:
+                write(f"{name(node)}_block = {name(node)}_room + c * (LANES * SIZE)")
+            packed = [n.constant for n in step.elements if n.op == "input" and n.per_item]
+            outputs = self.packed_outputs() if last else []
+            for packed_name in [*packed, *(place.name for place, _ in outputs)]:
+                write(f"{packed_name}_block = {packed_name}_packed_room + c * (LANES * SIZE)")
+            if any(n.op == "class_index" for n in step.elements):
+                write("class_index = index(c)")
             with write.loop("for i in range(count):"):
                 used = [a for n in step.elements for a in n.args]
-                outputs = self.packed_outputs() if last else []
                 self.read_shared([*used, *(node for _, node in outputs)], set())
                 for node in step.read:
-                    write(f"{name(node)} = load_{name(node)}({name(node)}_room, at + i)")
+                    write(f"{name(node)} = load_{name(node)}({name(node)}_block, i)")
                 for node in step.elements:
                     self.element(node)
                 for node in step.keep:
-                    write(f"store_{name(node)}({name(node)}_room, at + i, {name(node)})")
+                    write(f"store_{name(node)}({name(node)}_block, i, {name(node)})")
                 for node in step.reductions:
                     self.reduce(node)
                 for place, node in outputs:
                     value = self.as_real(node)
-                    write(f"store_{place.name}_packed({place.name}_packed_room, at + i, {value})")
+                    write(f"store_{place.name}_packed({place.name}_block, i, {value})")
             for node in self.summed(step):
                 term = self.kept.get(id(node.args[0]))
-                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_room + at * SIZE"
+                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_block"
                 write(f"add_lanes({name(node)}_sums, {buffer}, count)")
         for node in self.summed(step):
             write(f"round_sums({name(node)}_sums, {name(node)}_lanes, count)")
@@ -531,14 +553,12 @@ class _Tiles(_Writer):
         if node.op == "input":
             place = self.arrays[node.constant]
             if place.per_item:
-                packed = f"load_{place.name}_packed({place.name}_packed_room, at + i)"
+                packed = f"load_{place.name}_packed({place.name}_block, i)"
                 self.write(f"{place.name} = {packed}")
             else:
                 at = _at(place, f"{place.name}_start", "c", "class")
                 self.write(f"{place.name} = load_{place.name}({at})")
-        elif node.op == "class_index":
-            self.write("class_index = index(c)")
-        else:
+        elif node.op != "class_index":
             self.node(node)
 
     def reduce(self, node: Node) -> None:

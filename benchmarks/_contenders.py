@@ -1,0 +1,388 @@
+"""What the speed of tinyloss is compared with: losses as other libraries compute them.
+
+A contender takes a case and its arrays and returns what it can be asked: calls without arguments,
+each of which does all of the work and has finished when it returns.
+"""
+
+import importlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks._measure import library
+
+THREADS = 2
+MSE, BCE, CE = "mse", "binary_cross_entropy_with_logits", "cross_entropy"
+VALUE, GRADIENT, OUT = "value", "value and gradient", "value and gradient, out=x"
+
+Array = npt.NDArray[Any]
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss of predictions of one shape."""
+
+    loss: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> str:
+        n = self.shape[0]
+        if len(self.shape) > 1:
+            size = " x ".join(str(length) for length in self.shape)
+        else:
+            size = f"{n // 10**6}M" if n % 10**6 == 0 else str(n)
+        return size if self.dtype == "float32" else f"{size} {self.dtype}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.loss} {self.size}"
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape))
+
+    def arrays(self) -> tuple[Array, Array]:
+        """Return predictions and targets."""
+        rng = np.random.default_rng(0)
+        dtype = np.dtype(self.dtype)  # ml_dtypes makes bfloat16 one of NumPy's names
+
+        def normal() -> Array:
+            # Longer arrays repeat themselves: drawing them would take longer than measuring.
+            return np.resize(rng.standard_normal(min(self.elements, 2**24), np.float32), self.shape)
+
+        x = normal()
+        if self.loss == MSE:
+            return x.astype(dtype, copy=False), normal().astype(dtype, copy=False)
+        x *= 3  # probabilities of all sizes
+        if self.loss == CE:
+            rows, classes = self.shape
+            return x.astype(dtype, copy=False), rng.integers(0, classes, rows)
+        return x.astype(dtype, copy=False), rng.integers(0, 2, self.shape, np.int8).astype(dtype)
+
+
+class Contender:
+    """A library, or a way to use it. `prepare` returns what it can be asked of a case."""
+
+    needs: tuple[str, ...] = ()
+    computes = True
+    compiles_shapes = False
+    """Whether a call on a new shape compiles: its memory is measured after one on the same."""
+
+    def stage(self) -> AbstractContextManager[Any]:
+        """Return the context of all its calls."""
+        return nullcontext()
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        """Return calls; NotImplementedError says what is missing."""
+        raise NotImplementedError
+
+    def array(self, result: Any) -> Array:
+        """Return a result as a NumPy array that NumPy can compute with."""
+        return np.asarray(result).astype(np.float64 if result.dtype == np.float64 else np.float32)
+
+
+class Nothing(Contender):
+    """Holds the inputs: what it measures is the noise."""
+
+    computes = False
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        return {VALUE: lambda: (x, y)}
+
+
+class Floor(Contender):
+    """Moves the bytes that must move."""
+
+    needs = ("numba",)
+    computes = False
+    alone = 2**18
+    """Bytes below which handing out work (50 us) takes longer than the work (10 GB/s)."""
+
+    @cached_property
+    def loops(self) -> tuple[Any, Any, Any]:
+        """Loops over machine words: exclusive or takes any dtype and is vectorised as it stands."""
+
+        def read(a: Any) -> Any:
+            folded = np.uint64(0)
+            for i in range(a.size):
+                folded ^= a[i]
+            return folded
+
+        def write(a: Any, key: Any, out: Any) -> None:
+            for i in range(a.size):
+                out[i] = a[i] ^ key
+
+        def combine(a: Any, b: Any, out: Any) -> None:
+            for i in range(a.size):
+                out[i] = a[i] ^ b[i]
+
+        njit = library("numba").njit(nogil=True)
+        return njit(read), njit(write), njit(combine)
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(THREADS - 1)
+
+    def parts(self, words: Array) -> list[slice]:
+        number = 1 if words.nbytes < self.alone else THREADS
+        cuts = [words.size * i // number for i in range(number + 1)]
+        return [slice(a, b) for a, b in pairwise(cuts)]
+
+    def each(self, parts: list[slice], work: Callable[[slice], Any]) -> None:
+        futures = [self.pool.submit(work, part) for part in parts[1:]]
+        work(parts[0])
+        for future in futures:
+            future.result()
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        read, write, combine = self.loops
+        word = np.uint64 if x.nbytes % 8 == 0 else np.uint32
+        a, b = (array.reshape(-1).view(word) for array in (x, y))
+        pointwise = a.size == b.size
+        parts = self.parts(a)
+
+        def value() -> None:
+            def work(part: slice) -> None:
+                read(a[part])
+                if pointwise:
+                    read(b[part])
+
+            if not pointwise:
+                read(b)
+            self.each(parts, work)
+
+        def gradient() -> Array:
+            out = np.empty_like(x)
+            g = out.reshape(-1).view(word)
+            if pointwise:
+                self.each(parts, lambda part: combine(a[part], b[part], g[part]))
+            else:
+                key = read(b)
+                self.each(parts, lambda part: write(a[part], key, g[part]))
+            return out
+
+        return {VALUE: value, GRADIENT: gradient}
+
+
+class Tinyloss(Contender):
+    def __init__(self, compilation: str) -> None:
+        self.compilation = compilation
+
+    def stage(self) -> AbstractContextManager[Any]:
+        backend, stack = importlib.import_module("tinyloss_numpy"), ExitStack()
+        stack.enter_context(backend.compilation(self.compilation))
+        stack.enter_context(backend.threads(THREADS))
+        return stack
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        tinyloss = importlib.import_module("tinyloss")
+        loss = getattr(tinyloss, case.loss)
+        gradient = tinyloss.value_and_grad(loss)
+        into_x = tinyloss.value_and_grad(loss, out=x)
+        return {
+            VALUE: lambda: loss(x, y),
+            GRADIENT: lambda: gradient(x, y),
+            OUT: lambda: into_x(x, y),
+        }
+
+
+class Torch(Contender):
+    needs = ("torch",)
+
+    @cached_property
+    def torch(self) -> Any:
+        torch = library("torch")
+        torch.set_num_threads(THREADS)
+        return torch
+
+    def tensor(self, array: Array) -> Any:
+        if array.dtype == ml_dtypes.bfloat16:
+            return self.torch.from_numpy(array.view(np.int16)).view(self.torch.bfloat16)
+        return self.torch.from_numpy(array)
+
+    def function(self, case: Case) -> Callable[[Any, Any], Any]:
+        functional = self.torch.nn.functional
+        name = {MSE: "mse_loss", BCE: BCE, CE: "cross_entropy"}[case.loss]
+        function: Callable[[Any, Any], Any] = getattr(functional, name)
+        return function
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        function = self.function(case)
+        xt, yt = self.tensor(x), self.tensor(y)
+        leaf = self.tensor(x).requires_grad_()
+
+        def gradient() -> tuple[Any, Any]:
+            leaf.grad = None
+            loss = function(leaf, yt)
+            loss.backward()
+            return loss, leaf.grad
+
+        return {VALUE: lambda: function(xt, yt), GRADIENT: gradient}
+
+    def array(self, result: Any) -> Array:
+        detached = result.detach()
+        double = detached.dtype == self.torch.float64
+        numbers: Array = (detached if double else detached.float()).numpy()
+        return numbers
+
+
+class TorchCompile(Torch):
+    compiles_shapes = True
+
+    def __init__(self) -> None:
+        self.compiled: dict[Case, Callable[[Any, Any], Any]] = {}
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why it does not work here; nothing if it does."""
+        try:
+            self.torch.compile(lambda x: x.sin().sum())(self.torch.ones(8))
+        except Exception as error:  # no compiler, no headers, a new Python: all its own errors
+            return f"{type(error).__name__}: {error}".strip().split("\n")[0]
+        return ""
+
+    def function(self, case: Case) -> Callable[[Any, Any], Any]:
+        if self.refusal:
+            raise NotImplementedError(self.refusal)
+        if case not in self.compiled:
+            # A kernel a shape; those compiled before would be looked through at each call.
+            self.torch.compiler.reset()
+            self.compiled = {case: self.torch.compile(super().function(case), dynamic=False)}
+        return self.compiled[case]
+
+
+class JaxJit(Contender):
+    needs = ("jax", "optax")
+    compiles_shapes = True
+
+    def __init__(self) -> None:
+        self.compiled: dict[tuple[str, str], Any] = {}
+
+    def loss(self, name: str) -> Callable[[Any, Any], Any]:
+        losses = library("optax").losses
+        each = {
+            MSE: losses.squared_error,
+            BCE: losses.sigmoid_binary_cross_entropy,
+            CE: losses.softmax_cross_entropy_with_integer_labels,
+        }[name]
+        return lambda x, y: each(x, y).mean()
+
+    def function(self, name: str, what: str) -> Any:
+        if (name, what) not in self.compiled:
+            jax, loss = library("jax"), self.loss(name)
+            self.compiled[name, what] = (
+                jax.jit(loss)
+                if what == VALUE
+                else jax.jit(jax.value_and_grad(loss), donate_argnums=0 if what == OUT else ())
+            )
+        return self.compiled[name, what]
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        jax = library("jax")
+        jax.config.update("jax_enable_x64", case.dtype == "float64")
+        # copies, so that x may be given away
+        xj = jax.numpy.array(x)
+        yj = jax.numpy.array(y.astype(np.int32) if case.loss == CE else y)
+        jax.block_until_ready((xj, yj))  # copied in the background
+        value = self.function(case.loss, VALUE)
+
+        def differentiate(what: str) -> Any:
+            function = self.function(case.loss, what)
+            loss, gradient = function(xj, yj)
+            gradient.block_until_ready()
+            return loss, gradient
+
+        return {
+            VALUE: lambda: value(xj, yj).block_until_ready(),
+            GRADIENT: lambda: differentiate(GRADIENT),
+            OUT: lambda: differentiate(OUT),
+        }
+
+
+class ScikitLearn(Contender):
+    """The losses of its boosting and linear models: its metrics take no logits."""
+
+    needs = ("sklearn",)
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        losses = library("sklearn._loss.loss")
+        if case.loss == CE:
+            function = losses.HalfMultinomialLoss(n_classes=case.shape[1])
+        else:
+            function = {MSE: losses.HalfSquaredError, BCE: losses.HalfBinomialLoss}[case.loss]()
+        factor = 2 if case.loss == MSE else 1  # half the squared error; the others are whole
+        data: dict[str, Any] = {"y_true": y.astype(x.dtype), "raw_prediction": x}
+        data["n_threads"] = THREADS
+        scale = x.dtype.type(factor / case.shape[0])
+
+        def gradient() -> tuple[Any, Array]:
+            value, grad = function.loss_gradient(**data)
+            grad *= scale
+            return factor * value.mean(), grad
+
+        return {VALUE: lambda: factor * function.loss(**data).mean(), GRADIENT: gradient}
+
+
+class Typed(Contender):
+    """The formula as one types it in NumPy, half precision computed in single."""
+
+    def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
+        formula = {MSE: typed_mse, BCE: typed_bce, CE: typed_ce}[case.loss]
+        if x.dtype != ml_dtypes.bfloat16:
+            return {VALUE: lambda: formula(x, y, False), GRADIENT: lambda: formula(x, y, True)}
+
+        def half(gradient: bool) -> Any:
+            target = y if case.loss == CE else y.astype(np.float32)
+            result = formula(x.astype(np.float32), target, gradient)
+            return (result[0], result[1].astype(x.dtype)) if gradient else result
+
+        return {VALUE: lambda: half(False), GRADIENT: lambda: half(True)}
+
+
+def typed_mse(x: Array, y: Array, gradient: bool) -> Any:
+    d = x - y
+    value = np.mean(d * d)
+    return (value, d * (2 / d.size)) if gradient else value
+
+
+def typed_bce(x: Array, y: Array, gradient: bool) -> Any:
+    value = np.mean(np.maximum(x, 0) - x * y + np.log1p(np.exp(-np.abs(x))))
+    return (value, (1 / (1 + np.exp(-x)) - y) / x.size) if gradient else value
+
+
+def typed_ce(x: Array, y: Array, gradient: bool) -> Any:
+    rows = np.arange(x.shape[0])
+    m = np.max(x, axis=-1, keepdims=True)
+    e = np.exp(x - m)
+    s = np.sum(e, axis=-1, keepdims=True)
+    value = np.mean(np.log(s[:, 0]) + m[:, 0] - x[rows, y])
+    if not gradient:
+        return value
+    g = e / s
+    g[rows, y] -= 1
+    g /= x.shape[0]
+    return value, g
+
+
+CONTENDERS: dict[str, Contender] = {
+    "nothing": Nothing(),
+    "floor": Floor(),
+    "tinyloss": Tinyloss("always"),
+    "tinyloss eager": Tinyloss("never"),
+    "torch": Torch(),
+    "torch.compile": TorchCompile(),
+    "jax.jit": JaxJit(),
+    "scikit-learn": ScikitLearn(),
+    "NumPy": Typed(),
+}

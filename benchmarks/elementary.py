@@ -1,0 +1,358 @@
+"""How accurate and how fast the elementary functions of the compiled loops are.
+
+    python -m benchmarks.elementary [--function exp,log] [--quick] [--json PATH]
+
+Functions of one float32 get all 2^32 of them, against NumPy in float64; `pow` and float64 get a
+sample of every exponent and of the hard places, float64 against mpmath. The time is that of one
+thread on numbers that lie in the first-level cache, beside NumPy's own.
+
+A full run writes `benchmarks/results/elementary.json`. It ends with status 1 if an error is beyond
+the bound.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import mpmath
+import numba
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks._measure import Task, interleaved, machine, versions
+from tinyloss_numpy._elementary import functions
+from tinyloss_numpy._llvm import wide
+
+RESULTS = Path(__file__).parent / "results" / "elementary.json"
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "pow")
+DTYPES = ("float32", "float64")
+BOUND = 2.0
+"""In eps; of subnormal results one smallest subnormal more."""
+BLOCK = 2**18
+"""Numbers at a time: their float64 and what is computed of them fit into the cache."""
+TIMED, REPEATED = 2048, 50
+
+Array = npt.NDArray[Any]
+
+
+def arguments(name: str) -> int:
+    """Return how many arguments a function takes."""
+    return 2 if name == "pow" else 1
+
+
+def loop(name: str, dtype: str) -> Any:
+    """Return `f(inputs..., out, times)`, a compiled loop that fills out so many times."""
+    function = functions(dtype)[name]
+    array = numba.types.Array(getattr(numba.types, dtype), 1, "C")
+
+    def of_one(x: Any, out: Any, times: int) -> None:
+        wide()
+        for _ in range(times):
+            for i in range(out.size):
+                out[i] = function(x[i])
+
+    def of_two(x: Any, y: Any, out: Any, times: int) -> None:
+        wide()
+        for _ in range(times):
+            for i in range(out.size):
+                out[i] = function(x[i], y[i])
+
+    fill: Any = of_two if arguments(name) == 2 else of_one
+    signature = numba.types.void(*[array] * (1 + arguments(name)), numba.types.intp)
+    return numba.njit(signature, nogil=True, error_model="numpy")(fill)
+
+
+# ------------------------------------------------------------------------------------------ sample
+
+
+def thresholds(dtype: str) -> Array:
+    """Return where the functions change: reduction, overflow, underflow, special values."""
+    info = np.finfo(dtype)
+    least = float(info.smallest_subnormal)
+    ends = [math.log(float(info.max)), math.log(float(info.tiny)), math.log(least)]
+    ends += [ends[0] + math.log(2), ends[2] - math.log(2), math.log(float(info.eps))]
+    steps = (np.arange(40) + 0.5) * math.log(2)
+    binades = math.sqrt(0.5) * 2.0 ** np.array([*range(-6, 7), info.maxexp - 1, info.minexp])
+    numbers = [0.0, 1.0, 2.0, 0.5, float(info.tiny), least, float(info.max)]
+    result = np.concatenate([ends, steps, 2 * steps, binades, binades - 1, numbers])
+    return np.concatenate([result, -result]).astype(dtype)
+
+
+def specials(dtype: str) -> Array:
+    """Return the numbers for which a function has a rule of its own."""
+    info = np.finfo(dtype)
+    large = 2.0 ** (info.nmant + 1)  # from here on every number is even
+    ends = np.array([info.smallest_subnormal, info.tiny, info.max, 1 - info.epsneg, 1 + info.eps])
+    numbers = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, large - 1, large, math.inf, *ends])
+    return np.concatenate([numbers, -numbers, [math.nan]]).astype(dtype)
+
+
+def sample(name: str, dtype: str, number: int, seed: int = 0) -> tuple[Array, ...]:
+    """Return inputs: about so many of each exponent, of each range that matters, of each end."""
+    rng = np.random.default_rng(seed)
+    info = np.finfo(dtype)
+    integers = {"float32": np.uint32, "float64": np.uint64}[dtype]
+
+    def anything() -> Array:
+        """Every exponent in turn, both signs, any significand; some NaN and infinities."""
+        exponent = np.arange(number, dtype=integers) % 2**info.iexp
+        sign = rng.integers(0, 2, number, dtype=integers) << (info.bits - 1)
+        significand = rng.integers(0, 2**info.nmant, number, dtype=integers)
+        bits: Array = sign | (exponent << info.nmant) | significand
+        return bits.view(dtype)
+
+    def near(center: float, least: float) -> Array:
+        """As many of each order of magnitude of the distance from the center."""
+        distance = 2.0 ** rng.uniform(least, 0, number)
+        return center + np.where(rng.random(number) < 0.5, distance, -distance)
+
+    with np.errstate(all="ignore"):
+        if arguments(name) == 1:
+            ends = thresholds(dtype)
+            close = [ends + np.spacing(ends) * steps for steps in range(-8, 9)]
+            top = math.log(float(info.max)) + 2
+            bottom = math.log(float(info.smallest_subnormal)) - 2
+            ranges = [rng.uniform(bottom, top, number), rng.uniform(-2, 2, number)]
+            around = [near(center, -info.nmant - 2) for center in (0.0, 1.0, -1.0)]
+            return (np.concatenate([anything(), *ranges, *around, *close]).astype(dtype),)
+        x = np.concatenate([np.abs(anything()), near(1.0, -info.nmant), rng.uniform(0, 9, number)])
+        x = x.astype(dtype)
+        exponents = rng.uniform(info.minexp - info.nmant - 2, info.maxexp + 1, x.size)
+        negative, whole = -np.exp(rng.uniform(-4, 4, number)), rng.integers(-40, 40, number)
+        special = specials(dtype)
+        xs = [anything(), x, negative, np.repeat(special, special.size)]
+        # x^y is then about 2^exponents.
+        ys = [rng.permutation(anything()), exponents / np.log2(x), whole]
+        ys.append(np.tile(special, special.size))
+        return np.concatenate(xs).astype(dtype), np.concatenate(ys).astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+def errors(got: Array, exact: Array) -> Array:
+    """Return the errors of float32 results in eps; inf where NaN, infinity or sign is wrong."""
+    info = np.finfo(np.float32)
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(np.float32)
+        unit = info.eps * np.abs(exact)
+        unit += (np.abs(exact) < info.tiny) * (float(info.smallest_subnormal) / BOUND)
+        error: Array = np.abs(got - exact) / unit
+        error[exact == got] = 0.0
+        finite = np.isfinite(got) & np.isfinite(rounded)
+        alike = (got == rounded) | finite
+        error[~finite] = 0.0
+        error[~alike | (np.signbit(got) != np.signbit(rounded))] = math.inf
+        error[np.isnan(got) & np.isnan(rounded)] = 0.0
+        error[np.isnan(got) != np.isnan(rounded)] = math.inf
+    return error
+
+
+def exact_value(name: str, x: float, y: float = 0.0) -> Any:
+    """Return a function of finite numbers as mpmath has it, to twice the digits of float64."""
+    mp = mpmath.mp
+    if name == "pow":
+        if x == 0:
+            with np.errstate(all="ignore"):
+                return mp.mpf(float(np.power(x, y)))
+        if x < 0 and y != math.floor(y):
+            return mp.nan
+        with mp.workprec(113 + 11):  # the bits of y log x before the point
+            power = mp.exp(mp.mpf(y) * mp.log(abs(x)))
+        return -power if x < 0 and math.fmod(y, 2) else power
+    if (name == "log" and x < 0) or (name == "log1p" and x < -1):
+        return mp.nan
+    if (name == "log" and x == 0) or (name == "log1p" and x == -1):
+        return -mp.inf
+    with mp.workprec(113):
+        return getattr(mp, name)(mp.mpf(x))
+
+
+def errors_of_doubles(name: str, inputs: Sequence[Array], got: Array) -> Array:
+    """Return what `errors` returns, of float64 results for finite inputs."""
+    info = np.finfo(np.float64)
+    least = float(info.smallest_subnormal)
+    result = np.zeros(got.size)
+    with mpmath.mp.workprec(113):
+        for i, (*x, value) in enumerate(zip(*(a.tolist() for a in (*inputs, got)), strict=True)):
+            exact = exact_value(name, *x)
+            rounded = float(exact)
+            if not (math.isfinite(value) and math.isfinite(rounded)):
+                same = value == rounded or (math.isnan(value) and math.isnan(rounded))
+                result[i] = 0.0 if same else math.inf
+                continue
+            unit = float(info.eps) * abs(exact)
+            unit += mpmath.mpf(least) / BOUND if abs(exact) < info.tiny else 0
+            difference = abs(mpmath.mpf(value) - exact)
+            result[i] = float(difference / unit) if difference else 0.0
+    return result
+
+
+@dataclass
+class Row:
+    """One function, one dtype."""
+
+    function: str
+    dtype: str
+    inputs: int = 0
+    worst: float = 0.0
+    """The largest error, in eps."""
+    at: tuple[float, ...] = ()
+    """Where that is."""
+    beyond: int = 0
+    """Results beyond the bound."""
+    ns: float = 0.0
+    """Nanoseconds for each number."""
+    numpy_ns: float = 0.0
+
+    def add(self, inputs: Sequence[Array], error: Array) -> None:
+        """Take in errors."""
+        i = int(error.argmax())
+        self.inputs += error.size
+        self.beyond += int((error > BOUND).sum())
+        if error[i] > self.worst:
+            self.worst, self.at = float(error[i]), tuple(float(x[i]) for x in inputs)
+
+
+def bit_patterns(start: int) -> tuple[Array]:
+    """Return a block of all float32."""
+    return (np.arange(start, start + BLOCK, dtype=np.uint32).view(np.float32),)
+
+
+def blocks(name: str, number: int | None) -> list[Callable[[], tuple[Array, ...]]]:
+    """Return the inputs to try, block by block: all, or a sample."""
+    if number is None:
+        return [partial(bit_patterns, start) for start in range(0, 2**32, BLOCK)]
+    inputs = sample(name, "float32", number)
+    starts = range(0, inputs[0].size, BLOCK)
+    return [partial(tuple, [x[i : i + BLOCK] for x in inputs]) for i in starts]
+
+
+def try_float32(row: Row, fill: Any, number: int | None, console: Console) -> None:
+    """Compare with NumPy in float64, on all cores."""
+    reference: Callable[..., Any] = getattr(np, row.function)
+
+    def one(block: Callable[[], tuple[Array, ...]]) -> None:
+        inputs = block()
+        out = np.empty_like(inputs[0])
+        fill(*inputs, out, 1)
+        with np.errstate(all="ignore"):
+            error = errors(out, reference(*(x.astype(np.float64) for x in inputs)))
+        with lock:
+            row.add(inputs, error)
+
+    lock = Lock()
+    work = blocks(row.function, number)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(one, work)
+        shown = console.is_terminal
+        for _ in track(done, row.function, len(work), console=console, disable=not shown):
+            pass
+
+
+def try_float64(row: Row, fill: Any, number: int) -> None:
+    """Compare with mpmath."""
+    inputs = sample(row.function, "float64", number)
+    finite = np.isfinite(np.stack(inputs)).all(axis=0)
+    inputs = tuple(x[finite] for x in inputs)
+    out = np.empty_like(inputs[0])
+    fill(*inputs, out, 1)
+    row.add(inputs, errors_of_doubles(row.function, inputs, out))
+
+
+def measure(row: Row, fill: Any) -> None:
+    """Time on numbers such as losses give to the function."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(TIMED)
+    inputs = [np.abs(x) if row.function in ("log", "log1p", "pow") else x]
+    if arguments(row.function) == 2:
+        inputs.append(rng.standard_normal(TIMED))
+    inputs = [each.astype(row.dtype) for each in inputs]
+    out = np.empty_like(inputs[0])
+    reference = getattr(np, row.function)
+    tasks = {
+        "tinyloss": Task(lambda: fill(*inputs, out, REPEATED)),
+        "numpy": Task(lambda: reference(*inputs, out=out)),
+    }
+    timings = interleaved(tasks, seconds=1.0)
+    # The fastest sample is the one that nothing else on the machine slowed down.
+    ours, theirs = (min(timings[name].samples) / TIMED * 1e9 for name in ("tinyloss", "numpy"))
+    row.ns, row.numpy_ns = float(f"{ours / REPEATED:.3g}"), float(f"{theirs:.3g}")
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Print the table."""
+    table = Table(title="Elementary functions: errors in eps, nanoseconds for each number")
+    for title in ("function", "dtype"):
+        table.add_column(title)
+    for title in ("inputs", "worst error", "at", "beyond", "ns", "NumPy's ns"):
+        table.add_column(title, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row.function,
+            row.dtype,
+            "all" if row.inputs == 2**32 else f"{row.inputs:,}",
+            f"{row.worst:.3f}",
+            ", ".join(f"{x:.9g}" if row.dtype == "float32" else f"{x:.17g}" for x in row.at),
+            str(row.beyond),
+            f"{row.ns:.3g}",
+            f"{row.numpy_ns:.3g}",
+            style="red" if row.beyond else None,
+        )
+    console.print(table)
+
+
+def main() -> int:
+    """Try, time, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--function", default=",".join(NAMES), help="names, with commas between")
+    parser.add_argument("--quick", action="store_true", help="a sample of float32 as well")
+    parser.add_argument("--json", type=Path, help=f"default of a full run: {RESULTS}")
+    options = parser.parse_args()
+    names = options.function.split(",")
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"--function: {', '.join(sorted(unknown))}: known are {', '.join(NAMES)}")
+    console = Console()
+    rows: list[Row] = []
+    for dtype in DTYPES:
+        for name in names:
+            row = Row(name, dtype)
+            fill = loop(name, dtype)
+            if dtype == "float64":
+                try_float64(row, fill, 1_000 if options.quick else 20_000)
+            elif options.quick:
+                try_float32(row, fill, 100_000, console)
+            else:
+                number = None if arguments(name) == 1 else 20_000_000
+                try_float32(row, fill, number, console)
+            measure(row, fill)
+            rows.append(row)
+    show(rows, console)
+    full = not options.quick and set(names) == set(NAMES)
+    path = options.json or (RESULTS if full else None)
+    if path is not None:
+        report = {
+            "machine": machine(),
+            "versions": versions(("numpy", "numba", "llvmlite", "mpmath")),
+            "bound": BOUND,
+            "rows": [asdict(row) for row in rows],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    return int(any(row.beyond for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The check that backends are put to: ours pass it, and every kind of wrong answer is caught."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tinyloss import _backends
+from tinyloss._arrays import namespace
+from tinyloss._engine import Answer, Job
+from tinyloss.testing import Report, check_backend
+
+FEW = [tinyloss.mse, tinyloss.cross_entropy]
+
+Backend = Callable[[Job], Any]
+
+# ---------------------------------------------------------------------------------- our backends
+
+
+@pytest.mark.parametrize("mode", ["never", "always"])
+def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
+    report = check_backend(
+        "numpy", context=lambda: tinyloss_numpy.compilation(mode), must_answer=True
+    )
+    assert report.left_out == ()
+    assert set(report.worst) >= {"mse", "cross_entropy", "kl_div_with_logits", "softmax"}
+    # 16 units is what two ways to compute a loss may be apart; the formulas are within 10 themselves
+    assert max(report.worst.values()) <= 26
+
+
+# ------------------------------------------------------------------------------- wrong backends
+
+
+def right(job: Job) -> Answer:
+    if job.formula.rowwise:
+        for name, array in job.arrays.items():
+            if not array.flags.c_contiguous:
+                job.arrays[name] = np.ascontiguousarray(array)
+    with np.errstate(all="ignore"):
+        return job.evaluate()
+
+
+def changed(result: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a result with another value, of the same type and in the same place."""
+    new = np.asarray(change(np.array(result))).astype(result.dtype)
+    if not isinstance(result, np.ndarray):
+        return new[()]
+    result[...] = new
+    return result
+
+
+def value_off_by_1e5(job: Job) -> Any:
+    answer = right(job)
+    if answer.value is None:
+        return answer
+    return answer._replace(value=changed(answer.value, lambda v: v * (1 + 1e-5)))
+
+
+def one_element_off(job: Job) -> Any:
+    def off(gradient: Any) -> Any:
+        if gradient.size:
+            gradient.reshape(-1)[-1] *= 1.001
+        return gradient
+
+    answer = right(job)
+    return answer._replace(grads=tuple([changed(grad, off) for grad in answer.grads]))
+
+
+def curvature_halved(job: Job) -> Any:
+    answer = right(job)
+    if answer.curvature is None:
+        return answer
+    return answer._replace(curvature=changed(answer.curvature, lambda h: h / 2))
+
+
+def ignores_weights(job: Job) -> Any:
+    job.weight = None
+    return right(job)
+
+
+def ignores_the_divisor(job: Job) -> Any:
+    job.divisor = None
+    return right(job)
+
+
+def multiplies_instead_of_selecting(job: Job) -> Any:
+    """NaN times the weight 0 is NaN."""
+    if job.weight is None:
+        return right(job)
+    weight, divisor = job.weight, 1 if job.divisor is None else job.divisor
+    plain = right(replace(job, weight=None, divisor=None, reduce=False, out=()))
+    scale = (weight[..., None] if job.formula.rowwise else weight) / divisor
+    with np.errstate(all="ignore"):
+        value = plain.value
+        if value is not None:
+            value = value * weight
+            value = np.sum(value) / divisor if job.reduce else value
+            value = value.astype(job.dtype)
+        grads = tuple([(grad * scale).astype(grad.dtype) for grad in plain.grads])
+    for into, grad in zip(job.out, grads, strict=bool(job.out)):
+        into[...] = grad
+    return Answer(value, job.out or grads, plain.curvature)
+
+
+def writes_to_x(job: Job) -> Any:
+    x, answer = job.arrays["x"], right(job)
+    if x.size and x.flags.writeable and not job.out:
+        x[...] += 1
+    return answer
+
+
+def reads_contiguously(job: Job) -> Any:
+    """Takes the memory from the first element on for the array, whatever its strides."""
+    x = job.arrays["x"]
+    if not x.flags.c_contiguous and x.base is not None and x.base.size >= x.size:
+        job.arrays["x"] = x.base.reshape(-1)[: x.size].reshape(x.shape).astype(x.dtype)
+    return right(job)
+
+
+def widens_the_value(job: Job) -> Any:
+    answer = right(job)
+    value = None if answer.value is None else answer.value.astype(np.float64)
+    return answer._replace(value=value)
+
+
+def widens_the_gradient(job: Job) -> Any:
+    answer = right(job)
+    return answer._replace(grads=tuple([grad.astype(np.float64) for grad in answer.grads]))
+
+
+def drops_a_dimension(job: Job) -> Any:
+    answer = right(job)
+    return answer._replace(grads=tuple([np.reshape(grad, (-1,)) for grad in answer.grads]))
+
+
+def gives_an_array_for_a_number(job: Job) -> Any:
+    answer = right(job)
+    value = None if answer.value is None else np.asarray(answer.value)
+    return answer._replace(value=value)
+
+
+def leaves_out_alone(job: Job) -> Any:
+    return right(replace(job, out=()))
+
+
+def keeps_the_gradient_in_x(job: Job) -> Any:
+    """Gives x's own memory for the gradient, with the right numbers in it."""
+    x, answer = job.arrays["x"], right(job)
+    if answer.grads and not job.out and x.flags.writeable and x.dtype == answer.grads[0].dtype:
+        x[...] = answer.grads[0]
+        return answer._replace(grads=(x, *answer.grads[1:]))
+    return answer
+
+
+def raises(job: Job) -> Any:
+    raise IndexError("index 7 is out of bounds")
+
+
+def is_a_bit_off_each_second_time() -> Backend:
+    calls = iter(range(10**9))
+
+    def run(job: Job) -> Any:
+        answer = right(job)
+        if answer.value is None or next(calls) % 2:
+            return answer
+        return answer._replace(value=changed(answer.value, lambda v: np.nextafter(v, np.inf)))
+
+    return run
+
+
+def is_a_bit_off_in_threads(job: Job) -> Any:
+    answer = right(job)
+    if answer.value is None or threading.current_thread() is threading.main_thread():
+        return answer
+    return answer._replace(value=changed(answer.value, lambda v: np.nextafter(v, np.inf)))
+
+
+@contextmanager
+def registered(backend: Backend, array: Any) -> Iterator[None]:
+    """Have a backend answer for the library of an array."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_backends._BACKENDS, namespace(array), SimpleNamespace(run=backend))
+        yield
+
+
+@pytest.fixture
+def put_to_the_check() -> Iterator[Callable[..., Report]]:
+    """Check a backend in place of NumPy's."""
+
+    def check(backend: Backend, **options: Any) -> Report:
+        with registered(backend, np.ones(1)):
+            return check_backend("numpy", **{"losses": FEW, **options})
+
+    yield check
+
+
+@pytest.mark.parametrize(
+    ("backend", "complaint"),
+    [
+        (value_off_by_1e5, r"value.* is \S+, expected \S+: \S+ units off"),
+        (one_element_off, r"gradient by x\[.*\] is \S+, expected \S+: \S+ units off, 1 of"),
+        (curvature_halved, r"want=grad_and_hess.*curvature\["),
+        (ignores_weights, r" weight=full .*units off"),
+        (ignores_the_divisor, r"units off"),
+        (multiplies_instead_of_selecting, r" special=poison .* is nan, expected"),
+        (writes_to_x, r": x was changed"),
+        (reads_contiguously, r"layouts=\('slice', .*units off"),
+        (widens_the_value, r"value is a float64, expected float32"),
+        (widens_the_gradient, r"gradient by x has dtype float64, expected float32"),
+        (drops_a_dimension, r"gradient by x has shape \(15,\), expected \(3, 5\)"),
+        (gives_an_array_for_a_number, r"value is a ndarray, expected float32"),
+        (leaves_out_alone, r" out=.*: the gradient is not the array given as out"),
+        (keeps_the_gradient_in_x, r"gradient by x shares memory with x"),
+        (raises, r"raised IndexError: index 7 is out of bounds"),
+        (is_a_bit_off_each_second_time(), r": value: other bits at the second call"),
+        (is_a_bit_off_in_threads, r": value: other bits in a thread"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_a_wrong_backend_is_caught(put_to_the_check: Any, backend: Backend, complaint: str) -> None:
+    with pytest.raises(AssertionError, match=r"the backend for numpy failed") as error:
+        put_to_the_check(backend)
+    lines = str(error.value).splitlines()[1:]
+    assert [line for line in lines if pytest.importorskip("re").search(complaint, line)], lines[:3]
