@@ -4,7 +4,7 @@
                                   [--markdown]
 
 For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
-of the dtype, of tinyloss on NumPy arrays and under `jax.jit`, with torch, optax and scikit-learn
+of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, and under `jax.jit`, with torch, optax and scikit-learn
 beside it where they have the loss. It ends with status 1 if tinyloss misses a bound of its
 contract.
 
@@ -37,6 +37,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks._measure import library, machine, versions
+import tinyloss_numpy
 from tests.exact import EXACT, Truth, evaluate
 from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
 
@@ -49,9 +50,10 @@ NAMES = {
     "var": "d/dvar",
     "curvature": "curvature",
 }
-OURS = ("numpy", "jax.jit")
+OURS = ("numpy", "compiled", "jax.jit")
 LIBRARIES = {
     "numpy": ("float32", "float64", "float16", "bfloat16"),
+    "compiled": ("float32", "float64", "float16", "bfloat16"),
     "jax.jit": ("float32", "float64"),
     "torch": ("float32", "float64"),
     "optax": ("float32", "float64"),
@@ -126,6 +128,16 @@ def ask_tinyloss(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     )
     _, curvature = tinyloss.grad_and_hess(function)(*arguments, **parameters)
     return {"value": value, **dict(zip(names, gradients, strict=True)), "curvature": curvature}
+
+
+def ask_formulas(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    with tinyloss_numpy.compilation("never"):
+        return ask_tinyloss(loss, kwargs)
+
+
+def ask_compiled(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    with tinyloss_numpy.compilation("always"), tinyloss_numpy.threads(1):
+        return ask_tinyloss(loss, kwargs)
 
 
 @cache
@@ -300,13 +312,20 @@ def ask_sklearn(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 ASK: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
-    "numpy": ask_tinyloss,
+    "numpy": ask_formulas,
+    "compiled": ask_compiled,
     "jax.jit": ask_jit,
     "torch": ask_torch,
     "optax": ask_optax,
     "sklearn": ask_sklearn,
 }
-NEEDS = {"jax.jit": "jax", "torch": "torch", "optax": "optax", "sklearn": "sklearn"}
+NEEDS = {
+    "compiled": "numba",
+    "jax.jit": "jax",
+    "torch": "torch",
+    "optax": "optax",
+    "sklearn": "sklearn",
+}
 
 
 # ----------------------------------------------------------------------------------- measuring

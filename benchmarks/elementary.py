@@ -34,13 +34,14 @@ from rich.table import Table
 from benchmarks._measure import Task, interleaved, machine, versions
 from tinyloss_numpy._elementary import functions
 from tinyloss_numpy._llvm import wide
+from tinyloss_numpy._memory import accessors
 
 RESULTS = Path(__file__).parent / "results" / "elementary.json"
 NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "pow")
 DTYPES = ("float32", "float64")
 BOUND = 2.0
 """In eps; of subnormal results one smallest subnormal more."""
-BLOCK = 2**18
+BLOCK = 2**16
 """Numbers at a time: their float64 and what is computed of them fit into the cache."""
 TIMED, REPEATED = 2048, 50
 
@@ -53,25 +54,36 @@ def arguments(name: str) -> int:
 
 
 def loop(name: str, dtype: str) -> Any:
-    """Return `f(inputs..., out, times)`, a compiled loop that fills out so many times."""
+    """Return a loop that fills an array so many times, as the backend's own loops read and write.
+
+    It takes the addresses of the inputs and of the output, their length and the times.
+    """
     function = functions(dtype)[name]
-    array = numba.types.Array(getattr(numba.types, dtype), 1, "C")
+    access = accessors(dict.fromkeys(("x", "y", "out"), (dtype, dtype)))
+    load_x, load_y, store = access["load_x"], access["load_y"], access["store_out"]
 
-    def of_one(x: Any, out: Any, times: int) -> None:
+    def of_one(x: int, out: int, length: int, times: int) -> None:
         wide()
         for _ in range(times):
-            for i in range(out.size):
-                out[i] = function(x[i])
+            for i in range(length):
+                store(out, i, function(load_x(x, i)))
 
-    def of_two(x: Any, y: Any, out: Any, times: int) -> None:
+    def of_two(x: int, y: int, out: int, length: int, times: int) -> None:
         wide()
         for _ in range(times):
-            for i in range(out.size):
-                out[i] = function(x[i], y[i])
+            for i in range(length):
+                store(out, i, function(load_x(x, i), load_y(y, i)))
 
     fill: Any = of_two if arguments(name) == 2 else of_one
-    signature = numba.types.void(*[array] * (1 + arguments(name)), numba.types.intp)
+    signature = numba.types.void(*[numba.types.intp] * (3 + arguments(name)))
     return numba.njit(signature, nogil=True, error_model="numpy")(fill)
+
+
+def apply(fill: Any, *inputs: Array) -> Array:
+    """Return what a loop makes of contiguous arrays."""
+    out = np.empty_like(inputs[0])
+    fill(*(x.ctypes.data for x in inputs), out.ctypes.data, out.size, 1)
+    return out
 
 
 # ------------------------------------------------------------------------------------------ sample
@@ -246,10 +258,8 @@ def try_float32(row: Row, fill: Any, number: int | None, console: Console) -> No
 
     def one(block: Callable[[], tuple[Array, ...]]) -> None:
         inputs = block()
-        out = np.empty_like(inputs[0])
-        fill(*inputs, out, 1)
         with np.errstate(all="ignore"):
-            error = errors(out, reference(*(x.astype(np.float64) for x in inputs)))
+            error = errors(apply(fill, *inputs), reference(*(x.astype(np.float64) for x in inputs)))
         with lock:
             row.add(inputs, error)
 
@@ -267,9 +277,7 @@ def try_float64(row: Row, fill: Any, number: int) -> None:
     inputs = sample(row.function, "float64", number)
     finite = np.isfinite(np.stack(inputs)).all(axis=0)
     inputs = tuple(x[finite] for x in inputs)
-    out = np.empty_like(inputs[0])
-    fill(*inputs, out, 1)
-    row.add(inputs, errors_of_doubles(row.function, inputs, out))
+    row.add(inputs, errors_of_doubles(row.function, inputs, apply(fill, *inputs)))
 
 
 def measure(row: Row, fill: Any) -> None:
@@ -282,8 +290,9 @@ def measure(row: Row, fill: Any) -> None:
     inputs = [each.astype(row.dtype) for each in inputs]
     out = np.empty_like(inputs[0])
     reference = getattr(np, row.function)
+    addresses = [each.ctypes.data for each in (*inputs, out)]
     tasks = {
-        "tinyloss": Task(lambda: fill(*inputs, out, REPEATED)),
+        "tinyloss": Task(lambda: fill(*addresses, TIMED, REPEATED)),
         "numpy": Task(lambda: reference(*inputs, out=out)),
     }
     timings = interleaved(tasks, seconds=1.0)

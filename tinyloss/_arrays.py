@@ -25,6 +25,7 @@ __all__ = [
     "namespace",
     "public_namespace",
     "result_dtype",
+    "writeable",
 ]
 
 # Its types name libraries that need not be installed.
@@ -218,3 +219,8 @@ def looks(array: Any) -> bool:
     if array_api_compat.is_lazy_array(array) and not array_api_compat.is_jax_array(array):
         return False
     return "cpu" in str(device(array)).lower()
+
+
+def writeable(array: Any) -> bool:
+    """Return whether an array's elements can be set."""
+    return bool(array_api_compat.is_writeable_array(array))

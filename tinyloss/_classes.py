@@ -22,7 +22,7 @@ from tinyloss._classification import (
     squared_hinge,
 )
 from tinyloss._divergence import js_div, kl_div, kl_div_with_logits
-from tinyloss._engine import REDUCTIONS, Answer, Want
+from tinyloss._engine import REDUCTIONS, Answer, Want, fill
 from tinyloss._function import Loss, LossFunction
 from tinyloss._regression import (
     gaussian_nll,
@@ -156,6 +156,7 @@ class WeightedSum(_Differentiable):
     ) -> Answer:
         """Return the parts of the answer that are wanted."""
         total: Answer | None = None
+        out, want = want.out, want._replace(out=())
         for factor, loss in self.terms:
             value, grads, curvature = loss.ask(
                 want, x, y, *more, weight=weight, where=where, denominator=denominator
@@ -169,7 +170,7 @@ class WeightedSum(_Differentiable):
                 curvature = total.curvature + curvature if want.curvature else None
             total = Answer(value, grads, curvature)
         assert total is not None
-        return total
+        return fill("WeightedSum", total, out) if out else total
 
     def __repr__(self) -> str:
         return " + ".join(

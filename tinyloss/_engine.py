@@ -26,14 +26,26 @@ from tinyloss._arrays import (
     dtype_name,
     index_dtype,
     kind,
+    library,
     looks,
     namespace,
     result_dtype,
+    writeable,
 )
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
 
-__all__ = ["REDUCTIONS", "Answer", "Job", "Request", "Want", "run", "transform", "validation"]
+__all__ = [
+    "REDUCTIONS",
+    "Answer",
+    "Job",
+    "Request",
+    "Want",
+    "fill",
+    "run",
+    "transform",
+    "validation",
+]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -110,6 +122,8 @@ class Want(NamedTuple):
     value: bool
     argnums: tuple[int, ...] = ()
     curvature: bool = False
+    out: tuple[Any, ...] = ()
+    """Arrays to write the gradients into, then the curvature if wanted; none: new ones."""
 
 
 class Answer(NamedTuple):
@@ -152,7 +166,7 @@ class Job:
     """The dtype of the value, None for `dtype`."""
 
     out: tuple[Any, ...] = ()
-    """Arrays to write the gradients into, one for each of `grads`; none: new ones."""
+    """Arrays to write the gradients and the curvature into; none: new ones."""
 
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
@@ -226,11 +240,8 @@ class Job:
         return value if self.divisor is None else value / self.divisor
 
     def deliver(self, answer: Answer) -> Answer:
-        """Return an answer with the gradients in the arrays given for them, if any."""
-        for into, grad in zip(self.out, answer.grads, strict=bool(self.out)):
-            if into is not grad:
-                into[...] = grad
-        return answer._replace(grads=self.out) if self.out else answer
+        """Return an answer with its derivatives in the arrays given for them, if any."""
+        return _write(answer, self.out) if self.out else answer
 
     def _rounded(self, result: Any, name: str) -> Any:
         """Return a derivative rounded to its argument's dtype."""
@@ -255,6 +266,8 @@ def run(request: Request, want: Want) -> Answer:
     except _Refusal as refusal:
         raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
     answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else _answer(job)
+    if want.out:
+        return _with(answer, want.out)
     if axis is not None:
         moved = tuple(job.xp.moveaxis(grad, -1, axis) for grad in answer.grads)
         curvature = answer.curvature
@@ -262,6 +275,33 @@ def run(request: Request, want: Want) -> Answer:
             curvature = job.xp.moveaxis(curvature, -1, axis)
         answer = Answer(answer.value, moved, curvature)
     return answer
+
+
+def fill(name: str, answer: Answer, out: tuple[Any, ...]) -> Answer:
+    """Write an answer's derivatives into the arrays that a caller gave, if they can take them."""
+    try:
+        for into, result in zip(out, _derivatives(answer), strict=True):
+            _check_out(namespace(result), into, tuple(result.shape), result.dtype)
+    except _Refusal as refusal:
+        raise refusal.kind(f"tinyloss.{name}: {refusal}") from None
+    return _write(answer, out)
+
+
+def _write(answer: Answer, out: tuple[Any, ...]) -> Answer:
+    for into, result in zip(out, _derivatives(answer), strict=True):
+        if into is not result:
+            into[...] = result
+    return _with(answer, out)
+
+
+def _with(answer: Answer, out: tuple[Any, ...]) -> Answer:
+    """Return an answer with other arrays for its derivatives."""
+    curvature = None if answer.curvature is None else out[-1]
+    return Answer(answer.value, out[: len(answer.grads)], curvature)
+
+
+def _derivatives(answer: Answer) -> tuple[Any, ...]:
+    return answer.grads if answer.curvature is None else (*answer.grads, answer.curvature)
 
 
 def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
@@ -322,13 +362,15 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     xp, asked, y = job.xp, job.value, job.arrays["y"]
     job.value = True
     job.arrays["y"] = astype(xp, y, job.dtype)  # its gradient is rounded once, at the end
+    out, job.out = job.out, ()
     value, grads, curvature = _answer(job)
     share = job.arrays["class_weight"] * (value / job.divisor)
     if job.weight is not None:
         share = job.weight[..., None] * share
     at = job.grads.index("y")
     by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
-    return Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
+    answer = Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
+    return _write(answer, out) if out else answer
 
 
 class _Refusal(Exception):
@@ -402,6 +444,17 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         else (),
         curvature=want.curvature,
     )
+    if want.out:
+        names = [*job.grads, "x"][: len(want.out)]
+        for name, into in zip(names, want.out, strict=True):
+            array = arrays[name]
+            shape = tuple(array.shape)
+            if axis is not None:
+                shape = (*shape[:axis], shape[-1], *shape[axis:-1])
+            _check_out(xp, into, shape, result_dtype(array.dtype, dtype))
+        job.out = want.out
+        if axis is not None:
+            job.out = tuple([xp.moveaxis(into, axis, -1) for into in want.out])
     return job, axis
 
 
@@ -606,6 +659,24 @@ def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, a
             "the shape of x, to differentiate by it"
         )
     return name
+
+
+def _check_out(xp: Namespace, into: Any, shape: tuple[Any, ...], dtype: Any) -> None:
+    """Refuse an array that cannot take a derivative of this shape and dtype."""
+    try:
+        own = namespace(into)
+    except TypeError as error:
+        raise _Refusal(f"out: {error}", TypeError) from None
+    if own is not xp:
+        raise _Refusal(f"out is of {library(own)}, expected {library(xp)}, as x", TypeError)
+    if tuple(into.shape) != shape:
+        raise _Refusal(f"out has shape {_show(into)}, expected {_show_shape(shape)}")
+    if into.dtype != dtype:
+        raise _Refusal(
+            f"out has dtype {dtype_name(into.dtype)}, expected {dtype_name(dtype)}", TypeError
+        )
+    if not writeable(into):
+        raise _Refusal("out is read-only, expected an array that can be written")
 
 
 def _namespace_of(x: Any) -> Namespace:

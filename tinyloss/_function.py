@@ -73,13 +73,15 @@ class LossFunction(Generic[P]):
 
 
 @overload
-def value_and_grad(loss: Loss[P], argnums: int = 0) -> Callable[P, tuple[Any, Any]]: ...
+def value_and_grad(
+    loss: Loss[P], argnums: int = 0, *, out: Any = None
+) -> Callable[P, tuple[Any, Any]]: ...
 @overload
 def value_and_grad(
-    loss: Loss[P], argnums: tuple[int, ...]
+    loss: Loss[P], argnums: tuple[int, ...], *, out: tuple[Any, ...] | None = None
 ) -> Callable[P, tuple[Any, tuple[Any, ...]]]: ...
 def value_and_grad(
-    loss: Loss[P], argnums: int | tuple[int, ...] = 0
+    loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None
 ) -> Callable[P, tuple[Any, Any]]:
     """Return a function that computes a loss and its gradient in one go.
 
@@ -93,6 +95,11 @@ def value_and_grad(
     argnums
         The argument to differentiate by: 0 for the prediction, 1 for a real-valued target, 2 for
         the variance of `gaussian_nll`. A tuple gives a tuple of gradients.
+    out
+        An array that the gradient is written into and returned as, of its shape and dtype; for a
+        tuple of `argnums` a tuple of arrays. It may be the argument itself, x for example, if
+        that is no longer needed: then no memory is needed beyond the inputs. Only for libraries
+        whose arrays can be written.
 
     Returns
     -------
@@ -109,7 +116,7 @@ def value_and_grad(
     (2.5, [-1.0, 2.0])
     """
     numbers, single = _numbers(argnums)
-    want = Want(value=True, argnums=numbers)
+    want = Want(value=True, argnums=numbers, out=_arrays(out, single, len(numbers)))
 
     def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
         value, grads, _ = loss.ask(want, *args, **kwargs)
@@ -118,7 +125,9 @@ def value_and_grad(
     return _dress(answer, loss, "value and gradient")
 
 
-def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0) -> Callable[P, Any]:
+def grad(
+    loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None
+) -> Callable[P, Any]:
     """Return a function that computes the gradient of a loss, as `value_and_grad` does.
 
     Examples
@@ -129,7 +138,7 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0) -> Callable[P, Any]:
     [[-0.5, 0.5]]
     """
     numbers, single = _numbers(argnums)
-    want = Want(value=False, argnums=numbers)
+    want = Want(value=False, argnums=numbers, out=_arrays(out, single, len(numbers)))
 
     def answer(*args: P.args, **kwargs: P.kwargs) -> Any:
         grads = loss.ask(want, *args, **kwargs).grads
@@ -138,12 +147,14 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0) -> Callable[P, Any]:
     return _dress(answer, loss, "gradient")
 
 
-def grad_and_hess(loss: Loss[P]) -> Callable[P, tuple[Any, Any]]:
+def grad_and_hess(
+    loss: Loss[P], *, out: tuple[Any, Any] | None = None
+) -> Callable[P, tuple[Any, Any]]:
     """Return a function that computes gradient and diagonal curvature of each item's loss.
 
     What gradient boosting asks of an objective: first and second derivative of each item by the
     prediction (for a row of classes, of the row's loss by each class), weighted but not
-    reduced, whatever `reduction` says.
+    reduced, whatever `reduction` says. `out` are two arrays that they are written into.
 
     Examples
     --------
@@ -153,7 +164,7 @@ def grad_and_hess(loss: Loss[P]) -> Callable[P, tuple[Any, Any]]:
     >>> g.round(3).tolist(), h.round(3).tolist()
     ([-0.5, 0.953], [0.25, 0.045])
     """
-    want = Want(value=False, argnums=(0,), curvature=True)
+    want = Want(value=False, argnums=(0,), curvature=True, out=_arrays(out, False, 2))
 
     def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
         _, grads, curvature = loss.ask(want, *args, **kwargs)
@@ -170,6 +181,17 @@ def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
                 f"tinyloss: argnums is {argnums!r}, expected an integer or a tuple of integers"
             )
     return numbers, numbers is not argnums
+
+
+def _arrays(out: Any, single: bool, count: int) -> tuple[Any, ...]:
+    if out is None:
+        return ()
+    arrays = (out,) if single else out
+    if not isinstance(arrays, tuple) or len(arrays) != count:
+        raise TypeError(
+            f"tinyloss: out is {type(out).__name__}, expected a tuple of {count} arrays"
+        )
+    return arrays
 
 
 R = TypeVar("R")

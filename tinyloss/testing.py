@@ -116,9 +116,10 @@ def check_backend(
         random combinations. Else each loss with each shape and option, and with some dtypes and
         parameters, few enough for a backend that compiles.
     losses
-        The losses to call: all by default.
+        The loss functions to call, all by default; those of `tinyloss.loss` as well.
     context
-        Returns a context manager that is entered around every call: settings of the backend.
+        Returns a context manager that is entered around every call: settings of the backend. One
+        that compiles a loss after some calls changes bits then, and has to be told when to.
     must_answer
         Whether the backend has to answer every call itself. Otherwise it may leave calls to the
         formulas, though not all.
@@ -157,8 +158,10 @@ def check_backend(
 
     Examples
     --------
-    >>> import tinyloss, tinyloss.testing
-    >>> report = tinyloss.testing.check_backend("numpy", losses=[tinyloss.mae])
+    >>> import tinyloss, tinyloss.testing, tinyloss_numpy
+    >>> report = tinyloss.testing.check_backend(
+    ...     "numpy", losses=[tinyloss.mae], context=lambda: tinyloss_numpy.compilation("never")
+    ... )
     >>> report.declined, report.worst["mae"] < 1
     (0, True)
     """
@@ -341,12 +344,16 @@ _POINT_SHAPES: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 _ROW_SHAPES: tuple[tuple[int, ...], ...] = (
     (7, 10), (3,), (31, 3), (2, 3, 5), (5, 1), (0, 3), (33, 7), (1, 64), (9, 65), (2, 1, 2),
-    (4, 100), (3, 257), (2, 1000), (3, 5003), (2, 0, 3), (13109, 10),
+    (4, 100), (3, 257), (2, 1000), (3, 5003), (2, 0, 3), (29, 5003), (13109, 10),
 )  # fmt: skip
 
 
+_LARGE = 100_000
+"""From how many elements on an array is tried with few options: enough for several threads."""
+
+
 def _shapes(subject: _Subject) -> tuple[tuple[int, ...], ...]:
-    """Return shapes of x, the class axis last; the last is the largest."""
+    """Return shapes of x, the class axis last; the last is large."""
     return _ROW_SHAPES if subject.rows else _POINT_SHAPES
 
 
@@ -483,9 +490,8 @@ def _mended(case: _Case, can_write: bool) -> _Case | None:
             case.number, subject, case.params, case.domain, case.shape, case.dtypes, seed=case.seed
         )
         return replace(plain, want="value", layouts=case.layouts, axis=case.axis)
-    if subject.labels:
-        if kind(y_dtype) != "int":
-            y_dtype = _INTEGERS[case.number % len(_INTEGERS)]
+    if subject.labels and kind(y_dtype) != "int":
+        y_dtype = _INTEGERS[case.number % len(_INTEGERS)]
     if case.special == "wild" and x_dtype not in ("float32", "float64"):
         new["special"] = ""
     if case.special == "nan" and not floating:
@@ -500,9 +506,9 @@ def _mended(case: _Case, can_write: bool) -> _Case | None:
         return None
     if case.want == "grad_and_hess" and not subject.curvature:
         return None
-    if (case.class_weight and "class_weight" not in subject.options) or (
-        case.ignore_index is not None and not subject.labels
-    ):
+    if case.class_weight and "class_weight" not in subject.options:
+        return None
+    if case.ignore_index is not None and "ignore_index" not in subject.options:
         return None
     if case.out and (not can_write or not floating or case.want not in ("value_and_grad", "grad")):
         return None
@@ -584,7 +590,8 @@ class _Library:
         if layout == "offset":
             base = self.own(np.concatenate([self._junk(host, (1,)), host.reshape(-1)]))
             return self.xp.reshape(base[1:], host.shape), base
-        at: Any = (..., slice(1, None, 2)) if layout == "slice" else slice(1, None, 2)
+        every_second = slice(1, None, 2)
+        at = (..., every_second) if layout == "slice" else (every_second, ...)
         axis = n - 1 if layout == "slice" else 0
         shape = (*host.shape[:axis], 2 * host.shape[axis] + 1, *host.shape[axis + 1 :])
         wide = self._junk(host, shape)
@@ -691,7 +698,7 @@ class _Check:
         """
         shape = changes.pop("shape", None)
         if shape is None:
-            shapes = [each for each in _shapes(subject)[:-1] if prod(each) > 8]
+            shapes = [each for each in _shapes(subject) if 8 < prod(each) < _LARGE]
             shape = shapes[number % len(shapes)]
         dtypes = changes.pop("dtypes", _DTYPES[0])
         wanted = [dtypes[0], dtypes[2], *([] if subject.labels else [dtypes[1]])]
@@ -738,6 +745,8 @@ class _Check:
         floats = [dtypes for dtypes in _DTYPES[:6] if set(dtypes) <= set(self.dtypes)]
         for options in weighted:
             yield 0, {"dtypes": floats[turn % len(floats)], **options}
+        large = {"shape": _shapes(subject)[-1], "weight": "zeros", "special": "poison"}
+        yield 0, {"dtypes": floats[turn % len(floats)], **large}
         start = 5 * turn % len(_EXTRAS)  # 5 and their number have no common factor: all come first
         extras = iter((*_EXTRAS[start:], *_EXTRAS[:start]))
         for variant in {len(subject.variants) - 1: None, 0: None}:
@@ -762,7 +771,7 @@ class _Check:
                 yield variant, {"want": want, "dtypes": dtypes}
         if not subject.by:
             return
-        shapes = _shapes(subject)[:-1]
+        shapes = [each for each in _shapes(subject) if prod(each) < _LARGE]
         weighted = [*_WEIGHTED, *(_WEIGHTED_LABELS if subject.labels else ())]
         rng = self.np.random.default_rng([self.seed, *subject.name.encode()])
 
@@ -781,14 +790,18 @@ class _Check:
     def _subjects(self, loss: Any) -> Iterator[_Subject]:
         """Yield a loss with each kind of target it takes."""
         np, x = self.np, self.np.ones((2, 3))
+        if not callable(loss) or not hasattr(loss, "__name__"):
+            raise TypeError(
+                f"tinyloss.testing: got {loss!r}, expected a loss function: of tinyloss, or your "
+                "own decorated with @tinyloss.loss"
+            )
         parameters = inspect.signature(loss).parameters
         arguments = tuple(
             name
             for name, each in parameters.items()
             if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
         )
-        name = getattr(loss, "__name__", None) or repr(loss)
-        plain = _Subject(loss, name, arguments, frozenset(parameters))
+        plain = _Subject(loss, loss.__name__, arguments, frozenset(parameters))
         if not hasattr(loss, "ask"):
             _, job = self.watch.formulas(lambda: loss(x))
             yield replace(plain, rows=job.formula.rowwise)
@@ -1113,7 +1126,7 @@ class _Check:
             want, exact, size = (np.asarray(each[name]) for each in (expected, truth, unit))
             kinds = self.library.array
             if self.library.is_numpy and not (case.out and name.startswith("gradient")):
-                kinds = type(expected[name])
+                kinds = expected[name].__class__
             if type(part) is not kinds:
                 complaints.append(f"{name} is a {type(part).__name__}, expected {kinds.__name__}")
                 continue

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyloss._arrays import result_dtype
 from tinyloss._engine import Answer, Job
+from tinyloss_numpy._outputs import empty_answer
 
 __all__ = ["run"]
 
@@ -45,22 +45,9 @@ def _run_blocks(job: Job, x: Any) -> Answer:
     items = x.shape[:-1] if job.formula.rowwise else x.shape
     axis = max(range(len(items)), key=items.__getitem__)
     step = max(1, _BLOCK * items[axis] // x.size)
-    grads = tuple(
-        [
-            np.empty_like(job.arrays[name], result_dtype(job.arrays[name].dtype, job.dtype))
-            for name in job.grads
-        ]
-    )
-    if job.out:
-        inputs = [*job.arrays.values(), job.weight]
-        grads = tuple(
-            [
-                grad if any(np.may_share_memory(into, each) for each in inputs) else into
-                for into, grad in zip(job.out, grads, strict=True)
-            ]
-        )
-    curvature = np.empty_like(x, result_dtype(x.dtype, job.dtype)) if job.curvature else None
-    value: Any = None
+    inputs = [*job.arrays.values(), *([] if job.weight is None else [job.weight])]
+    whole = empty_answer(job, inputs)
+    out = [*whole.grads, *([] if whole.curvature is None else [whole.curvature])]
     sums: list[Any] = []
     for first in range(0, items[axis], step):
         cut = (slice(None),) * axis + (slice(first, first + step),)
@@ -79,21 +66,17 @@ def _run_blocks(job: Job, x: Any) -> Answer:
             weight=weight,
             reduce=False,
             value_dtype=None if job.reduce else job.value_dtype,
-            out=tuple([grad[cut] for grad in grads]),
+            out=tuple([each[cut] for each in out]),
         )
         answer = _contiguous(part).evaluate()
-        if job.curvature:
-            curvature[cut] = answer.curvature  # type: ignore[index]
         if job.value and job.reduce:
             sums.append(np.add.reduce(answer.value, axis=None, dtype=np.float64))
         elif job.value:
-            if value is None:
-                shape = items + answer.value.shape[len(items) :]
-                value = np.empty(shape, answer.value.dtype)
-            value[cut] = answer.value
-    if job.value and job.reduce:
+            whole.value[cut] = answer.value
+    if sums:
         value = job.total(np.add.reduce(np.asarray(sums))).astype(job.value_dtype or job.dtype)
-    return job.deliver(Answer(value, grads, curvature))
+        whole = whole._replace(value=value)
+    return job.deliver(whole)
 
 
 def _broadcast(array: Any, x: Any, job: Job, name: str, items: tuple[int, ...]) -> Any:

@@ -239,9 +239,10 @@ def _cosh(x: Value) -> Value:
 
 
 def _binade(x: Value, k: Constants) -> tuple[Value, Value]:
-    """Return e, and bits that say 2^e and of x / 2^e, which is in [sqrt(1/2), sqrt(2)).
+    """Return e, where x / 2^e is in [sqrt(1/2), sqrt(2)), and an integer that tells both.
 
-    x is positive, finite and normal; what comes of other numbers is to be thrown away.
+    Its upper bits are those of the exponent of 2^e, its lower bits the distance from sqrt(1/2) to
+    x / 2^e. x is positive, finite and normal; what comes of other numbers is to be thrown away.
     """
     least = bits(SQRT_HALF, x.dtype)
     b = x.as_int() + (bits(1.0, x.dtype) - least)

@@ -60,7 +60,7 @@ def _load(memory: str, computed: str, name: str, others: Iterable[str]) -> Any:
     def load(_context: Any, _address: Any, _index: Any) -> Any:
         def generate(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
             place = _place(builder, stored, args)
-            value = builder.load(place, align=SIZES[memory])
+            value = builder.load(place, align=1)
             _tell_apart(builder.module, value, name, others)
             return _read(builder, value, memory, computed)
 
@@ -76,7 +76,7 @@ def _store(memory: str, computed: str, name: str, others: Iterable[str]) -> Any:
     def store(_context: Any, _address: Any, _index: Any, _value: Any) -> Any:
         def generate(target: Any, builder: Any, _signature: Any, args: Any) -> Any:
             value = _written(builder, args[2], memory, computed)
-            store = builder.store(value, _place(builder, stored, args), align=SIZES[memory])
+            store = builder.store(value, _place(builder, stored, args), align=1)
             _tell_apart(builder.module, store, name, others)
             return target.get_dummy_value()
 

@@ -1,7 +1,7 @@
 """From a job to the kernel that answers it: recorded, staged, written, compiled, once each."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from warnings import warn
@@ -11,24 +11,16 @@ import numpy as np
 from tinyloss._engine import Job
 from tinyloss._passes import Passes, stage
 from tinyloss._program import Input, Node, record
+from tinyloss_numpy._plans import Lying, Plan, Variant, make_plan
 from tinyloss_numpy._source import Place, Text, write
 
-__all__ = ["Compiled", "Loss", "Variant", "loss_of"]
+__all__ = ["Loss", "loss_of"]
+
+_KEPT_PLANS = 256
+"""Plans of one program: more different shapes than that are made again."""
 
 
-class Variant(NamedTuple):
-    """How the arrays of a call lie in memory."""
-
-    places: tuple[tuple[str, bool], ...]
-    """Of each array, inputs then outputs, its dtype and whether it lies side by side."""
-    over: tuple[str, ...]
-    """For each output the input whose place it takes, or nothing."""
-    lanes: int
-    rows: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(NamedTuple):
     """A kernel and the scratch memory that it needs."""
 
     run: Any
@@ -58,6 +50,7 @@ class Loss:
         """What each of them, and then each output, varies by."""
         self.work = 0
         """What has gone through it uncompiled, in elements."""
+        self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
         self._kernels: dict[Variant, Compiled | None] = {}
         self._lock = threading.Lock()
 
@@ -99,27 +92,44 @@ class Loss:
             rows=variant.rows,
         )
 
-    def ready(self, variant: Variant) -> bool:
-        """Return whether the kernel was compiled, or tried."""
-        return variant in self._kernels
-
-    def kernel(self, variant: Variant) -> Compiled | None:
-        """Return the kernel, None where it cannot be compiled."""
+    def plan(self, over: tuple[str, ...], lying: Lying) -> Plan | None:
+        """Return how to go over arrays that lie so; None where no loop can."""
         try:
-            return self._kernels[variant]
+            return self._plans[over, lying]
         except KeyError:
-            with self._lock:
-                if variant not in self._kernels:
-                    self._kernels[variant] = self._compile(variant)
-            return self._kernels[variant]
+            pass
+        roles = self.roles
+        if any(over):
+            inputs = len(self.names)
+            roles = roles[:inputs] + tuple(
+                [role for role, name in zip(roles[inputs:], over, strict=True) if not name]
+            )
+        rowwise, outputs = self._job.formula.rowwise, len(self._results)
+        plan = make_plan(self.real, rowwise, roles, over, outputs, lying)
+        if len(self._plans) >= _KEPT_PLANS:
+            self._plans.clear()
+        self._plans[over, lying] = plan
+        return plan
+
+    def compile(self, plan: Plan) -> Any:
+        """Return the kernel of a plan, None where it cannot be compiled."""
+        variant = plan.variant
+        with self._lock:
+            if variant not in self._kernels:
+                self._kernels[variant] = self._compile(variant)
+        compiled = self._kernels[variant]
+        if compiled is None:
+            return None
+        plan.scratch_bytes = compiled.lane_bytes + compiled.rooms * plan.room
+        plan.kernel = compiled.run
+        return plan.kernel
 
     def _compile(self, variant: Variant) -> Compiled | None:
         try:
             from tinyloss_numpy._compiler import load
 
             text = self.text(variant)
-            title = self._job.formula.name
-            kernel = load(text, self.real, variant.lanes, title)
+            kernel = load(text, self.real, variant.lanes, self._job.formula.name)
         except Exception as error:
             _warn_once(f"{type(error).__name__}: {error}", self._job.formula.name)
             return None

@@ -1,0 +1,171 @@
+"""How a loop goes over the arrays of a call: its shape, its steps, its table of arguments.
+
+Depends on shapes, strides and dtypes alone; calls that agree in these share a plan.
+"""
+
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyloss._program import Input
+from tinyloss_numpy._geometry import Geometry, collapse
+from tinyloss_numpy._source import DIMENSIONS
+
+__all__ = ["Lying", "Plan", "Variant", "make_plan"]
+
+Lying = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
+"""Shape, strides and dtype of each array of a call."""
+
+_WORTH_THREADS = 2**17
+"""Elements below which handing work to another thread takes longer than doing it."""
+_GROUP = 2**16
+"""Elements that make one partial sum."""
+_LONG_ROW = 64
+"""Classes that fill the lanes."""
+
+_DTYPES: dict[Any, str] = {
+    np.dtype(name): name
+    for name in (
+        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+    )
+}
+"""The dtypes that a loop reads and writes; bfloat16 joins them when one is met."""
+
+
+class Variant(NamedTuple):
+    """What of a plan the text of its loop depends on."""
+
+    places: tuple[tuple[str, bool], ...]
+    """Of each array, inputs then outputs, its dtype and whether it lies side by side."""
+    over: tuple[str, ...]
+    """For each output the input whose place it takes, or nothing."""
+    lanes: int
+    rows: bool
+
+
+class Plan:
+    """One way through the arrays of a call."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        classes: int,
+        geometry: Geometry,
+        class_steps: Sequence[int],
+        number_size: int,
+    ) -> None:
+        self.variant = variant
+        inner, lanes = geometry.inner, variant.lanes
+        length = min(lanes, max(1, _GROUP // classes)) if variant.rows else lanes
+        chunks_per_outer = -(-inner // length)
+        chunks = chunks_per_outer * prod(geometry.outer)
+        chunks_per_group = max(1, _GROUP // (min(length, inner) * classes))
+        self.room = -(-classes * number_size * (1 if variant.rows else lanes) // 64) * 64
+        """Bytes of a scratch array, in whole cache lines."""
+        self.groups = -(-chunks // chunks_per_group)
+        self.elements = inner * prod(geometry.outer) * classes
+        self.small = self.elements < _WORTH_THREADS
+        self.kernel: Any = None
+        self.scratch_bytes = 0
+
+        filler = (0,) * (DIMENSIONS - len(geometry.outer))
+        self._head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group, self.room)
+        self._outer = (*geometry.outer, *filler)
+        self._steps = [
+            (step, class_step, *outer, *filler)
+            for step, class_step, outer in zip(
+                geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
+            )
+        ]
+        entries = len(self._head) + 1 + len(self._outer) + len(self._steps) * (3 + DIMENSIONS)
+        self._pack = struct.Struct(f"{entries}q").pack
+
+    def table(self, addresses: Sequence[int], partial_sums: int, divisor: Any) -> bytes:
+        """Return the table of arguments, as `_source` reads it."""
+        entries = [*self._head, partial_sums, *self._outer]
+        for address, steps in zip(addresses, self._steps, strict=True):
+            entries.append(address)
+            entries += steps
+        packed = self._pack(*entries)
+        return packed if divisor is None else packed + _pack_number(float(divisor))
+
+
+_pack_number = struct.Struct("d").pack
+
+
+def make_plan(
+    real: str,
+    rowwise: bool,
+    roles: Sequence[Input],
+    over: tuple[str, ...],
+    outputs: int,
+    lying: Lying,
+) -> Plan | None:
+    """Return the plan for arrays that lie so; None where no loop can follow them."""
+    names = [_name_of(dtype) for _, _, dtype in lying]
+    if None in names:
+        return None
+    if real == "float64" and ("float16" in names or "bfloat16" in names):
+        return None  # would be rounded twice
+    shape = lying[0][0]
+    items, classes = (shape[:-1], shape[-1]) if rowwise else (shape, 1)
+    sizes = [dtype.itemsize for _, _, dtype in lying]
+    class_steps = [
+        strides[-1] if role.per_class else 0
+        for role, (_, strides, _) in zip(roles, lying, strict=True)
+    ]
+    geometry = collapse(
+        items, [_strides(*each, role, items) for each, role in zip(lying, roles, strict=True)]
+    )
+    if len(geometry.outer) > DIMENSIONS:
+        return None
+    in_rows = [
+        step == size or classes == 1
+        for step, size, role in zip(class_steps, sizes, roles, strict=True)
+        if role.per_class
+    ]
+    rows = rowwise and classes >= _LONG_ROW and all(in_rows)
+    side_by_side = [
+        class_step == size if role.per_class else step == size
+        for role, class_step, step, size in zip(
+            roles, class_steps, geometry.inner_steps, sizes, strict=True
+        )
+    ]
+    variant = Variant(
+        tuple(zip(map(str, names), side_by_side, strict=True)),
+        over or ("",) * outputs,
+        _lanes(rowwise, rows, classes),
+        rows,
+    )
+    return Plan(variant, classes, geometry, class_steps, np.dtype(real).itemsize)
+
+
+def _lanes(rowwise: bool, rows: bool, classes: int) -> int:
+    """Return how many lanes keep the loops long and their scratch memory in the cache."""
+    if not rowwise:
+        return 512
+    if rows:
+        return 64 if classes <= 512 else 256
+    return 128 if classes <= 128 else 32
+
+
+def _name_of(dtype: Any) -> str | None:
+    name = _DTYPES.get(dtype)
+    if name is None and getattr(dtype, "name", "") == "bfloat16":
+        _DTYPES[dtype] = name = "bfloat16"
+    return name
+
+
+def _strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Input, items: Sequence[int]
+) -> Sequence[int]:
+    """Return an array's strides over the items, 0 where it is broadcast."""
+    if not role.per_item:
+        return (0,) * len(items)
+    if role.per_class:
+        shape, strides = shape[:-1], strides[:-1]
+    own = [0 if n == 1 else step for n, step in zip(shape, strides, strict=True)]
+    return [0] * (len(items) - len(shape)) + own
