@@ -36,8 +36,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks._measure import library, machine, versions
 import tinyloss_numpy
+from benchmarks._measure import library, machine, versions
 from tests.exact import EXACT, Truth, evaluate
 from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
 

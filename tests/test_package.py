@@ -37,15 +37,17 @@ MAY_IMPORT = {
     "_check": set[str](),
     "_formula": set[str](),
     "_program": {"_arrays", "typing"},
+    "_passes": {"_program"},
+    "testing": {"_activations", "_arrays", "_backends", "_engine", "_function", "typing"},
     "_numerics": {"_arrays", "typing"},
     "_backends": {"_arrays", "typing"},
     "_engine": {"_arrays", "_backends", "_formula", "typing"},
-    "_function": {"_check", "_engine", "typing"},
+    "_function": {"_backends", "_check", "_engine", "typing"},
     "_custom": {"_arrays", "_engine", "_formula", "_function", "_program"},
     "_activations": {"_arrays", "_engine", "_formula", "_numerics", "typing"},
     "_classes": FAMILIES | {"_check", "_engine", "_function", "typing"},
 }
-BACKEND_MAY_IMPORT = {"_engine", "typing"}
+BACKEND_MAY_IMPORT = {"_arrays", "_engine", "_passes", "_program", "typing"}
 
 
 def run_python(code: str) -> str:

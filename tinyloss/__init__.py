@@ -80,6 +80,7 @@ from tinyloss._engine import validation
 from tinyloss._function import (
     grad,
     grad_and_hess,
+    source,
     value_and_grad,
 )
 from tinyloss._regression import (
@@ -153,6 +154,7 @@ __all__ = [
     "softmax",
     "softmax_focal",
     "softplus",
+    "source",
     "squared_hinge",
     "validation",
     "value_and_grad",

@@ -12,11 +12,16 @@ from warnings import warn
 from tinyloss._arrays import library
 from tinyloss.typing import Namespace
 
-__all__ = ["Backend", "backend_of"]
+__all__ = ["Backend", "backend_of", "backend_that_writes"]
 
 
 class Backend(Protocol):
-    """What a backend offers: a module with this function meets it."""
+    """What a backend offers: a module with this function meets it.
+
+    One that compiles may add `SOURCE`, the name of what its kernels are written in,
+    `source(job)`, the text of the kernel that answers a job, and `example(shape, dtype)`, an
+    array to ask for it with. `tinyloss.source` shows it then.
+    """
 
     def run(self, job: Any, /) -> Any:
         """Answer a job, or return NotImplemented to leave it to the formulas."""
@@ -35,20 +40,37 @@ def backend_of(xp: Namespace) -> Backend | None:
         return backend
 
 
+def backend_that_writes(target: str) -> Any:
+    """Return the backend whose kernels are written in `target`; KeyError with those there are."""
+    found = {
+        getattr(backend, "SOURCE", None): backend
+        for backend in map(_import, _entries())
+        if backend is not None
+    }
+    if target not in found:
+        raise KeyError(*sorted(filter(None, found)))
+    return found[target]
+
+
 def _find(name: str) -> Backend | None:
+    return next(filter(None, map(_import, _entries(name=name))), None)
+
+
+def _entries(**selection: str) -> Any:
     # A third of the time of importing tinyloss would be this module's.
     from importlib.metadata import entry_points
 
-    for entry in entry_points(group="tinyloss.backends", name=name):
-        try:
-            backend: Any = import_module(entry.value)
-        except ImportError as error:
-            warn(
-                f"tinyloss: the backend {entry.value} for {name} arrays could not be imported "
-                f"({error}); the formulas run in {name} instead",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        else:
-            return backend  # type: ignore[no-any-return]
-    return None
+    return entry_points(group="tinyloss.backends", **selection)
+
+
+def _import(entry: Any) -> Any:
+    try:
+        return import_module(entry.value)
+    except ImportError as error:
+        warn(
+            f"tinyloss: the backend {entry.value} for {entry.name} arrays could not be imported "
+            f"({error}); the formulas run in {entry.name} instead",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None

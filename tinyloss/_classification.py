@@ -609,7 +609,9 @@ class _LabelSoftmaxFocal(Formula):
         xp, ce = self.ce.xp, self.ce
         step = xp.where(ce.target, ce.o, ce.e)  # z |dc / dx|
         step_of_q = step / xp.where(ce.o == 0, 1.0, ce.o)
-        return self.f.bend_times_q * step_of_q * (step * ce.inverse_z) + self.f.slope * ce.curvature()
+        return (
+            self.f.bend_times_q * step_of_q * (step * ce.inverse_z) + self.f.slope * ce.curvature()
+        )
 
 
 class _SoftmaxFocal(Formula):

@@ -124,6 +124,8 @@ class Want(NamedTuple):
     curvature: bool = False
     out: tuple[Any, ...] = ()
     """Arrays to write the gradients into, then the curvature if wanted; none: new ones."""
+    source: Any = None
+    """A backend: not the answer is wanted but the text of the kernel that would give it."""
 
 
 class Answer(NamedTuple):
@@ -256,7 +258,11 @@ class Job:
             xp.zeros_like(array, dtype=result_dtype(array.dtype, self.dtype))
             for array in [self.arrays[name] for name in (*self.grads, "x")]
         ]
-        return Answer(xp.sum(value) if self.reduce else value, tuple(grads), curvature)
+        return Answer(
+            xp.sum(value) if self.reduce else value,
+            tuple(grads),
+            curvature if self.curvature else None,
+        )
 
 
 def run(request: Request, want: Want) -> Answer:
@@ -265,6 +271,8 @@ def run(request: Request, want: Want) -> Answer:
         job, axis = _settle(request, want)
     except _Refusal as refusal:
         raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
+    if want.source is not None:
+        return Answer(want.source.source(job))
     answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else _answer(job)
     if want.out:
         return _with(answer, want.out)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from tinyloss._backends import backend_that_writes
 from tinyloss._engine import Answer, Request, Want, run
 
-__all__ = ["Loss", "LossFunction", "grad", "grad_and_hess", "value_and_grad"]
+__all__ = ["Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 
 P = ParamSpec("P")
 P_contra = ParamSpec("P_contra")
@@ -125,9 +126,7 @@ def value_and_grad(
     return _dress(answer, loss, "value and gradient")
 
 
-def grad(
-    loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None
-) -> Callable[P, Any]:
+def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) -> Callable[P, Any]:
     """Return a function that computes the gradient of a loss, as `value_and_grad` does.
 
     Examples
@@ -171,6 +170,45 @@ def grad_and_hess(
         return grads[0], curvature
 
     return _dress(answer, loss, "gradient and curvature, item by item,")
+
+
+def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: Any) -> str:
+    """Return the program that computes a loss and its gradient, as it is compiled.
+
+    Parameters
+    ----------
+    loss
+        A loss of this package: a function or an object.
+    arrays
+        What the loss would be called with; shapes, dtypes and how the arrays lie in memory decide
+        what is compiled. Without any, 128 rows of 1000 classes in float32, with class indices if
+        the loss takes these.
+    target
+        What it is written in: "numba", Python that Numba compiles for NumPy arrays.
+    options
+        Keyword arguments of the loss.
+
+    Examples
+    --------
+    >>> import tinyloss
+    >>> text = tinyloss.source(tinyloss.mse)
+    >>> [line.strip() for line in text.splitlines() if "- y" in line]
+    ['t3 = x - y']
+    """
+    try:
+        backend = backend_that_writes(target)
+    except KeyError as error:
+        raise ValueError(
+            f"tinyloss.source: target is {target!r}, expected one of {error.args}"
+        ) from None
+    want = Want(value=True, argnums=(0,), source=backend)
+    if arrays:
+        return str(loss.ask(want, *arrays, **options).value)
+    x = backend.example((128, 1000), "float32")
+    try:
+        return str(loss.ask(want, x, backend.example((128,), "int64"), **options).value)
+    except ValueError:  # no class indices
+        return str(loss.ask(want, x, x, **options).value)
 
 
 def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:

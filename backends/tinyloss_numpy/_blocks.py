@@ -55,9 +55,7 @@ def _run_blocks(job: Job, x: Any) -> Answer:
         if weight is not None:
             weight = np.broadcast_to(weight, items)[cut]
         arrays = {
-            name: array
-            if name == "class_weight"
-            else _broadcast(array, x, job, name, items)[cut]
+            name: array if name == "class_weight" else _broadcast(array, x, job, name, items)[cut]
             for name, array in job.arrays.items()
         }
         part = replace(

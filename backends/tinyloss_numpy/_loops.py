@@ -106,7 +106,9 @@ def _sums(real: str, lanes: int) -> Sums:
         if count == 4 * lanes:
             for l in range(lanes):
                 near = load_term(terms, l) + load_term(terms + lanes * size, l)
-                far = load_term(terms + 2 * lanes * size, l) + load_term(terms + 3 * lanes * size, l)
+                far = load_term(terms + 2 * lanes * size, l) + load_term(
+                    terms + 3 * lanes * size, l
+                )
                 store_sum(sums, l, load_sum(sums, l) + types.float64(near + far))
         else:
             for first in range(0, count, lanes):

@@ -15,7 +15,7 @@ from tinyloss_numpy._outputs import empty_answer, place_taken
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs
 
-__all__ = ["compilation", "run", "source"]
+__all__ = ["SOURCE", "compilation", "example", "run", "source"]
 
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
 
@@ -136,6 +136,15 @@ def _address(array: Any) -> int:
         return ctypes.addressof(_byte.from_buffer(array))
     except (TypeError, ValueError, BufferError):
         return array.ctypes.data  # type: ignore[no-any-return]
+
+
+SOURCE = "numba"
+"""What the loops are written in."""
+
+
+def example(shape: tuple[int, ...], dtype: str) -> Any:
+    """Return an array to ask for a source with."""
+    return np.zeros(shape, dtype)
 
 
 def source(job: Job) -> str:

@@ -470,10 +470,9 @@ class _Tiles(_Writer):
             with write.loop("for i in range(count):"):
                 with write.loop("for c in range(classes):"):
                     write(line)
-        with write.loop("else:"):
-            with write.loop("for c in range(classes):"):
-                with write.loop("for i in range(count):"):
-                    write(line)
+        with write.loop("else:"), write.loop("for c in range(classes):"):
+            with write.loop("for i in range(count):"):
+                write(line)
 
     def arguments(self, node: Node) -> Iterable[Node]:
         return self.staged.picks[id(node)] if id(node) in self.staged.picks else node.args
