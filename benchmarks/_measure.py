@@ -58,6 +58,22 @@ def machine() -> dict[str, Any]:
     }
 
 
+def busy(seconds: float = 1.0) -> float:
+    """Return the share of all processors in use while this process waits; 0 where none tells."""
+
+    def ticks() -> tuple[int, int]:
+        numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]  # all; idle and waiting for a disk
+
+    try:
+        before = ticks()
+        sleep(seconds)
+        total, idle = (b - a for a, b in zip(before, ticks(), strict=True))
+    except OSError:
+        return 0.0
+    return 1 - idle / total
+
+
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of Python and of those modules that are installed."""
     modules = {name: library(name) for name in names}

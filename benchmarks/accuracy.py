@@ -4,9 +4,9 @@
                                   [--markdown]
 
 For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
-of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, and under `jax.jit`, with torch, optax and scikit-learn
-beside it where they have the loss. It ends with status 1 if tinyloss misses a bound of its
-contract.
+of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, and under `jax.jit`, with
+torch, optax and scikit-learn beside it where they have the loss. It ends with status 1 if tinyloss
+misses a bound of its contract.
 
 torch's gradients are its autograd's, optax's those of `jax.grad`; scikit-learn's are those of the
 private classes its gradient boosting uses.

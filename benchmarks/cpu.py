@@ -50,14 +50,14 @@ from benchmarks._contenders import (
     Call,
     Case,
 )
-from benchmarks._measure import Ratio, Task, Timing, interleaved, library, machine, versions
+from benchmarks._measure import Ratio, Task, Timing, busy, interleaved, library, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 MODULES = ("tinyloss", "numpy", "numba", "ml_dtypes", "torch", "jax", "optax", "sklearn")
 MEGA = 10**6
-BUSY = 0.5
-"""Load before a run beyond which someone else computes: the threads of OpenMP, which wait for each
-other by spinning, then take up to a hundred times as long, and everyone else looks too good."""
+BUSY = 0.1
+"""Share of the processors that others may take. The threads of OpenMP wait for each other by
+spinning: on a busy machine they take up to a hundred times as long, and all others look good."""
 ASKS = (VALUE, GRADIENT, OUT)
 
 
@@ -674,14 +674,12 @@ def main(arguments: list[str] | None = None) -> int:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
-    started, load = time.perf_counter(), os.getloadavg()[0]
+    started, others = time.perf_counter(), busy()
     measured: list[Measured] = []
     extras: list[Extra] = []
     notes: dict[str, None] = {}
-    if load > BUSY:
-        notes[f"others were using the machine (load {load:.1f}): these figures are worthless"] = (
-            None
-        )
+    if others > BUSY:
+        notes[f"others took {others:.0%} of the processors: these figures are worthless"] = None
     with progress, warnings.catch_warnings():
         # Warnings of peers (a compiler's, of missing libraries) are not about the figures.
         warnings.simplefilter("ignore")
@@ -710,7 +708,7 @@ def main(arguments: list[str] | None = None) -> int:
     here, took = machine(), time.perf_counter() - started
     report = {
         "machine": here,
-        "load_before": round(load, 2),
+        "busy_before": round(others, 2),
         "versions": versions(MODULES),
         "date": datetime.now(UTC).date().isoformat(),
         "threads": THREADS,

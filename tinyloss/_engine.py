@@ -204,16 +204,13 @@ class Job:
             if weight is not None:
                 value = value * weight
         scale = weight
-        if divisor is not None and (weight is not None or rowwise):
-            # one division for each row, not for each class
-            scale, divisor = (1.0 if weight is None else weight) / divisor, None
+        if divisor is not None:  # one division for each item at most, not for each class
+            scale = (1.0 if weight is None else weight) / divisor
         if weight is not None and rowwise:
             scale = scale[..., None]
 
         def scaled(result: Any) -> Any:
-            if scale is not None:
-                return result * scale
-            return result if divisor is None else result / divisor
+            return result if scale is None else result * scale
 
         grads = tuple([scaled(getattr(formula, f"grad_{name}")()) for name in self.grads])
         if self.curvature:

@@ -103,7 +103,8 @@ def sigmoids(x: Any) -> Sigmoids:
     xp = namespace(x)
     size, positive = folded(x)
     t = xp.exp(-size)
-    large, small, log1p = 1 / (1 + t), t / (1 + t), xp.log1p(t)
+    large, log1p = 1 / (1 + t), xp.log1p(t)
+    small = t * large
     up = x >= 0
     return Sigmoids(
         xp.where(up, large, small), xp.where(up, small, large), size, log1p, positive + log1p

@@ -31,7 +31,7 @@ def _result(job: Job, array: Any, number: int, inputs: Sequence[Any]) -> Any:
     """Return the caller's array for a derivative if it overlaps no input, except as one with it."""
     if job.out:
         into = job.out[number]
-        if all([_same_place(into, each) or not np.may_share_memory(into, each) for each in inputs]):
+        if not any(np.may_share_memory(into, a) and not _same_place(into, a) for a in inputs):
             return into
     return np.empty_like(array, result_dtype(array.dtype, job.dtype))
 

@@ -281,6 +281,11 @@ class _Rows(_Writer):
                 self.sums(names(node))
                 if id(node.args[0]) not in self.kept:
                     self.lane_buffer(f"{names(node)}_term")
+        if any(n.op == "class_index" for step in self.staged.passes for n in step.elements):
+            # Read, not counted: a counter of 32 bits beside the loop's own costs more.
+            self.lane_buffer("lane_number", "index")
+            with self.write.loop("for l in range(LANES):"):
+                self.write("store_lane_number(lane_number_lanes, l, index(l))")
         for node in [n for step in self.staged.passes for n in step.keep]:
             self.room(names(node))
 
@@ -361,7 +366,7 @@ class _Rows(_Writer):
             at = _at(place, place.name + "_block", "l", "class")
             self.write(f"{place.name} = load_{place.name}({at})")
         elif node.op == "class_index":
-            self.write("class_index = index(first_class + index(l))")
+            self.write("class_index = index(first_class + load_lane_number(lane_number_lanes, l))")
         else:
             self.node(node)
 
@@ -415,8 +420,7 @@ class _Tiles(_Writer):
 
         for number, block in enumerate(self.blocks):
             for node in block:
-                args = staged.picks[id(node)] if id(node) in staged.picks else node.args
-                for arg in args:
+                for arg in self.arguments(node):
                     use(arg, number)
         for step in staged.passes:
             for node in [*step.elements, *step.reductions]:
@@ -466,16 +470,15 @@ class _Tiles(_Writer):
     def pack(self, place: Place, line: str) -> None:
         """Copy between an array and its scratch, along what lies closer together in the array."""
         write = self.write
-        with write.loop(f"if closer({place.name}_class, {place.name}_item):"):
-            with write.loop("for i in range(count):"):
-                with write.loop("for c in range(classes):"):
-                    write(line)
-        with write.loop("else:"), write.loop("for c in range(classes):"):
-            with write.loop("for i in range(count):"):
-                write(line)
+        items, classes = "for i in range(count):", "for c in range(classes):"
+        closer = f"if closer({place.name}_class, {place.name}_item):"
+        with write.loop(closer), write.loop(items), write.loop(classes):
+            write(line)
+        with write.loop("else:"), write.loop(classes), write.loop(items):
+            write(line)
 
     def arguments(self, node: Node) -> Iterable[Node]:
-        return self.staged.picks[id(node)] if id(node) in self.staged.picks else node.args
+        return self.staged.picks.get(id(node), node.args)
 
     def read_shared(self, used: Iterable[Node], here: set[int]) -> None:
         """Read the items' numbers that another loop computed."""
