@@ -139,9 +139,10 @@ def interleaved(
     cost = 0.0
     for name, task in tasks.items():
         with task.stage():
+            task.call()  # which may compile
             once = timeit(task.call, number=1)
-            if once < 0.1:  # what is longer needs no second look to be called once a sample
-                once = min(timeit(task.call, number=1) for _ in range(2))
+            if once < 2 * SAMPLE:
+                once = min(once, timeit(task.call, number=1))
         numbers[name] = max(1, math.ceil(SAMPLE / once))
         cost += PAUSE + once * (numbers[name] + 1)
     samples: dict[str, list[float]] = {name: [] for name in tasks}

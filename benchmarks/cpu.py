@@ -616,6 +616,8 @@ def settle() -> None:
     os.environ |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(THREADS)}
     # XLA logs as errors how long it takes to compile; what fails raises as well.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Else torch.compile starts processes that load torch while others are being measured.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     # XLA takes all cores it may run on, and has no setting for fewer.
     if sys.platform == "linux":
         os.sched_setaffinity(0, cores(sorted(os.sched_getaffinity(0)))[:THREADS])

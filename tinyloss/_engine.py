@@ -203,7 +203,7 @@ class Job:
             value = formula.value()
             if weight is not None:
                 value = value * weight
-        scale = weight
+        scale: Any = weight
         if divisor is not None:  # one division for each item at most, not for each class
             scale = (1.0 if weight is None else weight) / divisor
         if weight is not None and rowwise:

@@ -224,10 +224,12 @@ def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
 def _arrays(out: Any, single: bool, count: int) -> tuple[Any, ...]:
     if out is None:
         return ()
-    arrays = (out,) if single else out
-    if not isinstance(arrays, tuple) or len(arrays) != count:
+    if single:
+        return (out,)
+    arrays: tuple[Any, ...] = tuple(out) if isinstance(out, tuple) else ()  # pyright: ignore[reportUnknownArgumentType]
+    if len(arrays) != count:
         raise TypeError(
-            f"tinyloss: out is {type(out).__name__}, expected a tuple of {count} arrays"
+            f"tinyloss: out is of type {type(out).__name__}, expected a tuple of {count} arrays"
         )
     return arrays
 

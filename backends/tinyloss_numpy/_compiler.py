@@ -102,7 +102,8 @@ def _keep(key: str, name: str, code: bytes) -> None:
 
 def _compile(text: Text, real: str, lanes: int, title: str) -> tuple[str, bytes]:
     """Compile a text; return the function's name and its object code."""
-    from numba import njit, types
+    import numba
+    from numba import types
 
     from tinyloss_numpy._loops import vocabulary
     from tinyloss_numpy._memory import accessors
@@ -110,8 +111,10 @@ def _compile(text: Text, real: str, lanes: int, title: str) -> tuple[str, bytes]
     names = {**vocabulary(real, lanes), **accessors(dict(text.places))}
     exec(compile(text.source, f"<tinyloss: {title}>", "exec"), names)
     signature = types.intp(*[types.intp] * 4)
-    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    compiled: Any = njit(signature, **options)(names["kernel"])
+    njit: Any = numba.njit  # its types leave some options out
+    compiled = njit(signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        names["kernel"]
+    )
     module = llvm.parse_assembly(compiled.inspect_llvm(compiled.signatures[0]))
     name = compiled.overloads[compiled.signatures[0]].fndesc.llvm_func_name
     return name, _machine().emit_object(module)
@@ -136,7 +139,8 @@ def _link(name: str, code: bytes) -> Kernel:
     # An engine of its own: names are unique within one run of Numba only.
     _machine()
     target = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    # llvmlite's memory manager keeps code and its constants within the 2 GB that they reach.
+    engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target, use_lmm=True)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _engines.append(engine)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, types
 
-from tinyloss_numpy import _llvm
 from tinyloss_numpy._elementary import functions
+from tinyloss_numpy._llvm import Value, fabs, intrinsic, select, sqrt, where, wide
 from tinyloss_numpy._memory import SIZES, accessors
 from tinyloss_numpy._source import DIMENSIONS, HEADER
 
@@ -27,29 +27,29 @@ _load_entry, _load_number = _TABLE["load_entry"], _TABLE["load_number"]
 
 
 @compile_function
-def entry(table, at):
+def entry(table: Any, at: Any) -> Any:
     return _load_entry(table, at)
 
 
 @compile_function
-def number(table, at):
+def number(table: Any, at: Any) -> Any:
     return _load_number(table, at)
 
 
 @compile_function
-def label(value, classes):
+def label(value: Any, classes: Any) -> Any:
     """Return a class index as int32, -1 where it names no class."""
-    return types.int32(_llvm.select((value >= 0) & (value < classes), value, types.int64(-1)))
+    return types.int32(select((value >= 0) & (value < classes), value, types.int64(-1)))
 
 
 @compile_function
-def closer(step, other):
+def closer(step: Any, other: Any) -> Any:
     """Return whether a step is shorter than another."""
     return abs(step) < abs(other)
 
 
 @_outside
-def outset(table, at, outer):
+def outset(table: Any, at: Any, outer: Any) -> Any:
     """Return how far the place of an outer index is from an array's start."""
     distance = 0
     for k in range(DIMENSIONS - 1, -1, -1):
@@ -86,22 +86,22 @@ def _sums(real: str, lanes: int) -> Sums:
     load_term, store_term = reach["load_term"], reach["store_term"]
     load_sum, store_sum = reach["load_sum"], reach["store_sum"]
     number_type: Any = getattr(types, real)
-    size, wide = SIZES[real], _llvm.wide
+    size = SIZES[real]
 
     @compile_function
-    def clear(sums):
+    def clear(sums: Any) -> Any:
         wide()
         for l in range(lanes):
             store_sum(sums, l, 0.0)
 
     @compile_function
-    def add(sums, terms, count):
+    def add(sums: Any, terms: Any, count: Any) -> Any:
         wide()
         for l in range(count):
             store_sum(sums, l, load_sum(sums, l) + types.float64(load_term(terms, l)))
 
     @compile_function
-    def add_row(sums, terms, count):
+    def add_row(sums: Any, terms: Any, count: Any) -> Any:
         wide()
         if count == 4 * lanes:
             for l in range(lanes):
@@ -115,7 +115,7 @@ def _sums(real: str, lanes: int) -> Sums:
                 add(sums, terms + first * size, min(lanes, count - first))
 
     @compile_function
-    def fold(sums):
+    def fold(sums: Any) -> Any:
         wide()
         width = lanes // 2
         while width > 0:
@@ -125,7 +125,7 @@ def _sums(real: str, lanes: int) -> Sums:
         return load_sum(sums, 0)
 
     @compile_function
-    def round_to(sums, into, count):
+    def round_to(sums: Any, into: Any, count: Any) -> Any:
         wide()
         for l in range(count):
             store_term(into, l, number_type(load_sum(sums, l)))
@@ -141,29 +141,28 @@ def _sums_in_two(lanes: int) -> Sums:
     load_term, store_term = reach["load_term"], reach["store_term"]
     load_sum, store_sum = reach["load_sum"], reach["store_sum"]
     load_rest, store_rest = reach["load_rest"], reach["store_rest"]
-    where, fabs, wide = _llvm.select, _llvm.fabs, _llvm.wide
     # the errors lie behind the sums
     behind = lanes * 8
 
     @compile_function
-    def two_sum(a, b):
+    def two_sum(a: Any, b: Any) -> Any:
         total = a + b
         part = total - a
         return total, (a - (total - part)) + (b - part)
 
     @compile_function
-    def whole(total, rest):
+    def whole(total: Any, rest: Any) -> Any:
         # the error of an infinite sum is NaN
-        return where(fabs(total) < np.inf, total + rest, total)
+        return select(fabs(total) < np.inf, total + rest, total)
 
     @compile_function
-    def clear(sums):
+    def clear(sums: Any) -> Any:
         wide()
         for l in range(2 * lanes):
             store_sum(sums, l, 0.0)
 
     @compile_function
-    def add(sums, terms, count):
+    def add(sums: Any, terms: Any, count: Any) -> Any:
         wide()
         for l in range(count):
             total, error = two_sum(load_sum(sums, l), load_term(terms, l))
@@ -171,7 +170,7 @@ def _sums_in_two(lanes: int) -> Sums:
             store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
 
     @compile_function
-    def add_row(sums, terms, count):
+    def add_row(sums: Any, terms: Any, count: Any) -> Any:
         wide()
         if count == 4 * lanes:
             for l in range(lanes):
@@ -185,7 +184,7 @@ def _sums_in_two(lanes: int) -> Sums:
                 add(sums, terms + first * 8, min(lanes, count - first))
 
     @compile_function
-    def fold(sums):
+    def fold(sums: Any) -> Any:
         wide()
         width = lanes // 2
         while width > 0:
@@ -198,7 +197,7 @@ def _sums_in_two(lanes: int) -> Sums:
         return whole(load_sum(sums, 0), load_rest(sums + behind, 0))
 
     @compile_function
-    def round_to(sums, into, count):
+    def round_to(sums: Any, into: Any, count: Any) -> Any:
         wide()
         for l in range(count):
             store_term(into, l, whole(load_sum(sums, l), load_rest(sums + behind, l)))
@@ -216,17 +215,17 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
     reach = accessors({"a": (real, real), "total": ("float64", "float64")})
     load_a, store_a, store_total = reach["load_a"], reach["store_a"], reach["store_total"]
     size, infinity = SIZES[real], getattr(np, real)(np.inf)
-    maximum, wide = _OPERATIONS["maximum"], _llvm.wide
+    maximum = _OPERATIONS["maximum"]
     of_items, of_row = _sums_of(real, lanes), _sums_of(real, lanes // 4)
 
     @compile_function
-    def clear_max(largest):
+    def clear_max(largest: Any) -> Any:
         wide()
         for l in range(lanes):
             store_a(largest, l, -infinity)
 
     @compile_function
-    def fold_max(largest):
+    def fold_max(largest: Any) -> Any:
         wide()
         width = lanes // 2
         while width > 0:
@@ -266,26 +265,50 @@ def _condition(arguments: Any) -> Any:
     return types.boolean
 
 
-def _larger(a: Any, b: Any) -> Any:
+def _larger(a: Value, b: Value) -> Value:
     """Return the larger, NaN if one is; either zero may be taken for the larger of two."""
-    return _llvm.where(a.equals(a), _llvm.where(a > b, a, b), a)
+    return where(a.equals(a), where(a > b, a, b), a)
 
 
-def _smaller(a: Any, b: Any) -> Any:
-    return _llvm.where(a.equals(a), _llvm.where(a < b, a, b), a)
+def _smaller(a: Value, b: Value) -> Value:
+    return where(a.equals(a), where(a < b, a, b), a)
+
+
+def _and(a: Value, b: Value) -> Value:
+    return a & b
+
+
+def _or(a: Value, b: Value) -> Value:
+    return a | b
+
+
+def _not(a: Value) -> Value:
+    return ~a
+
+
+def _isnan(x: Value) -> Value:
+    return ~x.equals(x)
+
+
+def _isinf(x: Value) -> Value:
+    return x.fabs().equals(np.inf)
+
+
+def _isfinite(x: Value) -> Value:
+    return x.fabs() < np.inf
 
 
 _OPERATIONS = {
-    "where": _llvm.select,
-    "abs": _llvm.fabs,
-    "sqrt": _llvm.sqrt,
-    "maximum": _llvm.intrinsic(_larger, name="maximum"),
-    "minimum": _llvm.intrinsic(_smaller, name="minimum"),
-    "logical_and": _llvm.intrinsic(lambda a, b: a & b, _condition, "logical_and"),
-    "logical_or": _llvm.intrinsic(lambda a, b: a | b, _condition, "logical_or"),
-    "logical_not": _llvm.intrinsic(lambda a: ~a, _condition, "logical_not"),
-    "isnan": _llvm.intrinsic(lambda x: ~x.equals(x), _condition, "isnan"),
-    "isinf": _llvm.intrinsic(lambda x: x.fabs().equals(np.inf), _condition, "isinf"),
-    "isfinite": _llvm.intrinsic(lambda x: x.fabs() < np.inf, _condition, "isfinite"),
-    "wide": _llvm.wide,
+    "where": select,
+    "abs": fabs,
+    "sqrt": sqrt,
+    "maximum": intrinsic(_larger, name="maximum"),
+    "minimum": intrinsic(_smaller, name="minimum"),
+    "logical_and": intrinsic(_and, _condition, "logical_and"),
+    "logical_or": intrinsic(_or, _condition, "logical_or"),
+    "logical_not": intrinsic(_not, _condition, "logical_not"),
+    "isnan": intrinsic(_isnan, _condition, "isnan"),
+    "isinf": intrinsic(_isinf, _condition, "isinf"),
+    "isfinite": intrinsic(_isfinite, _condition, "isfinite"),
+    "wide": wide,
 }

@@ -45,7 +45,7 @@ def place_taken(output: Any, names: Sequence[str], inputs: Sequence[Any]) -> str
 
 
 def _same_place(a: Any, b: Any) -> bool:
-    return (
+    return bool(
         a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
         and a.shape == b.shape
         and a.strides == b.strides

@@ -107,7 +107,17 @@ def _run_compiled(job: Job) -> Answer | None:
         total = partial_sums[0] if plan.groups == 1 else np.add.reduce(partial_sums)
         value = np.dtype(job.value_dtype or job.dtype).type(job.total(total))
         answer = Answer(value, answer.grads, answer.curvature)
-    return job.deliver(answer)
+    return job.deliver(answer) if job.out or job.arrays["x"].shape else _scalars(answer)
+
+
+def _scalars(answer: Answer) -> Answer:
+    """Return what NumPy's own functions give for 0-d arrays: scalars."""
+    value, grads, curvature = answer
+    return Answer(
+        None if value is None else value[()],
+        tuple([grad[()] for grad in grads]),
+        None if curvature is None else curvature[()],
+    )
 
 
 _UNUSED = bytes(8)
