@@ -19,6 +19,7 @@ __all__ = [
     "device",
     "dtype_name",
     "index_dtype",
+    "is_host",
     "kind",
     "library",
     "looks",
@@ -209,12 +210,19 @@ def library(xp: Namespace) -> str:
     return name.removeprefix("array_api_compat.").partition(".")[0]
 
 
-def looks(array: Any) -> bool:
-    """Return whether the values of `array` can be looked at for free: eager, on the CPU."""
+def is_host(array: Any) -> bool:
+    """Return whether an array is one of NumPy's."""
     if type(array) in _HOST_TYPES:
         return True
-    if array_api_compat.is_numpy_array(array):
+    if hasattr(array, "dtype") and array_api_compat.is_numpy_array(array):
         _HOST_TYPES.add(type(array))
+        return True
+    return False
+
+
+def looks(array: Any) -> bool:
+    """Return whether the values of `array` can be looked at for free: eager, on the CPU."""
+    if is_host(array):
         return True
     if array_api_compat.is_lazy_array(array) and not array_api_compat.is_jax_array(array):
         return False

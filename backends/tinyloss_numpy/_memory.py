@@ -117,7 +117,10 @@ def _read(builder: Any, value: Any, memory: str, computed: str) -> Any:
     if computed in ("float32", "float64"):
         target = _FLOATS[computed]
         if memory in _FLOATS:
-            return value if value.type == target else builder.fpext(value, target)
+            if value.type == target:
+                return value
+            narrower = SIZES[memory] < SIZES[computed]
+            return builder.fpext(value, target) if narrower else builder.fptrunc(value, target)
         signed = memory.startswith("int")
         return builder.sitofp(value, target) if signed else builder.uitofp(value, target)
     if computed == "bool":

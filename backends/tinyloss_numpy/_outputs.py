@@ -18,7 +18,7 @@ def empty_answer(job: Job, inputs: Sequence[Any]) -> Answer:
     if job.value and not job.reduce:
         dtype = job.value_dtype or job.dtype
         one_each = rowwise and job.formula.per_item
-        value = np.empty(x.shape[:-1], dtype) if one_each else np.empty_like(x, dtype)
+        value = np.empty(x.shape[:-1], dtype) if one_each else np.empty_like(x, dtype, subok=False)
     grads = tuple(
         [_result(job, job.arrays[name], number, inputs) for number, name in enumerate(job.grads)]
     )
@@ -33,7 +33,7 @@ def _result(job: Job, array: Any, number: int, inputs: Sequence[Any]) -> Any:
         into = job.out[number]
         if not any(np.may_share_memory(into, a) and not _same_place(into, a) for a in inputs):
             return into
-    return np.empty_like(array, result_dtype(array.dtype, job.dtype))
+    return np.empty_like(array, result_dtype(array.dtype, job.dtype), subok=False)
 
 
 def place_taken(output: Any, names: Sequence[str], inputs: Sequence[Any]) -> str:

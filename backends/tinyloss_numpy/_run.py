@@ -93,21 +93,45 @@ def _run_compiled(job: Job) -> Answer | None:
         if kernel is None:
             return None
 
-    partial_sums = np.empty(plan.groups) if job.value and job.reduce else None
-    addresses = [_address(each) for each in arrays]
+    partial_sums = None
+    if job.value and job.reduce:
+        partial_sums = np.empty(plan.groups) if plan.groups > 1 else _own().one
     sums_at = 0 if partial_sums is None else _address(partial_sums)
-    table = plan.table(addresses, sums_at, job.divisor)
-    scratch = plan.scratch_bytes
+    table = plan.table([_address(each) for each in arrays], sums_at, job.divisor)
+    if plan.small:
+        kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own().scratch(plan.scratch_bytes))
+    else:
 
-    def work(first: int, last: int) -> None:
-        kernel(_UNUSED, _UNUSED, first, last, table, _scratch(scratch))
+        def work(first: int, last: int) -> None:
+            kernel(_UNUSED, _UNUSED, first, last, table, _own().scratch(plan.scratch_bytes))
 
-    run_slabs(work, plan.groups, alone=plan.small)
+        run_slabs(work, plan.groups)
     if partial_sums is not None:
-        total = partial_sums[0] if plan.groups == 1 else np.add.reduce(partial_sums)
-        value = np.dtype(job.value_dtype or job.dtype).type(job.total(total))
+        value = _reduced(job, partial_sums)
         answer = Answer(value, answer.grads, answer.curvature)
     return job.deliver(answer) if job.out or job.arrays["x"].shape else _scalars(answer)
+
+
+def _reduced(job: Job, partial_sums: Any) -> Any:
+    """Return the sum over all items, divided, in the dtype of the value."""
+    scalar = _SCALARS[job.value_dtype or job.dtype]
+    divisor = 1.0 if job.divisor is None else float(job.divisor)
+    if len(partial_sums) == 1 and divisor:
+        value = float(partial_sums[0]) / divisor
+        if -_ORDINARY < value < _ORDINARY:
+            return scalar(value)
+    with np.errstate(all="ignore"):
+        return scalar(np.add.reduce(partial_sums) / divisor)
+
+
+_ORDINARY = 6e4
+"""Below it no dtype overflows."""
+
+_SCALARS = {
+    dtype: scalar
+    for scalar in (np.float16, np.float32, np.float64)
+    for dtype in (scalar, np.dtype(scalar))
+}
 
 
 def _scalars(answer: Answer) -> Answer:
@@ -123,17 +147,34 @@ def _scalars(answer: Answer) -> Answer:
 _UNUSED = bytes(8)
 """Where Numba's convention would put a result and an error: these loops have neither."""
 
-_kept_scratch = threading.local()
+
+class _Own(threading.local):
+    """Memory of one thread."""
+
+    def __init__(self) -> None:
+        self.one = np.empty(1)
+        self._reserve(_KEPT_SCRATCH)
+
+    def _reserve(self, size: int) -> None:
+        self._array = np.empty(size + 64, np.uint8)
+        start = _address(self._array)
+        self._size, self._address = size, start + -start % 64
+
+    def scratch(self, size: int) -> int:
+        """Return the address of scratch memory, valid until the thread asks again."""
+        if size > self._size:
+            self._reserve(size)
+        return self._address
 
 
-def _scratch(size: int) -> int:
-    """Return the address of scratch memory of this thread, valid until it asks again."""
-    kept = getattr(_kept_scratch, "array", None)
-    if kept is None or kept.size < size + 64:
-        kept = np.empty(max(size + 64, _KEPT_SCRATCH), np.uint8)
-        start = kept.ctypes.data
-        _kept_scratch.array, _kept_scratch.address = kept, start + -start % 64
-    return _kept_scratch.address  # type: ignore[no-any-return]
+_own_memory: _Own | None = None
+
+
+def _own() -> _Own:
+    global _own_memory
+    if _own_memory is None:
+        _own_memory = _Own()
+    return _own_memory
 
 
 _byte = ctypes.c_char

@@ -57,9 +57,9 @@ def _number_of_threads() -> int:
     return os.cpu_count() or 1
 
 
-def run_slabs(work: Callable[[int, int], None], total: int, *, alone: bool) -> None:
-    """Call work(first, last) on slabs of range(total), over threads unless `alone`."""
-    workers = 1 if alone else min(_number_of_threads(), total)
+def run_slabs(work: Callable[[int, int], None], total: int) -> None:
+    """Call work(first, last) on slabs of range(total), over threads."""
+    workers = min(_number_of_threads(), total)
     if workers == 1:
         work(0, total)
         return
