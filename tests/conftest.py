@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import tinyloss_numpy
+
 NumPyArray = npt.NDArray[Any]
 
 
@@ -283,6 +285,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="LIBRARIES",
         help="array libraries, comma-separated, whose absence is a failure instead of a skip",
     )
+    parser.addoption(
+        "--compilation",
+        choices=("auto", "always", "never"),
+        default="never",
+        help="when losses of NumPy arrays are compiled, in tests that do not say so themselves",
+    )
 
 
 def required(config: pytest.Config) -> set[str]:
@@ -336,6 +344,13 @@ def library(name: str, config: pytest.Config) -> Generator[Library]:
         pytest.skip(f"{root} is not installed")
     with lib.settings():
         yield lib
+
+
+@pytest.fixture(autouse=True)
+def _compilation(request: pytest.FixtureRequest) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    # Under "auto" a loss changes by a few eps at the call that compiles it.
+    with tinyloss_numpy.compilation(request.config.getoption("--compilation")):
+        yield
 
 
 @pytest.fixture(params=[name for name in LIBRARIES if name != "jax:x64"])

@@ -283,6 +283,9 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         or request.class_weight is not None
         or request.ignore_index is not None
         or not (request.denominator is None or type(request.denominator) in (int, float))
+        # True is as good a key as 1, a list is none
+        or type(request.axis) is not int
+        or type(request.reduction) is not str
     ):
         return _settle(request, want)
     key = (

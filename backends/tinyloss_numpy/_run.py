@@ -70,9 +70,7 @@ def run(job: Job, /) -> Answer:
 def _run_compiled(job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
     loss = loss_of(job)
-    arrays = [*job.arrays.values()]
-    if job.weight is not None:
-        arrays.append(job.weight)
+    arrays = _arrays(job)
     answer = empty_answer(job, arrays)
     over: tuple[str, ...] = ()
     outputs = [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
@@ -132,6 +130,15 @@ _SCALARS = {
     for scalar in (np.float16, np.float32, np.float64)
     for dtype in (scalar, np.dtype(scalar))
 }
+
+
+def _arrays(job: Job) -> list[Any]:
+    """Return the inputs that are arrays, in the order of the program's."""
+    arrays = [*job.arrays.values()]
+    if job.weight is not None:
+        arrays.append(job.weight)
+    # NumPy's scalars pass for 0-d arrays, but have no address
+    return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays]
 
 
 def _scalars(answer: Answer) -> Answer:
@@ -201,7 +208,7 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
 def source(job: Job) -> str:
     """Return the text of the loop that answers a job."""
     loss = loss_of(job)
-    arrays = [*job.arrays.values(), *([] if job.weight is None else [job.weight])]
+    arrays = _arrays(job)
     answer = empty_answer(job, arrays)
     outputs = [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
     arrays += outputs
