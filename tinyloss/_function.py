@@ -8,7 +8,7 @@ its value or derivatives, is asked of the same description.
 import inspect
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from tinyloss._backends import backend_that_writes
 from tinyloss._engine import Answer, Request, Want, run
@@ -226,11 +226,11 @@ def _arrays(out: Any, single: bool, count: int) -> tuple[Any, ...]:
         return ()
     if single:
         return (out,)
-    arrays = cast("tuple[Any, ...]", out) if isinstance(out, tuple) else ()
-    if len(arrays) != count:
+    if not issubclass(type(out), tuple) or len(out) != count:
         raise TypeError(
             f"tinyloss: out is of type {type(out).__name__}, expected a tuple of {count} arrays"
         )
+    arrays: tuple[Any, ...] = out
     return arrays
 
 
