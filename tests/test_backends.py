@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,27 +17,52 @@ from tinyloss import _backends
 from tinyloss._arrays import namespace
 from tinyloss._engine import Answer, Job
 from tinyloss.testing import Report, check_backend
+from tinyloss_numpy import _programs
 
 FEW = [tinyloss.mse, tinyloss.nll]
+COMPILED = [tinyloss.binary_cross_entropy_with_logits, tinyloss.nll, tinyloss.kl_div]
 
 Backend = Callable[[Job], Any]
 
 # ---------------------------------------------------------------------------------- our backends
 
 
-@pytest.mark.parametrize("mode", ["never", "always"])
-def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
-    report = check_backend(
-        "numpy", context=lambda: tinyloss_numpy.compilation(mode), must_answer=True
-    )
+def check_numpy(mode: Any, losses: Iterable[Any] | None = None) -> Report:
+    """Check the backend for NumPy; a loss that cannot be compiled is a failure of its own."""
+
+    def refuse(reason: str, title: str) -> None:
+        raise AssertionError(f"{title} could not be compiled: {reason}")
+
+    if mode == "always":
+        pytest.importorskip("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_programs, "_warn_once", refuse)
+        report = check_backend(
+            "numpy",
+            losses=losses,
+            context=lambda: tinyloss_numpy.compilation(mode),
+            must_answer=True,
+        )
     assert report.left_out == ()
+    # A backend that compiles for a second each gets through in minutes: one program without
+    # weights, one with, one or two more; class indices and probabilities apart.
+    assert report.programs <= (10 if losses else 4.5) * len(report.worst)
+    return report
+
+
+@pytest.mark.parametrize("mode", ["never", pytest.param("always", marks=pytest.mark.slow)])
+def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
+    report = check_numpy(mode)
     assert set(report.worst) >= {"mse", "cross_entropy", "gaussian_nll", "js_div", "softmax"}
     # `bound` units more than the formulas' own error, which is within 10 (sigmoid_focal, far from
     # the targets it is for)
     assert max(report.worst.values()) <= 26
-    # A backend that compiles for a second each gets through in minutes: one program without
-    # weights, one with, one or two more; class indices and probabilities apart.
-    assert report.programs <= 4.5 * len(report.worst)
+
+
+@pytest.mark.parametrize("loss", COMPILED, ids=lambda loss: str(loss.__name__))
+def test_numpy_compiled_answers_as_the_formulas_do(loss: Any) -> None:
+    """One loss of each kind; all of them take minutes."""
+    assert max(check_numpy("always", [loss]).worst.values()) <= 8  # `bound` is twice that
 
 
 # ------------------------------------------------------------------------------- wrong backends

@@ -233,7 +233,7 @@ def _gather(
         seen.add(id(node))
         if not node.per_class:
             needed[id(node)] = node
-        elif id(node) in computed and costly[id(node)]:
+        elif id(node) in computed and costly[id(node)] and not node.boolean:
             step.read.append(node)
         elif node.op != "constant":
             for arg in node.args:

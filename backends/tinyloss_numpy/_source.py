@@ -452,9 +452,10 @@ class _Tiles(_Writer):
             self.step(step, number == len(self.staged.passes) - 1)
         for place, _ in self.packed_outputs():
             into = self.target(place)
+            origin = "chunk" if into.per_item else "start"
             self.pack(
                 into,
-                f"store_{into.name}({into.name}_chunk + i * {into.name}_item"
+                f"store_{into.name}({into.name}_{origin} + i * {into.name}_item"
                 f" + c * {into.name}_class, 0, "
                 f"load_{place.name}_packed({place.name}_packed_room, c * LANES + i))",
             )

@@ -99,6 +99,9 @@ def derivatives(x: Floats, y: Floats) -> None:
     tinyloss.grad_and_hess(tinyloss.mse)(x)  # error
     tinyloss.grad_and_hess(np.square)  # error
     value, gradient, curvature = tinyloss.grad_and_hess(tinyloss.mse)(x, y)  # error
+    tinyloss.value_and_grad(tinyloss.mse)(x, y, out=x)  # error
+    tinyloss.source(np.square)  # error
+    tinyloss.source(tinyloss.mse, target=1)  # error
 
 
 def classes(x: Floats, y: Floats) -> None:
