@@ -44,9 +44,6 @@ def check_numpy(mode: Any, losses: Iterable[Any] | None = None) -> Report:
             must_answer=True,
         )
     assert report.left_out == ()
-    # A backend that compiles for a second each gets through in minutes: one program without
-    # weights, one with, one or two more; class indices and probabilities apart.
-    assert report.programs <= (10 if losses else 4.5) * len(report.worst)
     return report
 
 
@@ -57,6 +54,9 @@ def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
     # `bound` units more than the formulas' own error, which is within 10 (sigmoid_focal, far from
     # the targets it is for)
     assert max(report.worst.values()) <= 26
+    # A backend that compiles for a second each gets through in minutes: one program without
+    # weights, one with, one or two more; class indices and probabilities apart.
+    assert report.programs <= 4.5 * len(report.worst)
 
 
 @pytest.mark.parametrize("loss", COMPILED, ids=lambda loss: str(loss.__name__))
