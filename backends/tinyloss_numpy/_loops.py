@@ -251,7 +251,6 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
         "fold_max": fold_max,
         "clear_sums": of_items.clear,
         "add_lanes": of_items.add,
-        "fold_sums": of_items.fold,
         "round_sums": of_items.round,
         "clear_row": of_row.clear,
         "add_row": of_row.add_row,

@@ -146,7 +146,7 @@ def make_plan(
 def _lanes(rowwise: bool, rows: bool, classes: int) -> int:
     """Return how many lanes keep the loops long and their scratch memory in the cache."""
     if not rowwise:
-        return 512
+        return 1024
     if rows:
         return 128 if classes <= 512 else 256
     return 128 if classes <= 128 else 32

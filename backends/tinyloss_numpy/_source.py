@@ -189,7 +189,7 @@ class _Writer:
         write = self.write
         with write.loop("for group in range(first, last):"):
             if self.total is not None:
-                write("clear_sums(total_sums)")
+                write("clear_row(total_sums)")
             chunks = "range(group * chunks_per_group, min(chunks, (group + 1) * chunks_per_group))"
             with write.loop(f"for chunk in {chunks}:"):
                 write("outer = chunk // chunks_per_outer")
@@ -204,9 +204,9 @@ class _Writer:
                         )
                 self.chunk()
                 if self.total is not None:
-                    write("add_lanes(total_sums, value_lanes, count)")
+                    write("add_row(total_sums, value_lanes, count)")
             if self.total is not None:
-                write("store_total(partial_sums, group, fold_sums(total_sums))")
+                write("store_total(partial_sums, group, fold_row(total_sums))")
         write("return 0")
 
     def chunk(self) -> None:
