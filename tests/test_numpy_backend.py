@@ -400,10 +400,9 @@ def of_rows(x: Any, y: Any) -> Any:
     return xp.sum(first + each / highest, axis=-1) + highest[..., 0] + count + most
 
 
-@pytest.mark.parametrize("classes", [7, 150])
 @pytest.mark.parametrize("loss", [of_elements, of_rows])
-def test_every_operation_is_compiled(loss: Loss, classes: int) -> None:
-    x, y = numbers(20, classes) / 3, numbers(20, classes, seed=1) / 3
+def test_every_operation_is_compiled(loss: Loss) -> None:
+    x, y = numbers(20, 150) / 3, numbers(20, 150, seed=1) / 3
     derive = tinyloss.value_and_grad(loss)
     with compiled():
         results = derive(x, y, reduction="none")
@@ -1151,7 +1150,7 @@ def test_source_shows_the_passes() -> None:
     lines = [line.strip() for line in text.splitlines()]
     assert lines.count("for j in range(0, classes, LANES):") == 3
     assert len([line for line in lines if "= fold_max(" in line]) == 1
-    assert len([line for line in lines if "fold_row(" in line]) == 1
+    assert len([line for line in lines if "= real(fold_row(" in line]) == 1
     assert len([line for line in lines if line.startswith("store_grad_x(")]) == 1
     # one number of a row before the sum, one for each class
     assert len([line for line in lines if "= exp(" in line]) == 2
