@@ -23,17 +23,7 @@ compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, for
 _outside: Callable[..., Any] = njit(error_model="numpy", nogil=True)
 
 _TABLE = accessors({"entry": ("int64", "int64"), "number": ("float64", "float64")})
-_load_entry, _load_number = _TABLE["load_entry"], _TABLE["load_number"]
-
-
-@compile_function
-def entry(table: Any, at: Any) -> Any:
-    return _load_entry(table, at)
-
-
-@compile_function
-def number(table: Any, at: Any) -> Any:
-    return _load_number(table, at)
+_load_entry = _TABLE["load_entry"]
 
 
 @compile_function
@@ -236,8 +226,8 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
         return load_a(largest, 0)
 
     own_names = {
-        "entry": entry,
-        "number": number,
+        "entry": _load_entry,
+        "number": _TABLE["load_number"],
         "label": label,
         "closer": closer,
         "outset": outset,
