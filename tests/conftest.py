@@ -349,7 +349,8 @@ def library(name: str, config: pytest.Config) -> Generator[Library]:
 @pytest.fixture(autouse=True)
 def _compilation(request: pytest.FixtureRequest) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     # Under "auto" a loss changes by a few eps at the call that compiles it.
-    with tinyloss_numpy.compilation(request.config.getoption("--compilation")):
+    mode: Any = request.config.getoption("--compilation")
+    with tinyloss_numpy.compilation(mode):
         yield
 
 

@@ -1184,3 +1184,9 @@ def test_source_of_an_own_loss() -> None:
 def test_source_in_no_language_there_is() -> None:
     with pytest.raises(ValueError, match=r"target is 'fortran', expected one of \('numba',\)"):
         tinyloss.source(tinyloss.mse, target="fortran")
+
+
+def test_one_array_for_two_gradients_is_refused() -> None:
+    g = np.empty(3)
+    with pytest.raises(ValueError, match="twice"):
+        tinyloss.grad(tinyloss.mse, (0, 1), out=(g, g))

@@ -231,6 +231,8 @@ def _arrays(out: Any, single: bool, count: int) -> tuple[Any, ...]:
             f"tinyloss: out is of type {type(out).__name__}, expected a tuple of {count} arrays"
         )
     arrays: tuple[Any, ...] = out
+    if len({id(array) for array in arrays}) < count:
+        raise ValueError("tinyloss: out holds an array twice, expected one for each derivative")
     return arrays
 
 

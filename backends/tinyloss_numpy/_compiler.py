@@ -9,7 +9,6 @@ import hashlib
 import os
 import platform
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -27,7 +26,6 @@ Kernel = Callable[..., int]
 """kernel(result, error, first, last, table, work): Numba's calling convention."""
 
 _DIGEST = hashlib.sha256
-_lock = threading.Lock()
 _engines: list[Any] = []
 """Own the machine code that kernels point to."""
 
@@ -35,12 +33,11 @@ _engines: list[Any] = []
 def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
     """Return the kernel of a text, from the disk where it is kept."""
     key = _key(text, real, lanes)
-    with _lock:
-        kept = _read(key)
-        if kept is None:
-            kept = _compile(text, real, lanes, title)
-            _keep(key, *kept)
-        return _link(*kept)
+    kept = _read(key)
+    if kept is None:
+        kept = _compile(text, real, lanes, title)
+        _keep(key, *kept)
+    return _link(*kept)
 
 
 def _key(text: Text, real: str, lanes: int) -> str:

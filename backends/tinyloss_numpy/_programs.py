@@ -1,5 +1,6 @@
 """From a job to the kernel that answers it: recorded, staged, written, compiled, once each."""
 
+import os
 import threading
 from dataclasses import replace
 from functools import cached_property
@@ -18,6 +19,16 @@ __all__ = ["Loss", "loss_of"]
 
 _KEPT_PLANS = 256
 """Plans of one program: more different shapes than that are made again."""
+
+
+_compiling = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child must not inherit a lock whose owner it does not have.
+    os.register_at_fork(
+        before=_compiling.acquire,
+        after_in_parent=_compiling.release,
+        after_in_child=_compiling.release,
+    )
 
 
 class Compiled(NamedTuple):
@@ -52,7 +63,6 @@ class Loss:
         """What has gone through it uncompiled, in elements."""
         self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
         self._kernels: dict[Variant, Compiled | None] = {}
-        self._lock = threading.Lock()
 
     @cached_property
     def _staged(self) -> tuple[Passes, list[Node]]:
@@ -114,7 +124,7 @@ class Loss:
     def compile(self, plan: Plan) -> Any:
         """Return the kernel of a plan, None where it cannot be compiled."""
         variant = plan.variant
-        with self._lock:
+        with _compiling:
             if variant not in self._kernels:
                 self._kernels[variant] = self._compile(variant)
         compiled = self._kernels[variant]

@@ -107,6 +107,8 @@ def _run_compiled(job: Job) -> Answer | None:
     if partial_sums is not None:
         value = _reduced(job, partial_sums)
         answer = Answer(value, answer.grads, answer.curvature)
+    elif answer.value is not None and answer.value.ndim == 0:
+        answer = Answer(answer.value[()], answer.grads, answer.curvature)
     return job.deliver(answer) if job.out or job.arrays["x"].shape else _scalars(answer)
 
 

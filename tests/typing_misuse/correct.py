@@ -72,7 +72,7 @@ def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
     by_x = tinyloss.grad(tinyloss.CrossEntropyLoss())(x, labels, where=labels > 0)
     gradient, curvature = tinyloss.grad_and_hess(tinyloss.cross_entropy)(x, labels, axis=-1)
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy, out=x)(x, labels)
-    both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x))(x, x)
+    both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x.copy()))(x, x)
     text: str = tinyloss.source(tinyloss.mse, x, x, target="numba", reduction="sum")
     print(loss, both, text, tinyloss.source(tinyloss.CrossEntropyLoss()))
     print(value, gradient, by_x, by_y, by_var, curvature)
