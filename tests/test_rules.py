@@ -1356,6 +1356,20 @@ class TestRule12Errors:
         ):
             case.loss(x, y, *[y for _ in case.more])
 
+    def test_bad_prediction_is_refused_also_after_a_good_one_like_it(self) -> None:
+        x, y = np.array([0.5, 1.0]), np.array([0.5, 0.5])
+        tinyloss.mse(x, y)
+        with pytest.raises(TypeError, match="MaskedArray"):
+            tinyloss.mse(np.ma.masked_array(x), np.ma.masked_array(y))
+        x = np.array([[0.5, 1.0]])
+        tinyloss.cross_entropy(x, np.array([1]), axis=1)
+        refused: list[dict[str, Any]] = [{"axis": True}, {"reduction": ["mean"]}]
+        for wrong in refused:
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                tinyloss.cross_entropy(x, np.array([1]), **wrong)
+        with pytest.raises(ValueError, match=r"y\[0\] is 2"):
+            tinyloss.cross_entropy(x, np.array([2]), axis=1)
+
     @on("x,word", X_REFUSED, ids=[word for _, word in X_REFUSED])
     @on("function", ACTIVATIONS, ids=lambda f: f.__name__)
     def test_bad_input_of_an_activation(self, function: Any, x: Any, word: str) -> None:

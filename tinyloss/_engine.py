@@ -288,7 +288,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         or type(request.reduction) is not str
     ):
         return _settle(request, want)
-    key = (
+    key: Any = (
         request.formula,
         request.labels,
         want,
@@ -296,6 +296,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         request.denominator,
         request.axis,
         *request.params.items(),
+        type(x),  # a masked array is refused whatever went before
         x.shape,
         x.dtype,
         y.shape,
