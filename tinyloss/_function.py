@@ -193,7 +193,7 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
     >>> import tinyloss
     >>> text = tinyloss.source(tinyloss.mse)
     >>> [line.strip() for line in text.splitlines() if "- y" in line]
-    ['t3 = x - y']
+    ['t2 = x - y']
     """
     try:
         backend = backend_that_writes(target)
