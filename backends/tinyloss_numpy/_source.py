@@ -112,6 +112,7 @@ class _Writer:
         self.scratch = 0
         self.rooms = 0
         self.arrays = {place.name: place for place in inputs}
+        self.kept = {id(n): staged.name(n) for step in staged.passes for n in step.keep}
         for place in inputs:
             index = staged.program.inputs[place.name].integer
             self.places[place.name] = (place.dtype, "int64" if index else real)
@@ -263,8 +264,22 @@ class _Writer:
         if self.total is not None:
             self.write(f"store_value(value_lanes, {i}, {self.as_real(self.total)})")
 
-    def summed(self, step: Pass) -> list[Node]:
-        return [n for n in step.reductions if n.op == "sum"]
+    def reduce(self, node: Node, lane: str) -> None:
+        """Take a lane's number into its maximum, or lay it down to be summed."""
+        name, term = self.staged.name(node), node.args[0]
+        if node.op == "max":
+            largest = f"maximum(load_{name}({name}_lanes, {lane}), {self.as_real(term)})"
+            self.write(f"store_{name}({name}_lanes, {lane}, {largest})")
+        elif id(term) not in self.kept:
+            self.write(f"store_{name}_term({name}_term_lanes, {lane}, {self.as_real(term)})")
+
+    def add_terms(self, step: Pass, add: str, count: str) -> None:
+        """Add what a pass laid down, or kept, to the sums."""
+        for node in step.reductions:
+            if node.op == "sum":
+                name, kept = self.staged.name(node), self.kept.get(id(node.args[0]))
+                terms = f"{name}_term_lanes" if kept is None else f"{kept}_block"
+                self.write(f"{add}({name}_sums, {terms}, {count})")
 
 
 class _Rows(_Writer):
@@ -272,7 +287,6 @@ class _Rows(_Writer):
 
     def buffers(self) -> None:
         names = self.staged.name
-        self.kept = {id(n): names(n) for step in self.staged.passes for n in step.keep}
         for step in self.staged.passes:
             for node in step.reductions:
                 if node.op == "max":
@@ -328,17 +342,14 @@ class _Rows(_Writer):
                 for node in step.keep:
                     write(f"store_{name(node)}({name(node)}_block, l, {name(node)})")
                 for node in step.reductions:
-                    self.reduce(node)
+                    self.reduce(node, "l")
                 if last:
                     for place, node in self.outputs:
                         if place.per_class:
                             into = self.target(place)
                             at = _at(into, into.name + "_block", "l", "class")
                             write(f"store_{into.name}({at}, {self.as_real(node)})")
-            for node in self.summed(step):
-                term = self.kept.get(id(node.args[0]))
-                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_block"
-                write(f"add_row({name(node)}_sums, {buffer}, n)")
+            self.add_terms(step, "add_row", "n")
         for node in step.reductions:
             if node.op == "max":
                 write(f"{name(node)} = fold_max({name(node)}_lanes)")
@@ -370,21 +381,12 @@ class _Rows(_Writer):
         else:
             self.node(node)
 
-    def reduce(self, node: Node) -> None:
-        name, term = self.staged.name(node), node.args[0]
-        if node.op == "max":
-            largest = f"maximum(load_{name}({name}_lanes, l), {self.as_real(term)})"
-            self.write(f"store_{name}({name}_lanes, l, {largest})")
-        elif id(term) not in self.kept:
-            self.write(f"store_{name}_term({name}_term_lanes, l, {self.as_real(term)})")
-
 
 class _Tiles(_Writer):
     """Many items at once, lanes over items."""
 
     def buffers(self) -> None:
         names, staged = self.staged.name, self.staged
-        self.kept = {id(n): names(n) for step in staged.passes for n in step.keep}
         self.blocks = [step.scalars for step in staged.passes] + [staged.final]
         self.shared = self.shared_scalars()
         for node in self.shared:
@@ -541,16 +543,14 @@ class _Tiles(_Writer):
                 for node in step.keep:
                     write(f"store_{name(node)}({name(node)}_block, i, {name(node)})")
                 for node in step.reductions:
-                    self.reduce(node)
+                    self.reduce(node, "i")
                 for place, node in outputs:
                     value = self.as_real(node)
                     write(f"store_{place.name}_packed({place.name}_block, i, {value})")
-            for node in self.summed(step):
-                term = self.kept.get(id(node.args[0]))
-                buffer = f"{name(node)}_term_lanes" if term is None else f"{term}_block"
-                write(f"add_lanes({name(node)}_sums, {buffer}, count)")
-        for node in self.summed(step):
-            write(f"round_sums({name(node)}_sums, {name(node)}_lanes, count)")
+            self.add_terms(step, "add_lanes", "count")
+        for node in step.reductions:
+            if node.op == "sum":
+                write(f"round_sums({name(node)}_sums, {name(node)}_lanes, count)")
 
     def element(self, node: Node) -> None:
         if node.op == "input":
@@ -563,14 +563,6 @@ class _Tiles(_Writer):
                 self.write(f"{place.name} = load_{place.name}({at})")
         elif node.op != "class_index":
             self.node(node)
-
-    def reduce(self, node: Node) -> None:
-        name, term = self.staged.name(node), node.args[0]
-        if node.op == "max":
-            largest = f"maximum(load_{name}({name}_lanes, i), {self.as_real(term)})"
-            self.write(f"store_{name}({name}_lanes, i, {largest})")
-        elif id(term) not in self.kept:
-            self.write(f"store_{name}_term({name}_term_lanes, i, {self.as_real(term)})")
 
 
 def _at(place: Place, start: str, index: str, axis: str) -> str:
