@@ -24,6 +24,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
+from tests.test_program import poly
 from tinyloss import binary_cross_entropy_with_logits
 from tinyloss._engine import Request
 from tinyloss._formula import Formula
@@ -331,17 +332,6 @@ def wave(x: Any, y: Any, *, power: float = 0.75) -> Any:
     """The same loss, by its value alone."""
     xp = tinyloss.namespace(x)
     return (1 + (x - y) ** 2) ** power + xp.sin(x)
-
-
-@tinyloss.loss(labels=True)
-def poly(x: Any, y: Any, *, epsilon: float = 2.0) -> Any:
-    """A loss of rows: cross-entropy and epsilon times the probability of being wrong."""
-    xp = tinyloss.namespace(x)
-    target = y[..., None] == xp.arange(x.shape[-1])
-    shifted = x - xp.max(x, axis=-1, keepdims=True)
-    norm = xp.sum(xp.exp(shifted), axis=-1)
-    log_p = xp.sum(xp.where(target, shifted, 0.0), axis=-1) - xp.log(norm)
-    return epsilon * (1 - xp.exp(log_p)) - log_p
 
 
 @pytest.mark.parametrize("weighted", [False, True])

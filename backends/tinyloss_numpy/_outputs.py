@@ -8,7 +8,7 @@ import numpy as np
 from tinyloss._arrays import result_dtype
 from tinyloss._engine import Answer, Job
 
-__all__ = ["empty_answer", "place_taken"]
+__all__ = ["empty_answer", "place_taken", "results"]
 
 
 def empty_answer(job: Job, inputs: Sequence[Any]) -> Answer:
@@ -25,6 +25,11 @@ def empty_answer(job: Job, inputs: Sequence[Any]) -> Answer:
     if job.curvature:
         curvature = _result(job, x, -1, inputs)
     return Answer(value, grads, curvature)
+
+
+def results(answer: Answer) -> list[Any]:
+    """Return the arrays of an answer, in the order of a loop's outputs."""
+    return [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
 
 
 def _result(job: Job, array: Any, number: int, inputs: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyloss._engine import Answer, Job
 from tinyloss_numpy import _blocks
-from tinyloss_numpy._outputs import empty_answer, place_taken
+from tinyloss_numpy._outputs import empty_answer, place_taken, results
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs
 
@@ -73,7 +73,7 @@ def _run_compiled(job: Job) -> Answer | None:
     arrays = _arrays(job)
     answer = empty_answer(job, arrays)
     over: tuple[str, ...] = ()
-    outputs = [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
+    outputs = results(answer)
     if job.out:
         over = tuple([place_taken(each, loss.names, arrays) for each in outputs])
         outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
@@ -211,9 +211,7 @@ def source(job: Job) -> str:
     """Return the text of the loop that answers a job."""
     loss = loss_of(job)
     arrays = _arrays(job)
-    answer = empty_answer(job, arrays)
-    outputs = [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
-    arrays += outputs
+    arrays += results(empty_answer(job, arrays))
     plan = loss.plan((), tuple([(each.shape, each.strides, each.dtype) for each in arrays]))
     if plan is None:
         raise TypeError(f"tinyloss.{job.formula.name}: no loop takes these arrays")
