@@ -38,6 +38,9 @@ MAY_IMPORT = {
     "_formula": set[str](),
     "_program": {"_arrays", "typing"},
     "_passes": {"_program"},
+    "_geometry": {"_program"},
+    "_kernels": {"_engine", "_passes", "_program"},
+    "_outputs": {"_arrays", "_engine"},
     "testing": {"_activations", "_arrays", "_backends", "_engine", "_function", "typing"},
     "_numerics": {"_arrays", "typing"},
     "_backends": {"_arrays", "typing"},
@@ -47,7 +50,9 @@ MAY_IMPORT = {
     "_activations": {"_arrays", "_engine", "_formula", "_numerics", "typing"},
     "_classes": FAMILIES | {"_check", "_engine", "_function", "typing"},
 }
-BACKEND_MAY_IMPORT = {"_arrays", "_engine", "_passes", "_program", "typing"}
+BACKEND_MAY_IMPORT = {
+    "_arrays", "_engine", "_geometry", "_kernels", "_outputs", "_passes", "_program", "typing"
+}  # fmt: skip
 
 
 def run_python(code: str) -> str:

@@ -170,6 +170,8 @@ class Job:
 
     out: tuple[Any, ...] = ()
     """Arrays to write the gradients and the curvature into; none: new ones."""
+    unchecked: bool = False
+    """Whether class indices may be out of range: such an item weighs NaN."""
 
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
@@ -196,6 +198,8 @@ class Job:
         job can be recorded.
         """
         rowwise = self.formula.rowwise
+        if self.unchecked:
+            weight = self._poisoned(arrays, weight)
         if weight is not None:
             arrays = self._selected(arrays, weight)
         formula = self.formula(**arrays, **self.params)
@@ -234,6 +238,15 @@ class Job:
             elif name != "class_weight":
                 selected[name] = where(of_classes, array, 1.0)
         return selected
+
+    def _poisoned(self, arrays: Mapping[str, Any], weight: Any) -> Any:
+        """Return the weights of the items, NaN for a class index out of range that weighs."""
+        x, y = arrays["x"], arrays["y"]
+        xp = namespace(x)
+        right = (y >= 0) & (y < x.shape[-1])
+        if weight is None:
+            return xp.where(right, astype(xp, right, self.dtype), xp.nan)
+        return xp.where(right | (weight == 0), weight, xp.nan)
 
     def total(self, value: Any) -> Any:
         """Return the reduced value from the sum over all items."""
@@ -311,9 +324,9 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
                 _settled.clear()
             _settled[key] = replace(job, arrays={})
         return job, axis
-    weight = None
-    if kept.labels:
-        weight = _check_labels(request, kept.xp, y, x.shape[-1], None, x.shape[:-1], kept.dtype)
+    unchecked = kept.labels and not _check_labels(
+        request, kept.xp, y, x.shape[-1], None, x.shape[:-1]
+    )
     job = Job(
         kept.xp,
         kept.formula,
@@ -321,12 +334,13 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         kept.params,
         kept.dtype,
         kept.labels,
-        weight,
+        None,
         kept.divisor,
         kept.reduce,
         kept.value,
         kept.grads,
         kept.curvature,
+        unchecked=unchecked,
     )
     return job, None
 
@@ -499,8 +513,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
             more["class_weight"] = class_weight
     weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, items, dtype)
     divisor = _divisor(request, xp, x, weight, mass, items, dtype)
-    if labels:
-        weight = _check_labels(request, xp, y, x.shape[-1], weight, items, dtype)
+    unchecked = labels and not _check_labels(request, xp, y, x.shape[-1], weight, items)
     arrays = {"x": x, "y": y, **more}
     job = Job(
         xp=xp,
@@ -517,6 +530,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         if want.argnums
         else (),
         curvature=want.curvature,
+        unchecked=unchecked,
     )
     if want.out:
         names = [*job.grads, "x"][: len(want.out)]
@@ -679,9 +693,8 @@ def _check_labels(
     classes: int,
     weight: Any,
     items: tuple[Any, ...],
-    dtype: Any,
-) -> Any:
-    """Refuse a selected class index out of range; where it is not looked at, weigh it NaN."""
+) -> bool:
+    """Refuse a selected class index out of range; return whether the indices were looked at."""
     mode = _validation.get()
     if mode == "always" or (mode == "auto" and looks(y)):
         wrong = (y < 0) | (y >= classes)
@@ -690,11 +703,8 @@ def _check_labels(
                 wrong = wrong & (weight != 0)
             if bool(xp.any(wrong)):
                 raise _Refusal(_describe_label(request, xp, y, wrong, classes, items))
-        return weight
-    right = (y >= 0) & (y < classes)
-    if weight is None:
-        return xp.where(right, astype(xp, right, dtype), xp.nan)
-    return xp.where(right | (weight == 0), weight, xp.nan)
+        return True
+    return False
 
 
 def _describe_label(

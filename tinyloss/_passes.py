@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tinyloss._program import Node, Program
+from tinyloss._program import COMPARISONS, Node, Program
 
 __all__ = ["Pass", "Passes", "kind_of", "stage"]
 
@@ -21,6 +21,9 @@ __all__ = ["Pass", "Passes", "kind_of", "stage"]
 _COSTLY = frozenset(
     "cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(),
 )
+
+# What needs no computing: a number in the text, the length of a row.
+_KNOWN = ("constant", "classes")
 
 _INFIX = {
     "add": "+",
@@ -89,7 +92,7 @@ class Passes:
         return f"{node.op}({', '.join(args)})"
 
     def _argument(self, node: Node, arg: Node) -> str:
-        if _is_index(node) and arg.op == "constant":
+        if arg.op == "constant" and (_is_index(node) or _compares_indices(node)):
             return f"index({arg.constant})"
         return f"real({self.name(arg)})" if _as_real(node, arg) else self.name(arg)
 
@@ -107,15 +110,25 @@ def _is_index(node: Node) -> bool:
             _is_index(a) or (a.op == "constant" and isinstance(a.constant, int))
             for a in node.args[1:]
         )
-    return node.op == "class_index" or (node.op == "input" and node.integer)
+    return node.op in ("class_index", "classes") or (node.op == "input" and node.integer)
 
 
 def _as_real(node: Node, arg: Node) -> bool:
     """Return whether an argument that is an index must become a real number first."""
     if not _is_index(arg):
         return False
-    compares = node.op in ("equal", "not_equal") and all(map(_is_index, node.args))
-    return not compares and not _is_index(node)
+    return not _compares_indices(node) and not _is_index(node)
+
+
+def _compares_indices(node: Node) -> bool:
+    """Return whether a node compares indices with each other or with whole numbers."""
+    return (
+        node.op in COMPARISONS
+        and any(map(_is_index, node.args))
+        and all(
+            _is_index(a) or (a.op == "constant" and isinstance(a.constant, int)) for a in node.args
+        )
+    )
 
 
 def _number(value: object) -> str:
@@ -129,8 +142,12 @@ def _number(value: object) -> str:
     return f"real({float(value)!r})"
 
 
-def stage(program: Program) -> Passes:
-    """Split a program into passes over a row."""
+def stage(program: Program, *, keep: bool = True) -> Passes:
+    """Split a program into passes over a row.
+
+    Without `keep` a pass computes everything again from the inputs, where there is no room to keep
+    results of each class from one pass to the next.
+    """
     nodes = program.nodes()
     picks = {id(n): pick for n in nodes if (pick := _picked(n)) is not None}
     level = _levels(nodes, picks)
@@ -145,7 +162,7 @@ def stage(program: Program) -> Passes:
     costly: dict[int, bool] = {}
     for node in nodes:
         args = [a for a in node.args if a.per_class]
-        costly[id(node)] = node.op in _COSTLY or any(costly[id(a)] for a in args)
+        costly[id(node)] = keep and (node.op in _COSTLY or any(costly[id(a)] for a in args))
     needed: dict[int, Node] = {}
     computed: set[int] = set()
     for number in range(last + 1):
@@ -169,7 +186,7 @@ def stage(program: Program) -> Passes:
             needed[id(output)] = output
     _close(needed, picks)
     for node in nodes:
-        if id(node) not in needed or node.op == "constant" or _loops(node, picks):
+        if id(node) not in needed or node.op in _KNOWN or _loops(node, picks):
             continue
         if not node.per_item:
             staged.uniform.append(node)
@@ -261,8 +278,8 @@ def _names(nodes: Iterable[Node]) -> dict[int, str]:
     for node in nodes:
         if node.op == "input":
             names[id(node)] = node.constant
-        elif node.op == "class_index":
-            names[id(node)] = "class_index"
+        elif node.op in ("class_index", "classes"):
+            names[id(node)] = node.op
         elif node.op != "constant":
             prefix = f"{node.op}_" if _reduces(node) else "t"
             names[id(node)] = f"{prefix}{len(names)}"

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from tinyloss._arrays import device
 from tinyloss.typing import Namespace
 
-__all__ = ["Input", "Node", "Program", "Symbol", "differentiate", "record"]
+__all__ = ["COMPARISONS", "Input", "Node", "Program", "Symbol", "differentiate", "record"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -51,7 +51,7 @@ class Input:
     """Whether it holds indices of classes."""
 
 
-_COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 _LOGICAL = ("logical_and", "logical_or", "logical_not", "isinf", "isnan", "isfinite")
 
 _FOLD: dict[str, Callable[..., Any]] = {
@@ -80,7 +80,7 @@ class Graph:
         simple = self._simplify(op, args)
         if simple is not None and (simple.per_item, simple.per_class) == (per_item, per_class):
             return simple
-        boolean = op in _COMPARISONS or op in _LOGICAL
+        boolean = op in COMPARISONS or op in _LOGICAL
         return self._keep((op, *map(id, args)), Node(op, args, None, per_item, per_class, boolean))
 
     def constant(self, number: Any, like: Node | None = None) -> Node:
@@ -106,6 +106,10 @@ class Graph:
     def class_index(self) -> Node:
         """Return the node of the classes' indices."""
         return self._keep(("class_index",), Node("class_index", per_class=True))
+
+    def length(self) -> Node:
+        """Return the node of the number of classes."""
+        return self._keep(("classes",), Node("classes"))
 
     def _keep(self, key: Any, node: Node) -> Node:
         return self._nodes.setdefault(key, node)
@@ -248,8 +252,15 @@ class Symbol:
 
 def _apply(op: str, *args: Any) -> Symbol:
     graph = next(a.graph for a in args if isinstance(a, Symbol))
-    nodes = [a.node if isinstance(a, Symbol) else graph.constant(_number(a)) for a in args]
-    return Symbol(graph, graph.node(op, *nodes))
+    return Symbol(graph, graph.node(op, *[_node(graph, a) for a in args]))
+
+
+def _node(graph: Graph, value: Any) -> Node:
+    if isinstance(value, Symbol):
+        return value.node
+    if isinstance(value, _Length):
+        return graph.length()
+    return graph.constant(_number(value))
 
 
 def _number(value: Any) -> Any:
@@ -339,7 +350,7 @@ def _operation(op: str) -> Callable[..., Symbol]:
 RECORDER: Namespace = _Recorder(
     **{
         op: _operation(op)
-        for op in (*_ARITHMETIC, *_ELEMENTARY, *_CHOICES, *_COMPARISONS, *_LOGICAL)
+        for op in (*_ARITHMETIC, *_ELEMENTARY, *_CHOICES, *COMPARISONS, *_LOGICAL)
     },
     max=_reduction("max"),
     sum=_reduction("sum"),
@@ -394,6 +405,8 @@ class Program:
                 result = node.constant
             elif node.op == "class_index":
                 result = xp.arange(x.shape[-1], device=device(x))
+            elif node.op == "classes":
+                result = x.shape[-1]
             elif node.op in ("max", "sum"):
                 (arg,) = node.args
                 result = results[id(arg)]

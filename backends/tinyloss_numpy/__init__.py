@@ -7,7 +7,7 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     _programs       from a job to its kernel: recorded, staged, written, compiled
     _source         the text of the loop        _loops, _elementary, _llvm, _memory   its words
     _compiler       from text to machine code, kept on disk
-    _geometry       arrays of any strides as plain loops
+    _plans          arrays of any strides as plain loops
     _threads        the pool
     _blocks         the formulas, block by block
 """

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinyloss._engine import Answer, Job
-from tinyloss_numpy._outputs import empty_answer
+from tinyloss._kernels import arrays_of
+from tinyloss._outputs import empty_answer
+from tinyloss_numpy import _arrays
 
 __all__ = ["run"]
 
@@ -45,8 +47,7 @@ def _run_blocks(job: Job, x: Any) -> Answer:
     items = x.shape[:-1] if job.formula.rowwise else x.shape
     axis = max(range(len(items)), key=items.__getitem__)
     step = max(1, _BLOCK * items[axis] // x.size)
-    inputs = [*job.arrays.values(), *([] if job.weight is None else [job.weight])]
-    whole = empty_answer(job, inputs)
+    whole = empty_answer(_arrays, job, arrays_of(job))
     out = [*whole.grads, *([] if whole.curvature is None else [whole.curvature])]
     sums: list[Any] = []
     for first in range(0, items[axis], step):

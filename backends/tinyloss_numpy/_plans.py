@@ -5,19 +5,15 @@ Depends on shapes, strides and dtypes alone; calls that agree in these share a p
 
 import struct
 from collections.abc import Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyloss._program import Input
-from tinyloss_numpy._geometry import Geometry, collapse
+from tinyloss._geometry import Geometry, Lying, over_items
+from tinyloss._kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
 
-__all__ = ["Lying", "Plan", "Variant", "make_plan"]
-
-Lying = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
-"""Shape, strides and dtype of each array of a call."""
+__all__ = ["Plan", "Variant", "make_plan"]
 
 _WORTH_THREADS = 2**17
 """Elements below which handing work to another thread takes longer than doing it."""
@@ -61,12 +57,12 @@ class Plan:
         inner, lanes = geometry.inner, variant.lanes
         length = min(lanes, max(1, _GROUP // classes)) if variant.rows else lanes
         chunks_per_outer = -(-inner // length)
-        chunks = chunks_per_outer * prod(geometry.outer)
+        chunks = chunks_per_outer * geometry.runs
         chunks_per_group = max(1, _GROUP // (min(length, inner) * classes))
         self.room = -(-classes * number_size * (1 if variant.rows else lanes) // 64) * 64
         """Bytes of a scratch array, in whole cache lines."""
         self.groups = -(-chunks // chunks_per_group)
-        self.elements = inner * prod(geometry.outer) * classes
+        self.elements = inner * geometry.runs * classes
         self.small = self.elements < _WORTH_THREADS
         self.kernel: Any = None
         self.scratch_bytes = 0
@@ -96,30 +92,21 @@ class Plan:
 _pack_number = struct.Struct("d").pack
 
 
-def make_plan(
-    real: str,
-    rowwise: bool,
-    roles: Sequence[Input],
-    over: tuple[str, ...],
-    outputs: int,
-    lying: Lying,
-) -> Plan | None:
+def make_plan(recording: Recording, over: tuple[str, ...], lying: Lying) -> Plan | None:
     """Return the plan for arrays that lie so; None where no loop can follow them."""
+    real, rowwise, roles = recording.real, recording.rowwise, recording.roles(over)
     names = [_name_of(dtype) for _, _, dtype in lying]
     if None in names:
         return None
     if real == "float64" and ("float16" in names or "bfloat16" in names):
         return None  # would be rounded twice
-    shape = lying[0][0]
-    items, classes = (shape[:-1], shape[-1]) if rowwise else (shape, 1)
+    classes = lying[0][0][-1] if rowwise else 1
     sizes = [dtype.itemsize for _, _, dtype in lying]
     class_steps = [
         strides[-1] if role.per_class else 0
         for role, (_, strides, _) in zip(roles, lying, strict=True)
     ]
-    geometry = collapse(
-        items, [_strides(*each, role, items) for each, role in zip(lying, roles, strict=True)]
-    )
+    geometry = over_items(rowwise, roles, lying)
     if len(geometry.outer) > DIMENSIONS:
         return None
     in_rows = [
@@ -136,7 +123,7 @@ def make_plan(
     ]
     variant = Variant(
         tuple(zip(map(str, names), side_by_side, strict=True)),
-        over or ("",) * outputs,
+        over or ("",) * len(recording.results),
         _lanes(rowwise, rows, classes),
         rows,
     )
@@ -157,15 +144,3 @@ def _name_of(dtype: Any) -> str | None:
     if name is None and getattr(dtype, "name", "") == "bfloat16":
         _DTYPES[dtype] = name = "bfloat16"
     return name
-
-
-def _strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Input, items: Sequence[int]
-) -> Sequence[int]:
-    """Return an array's strides over the items, 0 where it is broadcast."""
-    if not role.per_item:
-        return (0,) * len(items)
-    if role.per_class:
-        shape, strides = shape[:-1], strides[:-1]
-    own = [0 if n == 1 else step for n, step in zip(shape, strides, strict=True)]
-    return [0] * (len(items) - len(shape)) + own

@@ -2,7 +2,6 @@
 
 import os
 import threading
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from warnings import warn
@@ -10,9 +9,10 @@ from warnings import warn
 import numpy as np
 
 from tinyloss._engine import Job
-from tinyloss._passes import Passes, stage
-from tinyloss._program import Input, Node, record
-from tinyloss_numpy._plans import Lying, Plan, Variant, make_plan
+from tinyloss._geometry import Lying
+from tinyloss._kernels import Recording, Staged, kept_for
+from tinyloss._program import Node
+from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Place, Text, write
 
 __all__ = ["Loss", "loss_of"]
@@ -43,61 +43,36 @@ class Loss:
     """One kind of program: its passes, and its kernels so far."""
 
     def __init__(self, job: Job) -> None:
-        # the caller's arrays must not live on here
-        self._job = replace(job, arrays={}, weight=None, divisor=None, out=())
-        self.real: str = np.dtype(job.dtype).name
-        self._inputs = _inputs(job)
-        per_class = Input(per_class=job.formula.rowwise)
-        self._results: list[tuple[str, Input]] = [(f"grad_{name}", per_class) for name in job.grads]
-        if job.value and not job.reduce:
-            each = Input(per_class=job.formula.rowwise and not job.formula.per_item)
-            self._results.insert(0, ("value", each))
-        if job.curvature:
-            self._results.append(("curvature", per_class))
-        arrays = {name: v for name, v in self._inputs.items() if name != "divisor"}
-        self.names = tuple(arrays)
-        """The inputs that are arrays, in the order that a call brings them in."""
-        self.roles = (*arrays.values(), *[role for _, role in self._results])
-        """What each of them, and then each output, varies by."""
+        self.recording = Recording(job, np.dtype(job.dtype).name)
         self.work = 0
         """What has gone through it uncompiled, in elements."""
         self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
         self._kernels: dict[Variant, Compiled | None] = {}
 
     @cached_property
-    def _staged(self) -> tuple[Passes, list[Node]]:
-        """Return the passes and the nodes of value, gradients and curvature."""
-        job = self._job
-
-        def answer(**arrays: Any) -> tuple[Any, ...]:
-            weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", None)
-            value, grads, curvature = job.items(arrays, weight, divisor)
-            return tuple([each for each in (value, *grads, curvature) if each is not None])
-
-        program = record(answer, self._inputs, dtype=self.real)
-        return stage(program), list(program.outputs)
+    def _staged(self) -> Staged:
+        return self.recording.staged()
 
     def text(self, variant: Variant) -> Text:
         """Return the text of the loop for arrays that lie as `variant` says."""
-        staged, nodes = self._staged
-        total = None
-        if self._job.value and self._job.reduce:
-            total, *nodes = nodes
+        recording, staged = self.recording, self._staged
         lying = iter(variant.places)
         inputs = [
             Place(name, *next(lying), role)
-            for name, role in zip(self.names, self.roles, strict=False)
+            for name, role in zip(recording.names, recording.roles(), strict=False)
         ]
         outputs: list[tuple[Place, Node]] = []
-        for (name, role), over, node in zip(self._results, variant.over, nodes, strict=True):
+        for (name, role), over, node in zip(
+            recording.results, variant.over, staged.outputs, strict=True
+        ):
             dtype, side_by_side = ("", False) if over else next(lying)
             outputs.append((Place(name, dtype, side_by_side, role, over), node))
         return write(
-            staged,
+            staged.passes,
             inputs,
             outputs,
-            total,
-            real=self.real,
+            staged.total,
+            real=recording.real,
             lanes=variant.lanes,
             rows=variant.rows,
         )
@@ -108,14 +83,7 @@ class Loss:
             return self._plans[over, lying]
         except KeyError:
             pass
-        roles = self.roles
-        if any(over):
-            inputs = len(self.names)
-            roles = roles[:inputs] + tuple(
-                [role for role, name in zip(roles[inputs:], over, strict=True) if not name]
-            )
-        rowwise, outputs = self._job.formula.rowwise, len(self._results)
-        plan = make_plan(self.real, rowwise, roles, over, outputs, lying)
+        plan = make_plan(self.recording, over, lying)
         if len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
         self._plans[over, lying] = plan
@@ -139,9 +107,9 @@ class Loss:
             from tinyloss_numpy._compiler import load
 
             text = self.text(variant)
-            kernel = load(text, self.real, variant.lanes, self._job.formula.name)
+            kernel = load(text, self.recording.real, variant.lanes, self.recording.title)
         except Exception as error:
-            _warn_once(f"{type(error).__name__}: {error}", self._job.formula.name)
+            _warn_once(f"{type(error).__name__}: {error}", self.recording.title)
             return None
         return Compiled(kernel, text.lane_bytes, text.rooms)
 
@@ -161,43 +129,9 @@ def _warn_once(reason: str, title: str) -> None:
         )
 
 
-def _inputs(job: Job) -> dict[str, Input]:
-    """Return what each input of a job's program varies by."""
-    rowwise = job.formula.rowwise
-    inputs: dict[str, Input] = {}
-    for name in job.arrays:
-        if job.labels and name == "y":
-            inputs[name] = Input(integer=True)
-        elif name == "class_weight":
-            inputs[name] = Input(per_item=False, per_class=True)
-        else:
-            inputs[name] = Input(per_class=rowwise)
-    if job.weight is not None:
-        inputs["weight"] = Input()
-    if job.divisor is not None:
-        inputs["divisor"] = Input(per_item=False)
-    return inputs
-
-
 _losses: dict[Any, Loss] = {}
 
 
 def loss_of(job: Job) -> Loss:
     """Return the one object for everything of a job but its arrays."""
-    key = (
-        job.formula,
-        tuple(job.params.items()),
-        tuple(job.arrays),
-        job.dtype,
-        job.labels,
-        job.weight is None,
-        job.divisor is None,
-        job.reduce,
-        job.value,
-        job.grads,
-        job.curvature,
-    )
-    try:
-        return _losses[key]
-    except KeyError:
-        return _losses.setdefault(key, Loss(job))
+    return kept_for(job, _losses, Loss)

@@ -1,6 +1,5 @@
 """One job: compiled or not, and if so, its table of arguments and its threads."""
 
-import ctypes
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyloss._engine import Answer, Job
-from tinyloss_numpy import _blocks
-from tinyloss_numpy._outputs import empty_answer, place_taken, results
+from tinyloss._kernels import arrays_of
+from tinyloss._outputs import empty_answer, places_taken, results
+from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs
 
@@ -70,12 +70,12 @@ def run(job: Job, /) -> Answer:
 def _run_compiled(job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
     loss = loss_of(job)
-    arrays = _arrays(job)
-    answer = empty_answer(job, arrays)
+    arrays = _inputs(job)
+    answer = empty_answer(_arrays, job, arrays)
     over: tuple[str, ...] = ()
     outputs = results(answer)
     if job.out:
-        over = tuple([place_taken(each, loss.names, arrays) for each in outputs])
+        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
         outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
     arrays += outputs
     plan = loss.plan(over, tuple([(each.shape, each.strides, each.dtype) for each in arrays]))
@@ -94,8 +94,8 @@ def _run_compiled(job: Job) -> Answer | None:
     partial_sums = None
     if job.value and job.reduce:
         partial_sums = np.empty(plan.groups) if plan.groups > 1 else _own().one
-    sums_at = 0 if partial_sums is None else _address(partial_sums)
-    table = plan.table([_address(each) for each in arrays], sums_at, job.divisor)
+    sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
+    table = plan.table([_arrays.address(each) for each in arrays], sums_at, job.divisor)
     if plan.small:
         kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own().scratch(plan.scratch_bytes))
     else:
@@ -134,13 +134,10 @@ _SCALARS = {
 }
 
 
-def _arrays(job: Job) -> list[Any]:
+def _inputs(job: Job) -> list[Any]:
     """Return the inputs that are arrays, in the order of the program's."""
-    arrays = [*job.arrays.values()]
-    if job.weight is not None:
-        arrays.append(job.weight)
     # NumPy's scalars pass for 0-d arrays, but have no address
-    return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays]
+    return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays_of(job)]
 
 
 def _scalars(answer: Answer) -> Answer:
@@ -166,7 +163,7 @@ class _Own(threading.local):
 
     def _reserve(self, size: int) -> None:
         self._array = np.empty(size + 64, np.uint8)
-        start = _address(self._array)
+        start = _arrays.address(self._array)
         self._size, self._address = size, start + -start % 64
 
     def scratch(self, size: int) -> int:
@@ -186,18 +183,6 @@ def _own() -> _Own:
     return _own_memory
 
 
-_byte = ctypes.c_char
-
-
-def _address(array: Any) -> int:
-    """Return where an array's first element lies."""
-    try:
-        # three times as fast as the attribute below, for writable arrays in one piece
-        return ctypes.addressof(_byte.from_buffer(array))
-    except (TypeError, ValueError, BufferError):
-        return array.ctypes.data  # type: ignore[no-any-return]
-
-
 SOURCE = "numba"
 """What the loops are written in."""
 
@@ -210,8 +195,8 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
 def source(job: Job) -> str:
     """Return the text of the loop that answers a job."""
     loss = loss_of(job)
-    arrays = _arrays(job)
-    arrays += results(empty_answer(job, arrays))
+    arrays = _inputs(job)
+    arrays += results(empty_answer(_arrays, job, arrays))
     plan = loss.plan((), tuple([(each.shape, each.strides, each.dtype) for each in arrays]))
     if plan is None:
         raise TypeError(f"tinyloss.{job.formula.name}: no loop takes these arrays")

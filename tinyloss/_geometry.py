@@ -1,9 +1,18 @@
-"""How arrays of many shapes and strides become one or two plain loops over items."""
+"""How arrays of many shapes and strides become one or two plain loops over items.
+
+For backends that compile: their loops follow the arrays where they lie.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
 
-__all__ = ["Geometry", "collapse"]
+from tinyloss._program import Input
+
+__all__ = ["Geometry", "Lying", "collapse", "over_items"]
+
+Lying = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
+"""Shape, strides in bytes and dtype of each array of a call."""
 
 
 class Geometry(NamedTuple):
@@ -15,6 +24,32 @@ class Geometry(NamedTuple):
     """For each array its strides over the outer shape, in bytes."""
     inner_steps: list[int]
     """For each array its step from item to item of the inner length, in bytes."""
+
+    @property
+    def runs(self) -> int:
+        """How often the inner length is gone along."""
+        return prod(self.outer)
+
+
+def over_items(rowwise: bool, roles: Sequence[Input], lying: Lying) -> Geometry:
+    """Return the items of the arrays of a call as plain loops; the first array is x."""
+    shape = lying[0][0]
+    items = shape[:-1] if rowwise else shape
+    return collapse(
+        items, [_strides(*each, role, items) for each, role in zip(lying, roles, strict=True)]
+    )
+
+
+def _strides(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Input, items: Sequence[int]
+) -> Sequence[int]:
+    """Return an array's strides over the items, 0 where it is broadcast."""
+    if not role.per_item:
+        return (0,) * len(items)
+    if role.per_class:
+        shape, strides = shape[:-1], strides[:-1]
+    own = [0 if n == 1 else step for n, step in zip(shape, strides, strict=True)]
+    return [0] * (len(items) - len(shape)) + own
 
 
 def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Geometry:

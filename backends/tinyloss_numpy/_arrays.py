@@ -1,0 +1,34 @@
+"""NumPy's arrays in memory: what `tinyloss._outputs` asks of a library."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+__all__ = ["address", "empty", "empty_like", "may_overlap"]
+
+_byte = ctypes.c_char
+
+
+def address(array: Any) -> int:
+    """Return where an array's first element lies."""
+    try:
+        # three times as fast as the attribute below, for writable arrays in one piece
+        return ctypes.addressof(_byte.from_buffer(array))
+    except (TypeError, ValueError, BufferError):
+        return array.ctypes.data  # type: ignore[no-any-return]
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return a new array, not set."""
+    return np.empty(shape, dtype)
+
+
+def empty_like(array: Any, dtype: Any) -> Any:
+    """Return a new array, not set, that lies as another does."""
+    return np.empty_like(array, dtype, subok=False)
+
+
+def may_overlap(a: Any, b: Any) -> bool:
+    """Return whether two arrays may share memory."""
+    return np.may_share_memory(a, b)

@@ -1,0 +1,121 @@
+"""A job without its arrays: what decides which kernel answers it, and the program to compile.
+
+For backends that compile. A kernel serves all jobs that agree in everything but the arrays.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+from tinyloss._engine import Job
+from tinyloss._passes import Passes, stage
+from tinyloss._program import Input, Node, record
+
+__all__ = ["Recording", "Staged", "arrays_of", "kept_for"]
+
+T = TypeVar("T")
+
+
+class Staged(NamedTuple):
+    """A job's program as passes, and the nodes of what it answers."""
+
+    passes: Passes
+    total: Node | None
+    """An item's share of the reduced value."""
+    outputs: tuple[Node, ...]
+    """One for each result that is an array."""
+
+
+class Recording:
+    """The program of a kind of job, and what its arrays are."""
+
+    def __init__(self, job: Job, real: str) -> None:
+        # the caller's arrays must not live on here
+        self._job = replace(job, arrays={}, weight=None, divisor=None, out=())
+        self.real = real
+        """The name of the dtype computed in."""
+        self.title: str = job.formula.name
+        self.rowwise: bool = job.formula.rowwise
+        self._inputs = _inputs(job)
+        per_class = Input(per_class=self.rowwise)
+        results = [(f"grad_{name}", per_class) for name in job.grads]
+        if job.value and not job.reduce:
+            each = Input(per_class=self.rowwise and not job.formula.per_item)
+            results.insert(0, ("value", each))
+        if job.curvature:
+            results.append(("curvature", per_class))
+        self.results = tuple(results)
+        """Results that are arrays: name, and what each varies by."""
+        arrays = {name: v for name, v in self._inputs.items() if name != "divisor"}
+        self.names = tuple(arrays)
+        """Inputs that are arrays, in the order of `arrays_of`."""
+        self._roles = tuple(arrays.values())
+
+    def roles(self, over: tuple[str, ...] = ()) -> tuple[Input, ...]:
+        """Return what each array varies by: inputs, then results that take no input's place."""
+        taken = over or ("",) * len(self.results)
+        new = [role for (_, role), name in zip(self.results, taken, strict=True) if not name]
+        return (*self._roles, *new)
+
+    def staged(self, keep: bool = True) -> Staged:
+        """Return the program, recorded and split into passes; for `keep` see `stage`."""
+        job = self._job
+
+        def answer(**arrays: Any) -> tuple[Any, ...]:
+            weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", None)
+            value, grads, curvature = job.items(arrays, weight, divisor)
+            return tuple([each for each in (value, *grads, curvature) if each is not None])
+
+        program = record(answer, self._inputs, dtype=self.real)
+        outputs, total = program.outputs, None
+        if job.value and job.reduce:
+            total, *outputs = outputs
+        return Staged(stage(program, keep=keep), total, tuple(outputs))
+
+
+def arrays_of(job: Job) -> list[Any]:
+    """Return a job's inputs that are arrays, in the order of a recording's names."""
+    arrays = [*job.arrays.values()]
+    if job.weight is not None:
+        arrays.append(job.weight)
+    return arrays
+
+
+def _inputs(job: Job) -> dict[str, Input]:
+    """Return what each input of a job's program varies by."""
+    rowwise = job.formula.rowwise
+    inputs: dict[str, Input] = {}
+    for name in job.arrays:
+        if job.labels and name == "y":
+            inputs[name] = Input(integer=True)
+        elif name == "class_weight":
+            inputs[name] = Input(per_item=False, per_class=True)
+        else:
+            inputs[name] = Input(per_class=rowwise)
+    if job.weight is not None:
+        inputs["weight"] = Input()
+    if job.divisor is not None:
+        inputs["divisor"] = Input(per_item=False)
+    return inputs
+
+
+def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
+    """Return what is kept for everything of a job but its arrays, made where there is none."""
+    key = (
+        job.formula,
+        tuple(job.params.items()),
+        tuple(job.arrays),
+        job.dtype,
+        job.labels,
+        job.unchecked,
+        job.weight is None,
+        job.divisor is None,
+        job.reduce,
+        job.value,
+        job.grads,
+        job.curvature,
+    )
+    try:
+        return kept[key]
+    except KeyError:
+        return kept.setdefault(key, make(job))

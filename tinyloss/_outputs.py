@@ -1,0 +1,88 @@
+"""Arrays for results: new ones, or the caller's where writing to them harms no input.
+
+For backends that write results themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tinyloss._arrays import result_dtype
+from tinyloss._engine import Answer, Job
+
+__all__ = ["Memory", "empty_answer", "places_taken", "results"]
+
+
+class Memory(Protocol):
+    """What a backend says of its library's arrays in memory."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return a new array, not set."""
+        ...
+
+    def empty_like(self, array: Any, dtype: Any) -> Any:
+        """Return a new array, not set, that lies as another does."""
+        ...
+
+    def address(self, array: Any) -> int:
+        """Return where an array's first element lies."""
+        ...
+
+    def may_overlap(self, a: Any, b: Any) -> bool:
+        """Return whether two arrays may share memory."""
+        ...
+
+
+def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
+    """Return an answer that is still to be written; new arrays lie as the inputs do.
+
+    A reduced value is left to the backend. A derivative is written into the caller's array for it
+    where that overlaps no input, except as one with it.
+    """
+    x, rowwise = job.arrays["x"], job.formula.rowwise
+    value = curvature = None
+    if job.value and not job.reduce:
+        dtype = job.value_dtype or job.dtype
+        one_each = rowwise and job.formula.per_item
+        value = memory.empty(x.shape[:-1], dtype) if one_each else memory.empty_like(x, dtype)
+
+    def derivative(array: Any, number: int) -> Any:
+        if job.out:
+            into = job.out[number]
+            if not any(
+                memory.may_overlap(into, a) and not _same_place(memory, into, a) for a in inputs
+            ):
+                return into
+        return memory.empty_like(array, result_dtype(array.dtype, job.dtype))
+
+    grads = tuple([derivative(job.arrays[name], n) for n, name in enumerate(job.grads)])
+    if job.curvature:
+        curvature = derivative(x, -1)
+    return Answer(value, grads, curvature)
+
+
+def results(answer: Answer) -> list[Any]:
+    """Return the arrays of an answer, in the order of a loop's outputs."""
+    return [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
+
+
+def places_taken(
+    memory: Memory, outputs: Sequence[Any], names: Sequence[str], inputs: Sequence[Any]
+) -> tuple[str, ...]:
+    """Return for each output the name of the input whose place it takes, or nothing."""
+
+    def taken(output: Any) -> str:
+        for name, array in zip(names, inputs, strict=True):
+            if _same_place(memory, output, array):
+                return name
+        return ""
+
+    return tuple([taken(each) for each in outputs])
+
+
+def _same_place(memory: Memory, a: Any, b: Any) -> bool:
+    return bool(
+        memory.address(a) == memory.address(b)
+        and a.shape == b.shape
+        and a.strides == b.strides
+        and a.dtype == b.dtype
+    )
