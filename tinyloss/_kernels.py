@@ -3,17 +3,41 @@
 For backends that compile. A kernel serves all jobs that agree in everything but the arrays.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from tinyloss._engine import Job
 from tinyloss._passes import Passes, stage
 from tinyloss._program import Input, Node, record
 
-__all__ = ["Recording", "Staged", "arrays_of", "kept_for"]
+__all__ = ["Place", "Recording", "Staged", "arrays_of", "kept_for"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An array of a job as a kernel sees it."""
+
+    name: str
+    dtype: str
+    side_by_side: bool
+    """Whether it is read many numbers at a time, along the classes or, if it has none, the items:
+    it lies there without gaps."""
+    role: Input
+    over: str = ""
+    """The input whose place an output takes."""
+
+    @property
+    def per_class(self) -> bool:
+        """Whether it has a number for each class."""
+        return self.role.per_class
+
+    @property
+    def per_item(self) -> bool:
+        """Whether it has a number for each item."""
+        return self.role.per_item
 
 
 class Staged(NamedTuple):
@@ -56,6 +80,21 @@ class Recording:
         taken = over or ("",) * len(self.results)
         new = [role for (_, role), name in zip(self.results, taken, strict=True) if not name]
         return (*self._roles, *new)
+
+    def places(
+        self, lying: Sequence[tuple[str, bool]], over: Sequence[str]
+    ) -> tuple[list[Place], list[Place]]:
+        """Return inputs and results, from dtype and lie of each array (see `roles`)."""
+        each = iter(lying)
+        inputs = [
+            Place(name, *next(each), role)
+            for name, role in zip(self.names, self._roles, strict=True)
+        ]
+        outputs = [
+            Place(name, *(("", False) if taken else next(each)), role, taken)
+            for (name, role), taken in zip(self.results, over, strict=True)
+        ]
+        return inputs, outputs
 
     def staged(self, keep: bool = True) -> Staged:
         """Return the program, recorded and split into passes; for `keep` see `stage`."""

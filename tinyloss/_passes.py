@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tinyloss._program import COMPARISONS, Node, Program
+from tinyloss._program import COMPARISONS, Node, Program, is_index, one_class
 
 __all__ = ["Pass", "Passes", "kind_of", "stage"]
 
@@ -92,7 +92,7 @@ class Passes:
         return f"{node.op}({', '.join(args)})"
 
     def _argument(self, node: Node, arg: Node) -> str:
-        if arg.op == "constant" and (_is_index(node) or _compares_indices(node)):
+        if arg.op == "constant" and (is_index(node) or _compares_indices(node)):
             return f"index({arg.constant})"
         return f"real({self.name(arg)})" if _as_real(node, arg) else self.name(arg)
 
@@ -101,32 +101,23 @@ def kind_of(node: Node) -> str:
     """Return what a node's result is: "real", "index" (of a class) or "bool"."""
     if node.boolean:
         return "bool"
-    return "index" if _is_index(node) else "real"
-
-
-def _is_index(node: Node) -> bool:
-    if node.op == "where":
-        return any(map(_is_index, node.args[1:])) and all(
-            _is_index(a) or (a.op == "constant" and isinstance(a.constant, int))
-            for a in node.args[1:]
-        )
-    return node.op in ("class_index", "classes") or (node.op == "input" and node.integer)
+    return "index" if is_index(node) else "real"
 
 
 def _as_real(node: Node, arg: Node) -> bool:
     """Return whether an argument that is an index must become a real number first."""
-    if not _is_index(arg):
+    if not is_index(arg):
         return False
-    return not _compares_indices(node) and not _is_index(node)
+    return not _compares_indices(node) and not is_index(node)
 
 
 def _compares_indices(node: Node) -> bool:
     """Return whether a node compares indices with each other or with whole numbers."""
     return (
         node.op in COMPARISONS
-        and any(map(_is_index, node.args))
+        and any(map(is_index, node.args))
         and all(
-            _is_index(a) or (a.op == "constant" and isinstance(a.constant, int)) for a in node.args
+            is_index(a) or (a.op == "constant" and isinstance(a.constant, int)) for a in node.args
         )
     )
 
@@ -210,16 +201,10 @@ def _picked(node: Node) -> tuple[Node, Node] | None:
 
     sum(where(class == index, input, 0)): one number of the row instead of all.
     """
-    if node.op != "sum" or node.args[0].op != "where":
+    if node.op != "sum":
         return None
-    condition, value, other = node.args[0].args
-    if condition.op != "equal" or other.op != "constant" or other.constant != 0:
-        return None
-    classes = [a for a in condition.args if a.op == "class_index"]
-    index = [a for a in condition.args if a.op != "class_index"]
-    if len(classes) != 1 or not _is_index(index[0]) or index[0].per_class or value.op != "input":
-        return None
-    return value, index[0]
+    found = one_class(node.args[0])
+    return found if found is not None and found[0].op == "input" else None
 
 
 def _levels(nodes: Iterable[Node], picks: dict[int, tuple[Node, Node]]) -> dict[int, int]:

@@ -19,7 +19,10 @@ from typing import Any, NoReturn
 from tinyloss._arrays import device
 from tinyloss.typing import Namespace
 
-__all__ = ["COMPARISONS", "Input", "Node", "Program", "Symbol", "differentiate", "record"]
+__all__ = [
+    "COMPARISONS", "Input", "Node", "Program", "Symbol", "differentiate", "is_index", "one_class",
+    "record",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -60,6 +63,33 @@ _FOLD: dict[str, Callable[..., Any]] = {
     "multiply": operator.mul,
     "negative": operator.neg,
 }
+
+
+def is_index(node: Node) -> bool:
+    """Return whether a node is an index of a class, or as whole a number."""
+    if node.op == "where":
+        return any(map(is_index, node.args[1:])) and all(
+            is_index(a) or (a.op == "constant" and isinstance(a.constant, int))
+            for a in node.args[1:]
+        )
+    return node.op in ("class_index", "classes") or (node.op == "input" and node.integer)
+
+
+def one_class(node: Node) -> tuple[Node, Node] | None:
+    """Return what a node is at one class, and that class's index, if it is 0 at all others.
+
+    where(class == index, value, 0)
+    """
+    if node.op != "where":
+        return None
+    condition, value, other = node.args
+    if condition.op != "equal" or other.op != "constant" or other.constant != 0:
+        return None
+    classes = [a for a in condition.args if a.op == "class_index"]
+    index = [a for a in condition.args if a.op != "class_index"]
+    if len(classes) != 1 or not is_index(index[0]) or index[0].per_class:
+        return None
+    return value, index[0]
 
 
 class Graph:
@@ -120,6 +150,8 @@ class Graph:
             return self.constant(_FOLD[op](*(a.constant for a in args)), like)
         if op == "where" and args[1] is args[2]:
             return args[1]
+        if op == "sum":
+            return self._sum(args[0])
         if len(args) == 2:
             a, b = args
             if op == "add" and _is(a, 0.0):
@@ -130,6 +162,24 @@ class Graph:
                 return b
             if op in ("multiply", "divide", "pow") and _is(b, 1.0):
                 return a
+        return None
+
+
+    def _sum(self, term: Node) -> Node | None:
+        """Return the sum over a term that is 0 but for one class, where that needs no pass."""
+        found = one_class(term)
+        if found is None:
+            return None
+        value, index = found
+        condition, _, zero = term.args
+        if value.op == "where" and not value.args[0].per_class:
+            of_item, *choices = value.args
+            sums = [self.node("sum", self.node("where", condition, a, zero)) for a in choices]
+            return self.node("where", of_item, *sums)
+        if not value.per_class:
+            first = self.node("greater_equal", index, self.constant(0))
+            last = self.node("less", index, self.length())
+            return self.node("where", self.node("logical_and", first, last), value, zero)
         return None
 
 

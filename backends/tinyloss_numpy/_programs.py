@@ -11,9 +11,8 @@ import numpy as np
 from tinyloss._engine import Job
 from tinyloss._geometry import Lying
 from tinyloss._kernels import Recording, Staged, kept_for
-from tinyloss._program import Node
 from tinyloss_numpy._plans import Plan, Variant, make_plan
-from tinyloss_numpy._source import Place, Text, write
+from tinyloss_numpy._source import Text, write
 
 __all__ = ["Loss", "loss_of"]
 
@@ -55,24 +54,12 @@ class Loss:
 
     def text(self, variant: Variant) -> Text:
         """Return the text of the loop for arrays that lie as `variant` says."""
-        recording, staged = self.recording, self._staged
-        lying = iter(variant.places)
-        inputs = [
-            Place(name, *next(lying), role)
-            for name, role in zip(recording.names, recording.roles(), strict=False)
-        ]
-        outputs: list[tuple[Place, Node]] = []
-        for (name, role), over, node in zip(
-            recording.results, variant.over, staged.outputs, strict=True
-        ):
-            dtype, side_by_side = ("", False) if over else next(lying)
-            outputs.append((Place(name, dtype, side_by_side, role, over), node))
+        inputs, outputs = self.recording.places(variant.places, variant.over)
         return write(
-            staged.passes,
+            self._staged,
             inputs,
             outputs,
-            staged.total,
-            real=recording.real,
+            real=self.recording.real,
             lanes=variant.lanes,
             rows=variant.rows,
         )

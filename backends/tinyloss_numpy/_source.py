@@ -15,10 +15,11 @@ Both go over items in chunks of at most LANES; a group of chunks makes one parti
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tinyloss._passes import Pass, Passes, kind_of
-from tinyloss._program import Input, Node
+from tinyloss._kernels import Place, Staged
+from tinyloss._passes import Pass, kind_of
+from tinyloss._program import Node
 
-__all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Place", "Text", "write"]
+__all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Text", "write"]
 
 DIMENSIONS = 6
 """Outer dimensions that a table has room for."""
@@ -36,29 +37,6 @@ _HEADER_NAMES = (
     "room",
     "partial_sums",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An array of a job as the loop sees it."""
-
-    name: str
-    dtype: str
-    side_by_side: bool
-    """Whether it lies without gaps along the classes, or, if it has none, along the items."""
-    role: Input
-    over: str = ""
-    """The input whose place an output takes."""
-
-    @property
-    def per_class(self) -> bool:
-        """Whether it has a number for each class."""
-        return self.role.per_class
-
-    @property
-    def per_item(self) -> bool:
-        """Whether it has a number for each item."""
-        return self.role.per_item
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +76,26 @@ class _Writer:
 
     def __init__(
         self,
-        staged: Passes,
+        staged: Staged,
         inputs: Sequence[Place],
-        outputs: Sequence[tuple[Place, Node]],
-        total: Node | None,
+        outputs: Sequence[Place],
         real: str,
         lanes: int,
     ) -> None:
-        self.staged, self.inputs, self.outputs, self.total = staged, inputs, outputs, total
+        self.staged, self.total, nodes = staged
+        self.inputs = inputs
+        self.outputs = [*zip(outputs, nodes, strict=True)]
         self.real, self.lanes = real, lanes
         self.write = _Lines()
         self.places: dict[str, tuple[str, str]] = {}
         self.scratch = 0
         self.rooms = 0
         self.arrays = {place.name: place for place in inputs}
-        self.kept = {id(n): staged.name(n) for step in staged.passes for n in step.keep}
+        self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
         for place in inputs:
-            index = staged.program.inputs[place.name].integer
+            index = place.role.integer
             self.places[place.name] = (place.dtype, "int64" if index else real)
-        for place, _ in outputs:
+        for place in outputs:
             if not place.over:
                 self.places[place.name] = (place.dtype, real)
 
@@ -575,15 +554,13 @@ def _at(place: Place, start: str, index: str, axis: str) -> str:
 
 
 def write(
-    staged: Passes,
+    staged: Staged,
     inputs: Sequence[Place],
-    outputs: Sequence[tuple[Place, Node]],
-    total: Node | None,
+    outputs: Sequence[Place],
     *,
     real: str,
     lanes: int,
     rows: bool,
 ) -> Text:
-    """Return the text of the loop over rows or tiles that writes `outputs` and sums `total`."""
-    writer = _Rows if rows else _Tiles
-    return writer(staged, inputs, outputs, total, real, lanes).text()
+    """Return the text of the loop over rows or tiles that answers a staged job."""
+    return (_Rows if rows else _Tiles)(staged, inputs, outputs, real, lanes).text()

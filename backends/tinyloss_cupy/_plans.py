@@ -1,0 +1,212 @@
+"""How a kernel goes over the arrays of a call: its sizes, its launch, its table of steps.
+
+Depends on shapes, strides, dtypes and alignment alone; calls that agree in these share a plan.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyloss._geometry import Lying, over_items
+from tinyloss._kernels import Recording, Staged
+from tinyloss._program import Input, Node
+from tinyloss_cupy._source import CTYPES, Shape
+
+__all__ = ["ALIGNMENT", "Plan", "Variant", "make_plan"]
+
+ALIGNMENT = 64
+"""Addresses that agree modulo this many bytes lie alike: 8 numbers of 8 bytes."""
+
+_PACKET = 16
+"""Bytes that a thread reads or writes in one instruction, at most."""
+_MOST_LANES = 8
+_MOST_BLOCKS = 8192
+"""Blocks that fill any GPU several times over; each has one sum to be added up in the end."""
+_THREADS = 256
+_REGISTERS = 64
+"""Of 32 bits, for what a thread keeps of a row: half of what 512 threads can have each."""
+_FLIGHT = 4
+"""Packets that are on their way at once where no row is kept."""
+
+
+class Variant(NamedTuple):
+    """What of a plan the text of its kernel depends on."""
+
+    places: tuple[tuple[str, bool], ...]
+    """Of each array, inputs then new results, its dtype and whether it is read in packets."""
+    over: tuple[str, ...]
+    """For each result the input whose place it takes, or nothing."""
+    divisor: str
+    """The dtype of the array that holds it, "number" if it is none; nothing without."""
+    shape: Shape
+
+
+class Plan:
+    """One way through the arrays of a call."""
+
+    def __init__(self, variant: Variant, blocks: int, table: Sequence[int]) -> None:
+        self.variant = variant
+        self.grid = (blocks * variant.shape.cluster,)
+        self.block = (variant.shape.threads,)
+        self.sums = blocks
+        """How many sums the blocks leave."""
+        # An array of one element goes to a kernel by value: the table as one wide element.
+        self.table = np.frombuffer(np.asarray(table, np.int64).tobytes(), f"V{8 * len(table)}")
+        self.kernel: Any = None
+
+
+class _Array(NamedTuple):
+    """An array of a call; steps are in bytes."""
+
+    role: Input
+    size: int
+    """Of a number."""
+    address: int
+    number: int
+    """The step along a row, or along the inner length of items."""
+    others: tuple[int, ...]
+    """The steps between rows, or between inner lengths."""
+
+    @property
+    def aligned(self) -> bool:
+        return not any(step % self.size for step in (self.address, self.number, *self.others))
+
+    def places(self, lanes: int) -> list[int]:
+        """Return where in a packet its rows begin, and how that changes from row to row."""
+        return [step // self.size % lanes for step in (self.address, *self.others)]
+
+
+def make_plan(
+    recording: Recording,
+    staged: Callable[[bool], Staged],
+    over: tuple[str, ...],
+    lying: Lying,
+    addresses: Sequence[int],
+    divisor: str,
+    clusters: bool,
+) -> Plan | None:
+    """Return the plan for arrays that lie so; None where no kernel can follow them.
+
+    `staged(keep)` is the program; `addresses` are those of the arrays, modulo ALIGNMENT;
+    `clusters` is whether blocks can share a row.
+    """
+    names = [getattr(dtype, "name", "") for _, _, dtype in lying]
+    if not set(names) <= CTYPES.keys():
+        return None
+    rowwise, roles = recording.rowwise, recording.roles(over)
+    geometry = over_items(rowwise, roles, lying)
+    arrays: list[_Array] = []
+    for n, (role, address, (_, strides, dtype)) in enumerate(
+        zip(roles, addresses, lying, strict=True)
+    ):
+        inner, outer = geometry.inner_steps[n], geometry.outer_steps[n]
+        along_classes = strides[-1] if role.per_class and lying[0][0][-1] > 1 else 0
+        arrays.append(
+            _Array(role, dtype.itemsize, address, along_classes, (inner, *outer))
+            if rowwise
+            else _Array(role, dtype.itemsize, address, inner, outer)
+        )
+    if not all(array.aligned for array in arrays):
+        return None
+
+    along = [array for array in arrays if array.role.per_class == rowwise]
+    leading = next((array for array in along if array.number == array.size), None)
+    lanes = 1 if leading is None else max(1, min(_MOST_LANES, _PACKET // leading.size))
+    side_by_side = [
+        leading is not None
+        and array.role.per_class == rowwise
+        and array.number == array.size
+        and array.places(lanes) == leading.places(lanes)
+        for array in arrays
+    ]
+    outer, items = len(geometry.outer), geometry.inner * geometry.runs
+    sticking_out = 0 if leading is None or not any(leading.places(lanes)) else lanes - 1
+    table = [geometry.inner, items]
+    if rowwise:
+        classes = lying[0][0][-1]
+        # Neighbouring threads take what lies closer together: classes of a row, or rows.
+        alone = leading is None and abs(arrays[0].others[0]) <= abs(arrays[0].number)
+        sizes = [array.size for array in arrays]
+        cost = _Cost(staged, lanes, recording.real, dict(zip(recording.names, sizes, strict=False)))
+        packets = -(-(classes + sticking_out) // lanes)
+        shape = _shape_of_rows(cost, packets, lanes, outer, alone, clusters)
+        blocks = -(-items // (shape.threads // shape.team))
+        table = [classes, *table, 0, 0]
+    else:
+        registers = sum(max(1, lanes * a.size // 4) for a in arrays[: len(recording.names)])
+        keep = min(_FLIGHT, _power_below(_REGISTERS // 2 // registers))
+        shape = Shape(_THREADS, _THREADS, 1, keep, lanes, outer)
+        per_run = -(-(geometry.inner + sticking_out) // (_THREADS * keep * lanes))
+        blocks = per_run * geometry.runs
+        table = [1, *table, blocks, per_run]
+    table += [*geometry.outer, 0]
+    for array in arrays:
+        inner, *others = array.others if rowwise else (0, *array.others)
+        table += [inner, array.number, *others, 0]
+    variant = Variant(
+        tuple(zip(names, side_by_side, strict=True)),
+        over or ("",) * len(recording.results),
+        divisor,
+        shape,
+    )
+    return Plan(variant, min(blocks, _MOST_BLOCKS), table)
+
+
+class _Cost(NamedTuple):
+    """What keeping a packet of a row costs."""
+
+    staged: Callable[[bool], Staged]
+    lanes: int
+    real: str
+    sizes: dict[str, int]
+
+    def registers(self, results: bool) -> int:
+        """Return the registers of a packet, with or without what passes keep for later ones."""
+        steps = self.staged(results).passes.passes
+        inputs = {n.constant for step in steps for n in step.elements if n.op == "input"}
+        kept: list[Node] = [n for step in steps for n in step.keep]
+        width = 2 if self.real == "float64" else 1
+        return sum(max(1, self.lanes * self.sizes[name] // 4) for name in inputs) + (
+            len(kept) * self.lanes * width
+        )
+
+
+def _shape_of_rows(
+    cost: _Cost, packets: int, lanes: int, outer: int, alone: bool, clusters: bool
+) -> Shape:
+    """Return the fewest threads that can keep a row of so many packets.
+
+    Results of passes are kept beside the inputs where there is room, else computed again from the
+    inputs; where there is no room for these either, they are read again.
+    """
+    for kept, results in (("results", True), ("inputs", False)):
+        registers = cost.registers(results)
+        if not registers:  # no pass reads the row
+            return Shape(_THREADS, 1, 1, 1, lanes, outer, kept)
+        most = min(32 if alone else 16, _power_below(_REGISTERS // registers))
+        for team, cluster in _teams(alone, clusters):
+            each = min(most, 2) if team < 32 and not alone else most
+            if packets <= team * cluster * each:
+                keep = _power_above(-(-packets // (team * cluster)))
+                return Shape(max(team, _THREADS if team <= 32 else 0), team, cluster, keep, lanes, outer, kept)
+    team = 1 if alone else 512
+    return Shape(max(team, _THREADS), team, 1, _FLIGHT, lanes, outer, "nothing")
+
+
+def _teams(alone: bool, clusters: bool) -> Iterable[tuple[int, int]]:
+    """Return threads of a block, and blocks, that may share a row."""
+    if alone:
+        return [(1, 1)]
+    one_block = [(team, 1) for team in (1, 2, 4, 8, 16, 32, 128, 256, 512)]
+    return [*one_block, *((512, cluster) for cluster in (2, 4, 8) if clusters)]
+
+
+def _power_below(number: int) -> int:
+    """Return the largest power of 2 up to a number, at least 1."""
+    return 1 << max(0, number.bit_length() - 1)
+
+
+def _power_above(number: int) -> int:
+    """Return the smallest power of 2 from a number on."""
+    return 1 << max(0, number - 1).bit_length()

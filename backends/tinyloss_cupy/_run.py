@@ -1,0 +1,133 @@
+"""One job: its kernel launched on the current stream, the blocks' sums added up by another."""
+
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tinyloss._engine import Answer, Job
+from tinyloss._kernels import arrays_of
+from tinyloss._outputs import empty_answer, places_taken, results
+from tinyloss_cupy._programs import divisor_of, loss_of
+from tinyloss_cupy._source import CTYPES, KERNEL, TOTAL_THREADS
+
+__all__ = ["SOURCE", "example", "run", "source"]
+
+_OPTIONS = ("-std=c++17", "--fmad=false")
+"""Lines of a formula are rounded as they stand, as everywhere else."""
+
+
+def run(job: Job, /) -> Any:
+    """Answer a job."""
+    x = job.arrays["x"]
+    if 0 in x.shape:
+        return NotImplemented
+    divisor = divisor_of(job)
+    if divisor not in ("", "number", *CTYPES):
+        return NotImplemented
+    with x.device:
+        return _launch(job, divisor)
+
+
+def _launch(job: Job, divisor: str) -> Any:
+    import cupy
+
+    from tinyloss_cupy import _arrays
+
+    loss = loss_of(job)
+    arrays = arrays_of(job)
+    answer = empty_answer(_arrays, job, arrays)
+    outputs = results(answer)
+    over: tuple[str, ...] = ()
+    if job.out:
+        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
+        outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
+    arrays += outputs
+    lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+    addresses = [_arrays.address(each) for each in arrays]
+    device = job.arrays["x"].device
+    reduced = job.value and job.reduce
+    more = [] if not divisor else [np.float64(job.divisor) if divisor == "number" else job.divisor]
+    while True:
+        plan = loss.plan(over, lying, addresses, divisor, _has_clusters(device))
+        if plan is None:
+            return NotImplemented
+        if plan.kernel is None:
+            plan.kernel = _kernel(loss.text(plan.variant))
+        sums = []
+        if reduced:
+            width = 2 if loss.recording.real == "float64" else 1
+            sums.append(cupy.empty((plan.sums, width), np.float64))
+        try:
+            plan.kernel(plan.grid, plan.block, (*arrays, *sums, *more, plan.table))
+            break
+        except cupy.cuda.driver.CUDADriverError:
+            if plan.variant.shape.cluster == 1:
+                raise
+            # Some GPUs of the right generation refuse clusters.
+            _without_clusters.add(device.id)
+    if reduced:
+        dtype = np.dtype(job.value_dtype or job.dtype)
+        value = cupy.empty((), dtype)
+        kernel = _kernel(loss.text_of_total(dtype.name, divisor))
+        kernel((1,), (TOTAL_THREADS,), (*sums, np.int64(plan.sums), value, *more))
+        answer = answer._replace(value=value)
+    return job.deliver(answer)
+
+
+_kernels: dict[str, Any] = {}
+_without_clusters: set[int] = set()
+_devices: dict[int, bool] = {}
+
+
+def _kernel(text: str) -> Any:
+    """Return the kernel of a text; CuPy keeps what it compiles on disk."""
+    import cupy
+
+    kernel = _kernels.get(text)
+    if kernel is None:
+        module = cupy.RawModule(code=text, options=_OPTIONS)
+        kernel = _kernels.setdefault(text, module.get_function(KERNEL))
+    return kernel
+
+
+def _has_clusters(device: Any) -> bool:
+    """Return whether blocks of a device can share a row: from compute capability 9.0 on."""
+    if device.id in _without_clusters:
+        return False
+    known = _devices.get(device.id)
+    if known is None:
+        known = _devices[device.id] = int(device.compute_capability) >= 90
+    return known
+
+
+SOURCE = "cuda"
+"""What the kernels are written in."""
+
+
+def example(shape: tuple[int, ...], dtype: str) -> Any:
+    """Return an array to ask for a source with."""
+    return np.zeros(shape, dtype)
+
+
+def source(job: Job) -> str:
+    """Return the text of the kernel that answers a job, on a GPU with clusters.
+
+    NumPy's arrays stand for CuPy's that lie alike: to write a kernel takes no GPU.
+    """
+    divisor = divisor_of(job)
+    # class indices on a GPU are not looked at
+    job = replace(job, unchecked=job.labels)
+    loss = loss_of(job)
+    arrays = arrays_of(job)
+    memory: Any = SimpleNamespace(
+        empty=np.empty, empty_like=np.empty_like, address=lambda _: 0, may_overlap=lambda *_: False
+    )
+    arrays += results(empty_answer(memory, replace(job, out=()), arrays))
+    lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+    plan = loss.plan((), lying, [0] * len(arrays), divisor, True)
+    if plan is None:
+        raise TypeError(f"tinyloss.{job.formula.name}: no kernel takes these arrays")
+    return loss.text(plan.variant)

@@ -1,0 +1,442 @@
+"""A staged program pasted into the templates: the text of one CUDA kernel.
+
+    words.cuh       packets, sums, threads that share a row
+    rows.cu         rows of classes             pass.cu     one pass over the packets of a thread
+    elements.cu     losses of elements          total.cu    the sum of the blocks' sums
+
+The lines that compute something come from the program; the loops around them, and who waits for
+whom, stand in the templates.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from string import Template
+from textwrap import indent
+from typing import NamedTuple
+
+from tinyloss._kernels import Place, Staged
+from tinyloss._passes import Pass, kind_of
+from tinyloss._program import Node
+
+__all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Shape", "write", "write_total"]
+
+KERNEL = "kernel"
+"""The name of the function in every text."""
+
+TOTAL_THREADS = 1024
+"""Of the one block that adds up the blocks' sums."""
+
+CTYPES = {
+    "bool": "bool",
+    "int8": "signed char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long long",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "uint32": "unsigned",
+    "uint64": "unsigned long long",
+    "float16": "__half",
+    "bfloat16": "__nv_bfloat16",
+    "float32": "float",
+    "float64": "double",
+}
+"""The dtypes that a kernel reads and writes."""
+
+_KINDS = {"real": "real", "index": "index", "bool": "bool"}
+
+
+class Shape(NamedTuple):
+    """Sizes that are fixed when a kernel is compiled; `words.cuh` says what they are."""
+
+    threads: int
+    team: int
+    cluster: int
+    keep: int
+    lanes: int
+    outer: int
+    kept: str = ""
+    """What of a row stays in registers: "results" of passes and inputs, "inputs", or nothing. Not
+    for losses of elements."""
+
+
+def write(
+    staged: Staged,
+    inputs: Sequence[Place],
+    outputs: Sequence[Place],
+    *,
+    real: str,
+    shape: Shape,
+    divisor: str,
+) -> str:
+    """Return the text of the kernel that answers a staged job.
+
+    `divisor` is the dtype of the array that holds it, "number" if it is none.
+    """
+    writer = _Rows if shape.kept else _Elements
+    return writer(staged, inputs, outputs, real, shape, divisor).text()
+
+
+def write_total(real: str, dtype: str, divisor: str) -> str:
+    """Return the text of the kernel that adds up the blocks' sums and divides."""
+    parameters = ["const Sum* partial_sums", "const long long count", f"{CTYPES[dtype]}* value"]
+    result = "total.result()"
+    if divisor == "number":
+        parameters.append("const double divisor")
+        result += " / divisor"
+    elif divisor:
+        parameters.append(f"const {CTYPES[divisor]}* divisor")
+        result += " / read(divisor)"
+    shape = Shape(TOTAL_THREADS, TOTAL_THREADS, 1, 1, 1, 0)
+    body = _fill("total.cu", parameters=_listed(parameters), type=CTYPES[dtype], result=result)
+    return _join(real, shape, 1, 1, (dtype, divisor), body)
+
+
+def _join(
+    real: str, shape: Shape, places: int, parts: int, dtypes: Iterable[str], body: str
+) -> str:
+    sizes: dict[str, object] = {
+        "real": CTYPES[real],
+        "THREADS": shape.threads,
+        "TEAM": shape.team,
+        "CLUSTER": shape.cluster,
+        "LANES": shape.lanes,
+        "KEEP": shape.keep,
+        "OUTER": shape.outer,
+        "PLACES": places,
+        "PARTS": parts,
+    }
+    used = sorted({f"USES_{name}" for name in dtypes if name in ("float16", "bfloat16")})
+    head = [f"#define {name} {size}" for name, size in sizes.items()]
+    head += [f"#define {name}" for name in used]
+    lines = "\n".join(head)
+    return f"{lines}\n\n{_template('words.cuh')}\nnamespace tinyloss {{\n\n{body}\n}}\n"
+
+
+@cache
+def _template(name: str) -> str:
+    return files("tinyloss_cupy").joinpath(name).read_text(encoding="utf-8")
+
+
+def _fill(name: str, **holes: str) -> str:
+    """Return a template with texts in its holes; a hole alone on its line sets their indent."""
+    filled: list[str] = []
+    for line in _template(name).splitlines():
+        stripped = line.strip()
+        if stripped.startswith("$") and stripped[1:] in holes:
+            if holes[stripped[1:]]:
+                margin = line[: len(line) - len(stripped)]
+                filled.append(indent(holes[stripped[1:]].rstrip("\n"), margin))
+        else:
+            filled.append(Template(line).substitute(holes) if "$" in line else line)
+    return "\n".join(filled) + "\n"
+
+
+def _listed(parameters: Iterable[str]) -> str:
+    return ",\n       ".join(parameters)
+
+
+class _Writer:
+    """What rows and elements share."""
+
+    def __init__(
+        self,
+        staged: Staged,
+        inputs: Sequence[Place],
+        outputs: Sequence[Place],
+        real: str,
+        shape: Shape,
+        divisor: str,
+    ) -> None:
+        self.staged, self.total, nodes = staged
+        self.name = self.staged.name
+        self.inputs, self.real, self.shape, self.divisor = inputs, real, shape, divisor
+        self.outputs = [*zip(outputs, nodes, strict=True)]
+        self.arrays = {place.name: place for place in inputs}
+        self.all_places = [*inputs, *(place for place in outputs if not place.over)]
+        self.number = {place.name: n for n, place in enumerate(self.all_places)}
+
+    def text(self) -> str:
+        dtypes = [place.dtype for place in self.all_places] + [self.divisor]
+        parts = max([1, *(len(step.reductions) for step in self.staged.passes)])
+        return _join(self.real, self.shape, len(self.all_places), parts, dtypes, self.body())
+
+    def body(self) -> str:
+        raise NotImplementedError
+
+    def parameters(self) -> str:
+        written = {place.over or place.name for place, _ in self.outputs}
+        parameters = [
+            f"{'' if place.name in written else 'const '}{CTYPES[place.dtype]}* {place.name}_array"
+            for place in self.all_places
+        ]
+        if self.total is not None:
+            parameters.append("Sum* partial_sums")
+        if self.divisor == "number":
+            parameters.append("const double divisor_number")
+        elif self.divisor:
+            parameters.append(f"const {CTYPES[self.divisor]}* divisor_array")
+        return _listed([*parameters, "const Table table"])
+
+    def uniform(self) -> list[str]:
+        lines: list[str] = []
+        for node in self.staged.uniform:
+            if node.op != "input":
+                lines.append(self.computed(node))
+            elif self.divisor == "number":
+                lines.append("const real divisor = real(divisor_number);")
+            else:
+                lines.append("const real divisor = widen(read(divisor_array));")
+        return lines
+
+    def end(self) -> str:
+        """Write the block's sum."""
+        if self.total is None:
+            return ""
+        return (
+            "gather_block(exchange, turn, total);\n"
+            "if (threadIdx.x == 0 && block_of_row() == 0)\n"
+            "    write(partial_sums + blockIdx.x / CLUSTER, total);"
+        )
+
+    # Lines
+
+    def computed(self, node: Node) -> str:
+        return f"const {_KINDS[kind_of(node)]} {self.name(node)} = {self.staged.text(node)};"
+
+    def as_real(self, node: Node) -> str:
+        """Return the text of a node's result as a number."""
+        name = self.name(node)
+        if node.op == "constant":
+            return name
+        kind = kind_of(node)
+        if kind == "bool":
+            return f"where({name}, real(1.0), real(0.0))"
+        return name if kind == "real" else f"real({name})"
+
+    def start(self, place: Place) -> str:
+        """Return the line that finds an item's place in an array, or that of its row."""
+        return (
+            f"{'const ' if place in self.inputs and not self.taken(place) else ''}"
+            f"{CTYPES[place.dtype]}* {place.name}_run = "
+            f"at({place.name}_array, {self.steps(place)}, spot);"
+        )
+
+    def taken(self, place: Place) -> bool:
+        return any(output.over == place.name for output, _ in self.outputs)
+
+    def steps(self, place: Place) -> str:
+        return f"table.places[{self.number[place.name]}]"
+
+    def target(self, place: Place) -> Place:
+        """Return the array that an output is written to."""
+        return self.arrays[place.over] if place.over else place
+
+    def _apart(self, place: Place) -> str:
+        return "" if place.side_by_side else f", {self.steps(place)}.number"
+
+    def loads(self, places: Iterable[Place], lanes: str) -> list[str]:
+        """Read a thread's packets, all before any is used."""
+        places = [*places]
+        if not places:
+            return []
+        return [
+            *(f"Packet<{CTYPES[p.dtype]}> {p.name}_packets[KEEP];" for p in places),
+            "#pragma unroll",
+            "for (int k = 0; k < KEEP; ++k) {",
+            f"    const Lanes lanes = {lanes};",
+            *(
+                f"    {p.name}_packets[k] = load({p.name}_run, lanes{self._apart(p)});"
+                for p in places
+            ),
+            "}",
+        ]
+
+    def store(self, place: Place) -> str:
+        into = self.target(place)
+        return f"store({into.name}_run, lanes, {place.name}_packet{self._apart(into)});"
+
+    def packet(self, place: Place) -> str:
+        return f"Packet<{CTYPES[self.target(place).dtype]}> {place.name}_packet;"
+
+    def lane(self, place: Place, node: Node) -> str:
+        dtype = CTYPES[self.target(place).dtype]
+        return f"{place.name}_packet.lane[lane] = {dtype}({self.as_real(node)});"
+
+    def head(self) -> str:
+        """Find how far packets begin before the run, from the first array that lies in packets."""
+        rowwise = self.shape.kept != ""
+        leading = [p for p in self.all_places if p.side_by_side and p.per_class == rowwise]
+        return f"const int head = {f'lead({leading[0].name}_run)' if leading else '0'};"
+
+    def input_of_lane(self, node: Node) -> str:
+        name = self.name(node)
+        return f"const real {name} = widen({name}_packets[k].lane[lane]);"
+
+
+class _Rows(_Writer):
+    """A team of threads for each row; lanes are classes."""
+
+    def body(self) -> str:
+        shape, steps = self.shape, self.staged.passes
+        row = [self.start(place) for place in self.all_places]
+        if steps:
+            row.append(self.head())
+        if shape.kept != "nothing":
+            used = self.of(n for step in steps for n in step.elements if n.op == "input")
+            row += self.loads(used, self.lanes())
+            kept = [n for step in steps for n in step.keep]
+            row += [f"real {self.name(n)}_kept[KEEP][LANES];" for n in kept]
+        cluster = shape.cluster > 1
+        return _fill(
+            "rows.cu",
+            attributes=f"__cluster_dims__({shape.cluster}, 1, 1)" if cluster else "",
+            parameters=self.parameters(),
+            uniform="\n".join(["const index classes = index(table.classes);", *self.uniform()]),
+            # a block must be there before another writes to its memory
+            start="wait_for_row();" if cluster else "",
+            row="\n".join(row),
+            passes="\n".join(self.step(n, step) for n, step in enumerate(steps)),
+            final="\n".join(map(self.scalar, self.staged.final)),
+            outputs="\n".join(self.item_outputs()),
+            end=self.end(),
+        )
+
+    def of(self, nodes: Iterable[Node]) -> list[Place]:
+        return [*{n.constant: self.arrays[n.constant] for n in nodes}.values()]
+
+    def lanes(self) -> str:
+        chunk = "chunk * CHUNK + " if self.shape.kept == "nothing" else ""
+        return f"Lanes({chunk}(k * TEAM * CLUSTER + me) * LANES - head, table.classes)"
+
+    def scalar(self, node: Node) -> str:
+        """Compute or read an item's number."""
+        name = self.name(node)
+        if id(node) in self.staged.picks:
+            picked, index = self.staged.picks[id(node)]
+            place, at = self.arrays[picked.constant], self.name(index)
+            step = f"{self.steps(place)}.number"
+            read = f"widen(read(along({place.name}_run, {at} * {step})))"
+            return f"const real {name} = {at} >= 0 ? {read} : real(0.0);"
+        if node.op != "input":
+            return self.computed(node)
+        read = f"read({name}_run)"
+        if kind_of(node) == "index":
+            return f"const index {name} = label({read}, table.classes);"
+        return f"const real {name} = widen({read});"
+
+    def step(self, number: int, step: Pass) -> str:
+        name, last = self.name, number == len(self.staged.passes) - 1
+        sums = [n for n in step.reductions if n.op == "sum"]
+        outputs = [(p, n) for p, n in self.outputs if p.per_class] if last else []
+        before = [f"// pass {number + 1}", *map(self.scalar, step.scalars)]
+        before += [f"Sum {name(n)}_part;" for n in sums]
+        before += [f"Largest {name(n)}_part;" for n in step.reductions if n.op == "max"]
+        if self.writes_too_early(number) and outputs:
+            before.append("wait_for_row();")
+
+        elements: list[str] = [f"const real {name(n)} = {name(n)}_kept[k][lane];" for n in step.read]
+        for node in step.elements:
+            if node.op == "input":
+                elements.append(self.input_of_lane(node))
+            elif node.op == "class_index":
+                elements.append("const index class_index = index(lanes.first) + lane;")
+            else:
+                elements.append(self.computed(node))
+        elements += [f"{name(n)}_kept[k][lane] = {name(n)};" for n in step.keep]
+        for node in step.reductions:
+            term = self.as_real(node.args[0])
+            if node.op == "max":
+                elements.append(f"{name(node)}_part.take(where(lanes.holds(lane), {term}, -inf));")
+            else:
+                masked = f"where(lanes.holds(lane), {term}, real(0.0))"
+                elements.append(f"{name(node)}_terms[lane] = {masked};")
+        elements += [self.lane(place, node) for place, node in outputs]
+
+        again = self.shape.kept == "nothing"
+        inputs = self.of(n for n in step.elements if n.op == "input")
+        after: list[str] = []
+        if step.reductions:
+            parts = ", ".join(f"{name(n)}_part" for n in step.reductions)
+            after.append(f"gather(exchange, turn, {parts});")
+            after += [
+                f"const real {name(n)} = real({name(n)}_part.result());" for n in step.reductions
+            ]
+        return _fill(
+            "pass.cu",
+            before="\n".join(before),
+            chunks="(table.classes + head + CHUNK - 1) / CHUNK" if again else "1",
+            load="\n".join(self.loads(inputs, self.lanes()) if again else []),
+            lanes=self.lanes(),
+            declare="\n".join(
+                [
+                    *(f"real {name(n)}_terms[LANES];" for n in sums),
+                    *(self.packet(place) for place, _ in outputs),
+                ]
+            ),
+            elements="\n".join(elements),
+            add="\n".join(
+                [
+                    *(f"add({name(n)}_part, {name(n)}_terms);" for n in sums),
+                    *(self.store(place) for place, _ in outputs),
+                ]
+            ),
+            after="\n".join(after),
+        )
+
+    def writes_too_early(self, number: int) -> bool:
+        """Return whether a pass may write over what another thread of the row has yet to read.
+
+        Reductions wait. Without one before, the input that an index picks is read by all threads
+        just when the class's own thread writes there.
+        """
+        return number == 0 and bool(self.staged.picks) and any(p.over for p, _ in self.outputs)
+
+    def item_outputs(self) -> list[str]:
+        lines = [
+            f"write({self.target(p).name}_run, {CTYPES[self.target(p).dtype]}({self.as_real(n)}));"
+            for p, n in self.outputs
+            if not p.per_class
+        ]
+        return lines if self.total is None else [*lines, f"total.take({self.as_real(self.total)});"]
+
+
+class _Elements(_Writer):
+    """Lanes are items."""
+
+    def body(self) -> str:
+        lanes = "Lanes(begin + (k * THREADS + int(threadIdx.x)) * LANES - head, table.inner)"
+        nodes = [n for n in self.staged.final if n.op == "input"]
+        elements = [
+            self.input_of_lane(n) if n.op == "input" else self.computed(n)
+            for n in self.staged.final
+        ]
+        elements += [self.lane(place, node) for place, node in self.outputs]
+        declare = [self.packet(place) for place, _ in self.outputs]
+        add = [self.store(place) for place, _ in self.outputs]
+        if self.total is not None:
+            declare.append("real terms[LANES];")
+            masked = f"where(lanes.holds(lane), {self.as_real(self.total)}, real(0.0))"
+            elements.append(f"terms[lane] = {masked};")
+            add.append("add(total, terms);")
+        inputs = [self.arrays[n.constant] for n in nodes]
+        body = _fill(
+            "pass.cu",
+            before="",
+            chunks="1",
+            load="\n".join(self.loads(inputs, lanes)),
+            lanes=lanes,
+            declare="\n".join(declare),
+            elements="\n".join(elements),
+            add="\n".join(add),
+            after="",
+        )
+        return _fill(
+            "elements.cu",
+            parameters=self.parameters(),
+            uniform="\n".join(self.uniform()),
+            row="\n".join([*map(self.start, self.all_places), self.head()]),
+            passes=body,
+            end=self.end(),
+        )

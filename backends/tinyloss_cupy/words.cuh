@@ -1,0 +1,355 @@
+// What the kernels are made of: packets of numbers, sums, and the threads that share a row.
+//
+// Ahead of this text stand the types and sizes of one kernel:
+//
+//     real        the type computed in, float or double
+//     THREADS     threads of a block
+//     TEAM        threads of a block that share a row
+//     CLUSTER     blocks that share a row
+//     LANES       numbers in a packet
+//     KEEP        packets that a thread has in its registers at a time
+//     OUTER       dimensions of the items that do not merge into one
+//     PLACES      arrays
+//     PARTS       sums and maxima that are put together at once, at most
+
+#ifdef USES_float16
+#include <cuda_fp16.h>
+#endif
+#ifdef USES_bfloat16
+#include <cuda_bf16.h>
+#endif
+
+// An emulator may look at each access to memory that threads share.
+#ifndef SHARED
+#define SHARED(type, name) __shared__ type name
+#define TOUCH(pointer, bytes, writing)
+#endif
+
+#define INLINE __device__ __forceinline__
+#define WARPS (THREADS / 32)
+#define CHUNK (KEEP * TEAM * CLUSTER * LANES)
+
+namespace tinyloss {
+
+// --------------------------------------------------------------------------------------- numbers
+
+typedef int index;
+
+#define inf real(__int_as_float(0x7f800000))
+#define nan real(__int_as_float(0x7fffffff))
+
+template <class T> INLINE real widen(T number) { return real(number); }
+#ifdef USES_float16
+INLINE real widen(__half number) { return real(__half2float(number)); }
+#endif
+#ifdef USES_bfloat16
+INLINE real widen(__nv_bfloat16 number) { return real(__bfloat162float(number)); }
+#endif
+
+INLINE real abs(real x) { return ::fabs(x); }
+INLINE bool isnan(real x) { return x != x; }
+INLINE bool isinf(real x) { return abs(x) == inf; }
+INLINE bool isfinite(real x) { return abs(x) < inf; }
+INLINE bool logical_and(bool a, bool b) { return a && b; }
+INLINE bool logical_or(bool a, bool b) { return a || b; }
+INLINE bool logical_not(bool a) { return !a; }
+
+// NaN if either is.
+INLINE real maximum(real a, real b) { return a != a ? a : a > b ? a : b; }
+INLINE real minimum(real a, real b) { return a != a ? a : a < b ? a : b; }
+
+template <class T> INLINE T where(bool condition, T a, T b) { return condition ? a : b; }
+
+// powf may be off by 4 units in the last place.
+INLINE float pow(float x, float y) { return float(::pow(double(x), double(y))); }
+INLINE double pow(double x, double y) { return ::pow(x, y); }
+
+// A class index, -1 where it names no class.
+template <class T> INLINE index label(T value, long long classes) {
+    return value >= 0 && value < classes ? index(value) : index(-1);
+}
+
+// ------------------------------------------------------------------------------- arrays in memory
+
+struct Steps {
+    long long item, number, outer[OUTER + 1];
+};
+
+// How a kernel goes over its arrays: lengths, and for each array its steps in bytes.
+struct Table {
+    long long classes, inner, items, tiles, tiles_per_run, outer[OUTER + 1];
+    Steps places[PLACES];
+};
+
+// The place of an item: its number along the inner length, and along each outer dimension.
+struct Spot {
+    long long inner, outer[OUTER + 1];
+
+    INLINE Spot(const Table& table, long long run, long long inner) : inner(inner) {
+        for (int k = OUTER - 1; k >= 0; --k) {
+            outer[k] = run % table.outer[k];
+            run /= table.outer[k];
+        }
+    }
+};
+
+INLINE Spot spot_of(const Table& table, long long item) {
+    const long long run = OUTER ? item / table.inner : 0;
+    return Spot(table, run, item - run * table.inner);
+}
+
+template <class T> INLINE T* along(T* start, long long bytes) {
+    return reinterpret_cast<T*>(reinterpret_cast<unsigned long long>(start) + bytes);
+}
+
+// Where a spot lies in an array.
+template <class T> INLINE T* at(T* start, const Steps& steps, const Spot& spot) {
+    long long bytes = spot.inner * steps.item;
+    for (int k = 0; k < OUTER; ++k) bytes += spot.outer[k] * steps.outer[k];
+    return along(start, bytes);
+}
+
+template <class T> INLINE T read(const T* from) {
+    TOUCH(from, sizeof(T), false);
+    return *from;
+}
+
+template <class T> INLINE void write(T* to, T number) {
+    TOUCH(to, sizeof(T), true);
+    *to = number;
+}
+
+// --------------------------------------------------------------------------------------- packets
+
+// Which numbers of a run a packet's lanes hold. The first and the last packet may stick out.
+struct Lanes {
+    long long first;
+    unsigned held;
+
+    INLINE Lanes(long long first, long long length) : first(first) {
+        const int low = first < 0 ? int(-first) : 0;
+        const int high = length - first < LANES ? int(length - first) : LANES;
+        held = low < high ? ((1u << high) - 1) & ~((1u << low) - 1) : 0;
+    }
+    INLINE bool none() const { return held == 0; }
+    INLINE bool whole() const { return held == (1u << LANES) - 1; }
+    INLINE bool holds(int lane) const { return held >> lane & 1; }
+};
+
+// How many numbers before a run the packet begins that holds its first: packets are aligned.
+template <class T> INLINE int lead(const T* run) {
+    return int(reinterpret_cast<unsigned long long>(run) / sizeof(T) % LANES);
+}
+
+template <int BYTES> struct Word;
+template <> struct Word<1> { typedef unsigned char type; };
+template <> struct Word<2> { typedef unsigned short type; };
+template <> struct Word<4> { typedef unsigned type; };
+template <> struct Word<8> { typedef uint2 type; };
+template <> struct Word<16> { typedef uint4 type; };
+
+template <class T> struct Packet {
+    enum { BYTES = LANES * sizeof(T) < 16 ? LANES * sizeof(T) : 16 };
+    typedef typename Word<BYTES>::type type;
+    enum { WORDS = LANES * sizeof(T) / BYTES };
+
+    union {
+        T lane[LANES];
+        type word[WORDS];
+    };
+
+    INLINE Packet() {}
+};
+
+// Numbers that lie in packets: as few words as can be, where the packet lies within its run.
+template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes) {
+    Packet<T> packet;
+    const T* from = run + lanes.first;
+    if (lanes.whole()) {
+        #pragma unroll
+        for (int n = 0; n < Packet<T>::WORDS; ++n)
+            packet.word[n] = read(reinterpret_cast<const typename Packet<T>::type*>(from) + n);
+    } else {
+        #pragma unroll
+        for (int lane = 0; lane < LANES; ++lane)
+            packet.lane[lane] = lanes.holds(lane) ? read(from + lane) : T(0.0f);
+    }
+    return packet;
+}
+
+template <class T> INLINE void store(T* run, const Lanes& lanes, const Packet<T>& packet) {
+    T* to = run + lanes.first;
+    if (lanes.whole()) {
+        #pragma unroll
+        for (int n = 0; n < Packet<T>::WORDS; ++n)
+            write(reinterpret_cast<typename Packet<T>::type*>(to) + n, packet.word[n]);
+    } else {
+        #pragma unroll
+        for (int lane = 0; lane < LANES; ++lane)
+            if (lanes.holds(lane)) write(to + lane, packet.lane[lane]);
+    }
+}
+
+// Numbers that lie apart, or in packets of their own.
+template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes, long long step) {
+    Packet<T> packet;
+    #pragma unroll
+    for (int lane = 0; lane < LANES; ++lane)
+        packet.lane[lane] =
+            lanes.holds(lane) ? read(along(run, (lanes.first + lane) * step)) : T(0.0f);
+    return packet;
+}
+
+template <class T>
+INLINE void store(T* run, const Lanes& lanes, const Packet<T>& packet, long long step) {
+    #pragma unroll
+    for (int lane = 0; lane < LANES; ++lane)
+        if (lanes.holds(lane)) write(along(run, (lanes.first + lane) * step), packet.lane[lane]);
+}
+
+// ------------------------------------------------------------------------------- sums and maxima
+
+// A number of another thread of the warp; `width` neighbours ask each other.
+template <class T> INLINE T from_lane(T number, int step, int width) {
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned all = width == 32 ? 0xffffffff : ((1u << width) - 1) << (lane & ~(width - 1u));
+    return __shfl_xor_sync(all, number, step);
+}
+
+struct Largest {
+    real value = -inf;
+
+    INLINE void take(real number) { value = maximum(value, number); }
+    INLINE void merge(const Largest& other) { take(other.value); }
+    INLINE Largest from(int step, int width) const {
+        return Largest{from_lane(value, step, width)};
+    }
+    INLINE real result() const { return value; }
+};
+
+template <class T> struct SumOf;
+
+// float terms are added in double.
+template <> struct SumOf<float> {
+    double total = 0;
+
+    INLINE void take(float term) { total += term; }
+    INLINE void merge(const SumOf& other) { total += other.total; }
+    INLINE SumOf from(int step, int width) const { return SumOf{from_lane(total, step, width)}; }
+    INLINE double result() const { return total; }
+};
+
+// double terms with the rounding error of each addition kept beside: TwoSum (Knuth, The Art of
+// Computer Programming 2, 4.2.2).
+template <> struct SumOf<double> {
+    double total = 0, rest = 0;
+
+    INLINE void take(double term) {
+        const double sum = total + term, part = sum - total;
+        rest += (total - (sum - part)) + (term - part);
+        total = sum;
+    }
+    INLINE void merge(const SumOf& other) {
+        const double both = rest + other.rest;
+        rest = 0;
+        take(other.total);
+        rest = both + rest;
+    }
+    INLINE SumOf from(int step, int width) const {
+        return SumOf{from_lane(total, step, width), from_lane(rest, step, width)};
+    }
+    // the error of an infinite sum is NaN
+    INLINE double result() const { return ::fabs(total) < inf ? total + rest : total; }
+};
+
+typedef SumOf<real> Sum;
+
+// The terms of a packet, four at a time: widening each would cost more than all else about it.
+// Adding four rounds twice, 1 eps at most.
+INLINE void add(Sum& sum, const real (&terms)[LANES]) {
+    #pragma unroll
+    for (int lane = 0; lane < LANES; lane += 4) {
+        if (LANES - lane >= 4)
+            sum.take((terms[lane] + terms[lane + 1]) + (terms[lane + 2] + terms[lane + 3]));
+        else if (LANES - lane >= 2)
+            sum.take(terms[lane] + terms[lane + 1]);
+        else
+            sum.take(terms[lane]);
+    }
+}
+
+// ----------------------------------------------------------------- the threads that share a row
+
+#if CLUSTER > 1
+INLINE int block_of_row() { return int(__clusterRelativeBlockRank()); }
+INLINE void wait_for_row() {
+    __cluster_barrier_arrive();
+    __cluster_barrier_wait();
+}
+template <class T> INLINE T* of_block(T* shared, int block) {
+    return static_cast<T*>(__cluster_map_shared_rank(shared, block));
+}
+#else
+INLINE int block_of_row() { return 0; }
+INLINE void wait_for_row() {
+    if (TEAM > 32) __syncthreads();
+    else __syncwarp(TEAM == 32 ? 0xffffffff : ((1u << TEAM % 32) - 1) << (threadIdx.x % 32 / TEAM * TEAM));
+}
+template <class T> INLINE T* of_block(T* shared, int block) { return shared; }
+#endif
+
+// A thread's number among those that share its row.
+INLINE int member() { return block_of_row() * TEAM + int(threadIdx.x % TEAM); }
+INLINE long long first_row() {
+    return (long long)(blockIdx.x / CLUSTER) * (THREADS / TEAM) + threadIdx.x / TEAM;
+}
+INLINE long long rows_at_once() { return (long long)(gridDim.x / CLUSTER) * (THREADS / TEAM); }
+
+// Where warps lay down their parts of what is put together.
+struct Exchange {
+    struct alignas(16) Slot {
+        double numbers[2];
+    };
+    Slot slots[2][PARTS][CLUSTER * WARPS];
+};
+
+template <class Part> INLINE void put(Exchange::Slot* slots, int at, const Part& part) {
+    write(reinterpret_cast<Part*>(slots + at), part);
+}
+
+template <class Part> INLINE void across_lanes(Part& part, int width) {
+    for (int step = width / 2; step > 0; step /= 2) part.merge(part.from(step, width));
+}
+
+template <class Part> INLINE void across_warps(Part& part, const Exchange::Slot* slots, int count) {
+    part = Part();
+    for (int n = threadIdx.x % 32; n < count; n += 32)
+        part.merge(read(reinterpret_cast<const Part*>(slots + n)));
+    across_lanes(part, 32);
+}
+
+// Put together what the threads of a row have, so that all of them have it, to the same bits.
+// Slots are used in turn: who writes to them again has waited once since they were read.
+template <class... Parts> INLINE void gather(Exchange& exchange, int& turn, Parts&... parts) {
+    (across_lanes(parts, TEAM < 32 ? TEAM : 32), ...);
+    if (TEAM * CLUSTER <= 32) return;
+    const int lane = threadIdx.x % 32, warp = block_of_row() * WARPS + threadIdx.x / 32;
+    if (lane < CLUSTER) {
+        int number = 0;
+        (put(of_block(exchange.slots[turn][number++], lane), warp, parts), ...);
+    }
+    wait_for_row();
+    int number = 0;
+    (across_warps(parts, exchange.slots[turn][number++], CLUSTER * WARPS), ...);
+    turn = 1 - turn;
+}
+
+// The sum over a block; thread 0 has it.
+INLINE void gather_block(Exchange& exchange, int turn, Sum& total) {
+    across_lanes(total, 32);
+    if (threadIdx.x % 32 == 0) put(exchange.slots[turn][0], threadIdx.x / 32, total);
+    __syncthreads();
+    if (threadIdx.x < 32) across_warps(total, exchange.slots[turn][0], WARPS);
+}
+
+}  // namespace tinyloss
