@@ -90,6 +90,7 @@ def check_backend(
     *,
     full: bool = False,
     losses: Iterable[Any] | None = None,
+    classes: Iterable[int] = (),
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     must_answer: bool = False,
     xp: Namespace | None = None,
@@ -117,6 +118,10 @@ def check_backend(
         parameters, few enough for a backend that compiles.
     losses
         The loss functions to call, all by default; those of `tinyloss.loss` as well.
+    classes
+        Numbers of classes. If there are any, losses of rows alone are called, on few rows of so
+        many classes, in each floating dtype and in place too (with `full`, else in turn): for a
+        backend that goes different ways over short and long rows.
     context
         Returns a context manager that is entered around every call: settings of the backend. One
         that compiles a loss after some calls changes bits then, and has to be told when to.
@@ -175,7 +180,8 @@ def check_backend(
     with _Watch(numpy) as watch, ThreadPoolExecutor(_THREADS) as pool:
         check = _Check(library, watch, pool, context, bound, seed)
         chosen = None if only is None else set(only)
-        for case in check.cases(_public_losses() if losses is None else losses, full):
+        asked = _public_losses() if losses is None else losses
+        for case in check.cases(asked, full, [*classes]):
             if chosen is None or case.number in chosen:
                 check.run(case)
     return check.report(name, must_answer)
@@ -670,7 +676,7 @@ class _Check:
 
     # The selection.
 
-    def cases(self, losses: Iterable[Any], full: bool) -> Iterator[_Case]:
+    def cases(self, losses: Iterable[Any], full: bool, classes: list[int]) -> Iterator[_Case]:
         """Yield the cases."""
         numbers = itertools.count()
         turn = itertools.count()
@@ -678,7 +684,10 @@ class _Check:
             domains = [self._domains(subject, params) for params in subject.variants]
             real = tuple(any(pair[n] == "real" for pair in domains[0]) for n in (0, 1))
             subject = replace(subject, real=real)
-            plan = self._all(subject) if full else self._some(subject, next(turn))
+            if classes:
+                plan = self._rows(subject, classes, None if full else next(turn))
+            else:
+                plan = self._all(subject) if full else self._some(subject, next(turn))
             for variant, changes in plan:
                 number = next(numbers)
                 case = self._case(subject, number, variant, domains[variant], dict(changes))
@@ -762,6 +771,21 @@ class _Check:
                 more = {} if _mended(written, self.library.writes) is None else {"out": "fresh"}
                 yield variant, {**extra, **more}
                 break
+
+    def _rows(
+        self, subject: _Subject, classes: list[int], turn: int | None
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yield rows of so many classes in every floating dtype, or in turn in one of them."""
+        if not subject.rows:
+            return
+        floats = [dtypes for dtypes in _DTYPES[:5] if set(dtypes) <= set(self.dtypes)]
+        for n, length in enumerate(classes):
+            chosen = floats if turn is None else [floats[(turn + n) % len(floats)]]
+            for dtypes in chosen:
+                case = {"shape": (3, length), "dtypes": dtypes}
+                yield 0, case
+                if turn is None and subject.by:
+                    yield 0, {**case, "out": "x"}
 
     def _all(self, subject: _Subject) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield all pairs of what makes a program, and random combinations of everything."""

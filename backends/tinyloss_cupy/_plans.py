@@ -24,10 +24,10 @@ _MOST_LANES = 8
 _MOST_BLOCKS = 8192
 """Blocks that fill any GPU several times over; each has one sum to be added up in the end."""
 _THREADS = 256
-_REGISTERS = 64
-"""Of 32 bits, for what a thread keeps of a row: half of what 512 threads can have each."""
-_FLIGHT = 4
-"""Packets that are on their way at once where no row is kept."""
+_PACKETS_KEPT = (1, 2, 3, 4, 6, 8, 12, 16)
+"""Numbers of packets that a thread may keep of a row: few, so that few kernels serve all rows."""
+_FLIGHT = {"float32": 4, "float64": 2}
+"""Packets that are on their way at once where no row is kept, by the dtype computed in."""
 
 
 class Variant(NamedTuple):
@@ -134,10 +134,9 @@ def make_plan(
         blocks = -(-items // (shape.threads // shape.team))
         table = [classes, *table, 0, 0]
     else:
-        registers = sum(max(1, lanes * a.size // 4) for a in arrays[: len(recording.names)])
-        keep = min(_FLIGHT, _power_below(_REGISTERS // 2 // registers))
-        shape = Shape(_THREADS, _THREADS, 1, keep, lanes, outer)
-        per_run = -(-(geometry.inner + sticking_out) // (_THREADS * keep * lanes))
+        flight = _FLIGHT[recording.real]
+        shape = Shape(_THREADS, _THREADS, 1, flight, lanes, outer)
+        per_run = -(-(geometry.inner + sticking_out) // (_THREADS * flight * lanes))
         blocks = per_run * geometry.runs
         table = [1, *table, blocks, per_run]
     table += [*geometry.outer, 0]
@@ -167,9 +166,17 @@ class _Cost(NamedTuple):
         inputs = {n.constant for step in steps for n in step.elements if n.op == "input"}
         kept: list[Node] = [n for step in steps for n in step.keep]
         width = 2 if self.real == "float64" else 1
-        return sum(max(1, self.lanes * self.sizes[name] // 4) for name in inputs) + (
-            len(kept) * self.lanes * width
-        )
+        read = sum(max(1, self.lanes * self.sizes[name] // 4) for name in inputs)
+        return max(1, read + len(kept) * self.lanes * width)
+
+    @property
+    def room(self) -> int:
+        """Registers of a thread for what it keeps.
+
+        512 threads can have 128 each. The rest is for what is computed at a time, of each lane of
+        a packet: with less of it, ptxas spilled to memory (measured over all losses).
+        """
+        return 40 if self.real == "float64" else 80 - 4 * self.lanes
 
 
 def _shape_of_rows(
@@ -180,18 +187,19 @@ def _shape_of_rows(
     Results of passes are kept beside the inputs where there is room, else computed again from the
     inputs; where there is no room for these either, they are read again.
     """
+    if not cost.staged(True).passes.passes:  # an index picks all there is to read
+        return Shape(_THREADS, 1, 1, 1, lanes, outer, "results")
     for kept, results in (("results", True), ("inputs", False)):
         registers = cost.registers(results)
-        if not registers:  # no pass reads the row
-            return Shape(_THREADS, 1, 1, 1, lanes, outer, kept)
-        most = min(32 if alone else 16, _power_below(_REGISTERS // registers))
+        most = max(n for n in _PACKETS_KEPT if n == 1 or n * registers <= cost.room)
         for team, cluster in _teams(alone, clusters):
             each = min(most, 2) if team < 32 and not alone else most
             if packets <= team * cluster * each:
-                keep = _power_above(-(-packets // (team * cluster)))
-                return Shape(max(team, _THREADS if team <= 32 else 0), team, cluster, keep, lanes, outer, kept)
-    team = 1 if alone else 512
-    return Shape(max(team, _THREADS), team, 1, _FLIGHT, lanes, outer, "nothing")
+                keep = next(n for n in _PACKETS_KEPT if packets <= team * cluster * n)
+                threads = team if team > 32 else _THREADS
+                return Shape(threads, team, cluster, keep, lanes, outer, kept)
+    team, threads = (1, _THREADS) if alone else (512, 512)
+    return Shape(threads, team, 1, _FLIGHT[cost.real], lanes, outer, "nothing")
 
 
 def _teams(alone: bool, clusters: bool) -> Iterable[tuple[int, int]]:
@@ -200,13 +208,3 @@ def _teams(alone: bool, clusters: bool) -> Iterable[tuple[int, int]]:
         return [(1, 1)]
     one_block = [(team, 1) for team in (1, 2, 4, 8, 16, 32, 128, 256, 512)]
     return [*one_block, *((512, cluster) for cluster in (2, 4, 8) if clusters)]
-
-
-def _power_below(number: int) -> int:
-    """Return the largest power of 2 up to a number, at least 1."""
-    return 1 << max(0, number.bit_length() - 1)
-
-
-def _power_above(number: int) -> int:
-    """Return the smallest power of 2 from a number on."""
-    return 1 << max(0, number - 1).bit_length()

@@ -23,7 +23,7 @@ def run(job: Job, /) -> Any:
     """Answer a job."""
     x = job.arrays["x"]
     if 0 in x.shape:
-        return NotImplemented
+        return job.evaluate()
     divisor = divisor_of(job)
     if divisor not in ("", "number", *CTYPES):
         return NotImplemented

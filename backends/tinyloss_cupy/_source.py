@@ -359,7 +359,7 @@ class _Rows(_Writer):
         after: list[str] = []
         if step.reductions:
             parts = ", ".join(f"{name(n)}_part" for n in step.reductions)
-            after.append(f"gather(exchange, turn, {parts});")
+            after += [f"gather(exchange, turn, {parts});", "forget(me);"]
             after += [
                 f"const real {name(n)} = real({name(n)}_part.result());" for n in step.reductions
             ]

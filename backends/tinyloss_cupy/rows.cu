@@ -1,11 +1,11 @@
 // Rows of classes. A team of threads, or of whole blocks, shares a row; each pass goes over the
 // packets of a thread, and what it sums is put together before the next.
 
-extern "C" __global__ void __launch_bounds__(THREADS) $attributes
+extern "C" __global__ void __launch_bounds__(THREADS, 1) $attributes
 kernel($parameters) {
     SHARED(Exchange, exchange);
     int turn = 0;
-    const int me = member();
+    int me = member();
     Sum total;
     $uniform
     $start

@@ -300,6 +300,9 @@ template <class T> INLINE T* of_block(T* shared, int block) { return shared; }
 
 // A thread's number among those that share its row.
 INLINE int member() { return block_of_row() * TEAM + int(threadIdx.x % TEAM); }
+// Have the compiler compute anew what follows from a number, instead of keeping it in registers.
+INLINE void forget(int& number) { asm volatile("" : "+r"(number)); }
+
 INLINE long long first_row() {
     return (long long)(blockIdx.x / CLUSTER) * (THREADS / TEAM) + threadIdx.x / TEAM;
 }
