@@ -8,6 +8,7 @@ of the arrays, inputs are what they were. `xp.numpy` is the way out.
 import contextlib
 import importlib.util
 import re
+import shutil
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss_numpy
+from tests.emulation import emulated_cupy
 
 NumPyArray = npt.NDArray[Any]
 
@@ -260,9 +262,37 @@ class Strictest(Strict):
             yield
 
 
+class EmulatedCuPy(Library):
+    """CuPy's arrays on a GPU that is emulated: the host must not look at them."""
+
+    halves = ("float16", "bfloat16")
+    sees_labels = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        if shutil.which("g++") is None:
+            raise ImportError("g++ is needed to emulate a GPU")
+
+    @contextlib.contextmanager
+    def settings(self) -> Generator[None]:
+        with emulated_cupy() as self.lib:
+            yield
+
+    def own(self, host: NumPyArray) -> Any:
+        return self.lib.asarray(host)
+
+    def host(self, result: Any) -> NumPyArray:
+        host: NumPyArray = self.lib.asnumpy(result)
+        return host
+
+    def owns(self, result: Any) -> bool:
+        return isinstance(result, self.lib.ndarray)
+
+
 LIBRARIES: dict[str, type[Library]] = {
     "numpy": Library,
     "numpy:readonly": ReadOnly,
+    "cupy:emulated": EmulatedCuPy,
     "torch": Torch,
     "jax": JAX,
     "jax:x64": WideJAX,
@@ -341,7 +371,7 @@ def library(name: str, config: pytest.Config) -> Generator[Library]:
         root = name.partition(":")[0]
         if root in required(config):
             pytest.fail(f"{root} is required: {error}", pytrace=False)
-        pytest.skip(f"{root} is not installed")
+        pytest.skip(str(error))
     with lib.settings():
         yield lib
 

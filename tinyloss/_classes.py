@@ -157,6 +157,10 @@ class WeightedSum(_Differentiable):
         """Return the parts of the answer that are wanted."""
         total: Answer | None = None
         out, want = want.out, want._replace(out=())
+        if want.source is not None:
+            options = {"weight": weight, "where": where, "denominator": denominator}
+            asked = [loss.ask(want, x, y, *more, **options) for _, loss in self.terms]
+            return Answer("\n".join([answer.value for answer in asked]))
         for factor, loss in self.terms:
             value, grads, curvature = loss.ask(
                 want, x, y, *more, weight=weight, where=where, denominator=denominator

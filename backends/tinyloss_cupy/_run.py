@@ -112,8 +112,8 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
     return np.zeros(shape, dtype)
 
 
-def source(job: Job) -> str:
-    """Return the text of the kernel that answers a job, on a GPU with clusters.
+def source(job: Job, clusters: bool = True) -> str:
+    """Return the text of the kernel that answers a job, on a GPU with or without clusters.
 
     NumPy's arrays stand for CuPy's that lie alike: to write a kernel takes no GPU.
     """
@@ -127,7 +127,7 @@ def source(job: Job) -> str:
     )
     arrays += results(empty_answer(memory, replace(job, out=()), arrays))
     lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
-    plan = loss.plan((), lying, [0] * len(arrays), divisor, True)
+    plan = loss.plan((), lying, [0] * len(arrays), divisor, clusters)
     if plan is None:
         raise TypeError(f"tinyloss.{job.formula.name}: no kernel takes these arrays")
     return loss.text(plan.variant)

@@ -65,9 +65,8 @@ class Machine:
     """Of threads: 0 forward, 1 backward, else random with this seed."""
     counts: list[list[Counts]] | None = None
     """For each launch what it did to each array, if it is to be kept."""
-    launches: int = 0
-    texts: list[str] = field(default_factory=list[str])
-    """The sources of the kernels so far."""
+    launched: list[str] = field(default_factory=list[str])
+    """The source of each kernel that was launched."""
     mutate: Any = None
     """What is done to a source before it is compiled: an error to be found."""
 
@@ -163,7 +162,7 @@ class Kernel:
     def __init__(self, source: str) -> None:
         if machine.mutate is not None:
             source = machine.mutate(source)
-        machine.texts.append(source)
+        self.source = source
         self.parameters = _signature(source)
         types = [f"{p.type}{'*' if p.pointer else ''}" for p in self.parameters]
         arguments = [f"*static_cast<{t}*>(arguments[{n}])" for n, t in enumerate(types)]
@@ -201,7 +200,7 @@ class Kernel:
                 counts.append(Counts(name, 0, 0, reads, writes))
                 ranges[4 * n + 2 : 4 * n + 4] = [reads.ctypes.data, writes.ctypes.data]
         with _one_at_a_time:
-            machine.launches += 1
+            machine.launched.append(self.source)
             error = _runtime().emulated_launch(
                 ctypes.cast(self.entry, ctypes.c_void_p), pointers, grid[0], block[0],
                 self.cluster, machine.order, ranges, len(arrays),

@@ -254,8 +254,15 @@ const char* emulated_launch(void (*kernel)(void*), void* arguments, unsigned gri
     }
     const unsigned count = threads * cluster;
     while (fibers.size() < count) fibers.push_back(std::make_unique<Fiber>());
-    std::vector<unsigned> turns(count);
-    for (unsigned n = 0; n < count; ++n) turns[n] = order == 1 ? count - 1 - n : n;
+    std::vector<std::vector<unsigned>> warps;
+    for (unsigned n = 0; n < count; ++n) {
+        if (n % threads % 32 == 0) warps.emplace_back();
+        warps.back().push_back(n);
+    }
+    if (order == 1) {
+        std::reverse(warps.begin(), warps.end());
+        for (auto& warp : warps) std::reverse(warp.begin(), warp.end());
+    }
     std::mt19937 random(order);
 
     for (unsigned first = 0; first < grid && !failed; first += cluster) {
@@ -278,16 +285,25 @@ const char* emulated_launch(void (*kernel)(void*), void* arguments, unsigned gri
             fiber.waits = nullptr;
         }
         for (unsigned left = count; left && !failed;) {
-            if (order > 1) std::shuffle(turns.begin(), turns.end(), random);
+            // One warp runs as far as it can before the next gets a turn, so that who does not wait
+            // where it must is far ahead of the others.
+            if (order > 1) std::shuffle(warps.begin(), warps.end(), random);
             bool moved = false;
-            for (unsigned n : turns) {
-                Fiber& fiber = *fibers[n];
-                if (fiber.done || !open(fiber)) continue;
-                if (!fiber.block->begun) fiber.block->begun = 1;
-                moved = true;
-                resume(fiber);
+            for (auto& warp : warps) {
+                for (bool more = true; more && !failed;) {
+                    more = false;
+                    if (order > 1) std::shuffle(warp.begin(), warp.end(), random);
+                    for (unsigned n : warp) {
+                        Fiber& fiber = *fibers[n];
+                        if (fiber.done || !open(fiber)) continue;
+                        fiber.block->begun = 1;
+                        more = moved = true;
+                        resume(fiber);
+                        if (failed) break;
+                        left -= fiber.done;
+                    }
+                }
                 if (failed) break;
-                left -= fiber.done;
             }
             if (!moved && !failed) {
                 failed = true;
