@@ -1,12 +1,12 @@
 """How accurate each loss and each of its derivatives is, against mpmath.
 
-    python -m benchmarks.accuracy [--losses mse,huber] [--n 120] [--quick] [--json PATH]
-                                  [--markdown]
+    python -m benchmarks.accuracy [--losses mse,huber] [--libraries numpy,cupy] [--n 120]
+                                  [--quick] [--json PATH] [--markdown]
 
 For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
-of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, and under `jax.jit`, with
-torch, optax and scikit-learn beside it where they have the loss. It ends with status 1 if tinyloss
-misses a bound of its contract.
+of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where there is
+a GPU, and under `jax.jit`, with torch, optax and scikit-learn beside it where they have the loss.
+It ends with status 1 if tinyloss misses a bound of its contract.
 
 torch's gradients are its autograd's, optax's those of `jax.grad`; scikit-learn's are those of the
 private classes its gradient boosting uses.
@@ -38,6 +38,7 @@ from rich.table import Table
 
 import tinyloss_numpy
 from benchmarks._measure import library, machine, versions
+from benchmarks.gpu import device, no_gpu
 from tests.exact import EXACT, Truth, evaluate
 from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
 
@@ -50,16 +51,17 @@ NAMES = {
     "var": "d/dvar",
     "curvature": "curvature",
 }
-OURS = ("numpy", "compiled", "jax.jit")
+OURS = ("numpy", "compiled", "cupy", "jax.jit")
 LIBRARIES = {
     "numpy": ("float32", "float64", "float16", "bfloat16"),
     "compiled": ("float32", "float64", "float16", "bfloat16"),
+    "cupy": ("float32", "float64", "float16", "bfloat16"),
     "jax.jit": ("float32", "float64"),
     "torch": ("float32", "float64"),
     "optax": ("float32", "float64"),
     "sklearn": ("float32", "float64"),
 }
-MODULES = ("tinyloss", "numpy", "ml_dtypes", "mpmath", "jax", "torch", "optax", "sklearn")
+MODULES = ("tinyloss", "numpy", "ml_dtypes", "mpmath", "cupy", "jax", "torch", "optax", "sklearn")
 FLUSHING = ("jax.jit", "optax")
 """XLA's CPU code flushes subnormal numbers to 0, results and inputs."""
 FLUSHED_CLASSES = 2000
@@ -138,6 +140,14 @@ def ask_formulas(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def ask_compiled(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     with tinyloss_numpy.compilation("always"), tinyloss_numpy.threads(1):
         return ask_tinyloss(loss, kwargs)
+
+
+def ask_cupy(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    cupy = library("cupy")
+    arrays, given = arrays_of(kwargs)
+    on_device = {name: cupy.asarray(a) for name, a in arrays.items()}
+    results = ask_tinyloss(loss, {**on_device, **dict(given)})
+    return {name: cupy.asnumpy(result) for name, result in results.items()}
 
 
 @cache
@@ -314,6 +324,7 @@ def ask_sklearn(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 ASK: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
     "numpy": ask_formulas,
     "compiled": ask_compiled,
+    "cupy": ask_cupy,
     "jax.jit": ask_jit,
     "torch": ask_torch,
     "optax": ask_optax,
@@ -321,6 +332,7 @@ ASK: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
 }
 NEEDS = {
     "compiled": "numba",
+    "cupy": "cupy",
     "jax.jit": "jax",
     "torch": "torch",
     "optax": "optax",
@@ -653,6 +665,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--losses", help="losses to measure, with commas between; default: all")
     parser.add_argument("--dtypes", help="dtypes to measure, with commas between; default: all")
+    parser.add_argument("--libraries", help="columns to fill, with commas between; default: all")
     parser.add_argument("--n", type=int, help="items of a family (rows: a third); default 120")
     parser.add_argument("--quick", action="store_true", help="few items; default --n 10")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where results are written")
@@ -662,15 +675,26 @@ def main(arguments: list[str] | None = None) -> int:
 
     losses = given.losses.split(",") if given.losses else list(EXACT)
     dtypes = given.dtypes.split(",") if given.dtypes else list(DTYPES)
-    if wrong := (set(losses) - set(EXACT)) | (set(dtypes) - set(DTYPES)):
+    libraries = given.libraries.split(",") if given.libraries else list(LIBRARIES)
+    wrong = (set(losses) - set(EXACT)) | (set(dtypes) - set(DTYPES))
+    wrong |= set(libraries) - set(LIBRARIES)
+    if wrong:
         parser.error(f"unknown: {', '.join(sorted(wrong))}")
+    # What is said of XLA is said of its code for CPUs; and it would take a GPU's memory for itself.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     n = given.n or (10 if given.quick else 120)
-    console = Console()
-    if console.width < 190 and not console.is_terminal:
-        console = Console(width=190)
-    present = [name for name in LIBRARIES if library(NEEDS.get(name, "numpy")) is not None]
-    for name in set(LIBRARIES) - set(present):
-        console.print(f"note: {name} is not installed; its columns are left out")
+    without_gpu = no_gpu()
+    console, width = Console(), 190 if without_gpu else 230
+    if console.width < width and not console.is_terminal:
+        console = Console(width=width)
+    present: list[str] = []
+    for name in libraries:
+        if library(NEEDS.get(name, "numpy")) is None:
+            console.print(f"note: {name} is not installed; its columns are left out")
+        elif name == "cupy" and without_gpu:
+            console.print(f"note: cupy is left out: {escape(without_gpu)}", soft_wrap=True)
+        else:
+            present.append(name)
 
     started = time.perf_counter()
     grid: Grid = {}
@@ -704,7 +728,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(markdown(grid) + "\n")
     seconds = time.perf_counter() - started
     report = {
-        "machine": machine(),
+        "machine": machine() | ({"gpu": device()} if "cupy" in present else {}),
         "versions": versions(MODULES),
         "n": n,
         "seconds": round(seconds, 1),

@@ -317,7 +317,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], Mutation]] = {
     "the tail is left out": (block, (HIGH, "const int high = length - first < LANES ? 0 : LANES;")),
     "the head is counted twice": (block, (LOW, "const int low = 0;")),
     "packets are not aligned": (block, ("sizeof(T) % LANES)", "sizeof(T) % 1)")),
-    "a write is one packet too far": (block, ("::type*>(to) + n, packet", "::type*>(to) + n + 1, packet")),
+    "a write is one packet too far": (block, ("::type*)to + n, packet", "::type*)to + n + 1, packet")),
     "a write is one number too far": (block, ("write(to + lane, packet", "write(to + lane + 1, packet")),
     "an item is counted twice": (short, ("if (me == 0)", "if (me < 2)")),
     "a row is left out": (short, ("row < table.items", "row < table.items - 1")),

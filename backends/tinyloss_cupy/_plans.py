@@ -176,7 +176,7 @@ class _Cost(NamedTuple):
         512 threads can have 128 each. The rest is for what is computed at a time, of each lane of
         a packet: with less of it, ptxas spilled to memory (measured over all losses).
         """
-        return 40 if self.real == "float64" else 80 - 4 * self.lanes
+        return 32 if self.real == "float64" else 80 - 4 * self.lanes
 
 
 def _shape_of_rows(

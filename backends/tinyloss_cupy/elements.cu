@@ -1,7 +1,7 @@
 // Losses of elements. A block takes one tile after the other: packets in, value and derivatives
 // from the program, packets out.
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 kernel($parameters) {
     SHARED(Exchange, exchange);
     const int turn = 0;

@@ -98,8 +98,9 @@ INLINE Spot spot_of(const Table& table, long long item) {
     return Spot(table, run, item - run * table.inner);
 }
 
+// By pointers alone: from an integer the compiler could not tell that memory is global.
 template <class T> INLINE T* along(T* start, long long bytes) {
-    return reinterpret_cast<T*>(reinterpret_cast<unsigned long long>(start) + bytes);
+    return (T*)((char*)start + bytes);
 }
 
 // Where a spot lies in an array.
@@ -120,6 +121,17 @@ template <class T> INLINE void write(T* to, T number) {
 }
 
 // --------------------------------------------------------------------------------------- packets
+
+// A packet in one instruction: left to itself the compiler writes it number by number.
+template <class Word> INLINE Word read_word(const Word* from) {
+    TOUCH(from, sizeof(Word), false);
+    return __ldcg(from);
+}
+
+template <class Word> INLINE void write_word(Word* to, Word word) {
+    TOUCH(to, sizeof(Word), true);
+    __stcg(to, word);
+}
 
 // Which numbers of a run a packet's lanes hold. The first and the last packet may stick out.
 struct Lanes {
@@ -168,7 +180,7 @@ template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes) {
     if (lanes.whole()) {
         #pragma unroll
         for (int n = 0; n < Packet<T>::WORDS; ++n)
-            packet.word[n] = read(reinterpret_cast<const typename Packet<T>::type*>(from) + n);
+            packet.word[n] = read_word((const typename Packet<T>::type*)from + n);
     } else {
         #pragma unroll
         for (int lane = 0; lane < LANES; ++lane)
@@ -182,7 +194,7 @@ template <class T> INLINE void store(T* run, const Lanes& lanes, const Packet<T>
     if (lanes.whole()) {
         #pragma unroll
         for (int n = 0; n < Packet<T>::WORDS; ++n)
-            write(reinterpret_cast<typename Packet<T>::type*>(to) + n, packet.word[n]);
+            write_word((typename Packet<T>::type*)to + n, packet.word[n]);
     } else {
         #pragma unroll
         for (int lane = 0; lane < LANES; ++lane)

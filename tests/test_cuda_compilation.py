@@ -1,0 +1,152 @@
+"""The CUDA kernels compiled for GPUs by NVRTC, which needs none: they compile, and fit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+import tinyloss
+from tests.emulation import nvrtc
+from tests.test_package import LOSSES
+from tinyloss._engine import Want
+from tinyloss_cupy import _run
+from tinyloss_cupy._source import write_total
+
+Array = npt.NDArray[Any]
+
+pytest.importorskip("nvidia", reason="could not import 'nvidia': NVRTC is not installed")
+if not nvrtc.is_there():
+    pytest.skip("could not import 'nvidia': no NVRTC or no headers in it", allow_module_level=True)
+
+ARCHITECTURES = (80, 90, 100)
+CLUSTERS = 90
+"""From here on blocks can share a row."""
+DTYPES: dict[str, Any] = {
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float32": np.float32,
+    "float64": np.float64,
+}
+ROWS = {
+    "cross_entropy": "both",
+    "nll": "labels",
+    "softmax_focal": "labels",
+    "kl_div": "rows",
+    "kl_div_with_logits": "rows",
+    "js_div": "rows",
+}
+SHORT, LONG = (7, 100, 1000), (5003, 32000, 50257, 131072, 262144, 1_000_003)
+SPILL = 16
+"""Bytes that a thread may lay down in memory."""
+
+anyloss: Any = tinyloss
+
+
+def of_shape(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an array of any size that takes no memory: a kernel is written without looking."""
+    one: Array = np.empty(1, dtype)
+    strides = [one.itemsize]
+    for length in shape[:0:-1]:
+        strides.insert(0, strides[0] * length)
+    return as_strided(one, shape, strides)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """The backend, asked for GPUs with or without clusters."""
+
+    clusters: bool
+
+    def source(self, job: Any) -> str:
+        return _run.source(job, self.clusters)
+
+
+def source(loss: Any, clusters: bool, *arrays: Array, argnums: tuple[int, ...] = (0,)) -> str:
+    """Return the kernel that computes value and gradients on GPUs with or without clusters."""
+    want = Want(value=True, argnums=argnums, source=_Writer(clusters))
+    return str(loss.ask(want, *arrays).value)
+
+
+def arrays_of(name: str, classes: int, dtype: Any, target: str) -> tuple[Array, ...]:
+    x = of_shape((8, classes), dtype)
+    return (x, np.zeros(8, np.int64)) if target == "labels" else (x, x)
+
+
+def targets(name: str) -> tuple[str, ...]:
+    return ("labels", "rows") if ROWS[name] == "both" else (ROWS[name],)
+
+
+def compiles_and_fits(text: str, architecture: int) -> nvrtc.Compiled:
+    compiled = nvrtc.compile_source(text, architecture, _run._OPTIONS)
+    assert compiled.spilled <= SPILL, f"{compiled.spilled} bytes spilled:\n{text[:200]}"
+    return compiled
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ROWS])
+def test_kernels_of_elements_compile_and_fit(name: str, architecture: int) -> None:
+    loss = getattr(anyloss, name)
+    for dtype in DTYPES.values():
+        x = of_shape((4096, 4096), dtype)
+        arrays = (x, x, x) if name == "gaussian_nll" else (x, x)
+        compiled = compiles_and_fits(source(loss, True, *arrays), architecture)
+        assert moves_in_packets(compiled.ptx)
+
+
+def moves_in_packets(ptx: str) -> bool:
+    """Return whether 16 bytes are read, and written, at a time."""
+    return all(f"{verb}.global.cg.v4.u32" in ptx for verb in ("ld", "st"))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", ROWS)
+def test_kernels_of_rows_compile_and_fit(name: str, architecture: int) -> None:
+    """A number of classes for each way to keep a row, in dtypes that take turns."""
+    texts: dict[str, tuple[str, int]] = {}
+    for target in targets(name):
+        for n, classes in enumerate([*SHORT, *LONG]):
+            for dtype in [*DTYPES.values()][n % 2 :: 2]:
+                arrays = arrays_of(name, classes, dtype, target)
+                text = source(getattr(anyloss, name), architecture >= CLUSTERS, *arrays)
+                texts.setdefault(text, (target, classes))
+    for text, (target, classes) in texts.items():
+        compiled = compiles_and_fits(text, architecture)
+        if classes >= 1000 and not (name == "nll" and target == "labels"):
+            assert moves_in_packets(compiled.ptx)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", (75, *ARCHITECTURES, 120))
+@pytest.mark.parametrize("name", ROWS)
+def test_every_kernel_of_rows_compiles(name: str, architecture: int) -> None:
+    """All dtypes, with gradients by the target too, where more may spill."""
+    texts: set[str] = set()
+    for target in targets(name):
+        for classes in (1, 2, 257, *SHORT, *LONG):
+            for dtype in DTYPES.values():
+                arrays = arrays_of(name, classes, dtype, target)
+                for argnums in ((0,),) if target == "labels" else ((0,), (0, 1)):
+                    texts.add(
+                        source(getattr(anyloss, name), architecture >= CLUSTERS, *arrays, argnums=argnums)
+                    )
+    for text in texts:
+        nvrtc.compile_source(text, architecture, _run._OPTIONS)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_that_go_along_other_axes_compile(architecture: int) -> None:
+    for dtype in DTYPES.values():
+        x = np.moveaxis(of_shape((2, 21, 64, 64), dtype), 1, -1)
+        text = source(tinyloss.cross_entropy, True, x, np.zeros((2, 64, 64), np.int64))
+        compiles_and_fits(text, architecture)
+
+
+@pytest.mark.parametrize("real", ["float32", "float64"])
+def test_kernels_of_totals_compile(real: str) -> None:
+    for divisor in ("", "number", "float32", "float64"):
+        for dtype in ("float32", "float64"):
+            compiles_and_fits(write_total(real, dtype, divisor), 90)
