@@ -321,7 +321,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], Mutation]] = {
     "a write is one number too far": (block, ("write(to + lane, packet", "write(to + lane + 1, packet")),
     "an item is counted twice": (short, ("if (me == 0)", "if (me < 2)")),
     "a row is left out": (short, ("row < table.items", "row < table.items - 1")),
-    "the target is the class beside it": (block, ("class_index == t", "class_index + 1 == t")),
+    "the target is the class beside it": (block, ("lane == t", "lane + 1 == t")),
     "the sum of a row forgets the last packets": (block, ("k < KEEP", "k < KEEP - 2")),
     "rows read again lose their end": (again, ("+ CHUNK - 1) / CHUNK", ") / CHUNK")),
     "a result takes an input's place too early": (nll_in_place, ("wait_for_row();\nfor", "for")),

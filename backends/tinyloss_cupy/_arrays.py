@@ -1,8 +1,9 @@
-"""CuPy's arrays in memory: what `tinyloss._outputs` asks of a library."""
+"""CuPy's arrays in memory: what `tinyloss._outputs` asks of a library.
+
+CuPy is imported when it is needed: a kernel can be written without it.
+"""
 
 from typing import Any
-
-import cupy
 
 __all__ = ["address", "empty", "empty_like", "may_overlap"]
 
@@ -14,14 +15,20 @@ def address(array: Any) -> int:
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """Return a new array, not set."""
+    import cupy
+
     return cupy.empty(shape, dtype)
 
 
 def empty_like(array: Any, dtype: Any) -> Any:
     """Return a new array, not set, that lies as another does."""
+    import cupy
+
     return cupy.empty_like(array, dtype)
 
 
 def may_overlap(a: Any, b: Any) -> bool:
     """Return whether two arrays may share memory."""
+    import cupy
+
     return bool(cupy.may_share_memory(a, b))

@@ -21,13 +21,21 @@ ALIGNMENT = 64
 _PACKET = 16
 """Bytes that a thread reads or writes in one instruction, at most."""
 _MOST_LANES = 8
+_MOST_CLASSES = 2**30
+"""Numbers of classes are 32-bit, the packets that stick out included."""
+_SLOT = 16
+"""Bytes that a warp's part of a sum takes in shared memory, twice."""
+_SHARED_MEMORY = 48 * 1024
+"""Bytes that every GPU has for a block."""
 _MOST_BLOCKS = 8192
 """Blocks that fill any GPU several times over; each has one sum to be added up in the end."""
 _THREADS = 256
-_PACKETS_KEPT = (1, 2, 3, 4, 6, 8, 12, 16)
+_PACKETS_KEPT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of packets that a thread may keep of a row: few, so that few kernels serve all rows."""
 _FLIGHT = {"float32": 4, "float64": 2}
-"""Packets that are on their way at once where no row is kept, by the dtype computed in."""
+"""Packets of elements that are on their way to a thread at once, by the dtype computed in."""
+_IN_FLIGHT = {"float32": 16, "float64": 4}
+"""Numbers of a row that is not kept, likewise, of all inputs together."""
 
 
 class Variant(NamedTuple):
@@ -95,6 +103,8 @@ def make_plan(
     if not set(names) <= CTYPES.keys():
         return None
     rowwise, roles = recording.rowwise, recording.roles(over)
+    if rowwise and lying[0][0][-1] > _MOST_CLASSES:
+        return None
     geometry = over_items(rowwise, roles, lying)
     arrays: list[_Array] = []
     for n, (role, address, (_, strides, dtype)) in enumerate(
@@ -130,12 +140,14 @@ def make_plan(
         sizes = [array.size for array in arrays]
         cost = _Cost(staged, lanes, recording.real, dict(zip(recording.names, sizes, strict=False)))
         packets = -(-(classes + sticking_out) // lanes)
-        shape = _shape_of_rows(cost, packets, lanes, outer, alone, clusters)
+        whole = not sticking_out and classes % lanes == 0
+        shape = _shape_of_rows(cost, packets, lanes, outer, whole, alone, clusters)
         blocks = -(-items // (shape.threads // shape.team))
         table = [classes, *table, 0, 0]
     else:
         flight = _FLIGHT[recording.real]
-        shape = Shape(_THREADS, _THREADS, 1, flight, lanes, outer)
+        whole = not sticking_out and geometry.inner % lanes == 0
+        shape = Shape(_THREADS, _THREADS, 1, flight, lanes, outer, whole)
         per_run = -(-(geometry.inner + sticking_out) // (_THREADS * flight * lanes))
         blocks = per_run * geometry.runs
         table = [1, *table, blocks, per_run]
@@ -163,10 +175,9 @@ class _Cost(NamedTuple):
     def registers(self, results: bool) -> int:
         """Return the registers of a packet, with or without what passes keep for later ones."""
         steps = self.staged(results).passes.passes
-        inputs = {n.constant for step in steps for n in step.elements if n.op == "input"}
         kept: list[Node] = [n for step in steps for n in step.keep]
         width = 2 if self.real == "float64" else 1
-        read = sum(max(1, self.lanes * self.sizes[name] // 4) for name in inputs)
+        read = sum(max(1, self.lanes * self.sizes[name] // 4) for name in self.inputs)
         return max(1, read + len(kept) * self.lanes * width)
 
     @property
@@ -174,37 +185,57 @@ class _Cost(NamedTuple):
         """Registers of a thread for what it keeps.
 
         512 threads can have 128 each. The rest is for what is computed at a time, of each lane of
-        a packet: with less of it, ptxas spilled to memory (measured over all losses).
+        a packet: with less of it, ptxas spilled to memory (tried on all losses).
         """
-        return 32 if self.real == "float64" else 80 - 4 * self.lanes
+        return 32 if self.real == "float64" else 80 - 4 * self.lanes - 8 * (len(self.inputs) - 1)
+
+    @property
+    def inputs(self) -> set[str]:
+        """The inputs that passes read."""
+        steps = self.staged(True).passes.passes
+        return {n.constant for step in steps for n in step.elements if n.op == "input"}
 
 
 def _shape_of_rows(
-    cost: _Cost, packets: int, lanes: int, outer: int, alone: bool, clusters: bool
+    cost: _Cost,
+    packets: int,
+    lanes: int,
+    outer: int,
+    whole: bool,
+    alone: bool,
+    clusters: bool,
 ) -> Shape:
     """Return the fewest threads that can keep a row of so many packets.
 
     Results of passes are kept beside the inputs where there is room, else computed again from the
     inputs; where there is no room for these either, they are read again.
     """
-    if not cost.staged(True).passes.passes:  # an index picks all there is to read
-        return Shape(_THREADS, 1, 1, 1, lanes, outer, "results")
+    steps = cost.staged(True).passes.passes
+    if not steps:  # an index picks all there is to read
+        return Shape(_THREADS, 1, 1, 1, lanes, outer, whole, "results")
+    parts = max(len(step.reductions) for step in steps)
     for kept, results in (("results", True), ("inputs", False)):
         registers = cost.registers(results)
         most = max(n for n in _PACKETS_KEPT if n == 1 or n * registers <= cost.room)
         for team, cluster in _teams(alone, clusters):
             each = min(most, 2) if team < 32 and not alone else most
+            if 2 * parts * cluster * (team // 32) * _SLOT > _SHARED_MEMORY:
+                continue
             if packets <= team * cluster * each:
                 keep = next(n for n in _PACKETS_KEPT if packets <= team * cluster * n)
                 threads = team if team > 32 else _THREADS
-                return Shape(threads, team, cluster, keep, lanes, outer, kept)
-    team, threads = (1, _THREADS) if alone else (512, 512)
-    return Shape(threads, team, 1, _FLIGHT[cost.real], lanes, outer, "nothing")
+                return Shape(threads, team, cluster, keep, lanes, outer, whole, kept)
+    team = 1 if alone else _THREADS
+    flight = max(1, _IN_FLIGHT[cost.real] // (lanes * max(1, len(cost.inputs))))
+    return Shape(_THREADS, team, 1, flight, lanes, outer, whole, "nothing")
 
 
 def _teams(alone: bool, clusters: bool) -> Iterable[tuple[int, int]]:
     """Return threads of a block, and blocks, that may share a row."""
     if alone:
         return [(1, 1)]
-    one_block = [(team, 1) for team in (1, 2, 4, 8, 16, 32, 128, 256, 512)]
-    return [*one_block, *((512, cluster) for cluster in (2, 4, 8) if clusters)]
+    # Of blocks of 256 threads two fit beside each other: one loads or stores while one computes.
+    small = [(team, 1) for team in (1, 2, 4, 8, 16, 32, 128, 256)]
+    if not clusters:
+        return [*small, (512, 1)]
+    return [*small, *((256, cluster) for cluster in (2, 4, 8)), (512, 8)]

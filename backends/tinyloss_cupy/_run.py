@@ -10,6 +10,7 @@ import numpy as np
 from tinyloss._engine import Answer, Job
 from tinyloss._kernels import arrays_of
 from tinyloss._outputs import empty_answer, places_taken, results
+from tinyloss_cupy import _arrays
 from tinyloss_cupy._programs import divisor_of, loss_of
 from tinyloss_cupy._source import CTYPES, KERNEL, TOTAL_THREADS
 
@@ -28,14 +29,14 @@ def run(job: Job, /) -> Any:
     if divisor not in ("", "number", *CTYPES):
         return NotImplemented
     with x.device:
-        return _launch(job, divisor)
+        return _launch(job, divisor, x.device)
 
 
-def _launch(job: Job, divisor: str) -> Any:
+def _launch(job: Job, divisor: str, device: Any) -> Any:
     import cupy
 
-    from tinyloss_cupy import _arrays
-
+    if cupy.cuda.runtime.is_hip:
+        return NotImplemented
     loss = loss_of(job)
     arrays = arrays_of(job)
     answer = empty_answer(_arrays, job, arrays)
@@ -47,32 +48,39 @@ def _launch(job: Job, divisor: str) -> Any:
     arrays += outputs
     lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
     addresses = [_arrays.address(each) for each in arrays]
-    device = job.arrays["x"].device
+    number = divisor == "number"
+    on_device = arrays if number or not divisor else [*arrays, job.divisor]
+    if any(each.data.device_id != device.id for each in on_device):
+        return NotImplemented  # CuPy has its own words for that
+    more = [np.float64(job.divisor)] if number else on_device[len(arrays) :]
     reduced = job.value and job.reduce
-    more = [] if not divisor else [np.float64(job.divisor) if divisor == "number" else job.divisor]
-    while True:
-        plan = loss.plan(over, lying, addresses, divisor, _has_clusters(device))
+
+    def launch(clusters: bool) -> Any:
+        plan = loss.plan(over, lying, addresses, divisor, clusters)
         if plan is None:
             return NotImplemented
         if plan.kernel is None:
             plan.kernel = _kernel(loss.text(plan.variant))
-        sums = []
-        if reduced:
-            width = 2 if loss.recording.real == "float64" else 1
-            sums.append(cupy.empty((plan.sums, width), np.float64))
-        try:
-            plan.kernel(plan.grid, plan.block, (*arrays, *sums, *more, plan.table))
-            break
-        except cupy.cuda.driver.CUDADriverError:
-            if plan.variant.shape.cluster == 1:
-                raise
-            # Some GPUs of the right generation refuse clusters.
-            _without_clusters.add(device.id)
+        width = 2 if loss.recording.real == "float64" else 1
+        sums = [cupy.empty((plan.sums, width), np.float64)] if reduced else []
+        plan.kernel(plan.grid, plan.block, (*arrays, *sums, *more, plan.table))
+        return sums
+
+    try:
+        sums = launch(_has_clusters(device))
+    except cupy.cuda.driver.CUDADriverError:
+        if not _has_clusters(device):
+            raise
+        # Some GPUs of the right generation refuse clusters. Other errors come again.
+        sums = launch(False)
+        _without_clusters.add(device.id)
+    if sums is NotImplemented:
+        return NotImplemented
     if reduced:
         dtype = np.dtype(job.value_dtype or job.dtype)
         value = cupy.empty((), dtype)
         kernel = _kernel(loss.text_of_total(dtype.name, divisor))
-        kernel((1,), (TOTAL_THREADS,), (*sums, np.int64(plan.sums), value, *more))
+        kernel((1,), (TOTAL_THREADS,), (*sums, np.int64(len(sums[0])), value, *more))
         answer = answer._replace(value=value)
     return job.deliver(answer)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tinyloss._kernels import Place, Staged
 from tinyloss._passes import Pass, kind_of
-from tinyloss._program import Node
+from tinyloss._program import Node, is_index
 
 __all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Shape", "write", "write_total"]
 
@@ -56,6 +56,7 @@ class Shape(NamedTuple):
     keep: int
     lanes: int
     outer: int
+    whole: bool
     kept: str = ""
     """What of a row stays in registers: "results" of passes and inputs, "inputs", or nothing. Not
     for losses of elements."""
@@ -78,6 +79,7 @@ def write(
     return writer(staged, inputs, outputs, real, shape, divisor).text()
 
 
+@cache
 def write_total(real: str, dtype: str, divisor: str) -> str:
     """Return the text of the kernel that adds up the blocks' sums and divides."""
     parameters = ["const Sum* partial_sums", "const long long count", f"{CTYPES[dtype]}* value"]
@@ -88,7 +90,7 @@ def write_total(real: str, dtype: str, divisor: str) -> str:
     elif divisor:
         parameters.append(f"const {CTYPES[divisor]}* divisor")
         result += " / read(divisor)"
-    shape = Shape(TOTAL_THREADS, TOTAL_THREADS, 1, 1, 1, 0)
+    shape = Shape(TOTAL_THREADS, TOTAL_THREADS, 1, 1, 1, 0, whole=True)
     body = _fill("total.cu", parameters=_listed(parameters), type=CTYPES[dtype], result=result)
     return _join(real, shape, 1, 1, (dtype, divisor), body)
 
@@ -104,6 +106,7 @@ def _join(
         "LANES": shape.lanes,
         "KEEP": shape.keep,
         "OUTER": shape.outer,
+        "WHOLE": int(shape.whole),
         "PLACES": places,
         "PARTS": parts,
     }
@@ -194,11 +197,13 @@ class _Writer:
         """Write the block's sum."""
         if self.total is None:
             return ""
-        return (
-            "gather_block(exchange, turn, total);\n"
+        write = (
             "if (threadIdx.x == 0 && block_of_row() == 0)\n"
             "    write(partial_sums + blockIdx.x / CLUSTER, total);"
         )
+        # where all threads share a row, the first alone has the row's value
+        alone = self.shape.kept and self.shape.team == self.shape.threads
+        return write if alone else f"gather_block(exchange, turn, total);\n{write}"
 
     # Lines
 
@@ -245,7 +250,7 @@ class _Writer:
             *(f"Packet<{CTYPES[p.dtype]}> {p.name}_packets[KEEP];" for p in places),
             "#pragma unroll",
             "for (int k = 0; k < KEEP; ++k) {",
-            f"    const Lanes lanes = {lanes};",
+            f"    const auto lanes = {lanes};",
             *(
                 f"    {p.name}_packets[k] = load({p.name}_run, lanes{self._apart(p)});"
                 for p in places
@@ -268,7 +273,8 @@ class _Writer:
         """Find how far packets begin before the run, from the first array that lies in packets."""
         rowwise = self.shape.kept != ""
         leading = [p for p in self.all_places if p.side_by_side and p.per_class == rowwise]
-        return f"const int head = {f'lead({leading[0].name}_run)' if leading else '0'};"
+        peeled = leading and not self.shape.whole
+        return f"const int head = {f'lead({leading[0].name}_run)' if peeled else '0'};"
 
     def input_of_lane(self, node: Node) -> str:
         name = self.name(node)
@@ -291,6 +297,8 @@ class _Rows(_Writer):
         cluster = shape.cluster > 1
         return _fill(
             "rows.cu",
+            # on a multiprocessor: each thread has 128 registers, or 255 where it keeps no row
+            blocks=str(1 if shape.kept == "nothing" else 512 // shape.threads),
             attributes=f"__cluster_dims__({shape.cluster}, 1, 1)" if cluster else "",
             parameters=self.parameters(),
             uniform="\n".join(["const index classes = index(table.classes);", *self.uniform()]),
@@ -308,7 +316,7 @@ class _Rows(_Writer):
 
     def lanes(self) -> str:
         chunk = "chunk * CHUNK + " if self.shape.kept == "nothing" else ""
-        return f"Lanes({chunk}(k * TEAM * CLUSTER + me) * LANES - head, table.classes)"
+        return f"Lanes<int>({chunk}(k * TEAM * CLUSTER + me) * LANES - head, classes)"
 
     def scalar(self, node: Node) -> str:
         """Compute or read an item's number."""
@@ -336,12 +344,17 @@ class _Rows(_Writer):
         if self.writes_too_early(number) and outputs:
             before.append("wait_for_row();")
 
-        elements: list[str] = [f"const real {name(n)} = {name(n)}_kept[k][lane];" for n in step.read]
+        elements = [f"const real {name(n)} = {name(n)}_kept[k][lane];" for n in step.read]
+        lane_numbers: dict[str, None] = {}
         for node in step.elements:
             if node.op == "input":
                 elements.append(self.input_of_lane(node))
             elif node.op == "class_index":
-                elements.append("const index class_index = index(lanes.first) + lane;")
+                elements.append("const index class_index = lanes.first + lane;")
+            elif (index := _compared(node)) is not None:
+                # one comparison for each class, with a number of the packet
+                elements.append(f"const bool {name(node)} = lane == {name(index)}_lane;")
+                lane_numbers[name(index)] = None
             else:
                 elements.append(self.computed(node))
         elements += [f"{name(n)}_kept[k][lane] = {name(n)};" for n in step.keep]
@@ -366,11 +379,12 @@ class _Rows(_Writer):
         return _fill(
             "pass.cu",
             before="\n".join(before),
-            chunks="(table.classes + head + CHUNK - 1) / CHUNK" if again else "1",
+            chunks="(classes + head + CHUNK - 1) / CHUNK" if again else "1",
             load="\n".join(self.loads(inputs, self.lanes()) if again else []),
             lanes=self.lanes(),
             declare="\n".join(
                 [
+                    *(f"const int {n}_lane = {n} - lanes.first;" for n in lane_numbers),
                     *(f"real {name(n)}_terms[LANES];" for n in sums),
                     *(self.packet(place) for place, _ in outputs),
                 ]
@@ -402,11 +416,20 @@ class _Rows(_Writer):
         return lines if self.total is None else [*lines, f"total.take({self.as_real(self.total)});"]
 
 
+def _compared(node: Node) -> Node | None:
+    """Return the index that a node compares the classes of a row with, if it does."""
+    if node.op != "equal" or "class_index" not in [a.op for a in node.args]:
+        return None
+    (other,) = [a for a in node.args if a.op != "class_index"] or [node]
+    index = is_index(other) and not other.per_class and other.op != "constant"
+    return other if index else None
+
+
 class _Elements(_Writer):
     """Lanes are items."""
 
     def body(self) -> str:
-        lanes = "Lanes(begin + (k * THREADS + int(threadIdx.x)) * LANES - head, table.inner)"
+        lanes = "Lanes<long long>(begin + (k * THREADS + int(threadIdx.x)) * LANES - head, table.inner)"
         nodes = [n for n in self.staged.final if n.op == "input"]
         elements = [
             self.input_of_lane(n) if n.op == "input" else self.computed(n)

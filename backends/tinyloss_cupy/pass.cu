@@ -1,9 +1,10 @@
 $before
-for (long long chunk = 0; chunk < $chunks; ++chunk) {
+#pragma unroll 1
+for (int chunk = 0; chunk < $chunks; ++chunk) {
     $load
     #pragma unroll
     for (int k = 0; k < KEEP; ++k) {
-        const Lanes lanes = $lanes;
+        const auto lanes = $lanes;
         if (lanes.none()) continue;
         $declare
         #pragma unroll

@@ -9,6 +9,7 @@
 //     LANES       numbers in a packet
 //     KEEP        packets that a thread has in its registers at a time
 //     OUTER       dimensions of the items that do not merge into one
+//     WHOLE       whether no packet sticks out of its run
 //     PLACES      arrays
 //     PARTS       sums and maxima that are put together at once, at most
 
@@ -55,8 +56,20 @@ INLINE bool logical_or(bool a, bool b) { return a || b; }
 INLINE bool logical_not(bool a) { return !a; }
 
 // NaN if either is.
-INLINE real maximum(real a, real b) { return a != a ? a : a > b ? a : b; }
-INLINE real minimum(real a, real b) { return a != a ? a : a < b ? a : b; }
+template <class T> INLINE T maximum(T a, T b) { return a != a ? a : a > b ? a : b; }
+template <class T> INLINE T minimum(T a, T b) { return a != a ? a : a < b ? a : b; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+INLINE float maximum(float a, float b) {
+    float larger;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(larger) : "f"(a), "f"(b));
+    return larger;
+}
+INLINE float minimum(float a, float b) {
+    float smaller;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(smaller) : "f"(a), "f"(b));
+    return smaller;
+}
+#endif
 
 template <class T> INLINE T where(bool condition, T a, T b) { return condition ? a : b; }
 
@@ -87,8 +100,9 @@ struct Spot {
 
     INLINE Spot(const Table& table, long long run, long long inner) : inner(inner) {
         for (int k = OUTER - 1; k >= 0; --k) {
-            outer[k] = run % table.outer[k];
-            run /= table.outer[k];
+            const long long rest = run / table.outer[k];
+            outer[k] = run - rest * table.outer[k];
+            run = rest;
         }
     }
 };
@@ -133,19 +147,24 @@ template <class Word> INLINE void write_word(Word* to, Word word) {
     __stcg(to, word);
 }
 
-// Which numbers of a run a packet's lanes hold. The first and the last packet may stick out.
-struct Lanes {
-    long long first;
+// Which numbers of a run a packet's lanes hold. The first and the last packet may stick out. Count
+// is int in a row: half the registers.
+template <class Count> struct Lanes {
+    Count first;
     unsigned held;
 
-    INLINE Lanes(long long first, long long length) : first(first) {
+    INLINE Lanes(Count first, Count length) : first(first) {
+        if (WHOLE) {
+            held = first < length ? (1u << LANES) - 1 : 0;
+            return;
+        }
         const int low = first < 0 ? int(-first) : 0;
         const int high = length - first < LANES ? int(length - first) : LANES;
         held = low < high ? ((1u << high) - 1) & ~((1u << low) - 1) : 0;
     }
     INLINE bool none() const { return held == 0; }
-    INLINE bool whole() const { return held == (1u << LANES) - 1; }
-    INLINE bool holds(int lane) const { return held >> lane & 1; }
+    INLINE bool whole() const { return WHOLE ? held != 0 : held == (1u << LANES) - 1; }
+    INLINE bool holds(int lane) const { return WHOLE || held >> lane & 1; }
 };
 
 // How many numbers before a run the packet begins that holds its first: packets are aligned.
@@ -174,14 +193,14 @@ template <class T> struct Packet {
 };
 
 // Numbers that lie in packets: as few words as can be, where the packet lies within its run.
-template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes) {
+template <class T, class Count> INLINE Packet<T> load(const T* run, const Lanes<Count>& lanes) {
     Packet<T> packet;
     const T* from = run + lanes.first;
     if (lanes.whole()) {
         #pragma unroll
         for (int n = 0; n < Packet<T>::WORDS; ++n)
             packet.word[n] = read_word((const typename Packet<T>::type*)from + n);
-    } else {
+    } else if (!WHOLE) {
         #pragma unroll
         for (int lane = 0; lane < LANES; ++lane)
             packet.lane[lane] = lanes.holds(lane) ? read(from + lane) : T(0.0f);
@@ -189,13 +208,14 @@ template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes) {
     return packet;
 }
 
-template <class T> INLINE void store(T* run, const Lanes& lanes, const Packet<T>& packet) {
+template <class T, class Count>
+INLINE void store(T* run, const Lanes<Count>& lanes, const Packet<T>& packet) {
     T* to = run + lanes.first;
     if (lanes.whole()) {
         #pragma unroll
         for (int n = 0; n < Packet<T>::WORDS; ++n)
             write_word((typename Packet<T>::type*)to + n, packet.word[n]);
-    } else {
+    } else if (!WHOLE) {
         #pragma unroll
         for (int lane = 0; lane < LANES; ++lane)
             if (lanes.holds(lane)) write(to + lane, packet.lane[lane]);
@@ -203,8 +223,10 @@ template <class T> INLINE void store(T* run, const Lanes& lanes, const Packet<T>
 }
 
 // Numbers that lie apart, or in packets of their own.
-template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes, long long step) {
+template <class T, class Count>
+INLINE Packet<T> load(const T* run, const Lanes<Count>& lanes, long long step) {
     Packet<T> packet;
+    if (lanes.none()) return packet;
     #pragma unroll
     for (int lane = 0; lane < LANES; ++lane)
         packet.lane[lane] =
@@ -212,8 +234,8 @@ template <class T> INLINE Packet<T> load(const T* run, const Lanes& lanes, long 
     return packet;
 }
 
-template <class T>
-INLINE void store(T* run, const Lanes& lanes, const Packet<T>& packet, long long step) {
+template <class T, class Count>
+INLINE void store(T* run, const Lanes<Count>& lanes, const Packet<T>& packet, long long step) {
     #pragma unroll
     for (int lane = 0; lane < LANES; ++lane)
         if (lanes.holds(lane)) write(along(run, (lanes.first + lane) * step), packet.lane[lane]);
@@ -221,11 +243,14 @@ INLINE void store(T* run, const Lanes& lanes, const Packet<T>& packet, long long
 
 // ------------------------------------------------------------------------------- sums and maxima
 
-// A number of another thread of the warp; `width` neighbours ask each other.
+// The lanes of a warp that take part where `width` neighbours ask each other.
+INLINE unsigned team_of_lane(int width) {
+    return width == 32 ? 0xffffffff : ((1u << width) - 1) << (threadIdx.x % 32 & ~(width - 1u));
+}
+
+// A number of another thread of the warp.
 template <class T> INLINE T from_lane(T number, int step, int width) {
-    const unsigned lane = threadIdx.x % 32;
-    const unsigned all = width == 32 ? 0xffffffff : ((1u << width) - 1) << (lane & ~(width - 1u));
-    return __shfl_xor_sync(all, number, step);
+    return __shfl_xor_sync(team_of_lane(width), number, step);
 }
 
 struct Largest {
@@ -305,7 +330,7 @@ template <class T> INLINE T* of_block(T* shared, int block) {
 INLINE int block_of_row() { return 0; }
 INLINE void wait_for_row() {
     if (TEAM > 32) __syncthreads();
-    else __syncwarp(TEAM == 32 ? 0xffffffff : ((1u << TEAM % 32) - 1) << (threadIdx.x % 32 / TEAM * TEAM));
+    else __syncwarp(team_of_lane(TEAM));
 }
 template <class T> INLINE T* of_block(T* shared, int block) { return shared; }
 #endif
@@ -347,7 +372,10 @@ template <class Part> INLINE void across_warps(Part& part, const Exchange::Slot*
 // Slots are used in turn: who writes to them again has waited once since they were read.
 template <class... Parts> INLINE void gather(Exchange& exchange, int& turn, Parts&... parts) {
     (across_lanes(parts, TEAM < 32 ? TEAM : 32), ...);
-    if (TEAM * CLUSTER <= 32) return;
+    if (TEAM * CLUSTER <= 32) {
+        wait_for_row();  // shuffles alone order no memory
+        return;
+    }
     const int lane = threadIdx.x % 32, warp = block_of_row() * WARPS + threadIdx.x / 32;
     if (lane < CLUSTER) {
         int number = 0;
@@ -359,7 +387,7 @@ template <class... Parts> INLINE void gather(Exchange& exchange, int& turn, Part
     turn = 1 - turn;
 }
 
-// The sum over a block; thread 0 has it.
+// The sum over a block, for its thread 0.
 INLINE void gather_block(Exchange& exchange, int turn, Sum& total) {
     across_lanes(total, 32);
     if (threadIdx.x % 32 == 0) put(exchange.slots[turn][0], threadIdx.x / 32, total);

@@ -111,7 +111,7 @@ class ndarray:  # noqa: N801 - its name is part of its interface
     nbytes = property(lambda self: self.host.nbytes)
     itemsize = property(lambda self: self.host.itemsize)
     device = property(lambda self: Device())
-    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data))
+    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data, device_id=0))
     T = property(lambda self: ndarray(self.host.T, self.memory))
 
     def __len__(self) -> int:
@@ -262,6 +262,7 @@ def _modules() -> dict[str, ModuleType]:
     vars(cuda).update(
         Device=Device, device=modules["cupy.cuda.device"], is_available=lambda: True,
         driver=SimpleNamespace(CUDADriverError=DriverError),
+        runtime=SimpleNamespace(is_hip=False),
     )  # fmt: skip
     for package in (cupy, cuda):
         package.__path__ = []
