@@ -120,7 +120,7 @@ def test_kernels_of_rows_compile_and_fit(name: str, architecture: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", (75, *ARCHITECTURES, 120))
+@pytest.mark.parametrize("architecture", [75, *ARCHITECTURES, 120])
 @pytest.mark.parametrize("name", ROWS)
 def test_every_kernel_of_rows_compiles(name: str, architecture: int) -> None:
     """All dtypes, with gradients by the target too, where more may spill."""
@@ -131,7 +131,12 @@ def test_every_kernel_of_rows_compiles(name: str, architecture: int) -> None:
                 arrays = arrays_of(name, classes, dtype, target)
                 for argnums in ((0,),) if target == "labels" else ((0,), (0, 1)):
                     texts.add(
-                        source(getattr(anyloss, name), architecture >= CLUSTERS, *arrays, argnums=argnums)
+                        source(
+                            getattr(anyloss, name),
+                            architecture >= CLUSTERS,
+                            *arrays,
+                            argnums=argnums,
+                        )
                     )
     for text in texts:
         nvrtc.compile_source(text, architecture, _run._OPTIONS)

@@ -1172,7 +1172,9 @@ def test_source_of_an_own_loss() -> None:
 
 
 def test_source_in_no_language_there_is() -> None:
-    with pytest.raises(ValueError, match=r"target is 'fortran', expected one of \('cuda', 'numba'\)"):
+    with pytest.raises(
+        ValueError, match=r"target is 'fortran', expected one of \('cuda', 'numba'\)"
+    ):
         tinyloss.source(tinyloss.mse, target="fortran")
 
 

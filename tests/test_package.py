@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import tinyloss
+import tinyloss_cupy
 import tinyloss_numpy
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +138,20 @@ def test_imports_go_one_way(path: Path) -> None:
     assert set(imports(path)) <= MAY_IMPORT.get(path.stem, LOSS_MAY_IMPORT)
 
 
-def test_backend_knows_no_loss() -> None:
-    for path in Path(inspect.getfile(tinyloss_numpy)).parent.rglob("*.py"):
+@pytest.mark.parametrize("package", [tinyloss_cupy, tinyloss_numpy], ids=lambda p: p.__name__)
+def test_backend_knows_no_loss(package: ModuleType) -> None:
+    for path in Path(inspect.getfile(package)).parent.rglob("*.py"):
         assert set(imports(path)) <= BACKEND_MAY_IMPORT, path
+
+
+def test_templates_are_shipped() -> None:
+    """From where the package is installed, not from a checkout beside it."""
+    shipped = {each.name for each in importlib.resources.files(tinyloss_cupy).iterdir()}
+    templates = {"words.cuh", "rows.cu", "pass.cu", "elements.cu", "total.cu"}
+    assert templates <= shipped
+    text = tinyloss.source(tinyloss.mse, target="cuda")
+    words = importlib.resources.files(tinyloss_cupy).joinpath("words.cuh")
+    assert words.read_text(encoding="utf-8") in text
 
 
 def test_version_is_the_newest_in_the_changelog() -> None:
@@ -168,11 +180,14 @@ def test_array_api_compat_is_the_only_hard_dependency() -> None:
 
 def test_backends_enter_by_their_entry_points() -> None:
     entries = installed().entry_points.select(group="tinyloss.backends")
-    assert {entry.name: entry.value for entry in entries} == {"numpy": "tinyloss_numpy"}
+    packages = {"cupy": "tinyloss_cupy", "numpy": "tinyloss_numpy"}
+    assert {entry.name: entry.value for entry in entries} == packages
     for entry in entries:
         assert callable(entry.load().run)
 
 
-@pytest.mark.parametrize("package", [tinyloss, tinyloss_numpy], ids=lambda p: p.__name__)
+@pytest.mark.parametrize(
+    "package", [tinyloss, tinyloss_cupy, tinyloss_numpy], ids=lambda p: p.__name__
+)
 def test_types_are_shipped(package: Any) -> None:
     assert importlib.resources.files(package).joinpath("py.typed").is_file()

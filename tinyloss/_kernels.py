@@ -108,8 +108,8 @@ class Recording:
         program = record(answer, self._inputs, dtype=self.real)
         outputs, total = program.outputs, None
         if job.value and job.reduce:
-            total, *outputs = outputs
-        return Staged(stage(program, keep=keep), total, tuple(outputs))
+            total, outputs = outputs[0], outputs[1:]
+        return Staged(stage(program, keep=keep), total, outputs)
 
 
 def arrays_of(job: Job) -> list[Any]:

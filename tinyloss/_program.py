@@ -164,7 +164,6 @@ class Graph:
                 return a
         return None
 
-
     def _sum(self, term: Node) -> Node | None:
         """Return the sum over a term that is 0 but for one class, where that needs no pass."""
         found = one_class(term)

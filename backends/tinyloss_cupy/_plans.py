@@ -110,12 +110,12 @@ def make_plan(
     for n, (role, address, (_, strides, dtype)) in enumerate(
         zip(roles, addresses, lying, strict=True)
     ):
-        inner, outer = geometry.inner_steps[n], geometry.outer_steps[n]
+        inner, others = geometry.inner_steps[n], geometry.outer_steps[n]
         along_classes = strides[-1] if role.per_class and lying[0][0][-1] > 1 else 0
         arrays.append(
-            _Array(role, dtype.itemsize, address, along_classes, (inner, *outer))
+            _Array(role, dtype.itemsize, address, along_classes, (inner, *others))
             if rowwise
-            else _Array(role, dtype.itemsize, address, inner, outer)
+            else _Array(role, dtype.itemsize, address, inner, others)
         )
     if not all(array.aligned for array in arrays):
         return None
@@ -153,8 +153,8 @@ def make_plan(
         table = [1, *table, blocks, per_run]
     table += [*geometry.outer, 0]
     for array in arrays:
-        inner, *others = array.others if rowwise else (0, *array.others)
-        table += [inner, array.number, *others, 0]
+        item, *steps = array.others if rowwise else (0, *array.others)
+        table += [item, array.number, *steps, 0]
     variant = Variant(
         tuple(zip(names, side_by_side, strict=True)),
         over or ("",) * len(recording.results),

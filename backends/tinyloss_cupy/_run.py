@@ -1,13 +1,11 @@
 """One job: its kernel launched on the current stream, the blocks' sums added up by another."""
 
-import threading
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from tinyloss._engine import Answer, Job
+from tinyloss._engine import Job
 from tinyloss._kernels import arrays_of
 from tinyloss._outputs import empty_answer, places_taken, results
 from tinyloss_cupy import _arrays
@@ -120,6 +118,22 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
     return np.zeros(shape, dtype)
 
 
+class _Drawn:
+    """NumPy's memory in place of the device's, where nothing is computed."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return np.empty(shape, dtype)
+
+    def empty_like(self, array: Any, dtype: Any) -> Any:
+        return np.empty_like(array, dtype)
+
+    def address(self, array: Any) -> int:
+        return 0
+
+    def may_overlap(self, a: Any, b: Any) -> bool:
+        return False
+
+
 def source(job: Job, clusters: bool = True) -> str:
     """Return the text of the kernel that answers a job, on a GPU with or without clusters.
 
@@ -130,10 +144,7 @@ def source(job: Job, clusters: bool = True) -> str:
     job = replace(job, unchecked=job.labels)
     loss = loss_of(job)
     arrays = arrays_of(job)
-    memory: Any = SimpleNamespace(
-        empty=np.empty, empty_like=np.empty_like, address=lambda _: 0, may_overlap=lambda *_: False
-    )
-    arrays += results(empty_answer(memory, replace(job, out=()), arrays))
+    arrays += results(empty_answer(_Drawn(), replace(job, out=()), arrays))
     lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
     plan = loss.plan((), lying, [0] * len(arrays), divisor, clusters)
     if plan is None:

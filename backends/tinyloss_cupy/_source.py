@@ -429,7 +429,9 @@ class _Elements(_Writer):
     """Lanes are items."""
 
     def body(self) -> str:
-        lanes = "Lanes<long long>(begin + (k * THREADS + int(threadIdx.x)) * LANES - head, table.inner)"
+        lanes = (
+            "Lanes<long long>(begin + (k * THREADS + int(threadIdx.x)) * LANES - head, table.inner)"
+        )
         nodes = [n for n in self.staged.final if n.op == "input"]
         elements = [
             self.input_of_lane(n) if n.op == "input" else self.computed(n)

@@ -1,4 +1,4 @@
-"""A kernel's source compiled by g++, its signature read, its arguments checked as it is launched."""
+"""A kernel's source compiled by g++, its signature read, its arguments checked at a launch."""
 
 import ctypes
 import hashlib
@@ -178,7 +178,9 @@ class Kernel:
         bounds = re.search(r"#define THREADS (\d+)", source)
         self.threads = int(bounds[1]) if bounds else MOST_THREADS
 
-    def launch(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Iterable[Any]) -> None:
+    def launch(
+        self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Iterable[Any]
+    ) -> None:
         """Run the kernel; the arguments are arrays (see `cupy_`) and NumPy's numbers."""
         given = [*arguments]
         if len(given) != len(self.parameters):
@@ -189,7 +191,11 @@ class Kernel:
             _check(parameter, argument, size)
         values = [_value(argument) for argument in given]
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
-        arrays = {id(a.memory): (a.memory, p.name) for a, p in zip(given, self.parameters, strict=True) if p.pointer}
+        arrays = {
+            id(a.memory): (a.memory, p.name)
+            for a, p in zip(given, self.parameters, strict=True)
+            if p.pointer
+        }
         ranges = (ctypes.c_uint64 * (4 * len(arrays)))()
         counts: list[Counts] = []
         for n, (memory, name) in enumerate(arrays.values()):

@@ -92,7 +92,7 @@ class Device:
         return "<CUDA Device 0>"
 
 
-class ndarray:  # noqa: N801 - its name is part of its interface
+class ndarray:
     """An array of the device."""
 
     __module__ = "cupy"
@@ -118,7 +118,8 @@ class ndarray:  # noqa: N801 - its name is part of its interface
         return len(self.host)
 
     def __getitem__(self, key: Any) -> "ndarray":
-        return _wrapped(self.host[_host(key)], (self,))
+        part: ndarray = _wrapped(self.host[_host(key)], (self,))
+        return part
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
@@ -134,7 +135,8 @@ class ndarray:  # noqa: N801 - its name is part of its interface
         return _own(self.host)
 
     def reshape(self, *shape: Any) -> "ndarray":
-        return _wrapped(self.host.reshape(*shape), (self,))
+        same: ndarray = _wrapped(self.host.reshape(*shape), (self,))
+        return same
 
     def __repr__(self) -> str:
         return f"<emulated {self.dtype} {self.shape}>"
@@ -158,7 +160,9 @@ def _operator(name: str) -> Callable[..., Any]:
     return operate
 
 
-for _name in """add sub mul truediv floordiv mod pow radd rsub rmul rtruediv rpow and or xor rand ror
+for (
+    _name
+) in """add sub mul truediv floordiv mod pow radd rsub rmul rtruediv rpow matmul and or xor rand ror
 rxor lt le gt ge eq ne neg pos abs invert""".split():
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
@@ -199,7 +203,9 @@ def _function(name: str, function: Any) -> Callable[..., Any]:
     return call
 
 
-def _asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False) -> Any:
+def _asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False
+) -> Any:
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
     return _own(np.asarray(_host(a), dtype))
