@@ -184,7 +184,9 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
         what is compiled. Without any, 128 rows of 1000 classes in float32, with class indices if
         the loss takes these.
     target
-        What it is written in: "numba", Python that Numba compiles for NumPy arrays.
+        What it is written in: "numba", Python that Numba compiles for NumPy arrays, or "cuda", C++
+        that CuPy compiles for its arrays. To write that takes neither CuPy nor a GPU: NumPy arrays
+        stand for CuPy's that lie alike.
     options
         Keyword arguments of the loss.
 
