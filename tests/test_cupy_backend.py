@@ -213,6 +213,49 @@ def test_a_gpu_that_refuses_clusters_gets_blocks_of_their_own() -> None:
     assert [cluster_of(text) for text in machine.launched[launches:]] == [1, 1, 1, 1]
 
 
+def test_another_error_does_not_turn_clusters_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.emulation import compiler
+    from tinyloss_cupy import _run
+
+    error = sys.modules["cupy"].cuda.driver.CUDADriverError
+
+    def fail(*_: Any) -> None:
+        raise error("CUDA_ERROR_ILLEGAL_ADDRESS")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler.Kernel, "launch", fail)
+        with pytest.raises(error, match="ILLEGAL_ADDRESS"):
+            cross_entropy(131072)
+    assert not _run._without_clusters
+
+
+def test_arrays_of_another_device_are_left_to_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asarray = sys.modules["cupy"].asarray
+    x, y = asarray(logits(10)), asarray(logits(10)[::-1])
+    here = type(x).data.fget
+
+    def data(array: Any) -> Any:
+        pointer = here(array)
+        pointer.device_id = int(array is y)
+        return pointer
+
+    monkeypatch.setattr(type(x), "data", property(data))
+    launches = len(machine.launched)
+    assert_as_on_numpy(lambda a, b: (tinyloss.mse(a, b),), logits(10), logits(10)[::-1])
+    assert len(machine.launched) == launches + 2
+    tinyloss.mse(x, y)
+    assert len(machine.launched) == launches + 2
+
+
+def test_amd_gpus_are_left_to_the_formulas(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy.cuda.runtime, "is_hip", True)
+    launches = len(machine.launched)
+    assert_as_on_numpy(
+        tinyloss.value_and_grad(tinyloss.cross_entropy), logits(3, 5), labels(3, classes=5)
+    )
+    assert len(machine.launched) == launches
+
+
 def cluster_of(text: str) -> int:
     found = re.search(r"#define CLUSTER (\d+)", text)
     assert found is not None
