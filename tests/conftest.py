@@ -371,7 +371,7 @@ def library(name: str, config: pytest.Config) -> Generator[Library]:
         root = name.partition(":")[0]
         if root in required(config):
             pytest.fail(f"{root} is required: {error}", pytrace=False)
-        pytest.skip(str(error))
+        pytest.skip(f"{root} is not installed" if error.name else str(error))
     with lib.settings():
         yield lib
 
