@@ -33,11 +33,11 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import tinyloss_numpy
 from benchmarks._measure import library, machine, versions
+from benchmarks._printing import progress_bar
 from benchmarks.gpu import device, no_gpu
 from tests.exact import EXACT, Truth, evaluate
 from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
@@ -705,13 +705,7 @@ def main(arguments: list[str] | None = None) -> int:
         key=lambda task: -cost.get(task[0], 1) * (2 if task[1] in LIBRARIES["jax.jit"] else 1),
     )
     work = partial(measure, n=n, libraries=present)
-    progress = Progress(
-        TextColumn("{task.description:40}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
+    progress = progress_bar(40)
     # Not a fork: jax and torch start threads.
     context = multiprocessing.get_context("spawn")
     with progress, ProcessPoolExecutor(given.processes, mp_context=context) as pool:

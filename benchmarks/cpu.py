@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks._contenders import (
@@ -51,6 +50,7 @@ from benchmarks._contenders import (
     Case,
 )
 from benchmarks._measure import Ratio, Task, Timing, busy, interleaved, library, machine, versions
+from benchmarks._printing import digits, progress_bar, spread
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 MODULES = ("tinyloss", "numpy", "numba", "ml_dtypes", "torch", "jax", "optax", "sklearn")
@@ -382,18 +382,6 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def times(number: float) -> str:
-    return (
-        f"{number:.2f}" if number < 9.995 else f"{number:.3g}" if number < 1000 else f"{number:.0f}"
-    )
-
-
-def spread(ratio: Ratio | None) -> str:
-    if ratio is None:
-        return ""
-    return f"{times(ratio.value)} [dim]{times(ratio.low)}-{times(ratio.high)}[/]"
-
-
 def judged(measured: list[Measured], extras: list[Extra]) -> list[dict[str, Any]]:
     """Return every limit with what was measured, where it was."""
     found = {(m.case, m.what): m.times for m in measured}
@@ -521,7 +509,7 @@ def markdown(measured: list[Measured], extras: list[Extra]) -> str:
         rows = [found[case, what] for what in (VALUE, GRADIENT) if (case, what) in found]
         for name in peers:
             ratios = [m.beside(name) for m in rows]
-            cells.append(", ".join(times(ratio.value) for ratio in ratios if ratio))
+            cells.append(", ".join(digits(ratio.value) for ratio in ratios if ratio))
         if any(cells):
             lines.append(f"| `{case.loss}` {case.size} | {' | '.join(cells)} |")
     memory = {(extra.name, extra.what): extra.least for extra in extras}
@@ -669,13 +657,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     if console.width < 170 and not console.is_terminal:
         console = Console(width=170)
-    progress = Progress(
-        TextColumn("{task.description:50}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
+    progress = progress_bar(50)
     started, others = time.perf_counter(), busy()
     measured: list[Measured] = []
     extras: list[Extra] = []

@@ -38,11 +38,11 @@ import ml_dtypes
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks._contenders import BCE, CE, GRADIENT, MSE, OUT, VALUE, Case
 from benchmarks._measure import Ratio, Timing, machine, versions
+from benchmarks._printing import digits, progress_bar, spread
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 MODULES = ("tinyloss", "cupy", "numpy", "ml_dtypes", "torch", "triton", "liger_kernel")
@@ -720,18 +720,6 @@ def time_case(
 # ------------------------------------------------------------------------------------- printing
 
 
-def digits(number: float) -> str:
-    return (
-        f"{number:.2f}" if number < 9.995 else f"{number:.3g}" if number < 1000 else f"{number:.0f}"
-    )
-
-
-def spread(ratio: Ratio | None) -> str:
-    if ratio is None:
-        return ""
-    return f"{digits(ratio.value)} [dim]{digits(ratio.low)}-{digits(ratio.high)}[/]"
-
-
 def part_of_copy(m: Measured, name: str) -> str:
     part = m.of_copy(name)
     if part is None:
@@ -849,13 +837,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     if console.width < 150 and not console.is_terminal:
         console = Console(width=150)
-    progress = Progress(
-        TextColumn("{task.description:50}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
+    progress = progress_bar(50)
     started = time.perf_counter()
     found = Findings({}, {})
     measured: list[Measured] = []

@@ -76,6 +76,16 @@ class Passes:
             return _number(node.constant)
         return self.names[id(node)]
 
+    def as_real(self, node: Node) -> str:
+        """Return the text of a node's result as a number."""
+        name = self.name(node)
+        if node.op == "constant":
+            return name
+        kind = kind_of(node)
+        if kind == "bool":
+            return f"where({name}, real(1.0), real(0.0))"
+        return name if kind == "real" else f"real({name})"
+
     def text(self, node: Node) -> str:
         """Return the expression that computes a node from its arguments' names."""
         args = [self._argument(node, arg) for arg in node.args]

@@ -20,8 +20,8 @@ from tinyloss._arrays import device
 from tinyloss.typing import Namespace
 
 __all__ = [
-    "COMPARISONS", "Input", "Node", "Program", "Symbol", "differentiate", "is_index", "one_class",
-    "record",
+    "COMPARISONS", "Input", "Node", "Program", "Symbol", "compared_index", "differentiate",
+    "is_index", "one_class", "record",
 ]  # fmt: skip
 
 
@@ -75,6 +75,17 @@ def is_index(node: Node) -> bool:
     return node.op in ("class_index", "classes") or (node.op == "input" and node.integer)
 
 
+def compared_index(node: Node) -> Node | None:
+    """Return the index of one class for each item, if a node compares the classes with it."""
+    if node.op != "equal":
+        return None
+    classes = [a for a in node.args if a.op == "class_index"]
+    index = [a for a in node.args if a.op != "class_index"]
+    if len(classes) != 1 or not is_index(index[0]) or index[0].per_class:
+        return None
+    return index[0]
+
+
 def one_class(node: Node) -> tuple[Node, Node] | None:
     """Return what a node is at one class, and that class's index, if it is 0 at all others.
 
@@ -83,13 +94,10 @@ def one_class(node: Node) -> tuple[Node, Node] | None:
     if node.op != "where":
         return None
     condition, value, other = node.args
-    if condition.op != "equal" or other.op != "constant" or other.constant != 0:
+    index = compared_index(condition)
+    if index is None or other.op != "constant" or other.constant != 0:
         return None
-    classes = [a for a in condition.args if a.op == "class_index"]
-    index = [a for a in condition.args if a.op != "class_index"]
-    if len(classes) != 1 or not is_index(index[0]) or index[0].per_class:
-        return None
-    return value, index[0]
+    return value, index
 
 
 class Graph:

@@ -10,7 +10,7 @@ from tinyloss._engine import Job
 from tinyloss._geometry import Lying
 from tinyloss._kernels import Recording, Staged, kept_for
 from tinyloss_cupy._plans import ALIGNMENT, Plan, Variant, make_plan
-from tinyloss_cupy._source import write, write_total
+from tinyloss_cupy._source import write
 
 __all__ = ["Loss", "divisor_of", "loss_of"]
 
@@ -64,10 +64,6 @@ class Loss:
             shape=variant.shape,
             divisor=variant.divisor,
         )
-
-    def text_of_total(self, dtype: str, divisor: str) -> str:
-        """Return the text of the kernel that adds up what the blocks summed."""
-        return write_total(self.recording.real, dtype, divisor)
 
 
 def divisor_of(job: Job) -> str:

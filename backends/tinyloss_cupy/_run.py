@@ -10,7 +10,7 @@ from tinyloss._kernels import arrays_of
 from tinyloss._outputs import empty_answer, places_taken, results
 from tinyloss_cupy import _arrays
 from tinyloss_cupy._programs import divisor_of, loss_of
-from tinyloss_cupy._source import CTYPES, KERNEL, TOTAL_THREADS
+from tinyloss_cupy._source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 
 __all__ = ["SOURCE", "example", "run", "source"]
 
@@ -77,7 +77,7 @@ def _launch(job: Job, divisor: str, device: Any) -> Any:
     if reduced:
         dtype = np.dtype(job.value_dtype or job.dtype)
         value = cupy.empty((), dtype)
-        kernel = _kernel(loss.text_of_total(dtype.name, divisor))
+        kernel = _kernel(write_total(loss.recording.real, dtype.name, divisor))
         kernel((1,), (TOTAL_THREADS,), (*sums, np.int64(len(sums[0])), value, *more))
         answer = answer._replace(value=value)
     return job.deliver(answer)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tinyloss._kernels import Place, Staged
 from tinyloss._passes import Pass, kind_of
-from tinyloss._program import Node, is_index
+from tinyloss._program import Node, compared_index
 
 __all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Shape", "write", "write_total"]
 
@@ -43,8 +43,6 @@ CTYPES = {
     "float64": "double",
 }
 """The dtypes that a kernel reads and writes."""
-
-_KINDS = {"real": "real", "index": "index", "bool": "bool"}
 
 
 class Shape(NamedTuple):
@@ -208,17 +206,7 @@ class _Writer:
     # Lines
 
     def computed(self, node: Node) -> str:
-        return f"const {_KINDS[kind_of(node)]} {self.name(node)} = {self.staged.text(node)};"
-
-    def as_real(self, node: Node) -> str:
-        """Return the text of a node's result as a number."""
-        name = self.name(node)
-        if node.op == "constant":
-            return name
-        kind = kind_of(node)
-        if kind == "bool":
-            return f"where({name}, real(1.0), real(0.0))"
-        return name if kind == "real" else f"real({name})"
+        return f"const {kind_of(node)} {self.name(node)} = {self.staged.text(node)};"
 
     def start(self, place: Place) -> str:
         """Return the line that finds an item's place in an array, or that of its row."""
@@ -265,9 +253,12 @@ class _Writer:
     def packet(self, place: Place) -> str:
         return f"Packet<{CTYPES[self.target(place).dtype]}> {place.name}_packet;"
 
+    def rounded(self, place: Place, node: Node) -> str:
+        """Return the text of a node's result in the dtype that it is written in."""
+        return f"{CTYPES[self.target(place).dtype]}({self.staged.as_real(node)})"
+
     def lane(self, place: Place, node: Node) -> str:
-        dtype = CTYPES[self.target(place).dtype]
-        return f"{place.name}_packet.lane[lane] = {dtype}({self.as_real(node)});"
+        return f"{place.name}_packet.lane[lane] = {self.rounded(place, node)};"
 
     def head(self) -> str:
         """Find how far packets begin before the run, from the first array that lies in packets."""
@@ -351,7 +342,7 @@ class _Rows(_Writer):
                 elements.append(self.input_of_lane(node))
             elif node.op == "class_index":
                 elements.append("const index class_index = lanes.first + lane;")
-            elif (index := _compared(node)) is not None:
+            elif (index := compared_index(node)) is not None:
                 # one comparison for each class, with a number of the packet
                 elements.append(f"const bool {name(node)} = lane == {name(index)}_lane;")
                 lane_numbers[name(index)] = None
@@ -359,7 +350,7 @@ class _Rows(_Writer):
                 elements.append(self.computed(node))
         elements += [f"{name(n)}_kept[k][lane] = {name(n)};" for n in step.keep]
         for node in step.reductions:
-            term = self.as_real(node.args[0])
+            term = self.staged.as_real(node.args[0])
             if node.op == "max":
                 elements.append(f"{name(node)}_part.take(where(lanes.holds(lane), {term}, -inf));")
             else:
@@ -409,20 +400,13 @@ class _Rows(_Writer):
 
     def item_outputs(self) -> list[str]:
         lines = [
-            f"write({self.target(p).name}_run, {CTYPES[self.target(p).dtype]}({self.as_real(n)}));"
-            for p, n in self.outputs
-            if not p.per_class
+            f"write({self.target(place).name}_run, {self.rounded(place, node)});"
+            for place, node in self.outputs
+            if not place.per_class
         ]
-        return lines if self.total is None else [*lines, f"total.take({self.as_real(self.total)});"]
-
-
-def _compared(node: Node) -> Node | None:
-    """Return the index that a node compares the classes of a row with, if it does."""
-    if node.op != "equal" or "class_index" not in [a.op for a in node.args]:
-        return None
-    (other,) = [a for a in node.args if a.op != "class_index"] or [node]
-    index = is_index(other) and not other.per_class and other.op != "constant"
-    return other if index else None
+        if self.total is not None:
+            lines.append(f"total.take({self.staged.as_real(self.total)});")
+        return lines
 
 
 class _Elements(_Writer):
@@ -442,7 +426,7 @@ class _Elements(_Writer):
         add = [self.store(place) for place, _ in self.outputs]
         if self.total is not None:
             declare.append("real terms[LANES];")
-            masked = f"where(lanes.holds(lane), {self.as_real(self.total)}, real(0.0))"
+            masked = f"where(lanes.holds(lane), {self.staged.as_real(self.total)}, real(0.0))"
             elements.append(f"terms[lane] = {masked};")
             add.append("add(total, terms);")
         inputs = [self.arrays[n.constant] for n in nodes]

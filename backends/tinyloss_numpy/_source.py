@@ -129,16 +129,6 @@ class _Writer:
     def node(self, node: Node) -> None:
         self.write(f"{self.staged.name(node)} = {self.staged.text(node)}")
 
-    def as_real(self, node: Node) -> str:
-        """Return the text of a node's result as a number."""
-        name = self.staged.name(node)
-        if node.op == "constant":
-            return name
-        kind = kind_of(node)
-        if kind == "bool":
-            return f"where({name}, real(1.0), real(0.0))"
-        return name if kind == "real" else f"real({name})"
-
     def head(self) -> None:
         """Read the table of arguments."""
         write = self.write
@@ -234,23 +224,23 @@ class _Writer:
         """Write an item's output."""
         into = self.target(place)
         at = _at(into, into.name + "_chunk", i, "item")
-        self.write(f"store_{into.name}({at}, {self.as_real(node)})")
+        self.write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
 
     def item_outputs(self, i: str) -> None:
         for place, node in self.outputs:
             if not place.per_class:
                 self.store_item(place, node, i)
         if self.total is not None:
-            self.write(f"store_value(value_lanes, {i}, {self.as_real(self.total)})")
+            self.write(f"store_value(value_lanes, {i}, {self.staged.as_real(self.total)})")
 
     def reduce(self, node: Node, lane: str) -> None:
         """Take a lane's number into its maximum, or lay it down to be summed."""
         name, term = self.staged.name(node), node.args[0]
         if node.op == "max":
-            largest = f"maximum(load_{name}({name}_lanes, {lane}), {self.as_real(term)})"
+            largest = f"maximum(load_{name}({name}_lanes, {lane}), {self.staged.as_real(term)})"
             self.write(f"store_{name}({name}_lanes, {lane}, {largest})")
         elif id(term) not in self.kept:
-            self.write(f"store_{name}_term({name}_term_lanes, {lane}, {self.as_real(term)})")
+            self.write(f"store_{name}_term({name}_term_lanes, {lane}, {self.staged.as_real(term)})")
 
     def add_terms(self, step: Pass, add: str, count: str) -> None:
         """Add what a pass laid down, or kept, to the sums."""
@@ -327,7 +317,7 @@ class _Rows(_Writer):
                         if place.per_class:
                             into = self.target(place)
                             at = _at(into, into.name + "_block", "l", "class")
-                            write(f"store_{into.name}({at}, {self.as_real(node)})")
+                            write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
             self.add_terms(step, "add_row", "n")
         for node in step.reductions:
             if node.op == "max":
@@ -524,7 +514,7 @@ class _Tiles(_Writer):
                 for node in step.reductions:
                     self.reduce(node, "i")
                 for place, node in outputs:
-                    value = self.as_real(node)
+                    value = self.staged.as_real(node)
                     write(f"store_{place.name}_packed({place.name}_block, i, {value})")
             self.add_terms(step, "add_lanes", "count")
         for node in step.reductions:
