@@ -17,12 +17,15 @@ import pytest
 
 import tinyloss
 import tinyloss_cupy
+import tinyloss_jax
 import tinyloss_numpy
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
 PUBLIC = [name for name in tinyloss.__all__ if name != "__version__"]
 LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), type(tinyloss.mse))]
+
+BACKENDS = [tinyloss_cupy, tinyloss_jax, tinyloss_numpy]
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "ml_dtypes"}
 COMPILERS = {"numba", "llvmlite", "triton"}
@@ -45,14 +48,17 @@ MAY_IMPORT = {
     "testing": {"_activations", "_arrays", "_backends", "_engine", "_function", "typing"},
     "_numerics": {"_arrays", "typing"},
     "_backends": {"_arrays", "typing"},
-    "_engine": {"_arrays", "_backends", "_formula", "typing"},
+    "_engine": {"_arrays", "_backends", "_formula", "_rows", "typing"},
     "_function": {"_backends", "_check", "_engine", "typing"},
-    "_custom": {"_arrays", "_engine", "_formula", "_function", "_program"},
+    "_rows": {"_arrays", "typing"},
+    "_evaluation": {"_program", "_rows", "typing"},
+    "_custom": {"_arrays", "_engine", "_evaluation", "_formula", "_function", "_program"},
     "_activations": {"_arrays", "_engine", "_formula", "_numerics", "typing"},
     "_classes": FAMILIES | {"_check", "_engine", "_function", "typing"},
 }
 BACKEND_MAY_IMPORT = {
-    "_arrays", "_engine", "_geometry", "_kernels", "_outputs", "_passes", "_program", "typing"
+    "_arrays", "_engine", "_evaluation", "_formula", "_geometry", "_kernels", "_outputs",
+    "_passes", "_program", "_rows", "typing",
 }  # fmt: skip
 
 
@@ -138,7 +144,7 @@ def test_imports_go_one_way(path: Path) -> None:
     assert set(imports(path)) <= MAY_IMPORT.get(path.stem, LOSS_MAY_IMPORT)
 
 
-@pytest.mark.parametrize("package", [tinyloss_cupy, tinyloss_numpy], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("package", BACKENDS, ids=lambda p: p.__name__)
 def test_backend_knows_no_loss(package: ModuleType) -> None:
     for path in Path(inspect.getfile(package)).parent.rglob("*.py"):
         assert set(imports(path)) <= BACKEND_MAY_IMPORT, path
@@ -180,14 +186,12 @@ def test_array_api_compat_is_the_only_hard_dependency() -> None:
 
 def test_backends_enter_by_their_entry_points() -> None:
     entries = installed().entry_points.select(group="tinyloss.backends")
-    packages = {"cupy": "tinyloss_cupy", "numpy": "tinyloss_numpy"}
+    packages = {"cupy": "tinyloss_cupy", "jax": "tinyloss_jax", "numpy": "tinyloss_numpy"}
     assert {entry.name: entry.value for entry in entries} == packages
     for entry in entries:
         assert callable(entry.load().run)
 
 
-@pytest.mark.parametrize(
-    "package", [tinyloss, tinyloss_cupy, tinyloss_numpy], ids=lambda p: p.__name__
-)
+@pytest.mark.parametrize("package", [tinyloss, *BACKENDS], ids=lambda p: p.__name__)
 def test_types_are_shipped(package: Any) -> None:
     assert importlib.resources.files(package).joinpath("py.typed").is_file()

@@ -10,9 +10,10 @@ import pytest
 
 from tests.test_program import CASES, arguments
 from tinyloss._classification import _NLL, _BCEWithLogits, _LabelCrossEntropy
+from tinyloss._evaluation import run
 from tinyloss._formula import Formula
 from tinyloss._passes import Passes, kind_of, stage
-from tinyloss._program import Input, Node, record
+from tinyloss._program import Graph, Input, Node, Program, record
 from tinyloss._regression import _MSE
 
 EPS = 2.0**-52
@@ -49,7 +50,8 @@ def test_cross_entropy_is_maximum_then_sum_then_gradient() -> None:
 def test_exponential_is_kept_and_not_computed_again() -> None:
     _, second, third = staged(_LabelCrossEntropy, LABELS, "value", "grad_x").passes
     assert operations(second.elements).count("exp") == 1
-    assert "exp" in operations([*second.keep, *second.keep[0].args])
+    (kept,) = second.keep
+    assert "exp" in operations(Program(Graph("float32"), {}, (kept,)).nodes())
     assert third.read == second.keep
     assert not {"exp", "input"} & set(operations(third.elements))
 
@@ -261,7 +263,7 @@ def test_passes_of_every_formula_compute_what_the_program_does(
     answers = [each for each in wanted if hasattr(formula, each)]
     passes = staged(formula, inputs, *answers, **params)
     results = Interpreter(passes, arrays).run()
-    for result, expected in zip(results, passes.program.run(np, arrays), strict=True):
+    for result, expected in zip(results, run(passes.program, np, arrays), strict=True):
         shape = expected.shape if expected.ndim == 2 else (*expected.shape, 1)
         # the same operations on the same numbers; a square may be a power there
         np.testing.assert_allclose(

@@ -9,6 +9,7 @@ import pytest
 
 import tinyloss
 from tinyloss import _classification, _divergence, _regression
+from tinyloss._evaluation import run
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._program import Input, differentiate, record
@@ -75,7 +76,7 @@ def test_every_formula_is_recorded_and_runs_again_as_it_was(
     for answer in ("value", "grad_x", "grad_y", "grad_var", "curvature"):
         if hasattr(formula, answer):
             method = partial(lambda name, **a: getattr(formula(**a, **params), name)(), answer)
-            (again,) = record(method, inputs, dtype="float64").run(np, arrays)
+            (again,) = run(record(method, inputs, dtype="float64"), np, arrays)
             first = method(**arrays)
             assert again.shape == first.shape
             # the same operations in the same order: the same bits
@@ -90,7 +91,7 @@ def test_derivative_of_the_recorded_value_is_the_closed_form(
     value = record(lambda **a: formula(**a, **params).value(), inputs, dtype="float64")
     for name in ("x", "y", "var"):
         if hasattr(formula, f"grad_{name}") and not (name == "y" and formula.__name__ in LABELS):
-            (slope,) = differentiate(value, name).run(np, arrays)
+            (slope,) = run(differentiate(value, name), np, arrays)
             closed = getattr(formula(**arrays, **params), f"grad_{name}")()
             # Ordinary inputs, where reverse mode loses little: a hundred roundings of about 1.
             np.testing.assert_allclose(slope, closed, rtol=1e4 * EPS, atol=100 * EPS)

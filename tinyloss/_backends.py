@@ -22,6 +22,9 @@ class Backend(Protocol):
     One that compiles may add `SOURCE`, the name of what its kernels are written in,
     `source(job)`, the text of the kernel that answers a job, and `example(shape, dtype)`, an
     array to ask for it with. `tinyloss.source` shows it then.
+
+    One whose library maps functions over the members of a named axis may add
+    `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
     """
 
     def run(self, job: Any, /) -> Any:

@@ -36,7 +36,7 @@ from tinyloss._regression import (
     quantile,
     smooth_l1,
 )
-from tinyloss.typing import Array, ArrayLike, Reduction
+from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
 
 __all__ = [
     "BCELoss",
@@ -354,6 +354,7 @@ class PoissonNLLLoss(_TargetLoss):
 class CrossEntropyLoss(_TargetLoss):
     function = cross_entropy
     axis: int = -1
+    axis_name: AxisName | None = None
     class_weight: ArrayLike | None = None
     label_smoothing: float = 0.0
     ignore_index: int | None = None
@@ -363,6 +364,7 @@ class CrossEntropyLoss(_TargetLoss):
 class NLLLoss(_TargetLoss):
     function = nll
     axis: int = -1
+    axis_name: AxisName | None = None
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
 
@@ -414,6 +416,7 @@ class SoftmaxFocalLoss(_TargetLoss):
     function = softmax_focal
     gamma: float = 2.0
     axis: int = -1
+    axis_name: AxisName | None = None
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
 
@@ -437,6 +440,7 @@ class SoftMarginLoss(_TargetLoss):
 class KLDivLoss(_TargetLoss):
     function = kl_div
     axis: int = -1
+    axis_name: AxisName | None = None
     log_target: bool = False
 
 
@@ -444,12 +448,14 @@ class KLDivLoss(_TargetLoss):
 class KLDivWithLogitsLoss(_TargetLoss):
     function = kl_div_with_logits
     axis: int = -1
+    axis_name: AxisName | None = None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class JSDivLoss(_TargetLoss):
     function = js_div
     axis: int = -1
+    axis_name: AxisName | None = None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -19,7 +19,7 @@ from tinyloss._numerics import (
     softplus,
     sum_of_others,
 )
-from tinyloss.typing import Array, ArrayLike, Reduction
+from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
 
 __all__ = [
     "binary_cross_entropy",
@@ -50,7 +50,9 @@ class _LabelCrossEntropy(Formula):
         self.m = m = xp.max(x, axis=-1, keepdims=True)
         self.xt = xt = xp.sum(xp.where(target, x, 0.0), axis=-1, keepdims=True)
         self.e, et = exp_difference(x, m), exp_difference(xt, m)
-        self.o = o = xp.sum(xp.where(target, 0.0, self.e), axis=-1, keepdims=True)
+        # Also what the gradient is made of: XLA then writes one array between the two, not two.
+        self.others = xp.where(target, 0.0, self.e)
+        self.o = o = xp.sum(self.others, axis=-1, keepdims=True)
         self.inverse_z = 1 / (o + et)  # z is between 1 and the number of classes
         self.rest = o + (et - 1)  # z - 1; o where the target is a largest logit
 
@@ -58,7 +60,7 @@ class _LabelCrossEntropy(Formula):
         return ((self.m - self.xt) + self.xp.log1p(self.rest))[..., 0]
 
     def grad_x(self) -> Any:
-        return self.xp.where(self.target, -self.o, self.e) * self.inverse_z
+        return self.xp.where(self.target, -self.o, self.others) * self.inverse_z
 
     def curvature(self) -> Any:
         return (self.e * self.inverse_z) * (sum_of_others(self.e) * self.inverse_z)
@@ -129,6 +131,7 @@ def cross_entropy(
     y: ArrayLike,
     *,
     axis: int = -1,
+    axis_name: AxisName | None = None,
     class_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
@@ -148,6 +151,8 @@ def cross_entropy(
         one-hot or soft, of x's shape and any real dtype.
     axis
         The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     class_weight
         A weight for each class, of shape (C,).
     label_smoothing
@@ -204,6 +209,7 @@ def cross_entropy(
         denominator,
         {"label_smoothing": smoothing} if smoothing else {},
         axis=axis,
+        axis_name=axis_name,
         labels=labels,
         class_weight=class_weight,
         ignore_index=_check.integer_or_none("cross_entropy", "ignore_index", ignore_index),
@@ -234,6 +240,7 @@ def nll(
     y: ArrayLike,
     *,
     axis: int = -1,
+    axis_name: AxisName | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: int | None = None,
     weight: ArrayLike | None = None,
@@ -253,6 +260,8 @@ def nll(
         Class indices, with one dimension fewer than x, of any integer dtype.
     axis
         The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     class_weight
         A weight for each class, of shape (C,).
     ignore_index
@@ -293,6 +302,7 @@ def nll(
         reduction,
         denominator,
         axis=axis,
+        axis_name=axis_name,
         labels=_NLL,
         class_weight=class_weight,
         ignore_index=_check.integer_or_none("nll", "ignore_index", ignore_index),
@@ -653,6 +663,7 @@ def softmax_focal(
     *,
     gamma: float = 2.0,
     axis: int = -1,
+    axis_name: AxisName | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: int | None = None,
     weight: ArrayLike | None = None,
@@ -673,6 +684,8 @@ def softmax_focal(
         How little an easy example counts, at least 0; 0 is cross-entropy.
     axis
         The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     class_weight
         A weight for each class, of shape (C,): the alpha of the paper.
     ignore_index
@@ -717,6 +730,7 @@ def softmax_focal(
         denominator,
         {"gamma": _check.in_range("softmax_focal", "gamma", gamma, 0.0)},
         axis=axis,
+        axis_name=axis_name,
         labels=_LabelSoftmaxFocal,
         class_weight=class_weight,
         ignore_index=_check.integer_or_none("softmax_focal", "ignore_index", ignore_index),

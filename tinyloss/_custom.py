@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from tinyloss._arrays import dtype_name, namespace
 from tinyloss._engine import Request
+from tinyloss._evaluation import run
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._program import Input, Program, differentiate, record
@@ -14,6 +15,7 @@ from tinyloss._program import Input, Program, differentiate, record
 __all__ = ["loss"]
 
 _OPTIONS = {"weight": None, "where": None, "reduction": "mean", "denominator": None}
+_OF_ROWS = {"axis": -1, "axis_name": None}
 
 
 @overload
@@ -71,13 +73,13 @@ def loss(
 def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunction[...]:
     signature = inspect.signature(value)
     keyword = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
-    reserved = [p.name for p in keyword if p.name in (*_OPTIONS, "axis")]
+    reserved = [p.name for p in keyword if p.name in (*_OPTIONS, *_OF_ROWS)]
     if list(signature.parameters) != ["x", "y", *(p.name for p in keyword)] or reserved:
         raise TypeError(
             f"tinyloss.loss: {value.__name__} has the signature {signature}, expected (x, y) and "
-            f"keyword-only parameters, none named {', '.join(_OPTIONS)} or axis"
+            f"keyword-only parameters, none named {', '.join((*_OPTIONS, *_OF_ROWS))}"
         )
-    options = {"axis": -1, **_OPTIONS} if rowwise else _OPTIONS
+    options = {**_OF_ROWS, **_OPTIONS} if rowwise else _OPTIONS
     public = signature.replace(
         parameters=[
             *signature.parameters.values(),
@@ -103,6 +105,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
             given["denominator"],
             params={p.name: given[p.name] for p in keyword},
             axis=given.get("axis", -1),
+            axis_name=given.get("axis_name"),
             labels=formula if labels else None,
         )
 
@@ -145,7 +148,7 @@ def _formula_of(per_item: Callable[..., Any], in_rows: bool, labels: bool) -> ty
         def _derivative(self, *by: str) -> Any:
             x = self.arrays["x"]
             program = derivative(by, dtype_name(x.dtype), tuple(self.params.items()))
-            return program.run(namespace(x), self.arrays)[0]
+            return run(program, namespace(x), self.arrays)[0]
 
     class _CustomOfValues(_Custom):
         def grad_y(self) -> Any:

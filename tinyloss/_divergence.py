@@ -16,7 +16,7 @@ from tinyloss._numerics import (
     softmax_parts,
     xlogy,
 )
-from tinyloss.typing import Array, ArrayLike, Reduction
+from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
 
 __all__ = ["js_div", "kl_div", "kl_div_with_logits"]
 
@@ -63,6 +63,7 @@ def kl_div(
     y: ArrayLike,
     *,
     axis: int = -1,
+    axis_name: AxisName | None = None,
     log_target: bool = False,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -82,6 +83,8 @@ def kl_div(
         Target probabilities, or their logarithms with log_target=True.
     axis
         The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     log_target
         Whether y holds log-probabilities.
     weight, where, reduction, denominator
@@ -114,7 +117,9 @@ def kl_div(
     """
     log_target = _check.flag("kl_div", "log_target", log_target)
     formula = _KLLogTarget if log_target else _KL
-    return Request(formula, x, y, weight, where, reduction, denominator, axis=axis)
+    return Request(
+        formula, x, y, weight, where, reduction, denominator, axis=axis, axis_name=axis_name
+    )
 
 
 class _KLWithLogits(Formula):
@@ -193,6 +198,7 @@ def kl_div_with_logits(
     y: ArrayLike,
     *,
     axis: int = -1,
+    axis_name: AxisName | None = None,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -210,6 +216,8 @@ def kl_div_with_logits(
         Target logits.
     axis
         The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     weight, where, reduction, denominator
         As for every loss: see `help(tinyloss)`.
 
@@ -237,7 +245,9 @@ def kl_div_with_logits(
     >>> print(f"{tinyloss.kl_div_with_logits(y + np.float32([0, 2**-10, 0]), y):.4e}")
     8.8152e-08
     """
-    return Request(_KLWithLogits, x, y, weight, where, reduction, denominator, axis=axis)
+    return Request(
+        _KLWithLogits, x, y, weight, where, reduction, denominator, axis=axis, axis_name=axis_name
+    )
 
 
 class _JS(Formula):
@@ -295,6 +305,7 @@ def js_div(
     y: ArrayLike,
     *,
     axis: int = -1,
+    axis_name: AxisName | None = None,
     weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
@@ -308,6 +319,8 @@ def js_div(
         Probabilities.
     axis
         The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     weight, where, reduction, denominator
         As for every loss: see `help(tinyloss)`.
 
@@ -335,4 +348,4 @@ def js_div(
     >>> tinyloss.js_div(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])).round(6).item()
     0.693147
     """
-    return Request(_JS, x, y, weight, where, reduction, denominator, axis=axis)
+    return Request(_JS, x, y, weight, where, reduction, denominator, axis=axis, axis_name=axis_name)

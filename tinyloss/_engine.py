@@ -34,6 +34,7 @@ from tinyloss._arrays import (
     writeable,
 )
 from tinyloss._formula import Formula
+from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
 __all__ = [
@@ -108,6 +109,8 @@ class Request(NamedTuple):
     """The formula for class indices; None where y cannot hold them."""
     class_weight: Any = None
     ignore_index: int | None = None
+    axis_name: Any = None
+    """The mapped axis whose members hold a part of the classes each; None where x has them all."""
 
     @property
     def name(self) -> str:
@@ -172,6 +175,10 @@ class Job:
     """Arrays to write the gradients and the curvature into; none: new ones."""
     unchecked: bool = False
     """Whether class indices may be out of range: such an item weighs NaN."""
+    axis_name: Any = None
+    """The mapped axis whose members hold a part of the classes each."""
+    classes: int | None = None
+    """The number of classes where x does not have them all."""
 
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
@@ -182,14 +189,19 @@ class Job:
             name: array if self.labels and name == "y" else astype(xp, array, self.dtype)
             for name, array in self.arrays.items()
         }
-        value, grads, curvature = self.items(arrays, self.weight, self.divisor)
+        return self.deliver(self.finished(self.items(arrays, self.weight, self.divisor)))
+
+    def finished(self, answer: Answer) -> Answer:
+        """Return the answer to all items: reduced, in the dtypes that results have."""
+        xp = self.xp
+        value, grads, curvature = answer
         if value is not None:
             value = self.total(xp.sum(value)) if self.reduce else value
             value = astype(xp, value, self.value_dtype or self.dtype)
         grads = tuple([self._rounded(g, n) for g, n in zip(grads, self.grads, strict=True)])
         if curvature is not None:
             curvature = self._rounded(curvature, "x")
-        return self.deliver(Answer(value, grads, curvature))
+        return Answer(value, grads, curvature)
 
     def items(self, arrays: Mapping[str, Any], weight: Any, divisor: Any) -> Answer:
         """Return the value of each item times its weight, gradients and curvature also divided.
@@ -243,7 +255,7 @@ class Job:
         """Return the weights of the items, NaN for a class index out of range that weighs."""
         x, y = arrays["x"], arrays["y"]
         xp = namespace(x)
-        right = (y >= 0) & (y < x.shape[-1])
+        right = (y >= 0) & (y < (x.shape[-1] if self.classes is None else self.classes))
         if weight is None:
             return xp.where(right, astype(xp, right, self.dtype), xp.nan)
         return xp.where(right | (weight == 0), weight, xp.nan)
@@ -295,6 +307,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         or request.where is not None
         or request.class_weight is not None
         or request.ignore_index is not None
+        or request.axis_name is not None
         or not (request.denominator is None or type(request.denominator) in (int, float))
         # True is as good a key as 1, a list is none
         or type(request.axis) is not int
@@ -486,10 +499,10 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
                 f"{name} has shape {_show(array)}, expected one that broadcasts to x's {_show(x)}"
             )
 
-    formula = request.formula
+    formula, rows = request.formula, None
     if formula is None or formula.rowwise:
         formula, x, y, axis = _settle_rows(request, xp, x, y)
-        items = x.shape[:-1]
+        items, rows = x.shape[:-1], _rows(request, xp, x)
     else:
         items = x.shape
         if not _same_shape(y.shape, items):
@@ -511,7 +524,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
             )
         if formula.weighs_classes:
             more["class_weight"] = class_weight
-    weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, items, dtype)
+    weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, rows, items, dtype)
     divisor = _divisor(request, xp, x, weight, mass, items, dtype)
     unchecked = labels and not _check_labels(request, xp, y, x.shape[-1], weight, items)
     arrays = {"x": x, "y": y, **more}
@@ -532,6 +545,8 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         curvature=want.curvature,
         unchecked=unchecked,
     )
+    if rows is not None and request.axis_name is not None:
+        job.axis_name, job.classes = request.axis_name, rows.length()
     if want.out:
         names = [*job.grads, "x"][: len(want.out)]
         for name, into in zip(names, want.out, strict=True):
@@ -580,6 +595,28 @@ def _settle_rows(
     return formula, x, y if formula is request.labels else xp.moveaxis(y, axis, -1), axis
 
 
+def _rows(request: Request, xp: Namespace, x: Any) -> Rows:
+    """Return what is done over the classes, which x has in its last dimension or a part of them."""
+    axis_name = request.axis_name
+    if axis_name is None:
+        return Rows(xp, x)
+    split = getattr(_backends.backend_of(xp), "split_rows", None)
+    if split is None:
+        raise _Refusal(
+            f"axis_name is {axis_name!r}, expected None for arrays of {library(xp)}: only JAX maps "
+            "axes",
+            TypeError,
+        )
+    try:
+        rows: Rows = split(x, axis_name)
+    except (NameError, TypeError) as error:
+        raise _Refusal(
+            f"axis_name is {axis_name!r}, expected the name of an axis that is mapped where the "
+            f"loss is called ({error})"
+        ) from None
+    return rows
+
+
 def _class_axis(x: Any, axis: Any) -> int:
     """Return the class axis, counted from the front."""
     ndim = len(x.shape)
@@ -601,6 +638,7 @@ def _weigh(
     y: Any,
     labels: bool,
     class_weight: Any,
+    rows: Rows | None,
     items: tuple[Any, ...],
     dtype: Any,
 ) -> tuple[Any, Any]:
@@ -626,14 +664,14 @@ def _weigh(
     if mask is not None:
         weight = astype(xp, mask, dtype) if weight is None else xp.where(mask, weight, 0.0)
     if class_weight is not None:
+        assert rows is not None
         if labels:
-            index = xp.reshape(xp.clip(y, 0, x.shape[-1] - 1), (-1,))
-            mass = xp.reshape(xp.take(class_weight, index, axis=0), y.shape)
+            mass = rows.take(class_weight, y)
         else:
             share = astype(xp, y, dtype)
             if weight is not None:  # what is left out may be NaN
                 share = xp.where((weight != 0)[..., None], share, 0.0)
-            mass = xp.sum(class_weight * share, axis=-1)
+            mass = rows.sum(class_weight * share)[..., 0]
         if not formula.weighs_classes:
             weight, mass = mass if weight is None else weight * mass, None
     return weight, mass

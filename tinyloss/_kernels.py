@@ -11,7 +11,7 @@ from tinyloss._engine import Job
 from tinyloss._passes import Passes, stage
 from tinyloss._program import Input, Node, record
 
-__all__ = ["Place", "Recording", "Staged", "arrays_of", "kept_for"]
+__all__ = ["Place", "Recording", "Staged", "arrays_of", "inputs_of", "kept_for"]
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Recording:
         """The name of the dtype computed in."""
         self.title: str = job.formula.name
         self.rowwise: bool = job.formula.rowwise
-        self._inputs = _inputs(job)
+        self._inputs = inputs_of(job)
         per_class = Input(per_class=self.rowwise)
         results = [(f"grad_{name}", per_class) for name in job.grads]
         if job.value and not job.reduce:
@@ -120,7 +120,7 @@ def arrays_of(job: Job) -> list[Any]:
     return arrays
 
 
-def _inputs(job: Job) -> dict[str, Input]:
+def inputs_of(job: Job) -> dict[str, Input]:
     """Return what each input of a job's program varies by."""
     rowwise = job.formula.rowwise
     inputs: dict[str, Input] = {}
@@ -145,8 +145,11 @@ def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
         tuple(job.params.items()),
         tuple(job.arrays),
         job.dtype,
+        job.value_dtype,
         job.labels,
         job.unchecked,
+        job.axis_name,
+        job.classes,
         job.weight is None,
         job.divisor is None,
         job.reduce,

@@ -1,12 +1,11 @@
-"""Formulas as data: recorded, differentiated, run again.
+"""Formulas as data: recorded and differentiated.
 
 The recorder is one more array library. Its arrays (`Symbol`) carry no numbers: calling a loss's
 formulas with them leaves a small graph behind, the program, in which equal expressions are one
 node. Each node knows what it varies by: the items of the batch, the classes of a row, both or
 neither; that, and not shapes, is all a loss needs. Reductions are over the classes.
 
-A program is differentiated by reverse mode, one rule for each operation, into another program; and
-run on the arrays of any library.
+A program is differentiated by reverse mode, one rule for each operation, into another program.
 """
 
 import math
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from tinyloss._arrays import device
 from tinyloss.typing import Namespace
 
 __all__ = [
@@ -448,40 +446,6 @@ class Program:
         for output in self.outputs:
             visit(output)
         return list(order.values())
-
-    def run(self, xp: Namespace, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Run the program on arrays of a library: items first, the classes last."""
-        rows = any(varies.per_class for varies in self.inputs.values())
-        x = next(iter(arrays.values()))
-        results: dict[int, Any] = {}
-        for node in self.nodes():
-            if node.op == "input":
-                result = arrays[node.constant]
-                result = result[..., None] if rows and not node.per_class else result
-            elif node.op == "constant":
-                result = node.constant
-            elif node.op == "class_index":
-                result = xp.arange(x.shape[-1], device=device(x))
-            elif node.op == "classes":
-                result = x.shape[-1]
-            elif node.op in ("max", "sum"):
-                (arg,) = node.args
-                result = results[id(arg)]
-                result = xp.full_like(x, result) if arg.op == "constant" else result
-                result = getattr(xp, node.op)(result, axis=-1, keepdims=True)
-            else:
-                args = [results[id(arg)] for arg in node.args]
-                if all(arg.op == "constant" for arg in node.args):
-                    args[0] = xp.full_like(x[..., :1] if rows else x, args[0])
-                result = getattr(xp, node.op)(*args)
-            results[id(node)] = result
-        return tuple([self._output(xp, x, node, results[id(node)], rows) for node in self.outputs])
-
-    @staticmethod
-    def _output(xp: Namespace, x: Any, node: Node, result: Any, rows: bool) -> Any:
-        if node.op == "constant" or not node.per_item:
-            result = xp.zeros_like(x) + result
-        return result[..., 0] if rows and node.per_item and not node.per_class else result
 
 
 def record(

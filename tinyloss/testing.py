@@ -310,7 +310,8 @@ class _Subject:
 
 
 _STANDARD = {
-    "axis", "class_weight", "ignore_index", "weight", "where", "reduction", "denominator"
+    "axis", "axis_name", "class_weight", "ignore_index", "weight", "where", "reduction",
+    "denominator",
 }  # fmt: skip
 
 # What x and y may be, to be tried with each loss: its domain is where the formulas are finite.

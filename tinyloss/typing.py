@@ -7,7 +7,7 @@ shares, and results are typed `Any`: what a call returns is whatever the caller'
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
-__all__ = ["Array", "ArrayLike", "Namespace", "Number", "Reduction"]
+__all__ = ["Array", "ArrayLike", "AxisName", "Namespace", "Number", "Reduction"]
 
 
 class Array(Protocol):
@@ -29,6 +29,9 @@ Number: TypeAlias = bool | int | float
 
 ArrayLike: TypeAlias = Array | Sequence[Any] | Number
 """What is accepted beside a prediction: an array, a (nested) list or a number."""
+
+AxisName: TypeAlias = str | tuple[str, ...]
+"""The name of an axis that JAX maps a function over, or the names of several."""
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 """How the items of a batch are put together."""

@@ -1,0 +1,29 @@
+"""tinyloss on JAX arrays.
+
+A job is one jitted function, traced once for each kind of job: its formulas go through XLA, and
+JAX's transformations meet closed-form derivatives in it.
+
+    run             the function of a job
+    _rules          a loss's parts with the rule that differentiates them
+    _rows           reductions over classes: in one array, over devices, over a mapped axis
+
+JAX is imported when the first of its arrays is met, not before.
+"""
+
+from typing import Any
+
+__all__ = ["run", "split_rows"]
+
+
+def run(job: Any, /) -> Any:
+    """Answer a job."""
+    from tinyloss_jax import _run
+
+    return _run.run(job)
+
+
+def split_rows(x: Any, axis_name: Any) -> Any:
+    """Return the rows that x has one member's part of, for each member of a mapped axis."""
+    from tinyloss_jax import _rows
+
+    return _rows.SplitRows(x, axis_name)
