@@ -17,6 +17,7 @@ import pytest
 
 import tinyloss
 import tinyloss_cupy
+import tinyloss_dask
 import tinyloss_jax
 import tinyloss_numpy
 
@@ -25,7 +26,7 @@ PACKAGE = Path(inspect.getfile(tinyloss)).parent
 PUBLIC = [name for name in tinyloss.__all__ if name != "__version__"]
 LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), type(tinyloss.mse))]
 
-BACKENDS = [tinyloss_cupy, tinyloss_jax, tinyloss_numpy]
+BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy]
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "ml_dtypes"}
 COMPILERS = {"numba", "llvmlite", "triton"}
@@ -53,6 +54,7 @@ MAY_IMPORT = {
     "_rows": {"_arrays", "typing"},
     "_evaluation": {"_program", "_rows", "typing"},
     "_custom": {"_arrays", "_engine", "_evaluation", "_formula", "_function", "_program"},
+    "_partial": {"_arrays", "_engine", "_function"},
     "_activations": {"_arrays", "_engine", "_formula", "_numerics", "typing"},
     "_classes": FAMILIES | {"_check", "_engine", "_function", "typing"},
 }
@@ -186,7 +188,7 @@ def test_array_api_compat_is_the_only_hard_dependency() -> None:
 
 def test_backends_enter_by_their_entry_points() -> None:
     entries = installed().entry_points.select(group="tinyloss.backends")
-    packages = {"cupy": "tinyloss_cupy", "jax": "tinyloss_jax", "numpy": "tinyloss_numpy"}
+    packages = {each.__name__.removeprefix("tinyloss_"): each.__name__ for each in BACKENDS}
     assert {entry.name: entry.value for entry in entries} == packages
     for entry in entries:
         assert callable(entry.load().run)

@@ -83,6 +83,7 @@ from tinyloss._function import (
     source,
     value_and_grad,
 )
+from tinyloss._partial import PartialMean, partial_mean
 from tinyloss._regression import (
     gaussian_nll,
     huber,
@@ -116,6 +117,7 @@ __all__ = [
     "MSLELoss",
     "MeanSquaredError",
     "NLLLoss",
+    "PartialMean",
     "PoissonNLLLoss",
     "QuantileLoss",
     "SigmoidFocalLoss",
@@ -146,6 +148,7 @@ __all__ = [
     "msle",
     "namespace",
     "nll",
+    "partial_mean",
     "poisson_nll",
     "quantile",
     "sigmoid_focal",

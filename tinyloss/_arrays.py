@@ -26,6 +26,7 @@ __all__ = [
     "namespace",
     "public_namespace",
     "result_dtype",
+    "widest_dtype",
     "writeable",
 ]
 
@@ -156,6 +157,12 @@ def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
         if dtype_name(array.dtype) == "float64":
             return xp.float64
     return xp.float32
+
+
+def widest_dtype(xp: Namespace, x: Any) -> Any:
+    """Return float64 where arrays beside `x` can be of it (in JAX only if asked), else float32."""
+    dtypes = xp.__array_namespace_info__().dtypes(device=device(x), kind="real floating")
+    return dtypes.get("float64", xp.float32)
 
 
 def index_dtype(xp: Namespace, labels: Any) -> Any:

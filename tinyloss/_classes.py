@@ -155,6 +155,11 @@ class WeightedSum(_Differentiable):
         denominator: ArrayLike | None = None,
     ) -> Answer:
         """Return the parts of the answer that are wanted."""
+        if want.sums:
+            raise TypeError(
+                f"tinyloss.partial_mean: {self!r} is a sum of means, each with weights of its own, "
+                "expected one loss: take the parts of each term, and add up their values"
+            )
         total: Answer | None = None
         out, want = want.out, want._replace(out=())
         if want.source is not None:

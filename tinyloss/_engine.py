@@ -23,6 +23,7 @@ from tinyloss._arrays import (
     astype,
     bring,
     compute_dtype,
+    device,
     dtype_name,
     index_dtype,
     is_host,
@@ -31,6 +32,7 @@ from tinyloss._arrays import (
     looks,
     namespace,
     result_dtype,
+    widest_dtype,
     writeable,
 )
 from tinyloss._formula import Formula
@@ -43,6 +45,7 @@ __all__ = [
     "Job",
     "Request",
     "Want",
+    "answer_of",
     "fill",
     "run",
     "transform",
@@ -128,6 +131,9 @@ class Want(NamedTuple):
     curvature: bool = False
     out: tuple[Any, ...] = ()
     """Arrays to write the gradients into, then the curvature if wanted; none: new ones."""
+    sums: bool = False
+    """Whether what the mean divides is wanted: the value is a pair of sums, of the weighted losses
+    and of the weights, and gradients are those of the first."""
     source: Any = None
     """A backend: not the answer is wanted but the text of the kernel that would give it."""
 
@@ -360,13 +366,19 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
 
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
+    total = None
     try:
-        job, axis = _settle_again(request, want)
+        if want.sums:
+            job, axis, total = _settle_sums(request, want)
+        else:
+            job, axis = _settle_again(request, want)
     except _Refusal as refusal:
         raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
     if want.source is not None:
         return Answer(want.source.source(job))
-    answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else _answer(job)
+    answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else answer_of(job)
+    if want.sums:
+        answer = answer._replace(value=(answer.value, total))
     if want.out:
         return _with(answer, want.out)
     if axis is not None:
@@ -429,11 +441,12 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
         curvature=False,
         value_dtype=result_dtype(x.dtype, dtype),
     )
-    value = _answer(job).value
+    value = answer_of(job).value
     return xp.moveaxis(value, -1, axis) if moved and not formula.per_item else value
 
 
-def _answer(job: Job) -> Answer:
+def answer_of(job: Job) -> Answer:
+    """Return the answer of the backend for a job's arrays, else of its formulas."""
     backend = _backends.backend_of(job.xp)
     answer: Any = NotImplemented if backend is None else backend.run(job)
     if answer is NotImplemented:
@@ -464,7 +477,7 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     job.value = True
     job.arrays["y"] = astype(xp, y, job.dtype)  # its gradient is rounded once, at the end
     out, job.out = job.out, ()
-    value, grads, curvature = _answer(job)
+    value, grads, curvature = answer_of(job)
     share = job.arrays["class_weight"] * (value / job.divisor)
     if job.weight is not None:
         share = job.weight[..., None] * share
@@ -480,6 +493,24 @@ class _Refusal(Exception):
     def __init__(self, message: str, kind: type[Exception] = ValueError) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
+    """Settle a request for the two sums of a mean; also return that of the weights.
+
+    Sums over the parts of a whole go on to be added up: they are of the widest dtype there is.
+    """
+    if request.reduction != "mean" or request.denominator is not None:
+        what = "denominator" if request.reduction == "mean" else "reduction"
+        raise _Refusal(f"{what} is {getattr(request, what)!r}, expected a plain mean to take apart")
+    job, axis = _settle(request, want)
+    xp, x, divisor = job.xp, job.arrays["x"], job.divisor
+    job.divisor, job.value_dtype = None, widest_dtype(xp, x)
+    if isinstance(divisor, int):
+        items = x.shape[:-1] if job.formula.rowwise else x.shape
+        count = xp.asarray(prod(items), dtype=job.value_dtype, device=device(x))
+        return job, axis, count
+    return job, axis, astype(xp, divisor, job.value_dtype)
 
 
 def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
@@ -525,7 +556,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         if formula.weighs_classes:
             more["class_weight"] = class_weight
     weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, rows, items, dtype)
-    divisor = _divisor(request, xp, x, weight, mass, items, dtype)
+    divisor = _divisor(request, xp, x, weight, mass, items, dtype, want.sums)
     unchecked = labels and not _check_labels(request, xp, y, x.shape[-1], weight, items)
     arrays = {"x": x, "y": y, **more}
     job = Job(
@@ -692,8 +723,12 @@ def _divisor(
     mass: Any,
     items: tuple[Any, ...],
     dtype: Any,
+    sums: bool,
 ) -> Any:
-    """Return what the sum is divided by, None for 1. Where nothing is selected, 1: 0 / 1 = 0."""
+    """Return what the sum is divided by, None for 1. Where nothing is selected, 1: 0 / 1 = 0.
+
+    Where sums are wanted it is the sum of the weights, 0 or not.
+    """
     denominator = request.denominator
     if denominator is not None:
         if request.reduction != "mean":
@@ -720,6 +755,8 @@ def _divisor(
         weight = xp.ones_like(x if len(x.shape) == len(items) else x[..., 0], dtype=dtype)
     elif not _same_shape(weight.shape, items):
         weight = xp.broadcast_to(weight, items)
+    if sums:
+        return xp.sum(astype(xp, weight, widest_dtype(xp, x)))
     total = xp.sum(weight)
     return xp.where(total == 0, 1.0, total)
 

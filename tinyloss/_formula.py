@@ -6,9 +6,10 @@ Python numbers for constants, no `if` on data, so that the same lines run eagerl
 and through the recorder.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-__all__ = ["Formula"]
+__all__ = ["Formula", "answering"]
 
 
 class Formula:
@@ -34,6 +35,9 @@ class Formula:
     signed: ClassVar[bool] = False
     """Whether targets are -1 and +1, so that a boolean target stands for these."""
 
+    of_rows: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of a rowwise formula that have one number for each row, as class indices have."""
+
     weighs_classes: ClassVar[bool] = False
     """Whether the formula itself takes `class_weight`; else it becomes a weight of the item."""
 
@@ -44,3 +48,30 @@ class Formula:
     def curvature(self) -> Any:
         """Return the second derivative by each element of x."""
         raise NotImplementedError
+
+
+def answering(own: type[Formula], answer: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Any:
+    """Return a formula whose parts a function of its arrays returns, by their methods' names.
+
+    For backends that compute the formulas' results by themselves and leave the rest to the job.
+    """
+
+    class Answering(Formula):
+        name = own.name
+        rowwise = own.rowwise
+        per_item = own.per_item
+
+        def __init__(self, **arrays: Any) -> None:
+            self._parts = answer(arrays)
+
+        def __getattr__(self, name: str) -> Any:
+            part = self._parts[name]
+            return lambda: part
+
+        def value(self) -> Any:
+            return self._parts["value"]
+
+        def curvature(self) -> Any:
+            return self._parts["curvature"]
+
+    return Answering

@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from tinyloss._backends import backend_that_writes
 from tinyloss._engine import Answer, Request, Want, run
 
-__all__ = ["Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
+__all__ = ["Loss", "LossFunction", "dress", "grad", "grad_and_hess", "source", "value_and_grad"]
 
 P = ParamSpec("P")
 P_contra = ParamSpec("P_contra")
@@ -123,7 +123,7 @@ def value_and_grad(
         value, grads, _ = loss.ask(want, *args, **kwargs)
         return value, grads[0] if single else grads
 
-    return _dress(answer, loss, "value and gradient")
+    return dress(answer, loss, "value and gradient")
 
 
 def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) -> Callable[P, Any]:
@@ -143,7 +143,7 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) 
         grads = loss.ask(want, *args, **kwargs).grads
         return grads[0] if single else grads
 
-    return _dress(answer, loss, "gradient")
+    return dress(answer, loss, "gradient")
 
 
 def grad_and_hess(
@@ -169,7 +169,7 @@ def grad_and_hess(
         _, grads, curvature = loss.ask(want, *args, **kwargs)
         return grads[0], curvature
 
-    return _dress(answer, loss, "gradient and curvature, item by item,")
+    return dress(answer, loss, "gradient and curvature, item by item,")
 
 
 def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: Any) -> str:
@@ -241,7 +241,7 @@ def _arrays(out: Any, single: bool, count: int) -> tuple[Any, ...]:
 R = TypeVar("R")
 
 
-def _dress(answer: Callable[P, R], loss: Loss[P], what: str) -> Callable[P, R]:
+def dress(answer: Callable[P, R], loss: Loss[P], what: str) -> Callable[P, R]:
     """Give a derived function the signature of its loss and a line of documentation."""
     if isinstance(loss, type) or not hasattr(loss, "ask"):
         raise TypeError(

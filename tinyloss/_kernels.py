@@ -11,7 +11,7 @@ from tinyloss._engine import Job
 from tinyloss._passes import Passes, stage
 from tinyloss._program import Input, Node, record
 
-__all__ = ["Place", "Recording", "Staged", "arrays_of", "inputs_of", "kept_for"]
+__all__ = ["Place", "Recording", "Staged", "arrays_of", "asked_of", "inputs_of", "kept_for"]
 
 T = TypeVar("T")
 
@@ -129,6 +129,8 @@ def inputs_of(job: Job) -> dict[str, Input]:
             inputs[name] = Input(integer=True)
         elif name == "class_weight":
             inputs[name] = Input(per_item=False, per_class=True)
+        elif name in job.formula.of_rows:
+            inputs[name] = Input()
         else:
             inputs[name] = Input(per_class=rowwise)
     if job.weight is not None:
@@ -136,6 +138,12 @@ def inputs_of(job: Job) -> dict[str, Input]:
     if job.divisor is not None:
         inputs["divisor"] = Input(per_item=False)
     return inputs
+
+
+def asked_of(job: Job) -> list[str]:
+    """Return the methods of the formula that a job asks."""
+    asked = [f"grad_{name}" for name in job.grads]
+    return asked + ["value"] * job.value + ["curvature"] * job.curvature
 
 
 def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:

@@ -79,5 +79,6 @@ def _run_blocks(job: Job, x: Any) -> Answer:
 
 
 def _broadcast(array: Any, x: Any, job: Job, name: str, items: tuple[int, ...]) -> Any:
-    shape = items if job.labels and name == "y" else x.shape
+    of_rows = name in job.formula.of_rows or (job.labels and name == "y")
+    shape = items if of_rows else x.shape
     return array if array.shape == shape else np.broadcast_to(array, shape)

@@ -1,0 +1,147 @@
+"""One job as a graph: a task for each block of items, which has all of their classes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isnan, prod
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask import config
+from dask.utils import parse_bytes
+
+from tinyloss._arrays import namespace, result_dtype
+from tinyloss._engine import Answer, Job, answer_of
+from tinyloss_dask import _split
+from tinyloss_dask._blocks import with_axes
+
+__all__ = ["run"]
+
+
+def run(job: Job, /) -> Any:
+    """Answer a job."""
+    x = job.arrays["x"]
+    arrays = [*job.arrays.values(), *([] if job.weight is None else [job.weight])]
+    if 0 in x.shape or any(isnan(n) for each in arrays for n in each.shape):
+        return NotImplemented  # the formulas take chunks of unknown lengths as they come
+    job = _aligned(job)
+    if job.formula.rowwise and _is_too_large(x):
+        return _split.run(job)
+    return _in_blocks(job)
+
+
+def _aligned(job: Job) -> Job:
+    """Return a job with its arrays over all items and classes that they have numbers for."""
+    x = job.arrays["x"]
+    axes = range(x.ndim)
+    items = axes[:-1] if job.formula.rowwise else axes
+    arrays = {
+        name: array
+        if name == "class_weight"
+        else _spread(array, x, items if job.labels and name == "y" else axes)
+        for name, array in job.arrays.items()
+    }
+    weight = None if job.weight is None else _spread(job.weight, x, items)
+    return replace(job, arrays=arrays, weight=weight)
+
+
+def _spread(array: Any, x: Any, axes: Sequence[int]) -> Any:
+    """Return an array with a number for each index along some of x's axes, in blocks as x's."""
+    chunks = tuple([x.chunks[axis] for axis in axes])
+    return da.broadcast_to(array, tuple([x.shape[axis] for axis in axes])).rechunk(chunks)
+
+
+def _is_too_large(x: Any) -> bool:
+    """Return whether rows lie in several blocks and would make too large ones as wholes."""
+    if x.numblocks[-1] == 1:
+        return False
+    rows = prod(max(lengths) for lengths in x.chunks[:-1])
+    limit: int = parse_bytes(config.get("array.chunk-size"))
+    return bool(rows * x.shape[-1] * x.dtype.itemsize > limit)
+
+
+def _in_blocks(job: Job) -> Answer:
+    """Return the answer as arrays that are computed block by block."""
+    x = job.arrays["x"]
+    axes = tuple(range(x.ndim))
+    items = axes[:-1] if job.formula.rowwise else axes
+    given = dict(job.arrays)
+    if job.weight is not None:
+        given["weight"] = job.weight
+    if isinstance(job.divisor, da.Array):
+        given["divisor"] = job.divisor
+    answers = da.blockwise(
+        _answer_block,
+        items,
+        *with_axes(given, x.ndim),
+        kind=_without_arrays(job),
+        names=tuple(given),
+        concatenate=True,
+        dtype=object,
+        meta=np.empty((0,) * len(items), object),
+        token=f"tinyloss-{job.formula.name}",
+    )
+    return _taken_apart(job, answers)
+
+
+def _without_arrays(job: Job) -> Job:
+    """Return what of a job travels to the workers."""
+    divisor = None if isinstance(job.divisor, da.Array) else job.divisor
+    return replace(
+        job, xp=None, arrays={}, params={**job.params}, weight=None, divisor=divisor, out=()
+    )
+
+
+def _answer_block(*blocks: Any, kind: Job, names: Sequence[str]) -> Answer:
+    """Answer the job of one block."""
+    arrays: dict[str, Any] = dict(zip(names, blocks, strict=True))
+    weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", kind.divisor)
+    x = arrays["x"]
+    job = replace(kind, xp=namespace(x), arrays=arrays, weight=weight, divisor=divisor)
+    if not (job.value and job.reduce):
+        return answer_of(job)
+    job.value_dtype = job.xp.float64
+    answer = answer_of(job)
+    dimensions = x.ndim - job.formula.rowwise
+    return answer._replace(value=job.xp.reshape(job.xp.asarray(answer.value), (1,) * dimensions))
+
+
+def _taken_apart(job: Job, answers: Any) -> Answer:
+    """Return the arrays whose blocks are in an array of answers."""
+    x, rowwise = job.arrays["x"], job.formula.rowwise
+    of_items = answers.chunks
+    of_all = (*of_items, (x.shape[-1],)) if rowwise else of_items
+
+    def part(name: str, number: int | None, chunks: Any, dtype: Any) -> Any:
+        return da.map_blocks(
+            _part,
+            answers,
+            name,
+            number,
+            chunks=chunks,
+            dtype=dtype,
+            new_axis=[answers.ndim] if len(chunks) > answers.ndim else None,
+            meta=np.empty((0,) * len(chunks), dtype),
+        )
+
+    def derivative(argument: str, name: str, number: int | None = None) -> Any:
+        array = job.arrays[argument]
+        whole = part(name, number, of_all, result_dtype(array.dtype, job.dtype))
+        return whole.rechunk({x.ndim - 1: x.chunks[-1]}) if rowwise else whole
+
+    value = curvature = None
+    dtype = job.value_dtype or job.dtype
+    if job.value and job.reduce:
+        ones = tuple([(1,) * len(lengths) for lengths in of_items])
+        value = part("value", None, ones, np.float64).sum().astype(dtype)
+    elif job.value:
+        value = part("value", None, of_items if job.formula.per_item else of_all, dtype)
+    grads = tuple([derivative(name, "grads", n) for n, name in enumerate(job.grads)])
+    if job.curvature:
+        curvature = derivative("x", "curvature")
+    return Answer(value, grads, curvature)
+
+
+def _part(answer: Answer, name: str, number: int | None) -> Any:
+    part = getattr(answer, name)
+    return part if number is None else part[number]

@@ -1,0 +1,99 @@
+"""A cross-entropy over more logits than fit into memory, with Dask.
+
+    python examples/dask_larger_than_memory.py
+    python examples/dask_larger_than_memory.py --rows 400000 --classes 10000 --chunk-rows 2000
+    python examples/dask_larger_than_memory.py --rows 400000 --classes 10000 --chunk-classes 50
+    python examples/dask_larger_than_memory.py --workers 2
+
+The logits come block by block from a random generator; they could as well come from Zarr or
+Parquet. Nothing is computed before `dask.compute`. Loss and gradient are asked of it together and
+share one graph. The gradient is as large as the logits: here it goes on into its sum of squares,
+as it would into the gradient of a model's weights. Where blocks have all classes of their rows, each
+is read once; where rows are split over blocks too large to be put together, each is read three
+times: for the maximum, the sum, and the gradient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+
+import tinyloss
+
+
+def make_data(
+    rows: int, classes: int, chunk_rows: int, chunk_classes: int, seed: int = 0
+) -> tuple[Any, Any, Any]:
+    """Logits, labels and weights as arrays that are generated when they are computed."""
+    rng = da.random.default_rng(seed)
+    chunks = (chunk_rows, chunk_classes)
+    logits = rng.standard_normal((rows, classes), chunks=chunks, dtype=np.float32)
+    labels = rng.integers(0, classes, rows, chunks=chunk_rows)
+    weights = rng.uniform(0.5, 2.0, rows, chunks=chunk_rows)
+    return logits, labels, weights
+
+
+def memory_mib(what: str = "VmRSS") -> float:
+    """Memory that this process has now, or had at most (VmHWM); NaN where Linux does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return int(next(line for line in lines if line.startswith(what)).split()[1]) / 1024
+
+
+def compute(logits: Any, labels: Any, weights: Any) -> tuple[float, float]:
+    """The weighted loss, and the sum of squares of its gradient."""
+    loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(
+        logits, labels, weight=weights
+    )
+    value, squares = dask.compute(loss, (gradient * gradient).sum(dtype=np.float64))
+    return float(value), float(squares)
+
+
+def main(arguments: list[str] | None = None) -> tuple[float, float]:
+    """Compute with what the command line says, and report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--classes", type=int, default=5_000)
+    parser.add_argument("--chunk-rows", type=int, help="rows of a block (default: all)")
+    parser.add_argument("--chunk-classes", type=int, help="classes of a block (default: all)")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: threads)")
+    options = parser.parse_args(arguments)
+    rows, classes = options.rows, options.classes
+    chunk_rows = options.chunk_rows or (rows if options.chunk_classes else max(1, rows // 10))
+    chunk_classes = options.chunk_classes or classes
+
+    cluster: Any = nullcontext()
+    if options.workers:
+        from dask.distributed import Client, LocalCluster
+
+        cluster = Client(
+            LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=None)
+        )
+    with cluster:
+        # what is imported and compiled once is not the data's
+        compute(*make_data(2 * chunk_rows if chunk_rows < 64 else 64, classes, 64, chunk_classes))
+        before, start = memory_mib(), time.perf_counter()
+        logits, labels, weights = make_data(rows, classes, chunk_rows, chunk_classes)
+        loss, squares = compute(logits, labels, weights)
+        seconds = time.perf_counter() - start
+    print(f"logits    {rows} x {classes} float32, {logits.nbytes / 2**30:.2f} GiB")
+    print(f"blocks    {logits.npartitions} of {chunk_rows} x {chunk_classes}")
+    print(f"loss      {loss:.6f}")
+    print(f"gradient  {squares**0.5:.6e} (its norm)")
+    where = "in this process, the workers' is theirs" if options.workers else "at most"
+    print(f"memory    {memory_mib('VmHWM') - before:.0f} MiB more than before, {where}")
+    print(f"time      {seconds:.1f} s")
+    return loss, squares
+
+
+if __name__ == "__main__":
+    main()

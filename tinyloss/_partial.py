@@ -1,0 +1,129 @@
+"""Means over data that come in parts: minibatches, chunks, machines."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec
+
+from tinyloss._arrays import astype, namespace, widest_dtype
+from tinyloss._engine import Want
+from tinyloss._function import Loss, dress
+
+__all__ = ["PartialMean", "partial_mean"]
+
+P = ParamSpec("P")
+
+
+class PartialMean(NamedTuple):
+    """What a part of the data adds to a mean, as two sums; the sums of parts are added.
+
+    A mean of the parts' means is wrong where parts differ in size or weight, and NaN where one
+    has nothing. A tuple, so that JAX, Dask and pickle know what to do with it.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> of_batch = tinyloss.partial_mean(tinyloss.mse)
+    >>> parts = [of_batch(np.array(x), np.zeros(len(x))) for x in ([1.0, 2.0, 3.0], [4.0], [])]
+    >>> sum(parts).value().item()  # (1 + 4 + 9 + 16) / 4
+    7.5
+    """
+
+    total: Any
+    """The sum of weight * loss."""
+    weight: Any
+    """The sum of weight."""
+    gradient: Any = None
+    """The derivative of `total`, by something that the parts share; None if not asked for."""
+
+    def value(self) -> Any:
+        """Return the mean over all parts that were added, 0 where nothing was selected."""
+        return _divided(self.total, self.weight)
+
+    def grad(self) -> Any:
+        """Return the gradient of the mean."""
+        return _mapped(lambda each: _divided(each, self.weight), self.gradient)
+
+    def __add__(self, other: Any) -> "PartialMean":
+        """Return the state of the data of both."""
+        if not isinstance(other, PartialMean):
+            return NotImplemented
+        return PartialMean(
+            self.total + other.total,
+            self.weight + other.weight,
+            _mapped(lambda a, b: a + b, self.gradient, other.gradient),
+        )
+
+    def __radd__(self, other: Any) -> "PartialMean":
+        # the 0 that sum() starts from
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+
+def partial_mean(
+    loss: Loss[P], pull: Callable[[Any], Any] | None = None
+) -> Callable[P, PartialMean]:
+    """Return a function that computes what a part of the data adds to the mean of a loss.
+
+    For a mean over minibatches, chunks, processes or machines that is the same as over all data
+    at once: parts are added with `+` or `sum`, in any order, and `value()` ends it.
+
+    Parameters
+    ----------
+    loss
+        A loss of this package, with the mean as its reduction.
+    pull
+        A function that takes the gradient of the part's sum by the prediction and returns the
+        gradient by what all parts share: for predictions `features @ w`,
+        `lambda g: features.T @ g`. It returns an array, or tuples, lists and dictionaries of them.
+        None: no gradient.
+
+    Returns
+    -------
+    A function with the parameters of `loss` that returns a `PartialMean`. Its sums are of float64
+    where the library has it; JAX has it with jax_enable_x64.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> features, y, w = np.arange(8.0).reshape(4, 2), np.arange(4.0), np.ones(2)
+    >>> state = 0
+    >>> for at in (slice(0, 3), slice(3, 4)):
+    ...     pull = lambda g: features[at].T @ g
+    ...     state += tinyloss.partial_mean(tinyloss.mse, pull)(features[at] @ w, y[at])
+    >>> state.value().item(), state.grad().tolist()
+    (41.5, [48.0, 59.0])
+    """
+    want = Want(value=True, argnums=() if pull is None else (0,), sums=True)
+
+    def answer(*args: P.args, **kwargs: P.kwargs) -> PartialMean:
+        (total, weight), grads, _ = loss.ask(want, *args, **kwargs)
+        if pull is None:
+            return PartialMean(total, weight)
+        return PartialMean(total, weight, _mapped(_widened, pull(grads[0])))
+
+    return dress(answer, loss, "what a part of the data adds to the mean")
+
+
+def _widened(array: Any) -> Any:
+    xp = namespace(array)
+    return astype(xp, array, widest_dtype(xp, array))
+
+
+def _divided(total: Any, weight: Any) -> Any:
+    if isinstance(weight, (int, float)):
+        return total / (weight or 1)
+    return total / namespace(weight).where(weight == 0, 1.0, weight)
+
+
+def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Return a function's results for the arrays in nested tuples, lists and dictionaries."""
+    if tree is None and not any(other is not None for other in others):
+        return None
+    if isinstance(tree, dict):
+        return {key: _mapped(function, tree[key], *[o[key] for o in others]) for key in tree}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(tree, (list, tuple)):
+        each = [_mapped(function, *of_one) for of_one in zip(tree, *others, strict=True)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if hasattr(tree, "_fields"):  # pyright: ignore[reportUnknownArgumentType]
+            return type(tree)(*each)  # pyright: ignore[reportUnknownVariableType]
+        return type(tree)(each)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if tree is None or any(other is None for other in others):
+        raise ValueError("tinyloss.PartialMean: only one of two parts has a gradient")
+    return function(tree, *others)
