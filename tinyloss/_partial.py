@@ -1,6 +1,8 @@
 """Means over data that come in parts: minibatches, chunks, machines."""
 
 from collections.abc import Callable
+from functools import partial
+from operator import add
 from typing import Any, NamedTuple, ParamSpec
 
 from tinyloss._arrays import astype, namespace, widest_dtype
@@ -16,20 +18,21 @@ class PartialMean(NamedTuple):
     """What a part of the data adds to a mean, as two sums; the sums of parts are added.
 
     A mean of the parts' means is wrong where parts differ in size or weight, and NaN where one
-    has nothing. A tuple, so that JAX, Dask and pickle know what to do with it.
+    has nothing. `PartialMean()` is nothing yet, to add to. A tuple, so that JAX, Dask and pickle
+    know what to do with it.
 
     Examples
     --------
     >>> import numpy as np, tinyloss
     >>> of_batch = tinyloss.partial_mean(tinyloss.mse)
     >>> parts = [of_batch(np.array(x), np.zeros(len(x))) for x in ([1.0, 2.0, 3.0], [4.0], [])]
-    >>> sum(parts).value().item()  # (1 + 4 + 9 + 16) / 4
+    >>> sum(parts, tinyloss.PartialMean()).value().item()  # (1 + 4 + 9 + 16) / 4
     7.5
     """
 
-    total: Any
+    total: Any = 0.0
     """The sum of weight * loss."""
-    weight: Any
+    weight: Any = 0.0
     """The sum of weight."""
     gradient: Any = None
     """The derivative of `total`, by something that the parts share; None if not asked for."""
@@ -40,21 +43,37 @@ class PartialMean(NamedTuple):
 
     def grad(self) -> Any:
         """Return the gradient of the mean."""
-        return _mapped(lambda each: _divided(each, self.weight), self.gradient)
+        return _mapped(partial(_divided, weight=self.weight), self.gradient)
 
     def __add__(self, other: Any) -> "PartialMean":
         """Return the state of the data of both."""
         if not isinstance(other, PartialMean):
-            return NotImplemented
+            raise _no_state(other)
+        if other._is_new():
+            return self
+        if self._is_new():
+            return other
         return PartialMean(
             self.total + other.total,
             self.weight + other.weight,
-            _mapped(lambda a, b: a + b, self.gradient, other.gradient),
+            _mapped(add, self.gradient, other.gradient),
         )
 
+    def _is_new(self) -> bool:
+        total, weight, gradient = self
+        return gradient is None and type(total) is type(weight) is float and total == weight == 0
+
     def __radd__(self, other: Any) -> "PartialMean":
-        # the 0 that sum() starts from
-        return self if isinstance(other, int) and other == 0 else NotImplemented
+        if isinstance(other, int) and other == 0:  # what sum() starts from
+            return self
+        raise _no_state(other)
+
+
+def _no_state(other: Any) -> TypeError:
+    # Raised, since Python would make one tuple of two if addition were only declined.
+    return TypeError(
+        f"tinyloss.PartialMean: got a {type(other).__name__} to add, expected a PartialMean"
+    )
 
 
 def partial_mean(
@@ -115,15 +134,17 @@ def _divided(total: Any, weight: Any) -> Any:
 
 def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """Return a function's results for the arrays in nested tuples, lists and dictionaries."""
-    if tree is None and not any(other is not None for other in others):
+    trees = (tree, *others)
+    if all(each is None for each in trees):
         return None
-    if isinstance(tree, dict):
-        return {key: _mapped(function, tree[key], *[o[key] for o in others]) for key in tree}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(tree, (list, tuple)):
-        each = [_mapped(function, *of_one) for of_one in zip(tree, *others, strict=True)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        if hasattr(tree, "_fields"):  # pyright: ignore[reportUnknownArgumentType]
-            return type(tree)(*each)  # pyright: ignore[reportUnknownVariableType]
-        return type(tree)(each)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if tree is None or any(other is None for other in others):
+    if any(each is None for each in trees):
         raise ValueError("tinyloss.PartialMean: only one of two parts has a gradient")
-    return function(tree, *others)
+    if isinstance(tree, dict):
+        keys: list[Any] = [*tree]  # pyright: ignore[reportUnknownArgumentType]
+        return {key: _mapped(function, *[each[key] for each in trees]) for key in keys}
+    if isinstance(tree, (list, tuple)):
+        together: Any = zip(*trees, strict=True)
+        mapped = [_mapped(function, *each) for each in together]
+        make: Any = type(tree)  # pyright: ignore[reportUnknownVariableType]
+        return make(*mapped) if hasattr(make, "_fields") else make(mapped)
+    return function(*trees)

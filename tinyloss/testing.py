@@ -92,6 +92,8 @@ def check_backend(
     losses: Iterable[Any] | None = None,
     classes: Iterable[int] = (),
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    through: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
+    value_and_grad: Callable[..., Any] | None = None,
     must_answer: bool = False,
     xp: Namespace | None = None,
     asarray: Callable[[Any], Any] | None = None,
@@ -125,6 +127,13 @@ def check_backend(
     context
         Returns a context manager that is entered around every call: settings of the backend. One
         that compiles a loss after some calls changes bits then, and has to be told when to.
+    through
+        Transforms the function that makes a call: of the list of its arguments and the dictionary
+        of its options that are arrays, it returns a dictionary of results. `jax.jit`, for example.
+    value_and_grad
+        A library's own way to differentiate a function, called as `tinyloss.value_and_grad` is:
+        gradients are asked of it, by arguments that are floating. A loss that is not reduced is
+        to be differentiated as its sum.
     must_answer
         Whether the backend has to answer every call itself. Otherwise it may leave calls to the
         formulas, though not all.
@@ -178,7 +187,7 @@ def check_backend(
         to_numpy or getattr(module, "asnumpy", None) or numpy.asarray,
     )
     with _Watch(numpy) as watch, ThreadPoolExecutor(_THREADS) as pool:
-        check = _Check(library, watch, pool, context, bound, seed)
+        check = _Check(library, watch, pool, context, through, value_and_grad, bound, seed)
         chosen = None if only is None else set(only)
         asked = _public_losses() if losses is None else losses
         for case in check.cases(asked, full, [*classes]):
@@ -634,11 +643,14 @@ class _Check:
         watch: _Watch,
         pool: ThreadPoolExecutor,
         context: Callable[[], AbstractContextManager[Any]],
+        through: Callable[[Callable[..., Any]], Callable[..., Any]] | None,
+        derive: Callable[..., Any] | None,
         bound: float,
         seed: int,
     ) -> None:
         self.library, self.np = library, library.numpy
         self.watch, self.pool, self.context = watch, pool, context
+        self.through, self.derive = through, derive
         self.bound, self.seed = bound, seed
         self.ran = self.answered = 0
         self.programs: set[Any] = set()
@@ -692,9 +704,17 @@ class _Check:
             for variant, changes in plan:
                 number = next(numbers)
                 case = self._case(subject, number, variant, domains[variant], dict(changes))
-                mended = case if case is None else _mended(case, self.library.writes)
-                if mended is not None:
+                writes = self.library.writes and self.through is None and self.derive is None
+                mended = case if case is None else _mended(case, writes)
+                if mended is not None and self._derives(mended):
                     yield mended
+
+    def _derives(self, case: _Case) -> bool:
+        """Return whether a library that differentiates by itself takes the case's arguments."""
+        if self.derive is None or case.want == "grad_and_hess":
+            return True
+        dtypes = [case.dtypes[min(argnum, 1)] for argnum in case.differentiated]
+        return all(kind(dtype) == "float" for dtype in dtypes)
 
     def _case(
         self,
@@ -1067,7 +1087,8 @@ class _Check:
         if case.special == "range":
             complaints += self._refusal(case, placed)
         log = _Log(formulas=False)
-        first = _logged(log, lambda: self._call(case, placed))
+        call = self._calling(case, placed)
+        first = _logged(log, call)
         if log.declined:
             return complaints
         self.answered += 1
@@ -1093,13 +1114,28 @@ class _Check:
             ]
         complaints += self._differences(case, arrays, options, first)
         if not complaints:
-            complaints += self._unsteadiness(case, arrays, options, placed, first)
+            if placed.out:
+                call = self._calling(case, self._place(case, arrays, options))
+            complaints += self._unsteadiness(call, first, threads=not placed.out)
         return complaints
 
-    def _call(self, case: _Case, placed: _Placed) -> Parts:
+    def _calling(self, case: _Case, placed: _Placed) -> Callable[[], Parts]:
+        """Return the call of a case, to be made as often as one likes."""
         mode: Any = "never" if case.special == "range" else "auto"
-        with self.context(), tinyloss.validation(mode):
-            return _ask(case, placed.arrays, placed.options, placed.out)
+        static = {n: v for n, v in placed.options.items() if not isinstance(v, self.library.array)}
+        given = {name: v for name, v in placed.options.items() if name not in static}
+
+        def ask(arrays: Any, options: Any) -> Parts:
+            return _ask(case, arrays, {**static, **options}, placed.out, self.derive)
+
+        transformed = ask if self.through is None else self.through(ask)
+
+        def call() -> Parts:
+            with self.context(), tinyloss.validation(mode):
+                parts: Parts = transformed(placed.arrays, given)
+                return parts
+
+        return call
 
     def _refusal(self, case: _Case, placed: _Placed) -> list[str]:
         """Return a complaint if class indices out of range are not refused where looked at."""
@@ -1117,31 +1153,23 @@ class _Check:
         bits: bytes = host.tobytes()
         return bits
 
-    def _unsteadiness(
-        self,
-        case: _Case,
-        arrays: list[Any],
-        options: dict[str, Any],
-        placed: _Placed,
-        first: Parts,
-    ) -> list[str]:
+    def _unsteadiness(self, call: Callable[[], Parts], first: Parts, *, threads: bool) -> list[str]:
         """Return complaints if other calls give other bits: a second one, four in threads."""
         bits = {name: self._bits(part) for name, part in first.items()}
 
         def differ(parts: Parts) -> list[str]:
             return [name for name, part in parts.items() if self._bits(part) != bits[name]]
 
-        again = placed if not placed.out else self._place(case, arrays, options)
-        changed = differ(self._call(case, again))
+        changed = differ(call())
         if changed:
             return [f"{', '.join(changed)}: other bits at the second call"]
-        if placed.out:
+        if not threads:
             return []
         start = threading.Barrier(_THREADS)
 
         def at_once(_: int) -> Parts:
             start.wait()
-            return self._call(case, placed)
+            return call()
 
         answers = self.pool.map(at_once, range(_THREADS))
         changed = list(dict.fromkeys(name for parts in answers for name in differ(parts)))
@@ -1288,7 +1316,11 @@ class _Check:
 
 
 def _ask(
-    case: _Case, arrays: list[Any], options: Mapping[str, Any], out: tuple[Any, ...] = ()
+    case: _Case,
+    arrays: list[Any],
+    options: Mapping[str, Any],
+    out: tuple[Any, ...] = (),
+    derive: Callable[..., Any] | None = None,
 ) -> Parts:
     """Return what a case wants, by name."""
     loss, names = case.subject.loss, case.subject.arguments
@@ -1299,10 +1331,13 @@ def _ask(
         return {f"gradient by {names[0]}": gradient, "curvature": curvature}
     one = len(case.argnums) == 1
     argnums: Any = case.argnums[0] if one else case.argnums
-    derive: Any = tinyloss.grad if case.want == "grad" else tinyloss.value_and_grad
     into = {"out": out[0] if one else out} if out else {}
-    answer = derive(loss, argnums, **into)(*arrays, **options)
-    parts, grads = ({}, answer) if case.want == "grad" else ({"value": answer[0]}, answer[1])
+    parts: Parts = {}
+    if derive is None and case.want == "grad":
+        grads: Any = tinyloss.grad(loss, argnums, **into)(*arrays, **options)
+    else:
+        derive = derive or tinyloss.value_and_grad
+        parts["value"], grads = derive(loss, argnums, **into)(*arrays, **options)
     by = [f"gradient by {names[n]}" for n in case.argnums]
     return parts | dict(zip(by, (grads,) if one else grads, strict=True))
 
