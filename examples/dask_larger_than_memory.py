@@ -8,14 +8,15 @@
 The logits come block by block from a random generator; they could as well come from Zarr or
 Parquet. Nothing is computed before `dask.compute`. Loss and gradient are asked of it together and
 share one graph. The gradient is as large as the logits: here it goes on into its sum of squares,
-as it would into the gradient of a model's weights. Where blocks have all classes of their rows, each
-is read once; where rows are split over blocks too large to be put together, each is read three
-times: for the maximum, the sum, and the gradient.
+as it would into the gradient of a model's weights. Where blocks have all classes of their rows,
+each is read once; where rows are split over blocks too large to be put together, each is read
+three times: for the maximum, the sum, and the gradient.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -33,10 +34,10 @@ def make_data(
 ) -> tuple[Any, Any, Any]:
     """Logits, labels and weights as arrays that are generated when they are computed."""
     rng = da.random.default_rng(seed)
-    chunks = (chunk_rows, chunk_classes)
-    logits = rng.standard_normal((rows, classes), chunks=chunks, dtype=np.float32)
-    labels = rng.integers(0, classes, rows, chunks=chunk_rows)
-    weights = rng.uniform(0.5, 2.0, rows, chunks=chunk_rows)
+    blocks: Any = (chunk_rows, chunk_classes)
+    logits = rng.standard_normal((rows, classes), chunks=blocks, dtype=np.float32)
+    labels = rng.integers(0, classes, rows, chunks=blocks[0])
+    weights = rng.uniform(0.5, 2.0, rows, chunks=blocks[0])
     return logits, labels, weights
 
 
@@ -51,21 +52,23 @@ def memory_mib(what: str = "VmRSS") -> float:
 
 def compute(logits: Any, labels: Any, weights: Any) -> tuple[float, float]:
     """The weighted loss, and the sum of squares of its gradient."""
-    loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(
-        logits, labels, weight=weights
-    )
+    loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(logits, labels, weight=weights)
     value, squares = dask.compute(loss, (gradient * gradient).sum(dtype=np.float64))
     return float(value), float(squares)
 
 
-def main(arguments: list[str] | None = None) -> tuple[float, float]:
+def main(arguments: list[str] | None = None) -> None:
     """Compute with what the command line says, and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--classes", type=int, default=5_000)
-    parser.add_argument("--chunk-rows", type=int, help="rows of a block (default: all)")
+    parser.add_argument("--chunk-rows", type=int, help="rows of a block (default: all or a tenth)")
     parser.add_argument("--chunk-classes", type=int, help="classes of a block (default: all)")
+    parser.add_argument(
+        "--split", action="store_true", help="never put the blocks of rows together"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes (default: threads)")
+    parser.add_argument("--json", action="store_true", help="report as one line of JSON")
     options = parser.parse_args(arguments)
     rows, classes = options.rows, options.classes
     chunk_rows = options.chunk_rows or (rows if options.chunk_classes else max(1, rows // 10))
@@ -75,24 +78,37 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     if options.workers:
         from dask.distributed import Client, LocalCluster
 
-        cluster = Client(
-            LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=None)
-        )
-    with cluster:
-        # what is imported and compiled once is not the data's
-        compute(*make_data(2 * chunk_rows if chunk_rows < 64 else 64, classes, 64, chunk_classes))
+        processes: Any = {
+            "n_workers": options.workers,
+            "threads_per_worker": 1,
+            "dashboard_address": None,
+        }
+        cluster = Client(LocalCluster(**processes))
+    size = "1 B" if options.split else dask.config.get("array.chunk-size")
+    with cluster, dask.config.set({"array.chunk-size": size}):
+        # what is imported and compiled once is no part of the data
+        compute(*make_data(64, classes, 64, chunk_classes))
         before, start = memory_mib(), time.perf_counter()
         logits, labels, weights = make_data(rows, classes, chunk_rows, chunk_classes)
         loss, squares = compute(logits, labels, weights)
         seconds = time.perf_counter() - start
+    report = {
+        "loss": loss,
+        "gradient": squares**0.5,
+        "logits_mib": logits.nbytes / 2**20,
+        "memory_mib": memory_mib("VmHWM") - before,
+        "seconds": seconds,
+    }
+    if options.json:
+        print(json.dumps(report))
+        return
     print(f"logits    {rows} x {classes} float32, {logits.nbytes / 2**30:.2f} GiB")
     print(f"blocks    {logits.npartitions} of {chunk_rows} x {chunk_classes}")
     print(f"loss      {loss:.6f}")
     print(f"gradient  {squares**0.5:.6e} (its norm)")
-    where = "in this process, the workers' is theirs" if options.workers else "at most"
-    print(f"memory    {memory_mib('VmHWM') - before:.0f} MiB more than before, {where}")
+    where = "in this process, beside the workers" if options.workers else "at most"
+    print(f"memory    {report['memory_mib']:.0f} MiB more than before, {where}")
     print(f"time      {seconds:.1f} s")
-    return loss, squares
 
 
 if __name__ == "__main__":

@@ -224,6 +224,15 @@ class Dask(Library):
             return function(*arrays, **options)
 
 
+class SplitDask(Dask):
+    """Rows in blocks that count as too large to be put together."""
+
+    @contextlib.contextmanager
+    def settings(self) -> Generator[None]:
+        with self.dask.config.set({"array.chunk-size": "1 B"}):
+            yield
+
+
 class Strict(Library):
     """Nothing but the standard."""
 
@@ -298,6 +307,7 @@ LIBRARIES: dict[str, type[Library]] = {
     "jax:x64": WideJAX,
     "jax:jit": JittedJAX,
     "dask": Dask,
+    "dask:split": SplitDask,
     "array-api-strict": Strict,
     "array-api-strict:device1": StrictElsewhere,
     "array-api-strict:strictest": Strictest,

@@ -303,7 +303,7 @@ def test_activation_is_numpys_on_every_library(xp: Library, function: Any) -> No
 @in_pairs(
     [
         (name, case)
-        for name in ("numpy", "numpy:readonly", "torch", "jax", "jax:jit", "dask")
+        for name in ("numpy", "numpy:readonly", "torch", "jax", "jax:jit", "dask", "dask:split")
         for case in (CASES if name in ("numpy", "torch", "jax") else FEW_CASES)
     ]
 )
@@ -314,7 +314,7 @@ def test_half_precision_is_float32_rounded_once(xp: Library, case: Case) -> None
         value, grads = anyloss.value_and_grad(case.loss, case.argnums)(*arrays, **options)
         return value, (*grads, *anyloss.grad_and_hess(case.loss)(*arrays, **options))
 
-    for dtype in xp.halves[:2] if xp.name in ("jax:jit", "dask") else xp.halves:
+    for dtype in xp.halves[:2] if xp.name in ("jax:jit", "dask", "dask:split") else xp.halves:
         if xp.name.startswith("jax") and dtype == "float8_e4m3fn":
             continue  # JAX has it in storage alone
         arrays, options = brought(xp, case, dtype)

@@ -145,6 +145,6 @@ def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         together: Any = zip(*trees, strict=True)
         mapped = [_mapped(function, *each) for each in together]
-        make: Any = type(tree)  # pyright: ignore[reportUnknownVariableType]
+        make: Any = trees[0].__class__
         return make(*mapped) if hasattr(make, "_fields") else make(mapped)
     return function(*trees)

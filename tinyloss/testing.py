@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 
 import tinyloss
 from tinyloss import _activations, _backends
-from tinyloss._arrays import compute_dtype, dtype_name, kind, looks
+from tinyloss._arrays import compute_dtype, dtype_name, kind, looks, writeable
 from tinyloss._engine import Job
 from tinyloss._function import LossFunction
 from tinyloss.typing import Namespace
@@ -558,12 +558,7 @@ class _Library:
         self.array: type[Any] = type(one)
         self.is_numpy = isinstance(one, numpy.ndarray)
         self.sees = looks(one)
-        try:
-            one[...] = one
-        except TypeError:
-            self.writes = False
-        else:
-            self.writes = True
+        self.writes = writeable(one)
 
     def own(self, host: Any) -> Any:
         """Return a NumPy array as an array of the library that shares nothing with it."""

@@ -96,25 +96,24 @@ def _parts(
     x = arrays["x"]
     xp = namespace(x)
 
-    def pieces(nodes: Sequence[Node], anew: bool) -> list[Any]:
+    def pieces(nodes: Sequence[Node]) -> list[Any]:
         """Return what nodes are in each block: of its classes, or reduced over these."""
         evaluate = Evaluation(program, xp, arrays, known=known)
         rows = {f"n{numbers[id(n)]}": evaluate(n)[..., 0] for n in row_numbers(_terms(nodes))}
-        given = _again(arrays, [*rows.values(), *before]) if anew else arrays
+        given = _again(arrays, [*rows.values(), *before]) if rows else arrays
         return [_in_blocks(kind, labels, numbers[id(node)], node, given, rows) for node in nodes]
 
     levels: dict[int, int] = {}
     for node in nodes:
         below = max((levels[id(arg)] for arg in node.args), default=0)
         levels[id(node)] = below + (node.op in ("max", "sum"))
-    last = max(levels.values())
-    for level in range(1, last + 1):
+    for level in range(1, max(levels.values()) + 1):
         reductions = [n for n in nodes if n.op in ("max", "sum") and levels[id(n)] == level]
-        for node, piece in zip(reductions, pieces(reductions, level > 1), strict=True):
+        for node, piece in zip(reductions, pieces(reductions), strict=True):
             reduce = da.max if node.op == "max" else da.sum
             known[id(node)] = reduce(piece, axis=-1, keepdims=True)
     per_class = [node for node in program.outputs if node.per_class and node.per_item]
-    results = dict(zip(map(id, per_class), pieces(per_class, last > 0), strict=True))
+    results = dict(zip(map(id, per_class), pieces(per_class), strict=True))
     evaluate = Evaluation(program, xp, arrays, known=known)
     outputs = [
         results[id(node)] if id(node) in results else evaluate.output(node)
