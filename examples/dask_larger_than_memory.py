@@ -76,14 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     cluster: Any = nullcontext()
     if options.workers:
-        from dask.distributed import Client, LocalCluster
+        from dask.distributed import Client
 
-        processes: Any = {
-            "n_workers": options.workers,
-            "threads_per_worker": 1,
-            "dashboard_address": None,
-        }
-        cluster = Client(LocalCluster(**processes))
+        processes: Any = {"n_workers": options.workers, "threads_per_worker": 1}
+        cluster = Client(**processes, dashboard_address=None)
     size = "1 B" if options.split else dask.config.get("array.chunk-size")
     with cluster, dask.config.set({"array.chunk-size": size}):
         # what is imported and compiled once is no part of the data

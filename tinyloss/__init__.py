@@ -18,7 +18,7 @@ reduction
     sum(weight * loss). "none": weight * loss, item by item.
 denominator
     What the mean divides by instead of the sum of weights: a number or 0-d array. For gradients
-    accumulated over several batches, and for means over several machines.
+    accumulated over several batches. For means over data in parts see `partial_mean`.
 
 x and y never broadcast against each other. float16, bfloat16 and float8 are computed in float32:
 the loss is float32, the gradient is rounded once to the dtype of its argument.

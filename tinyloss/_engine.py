@@ -509,7 +509,7 @@ def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
     if isinstance(divisor, int):
         items = x.shape[:-1] if job.formula.rowwise else x.shape
         count = xp.asarray(prod(items), dtype=job.value_dtype, device=device(x))
-        return job, axis, count
+        return job, axis, count[()]  # NumPy's sums are scalars
     return job, axis, astype(xp, divisor, job.value_dtype)
 
 

@@ -1332,7 +1332,9 @@ def _ask(
         grads: Any = tinyloss.grad(loss, argnums, **into)(*arrays, **options)
     else:
         derive = derive or tinyloss.value_and_grad
-        parts["value"], grads = derive(loss, argnums, **into)(*arrays, **options)
+        value, grads = derive(loss, argnums, **into)(*arrays, **options)
+        if case.want != "grad":
+            parts["value"] = value
     by = [f"gradient by {names[n]}" for n in case.argnums]
     return parts | dict(zip(by, (grads,) if one else grads, strict=True))
 
