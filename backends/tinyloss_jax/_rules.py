@@ -6,7 +6,7 @@ mode alike, and differentiated again it gives Hessians. Gradients and curvature 
 line by line.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from tinyloss._evaluation import Evaluation, row_numbers
 from tinyloss._formula import Formula
 from tinyloss._program import Input, Node, record
+from tinyloss._rows import Rows
 from tinyloss_jax._rows import SplitRows, WholeRows
 
 __all__ = ["parts_of"]
@@ -31,94 +32,108 @@ def parts_of(
     asked: Sequence[str],
     dtype: Any,
     axis_name: Any,
-) -> Callable[..., Parts]:
+) -> Callable[[dict[str, Any]], Parts]:
     """Return the function of a formula's arrays that returns the parts that are asked for."""
-    closed = {name: f"grad_{name}" for name in inputs if hasattr(formula, f"grad_{name}")}
-    closed = {name: grad for name, grad in closed.items() if not inputs[name].integer}
-    names = list(dict.fromkeys([*asked, *(closed.values() if "value" in asked else ())]))
+    loss = _Loss(formula, params, inputs, asked, dtype, axis_name)
+    function: Any = jax.custom_jvp(partial(loss.parts, asked))
+    function.defjvp(loss.rule, symbolic_zeros=True)
+    return function  # type: ignore[no-any-return]
 
-    def methods(**symbols: Any) -> Parts:
-        loss = formula(**symbols, **params)
-        return tuple([getattr(loss, name)() for name in names])
 
-    program = record(methods, inputs, dtype=jnp.dtype(dtype).name)
-    nodes = dict(zip(names, program.outputs, strict=True))
-    rowwise = formula.rowwise
+class _Loss:
+    """The program of a formula's parts: those asked for, and the gradients for the rule."""
 
-    def evaluation(arrays: Mapping[str, Any], known: Mapping[int, Any] | None = None) -> Any:
-        wide = {
-            name: array if inputs[name].integer else array.astype(dtype)
-            for name, array in arrays.items()
+    def __init__(
+        self,
+        formula: type[Formula],
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Input],
+        asked: Sequence[str],
+        dtype: Any,
+        axis_name: Any,
+    ) -> None:
+        self._inputs, self._asked, self._dtype = inputs, asked, dtype
+        self._axis_name, self._rowwise = axis_name, formula.rowwise
+        gradients = {
+            name: f"grad_{name}"
+            for name, role in inputs.items()
+            if "value" in asked and hasattr(formula, f"grad_{name}") and not role.integer
         }
-        rows = WholeRows(jnp, wide["x"]) if axis_name is None else SplitRows(wide["x"], axis_name)
-        return rows, Evaluation(program, jnp, wide, rows, known)
+        names = list(dict.fromkeys([*asked, *gradients.values()]))
 
-    def outputs(wanted: Sequence[str], arrays: Mapping[str, Any]) -> Parts:
-        _, evaluate = evaluation(arrays)
-        return tuple([evaluate.output(nodes[name]) for name in wanted])
+        def methods(**symbols: Any) -> Parts:
+            loss = formula(**symbols, **params)
+            return tuple([getattr(loss, name)() for name in names])
 
-    def parts(arrays: dict[str, Any]) -> Parts:
-        return outputs(asked, arrays)
+        self._program = record(methods, inputs, dtype=jnp.dtype(dtype).name)
+        self._nodes = dict(zip(names, self._program.outputs, strict=True))
+        self._closed = {name: self._nodes[grad] for name, grad in gradients.items()}
+        """The closed-form gradients, by their arguments."""
 
-    def rule(primals: Any, tangents: Any) -> tuple[Parts, Parts]:
-        (arrays,), (moves,) = primals, tangents
-        moving = {n: move for n, move in moves.items() if not isinstance(move, SymbolicZero)}
-        _, evaluate = evaluation(arrays)
-        results = tuple([evaluate.output(nodes[name]) for name in asked])
-        by_lines = [name for name in asked if name != "value"]
-        along = dict(
-            zip(by_lines, _pushed(partial(outputs, by_lines), arrays, moving), strict=True)
-        )
-        if "value" in asked:
-            others = {name: move for name, move in moving.items() if name not in closed}
-            slopes = {name: move for name, move in moving.items() if name in closed}
-            shares = [*_pushed(partial(outputs, ["value"]), arrays, others)] if others else []
-            if slopes:
-                grads = {name: nodes[closed[name]] for name in slopes}
-                numbers = row_numbers([*grads.values()]) if rowwise else []
-                known = {id(node): evaluate(node) for node in numbers}
-                shares.append(_closed(grads, arrays, known, slopes))
+    def parts(self, names: Sequence[str], arrays: Mapping[str, Any]) -> Parts:
+        """Return parts of the formula."""
+        evaluate, _ = self._evaluation(arrays)
+        return tuple([evaluate.output(self._nodes[name]) for name in names])
+
+    def rule(self, primals: Any, tangents: Any) -> tuple[Parts, Parts]:
+        """Return the parts that are asked for and their tangents."""
+        (arrays,), (all_moves,) = primals, tangents
+        moves = {n: move for n, move in all_moves.items() if not isinstance(move, SymbolicZero)}
+        evaluate, _ = self._evaluation(arrays)
+        parts = tuple([evaluate.output(self._nodes[name]) for name in self._asked])
+        by_lines = [name for name in self._asked if name != "value"]
+        along = dict(zip(by_lines, self._pushed(by_lines, arrays, moves), strict=True))
+        if "value" in self._asked:
+            others = {name: move for name, move in moves.items() if name not in self._closed}
+            shares = [*self._pushed(["value"], arrays, others)] if others else []
+            if len(others) < len(moves):
+                closed = {name: move for name, move in moves.items() if name in self._closed}
+                shares.append(self._along_gradients(evaluate, arrays, closed))
             along["value"] = sum(shares[1:], shares[0])
-        return results, tuple([along[name] for name in asked])
+        return parts, tuple([along[name] for name in self._asked])
 
-    def _closed(
-        grads: Mapping[str, Node],
-        arrays: Mapping[str, Any],
-        known: Mapping[int, Any],
-        slopes: Mapping[str, Any],
+    def _along_gradients(
+        self, evaluate: Evaluation, arrays: Mapping[str, Any], moves: Mapping[str, Any]
     ) -> Any:
-        """Return the value's tangent.
+        """Return the value's tangent where arguments with closed-form gradients move.
 
         What reverse mode keeps for it are the inputs, which are there anyway, and the numbers of
         the rows: the gradient, as large as the logits, is computed when it is needed.
         """
+        gradients = {name: self._closed[name] for name in moves}
+        numbers = row_numbers([*gradients.values()]) if self._rowwise else []
 
         @partial(jax.checkpoint, prevent_cse=False)
-        def tangent(arrays: Any, known: list[Any], slopes: Any) -> Any:
-            rows, evaluate = evaluation(arrays, dict(zip(ids, known, strict=True)))
+        def tangent(arrays: Any, known: list[Any], moves: Any) -> Any:
+            evaluate, rows = self._evaluation(arrays, zip(numbers, known, strict=True))
             terms = [
-                evaluate.output(node) * slopes[name].astype(dtype) for name, node in grads.items()
+                evaluate.output(gradient) * moves[name].astype(self._dtype)
+                for name, gradient in gradients.items()
             ]
             total = sum(terms[1:], terms[0])
-            return rows.sum(total)[..., 0] if rowwise else total
+            return rows.sum(total)[..., 0] if self._rowwise else total
 
-        ids = [*known]
-        return tangent(arrays, [*known.values()], slopes)
+        return tangent(arrays, [evaluate(node) for node in numbers], moves)
 
-    function: Any = jax.custom_jvp(parts)
-    function.defjvp(rule, symbolic_zeros=True)
-    return function  # type: ignore[no-any-return]
+    def _pushed(
+        self, names: Sequence[str], arrays: Mapping[str, Any], moves: Mapping[str, Any]
+    ) -> Parts:
+        """Return the tangents of parts, where some of the arrays move, line by line."""
 
+        def of_those(moved: dict[str, Any]) -> Parts:
+            return self.parts(names, {**arrays, **moved})
 
-def _pushed(
-    function: Callable[[dict[str, Any]], Parts],
-    arrays: Mapping[str, Any],
-    moves: Mapping[str, Any],
-) -> Parts:
-    """Return the tangents of a function's results, where some of its arrays move."""
+        _, along = jax.jvp(of_those, ({name: arrays[name] for name in moves},), ({**moves},))
+        return tuple(along)
 
-    def of_those(moved: dict[str, Any]) -> Parts:
-        return function({**arrays, **moved})
-
-    _, along = jax.jvp(of_those, ({name: arrays[name] for name in moves},), ({**moves},))
-    return tuple(along)
+    def _evaluation(
+        self, arrays: Mapping[str, Any], known: Iterable[tuple[Node, Any]] = ()
+    ) -> tuple[Evaluation, Rows]:
+        wide = {
+            name: array if self._inputs[name].integer else array.astype(self._dtype)
+            for name, array in arrays.items()
+        }
+        x = wide["x"]
+        rows = WholeRows(jnp, x) if self._axis_name is None else SplitRows(x, self._axis_name)
+        results = {id(node): result for node, result in known}
+        return Evaluation(self._program, jnp, wide, rows, results), rows
