@@ -34,6 +34,8 @@ class Case:
     loss: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    soft: bool = False
+    """Whether the targets of a cross-entropy are probabilities, not class indices."""
 
     @property
     def size(self) -> str:
@@ -42,7 +44,8 @@ class Case:
             size = " x ".join(str(length) for length in self.shape)
         else:
             size = f"{n // 10**6}M" if n % 10**6 == 0 else str(n)
-        return size if self.dtype == "float32" else f"{size} {self.dtype}"
+        size = size if self.dtype == "float32" else f"{size} {self.dtype}"
+        return f"{size}, soft targets" if self.soft else size
 
     @property
     def label(self) -> str:
@@ -67,7 +70,10 @@ class Case:
         x *= 3  # probabilities of all sizes
         if self.loss == CE:
             rows, classes = self.shape
-            return x.astype(dtype, copy=False), rng.integers(0, classes, rows)
+            y = np.exp(normal()) if self.soft else rng.integers(0, classes, rows)
+            if self.soft:
+                y = (y / y.sum(axis=-1, keepdims=True)).astype(dtype, copy=False)
+            return x.astype(dtype, copy=False), y
         return x.astype(dtype, copy=False), rng.integers(0, 2, self.shape, np.int8).astype(dtype)
 
 
@@ -263,42 +269,51 @@ class TorchCompile(Torch):
 
 
 class JaxJit(Contender):
-    needs = ("jax", "optax")
+    needs: tuple[str, ...] = ("jax", "optax")
     compiles_shapes = True
 
-    def __init__(self) -> None:
-        self.compiled: dict[tuple[str, str], Any] = {}
+    def __init__(self, *, jit: bool = True) -> None:
+        self.jit = jit
+        self.compiled: dict[tuple[str, bool, str], Any] = {}
 
-    def loss(self, name: str) -> Callable[[Any, Any], Any]:
+    def loss(self, case: Case) -> Callable[[Any, Any], Any]:
+        """Return the mean of a loss."""
         losses = library("optax").losses
         each = {
             MSE: losses.squared_error,
             BCE: losses.sigmoid_binary_cross_entropy,
-            CE: losses.softmax_cross_entropy_with_integer_labels,
-        }[name]
+            CE: losses.softmax_cross_entropy
+            if case.soft
+            else losses.softmax_cross_entropy_with_integer_labels,
+        }[case.loss]
         return lambda x, y: each(x, y).mean()
 
-    def function(self, name: str, what: str) -> Any:
-        if (name, what) not in self.compiled:
-            jax, loss = library("jax"), self.loss(name)
-            self.compiled[name, what] = (
-                jax.jit(loss)
-                if what == VALUE
-                else jax.jit(jax.value_and_grad(loss), donate_argnums=0 if what == OUT else ())
-            )
-        return self.compiled[name, what]
+    def differentiated(self, case: Case) -> Callable[[Any, Any], Any]:
+        """Return the mean of a loss with its gradient."""
+        differentiated: Callable[[Any, Any], Any] = library("jax").value_and_grad(self.loss(case))
+        return differentiated
+
+    def function(self, case: Case, what: str) -> Any:
+        key = case.loss, case.soft, what
+        if key not in self.compiled:
+            function = self.loss(case) if what == VALUE else self.differentiated(case)
+            if self.jit:
+                donated = 0 if what == OUT else ()
+                function = library("jax").jit(function, donate_argnums=donated)
+            self.compiled[key] = function
+        return self.compiled[key]
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
         jax = library("jax")
         jax.config.update("jax_enable_x64", case.dtype == "float64")
         # copies, so that x may be given away
         xj = jax.numpy.array(x)
-        yj = jax.numpy.array(y.astype(np.int32) if case.loss == CE else y)
+        yj = jax.numpy.array(y.astype(np.int32) if y.dtype.kind == "i" else y)
         jax.block_until_ready((xj, yj))  # copied in the background
-        value = self.function(case.loss, VALUE)
+        value = self.function(case, VALUE)
 
         def differentiate(what: str) -> Any:
-            function = self.function(case.loss, what)
+            function = self.function(case, what)
             loss, gradient = function(xj, yj)
             gradient.block_until_ready()
             return loss, gradient
@@ -338,12 +353,13 @@ class Typed(Contender):
     """The formula as one types it in NumPy, half precision computed in single."""
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        formula = {MSE: typed_mse, BCE: typed_bce, CE: typed_ce}[case.loss]
+        cross_entropy = typed_soft if case.soft else typed_ce
+        formula = {MSE: typed_mse, BCE: typed_bce, CE: cross_entropy}[case.loss]
         if x.dtype != ml_dtypes.bfloat16:
             return {VALUE: lambda: formula(x, y, False), GRADIENT: lambda: formula(x, y, True)}
 
         def half(gradient: bool) -> Any:
-            target = y if case.loss == CE else y.astype(np.float32)
+            target = y if y.dtype.kind == "i" else y.astype(np.float32)
             result = formula(x.astype(np.float32), target, gradient)
             return (result[0], result[1].astype(x.dtype)) if gradient else result
 
@@ -373,6 +389,15 @@ def typed_ce(x: Array, y: Array, gradient: bool) -> Any:
     g[rows, y] -= 1
     g /= x.shape[0]
     return value, g
+
+
+def typed_soft(x: Array, y: Array, gradient: bool) -> Any:
+    d = x - np.max(x, axis=-1, keepdims=True)
+    e = np.exp(d)
+    s = np.sum(e, axis=-1, keepdims=True)
+    total = np.sum(y, axis=-1, keepdims=True)
+    value = np.mean(np.log(s) * total - np.sum(y * d, axis=-1, keepdims=True))
+    return (value, (e / s * total - y) / x.shape[0]) if gradient else value
 
 
 CONTENDERS: dict[str, Contender] = {

@@ -4,10 +4,12 @@ import importlib
 import math
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from statistics import median, quantiles
 from time import sleep
 from timeit import timeit
@@ -27,6 +29,37 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         return None
+
+
+def settle(threads: int) -> None:
+    """Give every contender the same cores, and the environment that users have."""
+    # Read when NumPy loads OpenBLAS, so a new process has to start without them.
+    forced = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(os.environ)
+    if forced:
+        for name in forced:
+            del os.environ[name]
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.environ |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(threads)}
+    # XLA logs as errors how long it takes to compile; what fails raises as well.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Else torch.compile starts processes that load torch while others are being measured.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    # XLA takes all cores it may run on, and has no setting for fewer.
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, cores(sorted(os.sched_getaffinity(0)))[:threads])
+
+
+def cores(processors: list[int]) -> list[int]:
+    """Return processors in an order in which no two of a core come before all cores had a turn."""
+    first: list[int] = []
+    taken: set[str] = set()
+    for number in processors:
+        path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        core = path.read_text().strip() if path.exists() else str(number)
+        if core not in taken:
+            first.append(number)
+            taken.add(core)
+    return first + [number for number in processors if number not in first]
 
 
 def machine() -> dict[str, Any]:
@@ -129,7 +162,10 @@ class Ratio:
 def interleaved(
     tasks: Mapping[str, Task], seconds: float, fewest: int = 5, most: int = 41
 ) -> dict[str, Timing]:
-    """Time calls round-robin, so that a machine that drifts, drifts for all of them.
+    """Time calls in rounds, so that a machine that drifts, drifts for all of them.
+
+    The order is drawn anew for each round: whoever comes after a task that takes much memory finds
+    a slower machine.
 
     A sample is the mean of as many calls as take `SAMPLE`, after a rest and a call that is not
     counted: it brings the task's data back into the cache and its threads back to life. As many
@@ -146,7 +182,8 @@ def interleaved(
         numbers[name] = max(1, math.ceil(SAMPLE / once))
         cost += PAUSE + once * (numbers[name] + 1)
     samples: dict[str, list[float]] = {name: [] for name in tasks}
-    order = list(tasks)
+    order, shuffle = list(tasks), Random(0).shuffle
+    shuffle(order)
     for _ in range(min(most, max(fewest, int(seconds / cost)))):
         for name in order:
             task, number = tasks[name], numbers[name]
@@ -155,5 +192,5 @@ def interleaved(
                 if number > 1:
                     task.call()
                 samples[name].append(timeit(task.call, number=number) / number)
-        order.append(order.pop(0))
+        shuffle(order)
     return {name: Timing(tuple(each)) for name, each in samples.items()}

@@ -1,11 +1,83 @@
-"""How the benchmarks show figures and progress in a terminal."""
+"""What the benchmarks are told and how they show figures: in a terminal, in a file."""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks._measure import Ratio
 
-__all__ = ["digits", "progress_bar", "spread"]
+__all__ = [
+    "command_line",
+    "console_of",
+    "digits",
+    "duration",
+    "markdown_table",
+    "progress_bar",
+    "spread",
+    "write_report",
+]
+
+
+def command_line(
+    name: str, doc: str | None, sections: Iterable[str], results: Path, quick: str
+) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark that times sections of works."""
+    parser = argparse.ArgumentParser(
+        prog=f"benchmarks.{name}", description=(doc or "").split("\n")[0]
+    )
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--only",
+        default="",
+        help="measure what has one of these texts, with commas between, in its section or work: "
+        + ", ".join(sections),
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help=f"where results are written; default: {results.name} of a full run",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
+    return parser
+
+
+def write_report(
+    path: Path, report: Mapping[str, Any], lists: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """Write a report, a line for each row of its lists: a new run is a change of lines."""
+    texts = [
+        f' "{name}": [\n  ' + ",\n  ".join(json.dumps(row) for row in rows) + "\n ]"
+        for name, rows in lists.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1)[:-2] + ",\n" + ",\n".join(texts) + "\n}\n")
+
+
+def console_of(width: int) -> Console:
+    """Return stdout, at least this wide where it is no terminal."""
+    console = Console()
+    if console.width < width and not console.is_terminal:
+        return Console(width=width)
+    return console
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table for the README."""
+    lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
+    return [lines[0], "|---" * len(heads) + "|", *lines[1:]]
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that suits them."""
+    for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds * 1e9:.3g} ns"
 
 
 def digits(number: float) -> str:

@@ -5,8 +5,10 @@
 
 For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
 of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where there is
-a GPU, and under `jax.jit`, with torch, optax and scikit-learn beside it where they have the loss.
-It ends with status 1 if tinyloss misses a bound of its contract.
+a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it where they have the loss.
+On JAX arrays it is measured twice, both under `jax.jit`: asked for its derivatives (`jax.jit`), and
+with its value differentiated by JAX (`jax.grad`). It ends with status 1 if tinyloss misses a bound
+of its contract.
 
 torch's gradients are its autograd's, optax's those of `jax.grad`; scikit-learn's are those of the
 private classes its gradient boosting uses.
@@ -14,7 +16,6 @@ private classes its gradient boosting uses.
 
 import argparse
 import importlib
-import json
 import math
 import multiprocessing
 import os
@@ -37,9 +38,9 @@ from rich.table import Table
 
 import tinyloss_numpy
 from benchmarks._measure import library, machine, versions
-from benchmarks._printing import progress_bar
+from benchmarks._printing import console_of, markdown_table, progress_bar, write_report
 from benchmarks.gpu import device, no_gpu
-from tests.exact import EXACT, Truth, evaluate
+from tests.exact import EXACT, Truth, compute_dtype, evaluate
 from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
@@ -51,19 +52,20 @@ NAMES = {
     "var": "d/dvar",
     "curvature": "curvature",
 }
-OURS = ("numpy", "compiled", "cupy", "jax.jit")
+OURS = ("numpy", "compiled", "cupy", "jax.jit", "jax.grad")
 LIBRARIES = {
     "numpy": ("float32", "float64", "float16", "bfloat16"),
     "compiled": ("float32", "float64", "float16", "bfloat16"),
     "cupy": ("float32", "float64", "float16", "bfloat16"),
-    "jax.jit": ("float32", "float64"),
+    "jax.jit": ("float32", "float64", "float16", "bfloat16"),
+    "jax.grad": ("float32", "float64", "float16", "bfloat16"),
     "torch": ("float32", "float64"),
     "optax": ("float32", "float64"),
     "sklearn": ("float32", "float64"),
 }
 MODULES = ("tinyloss", "numpy", "ml_dtypes", "mpmath", "cupy", "jax", "torch", "optax", "sklearn")
-FLUSHING = ("jax.jit", "optax")
-"""XLA's CPU code flushes subnormal numbers to 0, results and inputs."""
+FLUSHING = ("jax.jit", "jax.grad", "optax")
+"""XLA's CPU code flushes numbers that are subnormal in the compute dtype: results and inputs."""
 FLUSHED_CLASSES = 2000
 """Below this many smallest normal numbers over eps (2e-28 in float32) flushing may show."""
 
@@ -114,22 +116,49 @@ def split(kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     )
 
 
+def differentiable(loss: str, x: Any, y: Any) -> dict[str, int]:
+    """Return the arguments by which a loss has gradients, each with its number."""
+    exact = EXACT[loss]
+    labels = exact.rowwise and y.ndim < x.ndim
+    names = [name for name in exact.gradients if not (labels and name == "y")]
+    return {name: ARGUMENTS.index(name) for name in names}
+
+
+def function_of(loss: str) -> Any:
+    """Return tinyloss's function of this name."""
+    return getattr(importlib.import_module("tinyloss"), loss)
+
+
 def ask_tinyloss(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that tinyloss tells of these items."""
     tinyloss: Any = importlib.import_module("tinyloss")
-    function = getattr(tinyloss, loss)
-    exact = EXACT[loss]
+    function = function_of(loss)
     arguments, parameters = split(kwargs)
-    if not exact.target:
+    if not EXACT[loss].target:
         return {"value": function(arguments[0])}
-    labels = exact.rowwise and arguments[1].ndim < arguments[0].ndim
-    names = [name for name in exact.gradients if not (labels and name == "y")]
-    numbers = tuple(ARGUMENTS.index(name) for name in names)
-    value, gradients = tinyloss.value_and_grad(function, numbers)(
+    numbers = differentiable(loss, *arguments[:2])
+    value, gradients = tinyloss.value_and_grad(function, tuple(numbers.values()))(
         *arguments, reduction="none", **parameters
     )
     _, curvature = tinyloss.grad_and_hess(function)(*arguments, **parameters)
-    return {"value": value, **dict(zip(names, gradients, strict=True)), "curvature": curvature}
+    return {"value": value, **dict(zip(numbers, gradients, strict=True)), "curvature": curvature}
+
+
+def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tinyloss's value of each item, and what JAX makes of it as its gradients."""
+    function = function_of(loss)
+    arguments, parameters = split(kwargs)
+    if not EXACT[loss].target:
+        raise NotImplementedError  # they have no gradients here, and `jax.jit` has their values
+
+    def total(*arguments: Any) -> tuple[Any, Any]:
+        value = function(*arguments, reduction="none", **parameters)
+        return value.sum(), value
+
+    numbers = differentiable(loss, *arguments[:2])
+    differentiated = jax().value_and_grad(total, tuple(numbers.values()), has_aux=True)
+    (_, value), gradients = differentiated(*arguments)
+    return {"value": value, **dict(zip(numbers, gradients, strict=True))}
 
 
 def ask_formulas(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,12 +179,15 @@ def ask_cupy(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: cupy.asnumpy(result) for name, result in results.items()}
 
 
+Ask = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+
+
 @cache
-def compiled(loss: str, given: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+def compiled(ask: Ask, loss: str, given: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     """Return tinyloss under jit: parameters compiled in, arrays as arguments."""
 
     def call(arrays: dict[str, Any]) -> dict[str, Any]:
-        return ask_tinyloss(loss, {**arrays, **dict(given)})
+        return ask(loss, {**arrays, **dict(given)})
 
     jitted: Callable[..., Any] = jax().jit(call)
     return jitted
@@ -167,10 +199,10 @@ def arrays_of(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[st
     return arrays, rest
 
 
-def ask_jit(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def ask_jit(ask: Ask, loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     arrays, given = arrays_of(kwargs)
     xp = jax().numpy
-    return dict(compiled(loss, given)({name: xp.asarray(a) for name, a in arrays.items()}))
+    return dict(compiled(ask, loss, given)({name: xp.asarray(a) for name, a in arrays.items()}))
 
 
 def only(parameters: Mapping[str, Any], *known: str) -> None:
@@ -321,11 +353,12 @@ def ask_sklearn(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": factor * value, "x": factor * gradient}
 
 
-ASK: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
+ASK: dict[str, Ask] = {
     "numpy": ask_formulas,
     "compiled": ask_compiled,
     "cupy": ask_cupy,
-    "jax.jit": ask_jit,
+    "jax.jit": partial(ask_jit, ask_tinyloss),
+    "jax.grad": partial(ask_jit, ask_autodiff),
     "torch": ask_torch,
     "optax": ask_optax,
     "sklearn": ask_sklearn,
@@ -334,6 +367,7 @@ NEEDS = {
     "compiled": "numba",
     "cupy": "cupy",
     "jax.jit": "jax",
+    "jax.grad": "jax",
     "torch": "torch",
     "optax": "optax",
     "sklearn": "sklearn",
@@ -361,7 +395,7 @@ def flushable(
     kwargs: Mapping[str, Any], truth: Truth, dtype: str, rowwise: bool
 ) -> npt.NDArray[np.bool_]:
     """Whether flushed subnormal numbers may show in a result."""
-    info = ml_dtypes.finfo(DTYPES[dtype])
+    info = np.finfo(compute_dtype(DTYPES[dtype]))
     tiny, x = float(info.smallest_normal), kwargs["x"]
     classes = max(FLUSHED_CLASSES, x.shape[-1] if rowwise else 1)
     small = np.abs(truth.float64()) < classes * tiny / float(info.eps)
@@ -408,7 +442,7 @@ def record(
         counted &= ~conventions(cell.loss, cell.result, kwargs, truth)
     if cell.library in FLUSHING:
         small = flushable(kwargs, truth, cell.dtype, rowwise) & counted
-        info = ml_dtypes.finfo(DTYPES[cell.dtype])
+        info = np.finfo(compute_dtype(DTYPES[cell.dtype]))
         floor = 2 * FLUSHED_CLASSES * float(info.smallest_normal) / float(info.eps)
         # What is flushed must be small still, unless the inputs were flushed; it is never NaN.
         large = (np.abs(exact) < floor) & (np.abs(numbers) > 2 * floor)
@@ -592,7 +626,7 @@ def print_misses(console: Console, grid: Grid) -> None:
 
 
 def markdown(grid: Grid) -> str:
-    """Return the table for the README: the worst of NumPy and jit, values and gradients."""
+    """Return the table for the README: the worst of all that is ours, values and gradients."""
 
     def plain(cells: Iterable[Cell | None]) -> str:
         here = [cell for cell in cells if cell is not None]
@@ -620,11 +654,9 @@ def markdown(grid: Grid) -> str:
         gradient = plain(grid.get((loss, "x", dtype, name)) for name in names)
         return value if gradient == "–" else f"{value}, {gradient}"
 
-    lines = [
-        "| loss | bound | tinyloss float32 | tinyloss float64 | torch float32 | optax float32 "
-        "| scikit-learn float32 |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    heads = ["loss", "bound", "tinyloss float32", "tinyloss float64"]
+    heads += ["torch float32", "optax float32", "scikit-learn float32"]
+    lines: list[list[str]] = []
     for loss in dict.fromkeys(loss for loss, _ in rows_of(grid)):
         bounds = [
             bound_text(loss, result)
@@ -636,8 +668,8 @@ def markdown(grid: Grid) -> str:
             *(pair(loss, "float32", [name]) for name in ("torch", "optax", "sklearn")),
         ]
         cells = ["" if cell == "–" else cell for cell in cells]
-        lines.append(f"| `{loss}` | {', '.join(bounds)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([f"`{loss}`", ", ".join(bounds), *cells])
+    return "\n".join(markdown_table(heads, lines))
 
 
 def finite(value: Any) -> Any:
@@ -684,9 +716,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     n = given.n or (10 if given.quick else 120)
     without_gpu = no_gpu()
-    console, width = Console(), 190 if without_gpu else 230
-    if console.width < width and not console.is_terminal:
-        console = Console(width=width)
+    console = console_of(250 if without_gpu else 290)
     present: list[str] = []
     for name in libraries:
         if library(NEEDS.get(name, "numpy")) is None:
@@ -727,11 +757,7 @@ def main(arguments: list[str] | None = None) -> int:
         "n": n,
         "seconds": round(seconds, 1),
     }
-    # A line for each cell: a change of one loss is a change of its lines.
-    cells = [json.dumps(row_of(grid[key]), ensure_ascii=False) for key in sorted(grid)]
-    head = json.dumps(report, indent=1)[:-2]
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(head + ',\n "cells": [\n  ' + ",\n  ".join(cells) + "\n ]\n}\n")
+    write_report(given.json, report, {"cells": [row_of(grid[key]) for key in sorted(grid)]})
     ours = [cell for cell in grid.values() if cell.library in OURS]
     missed = sum(bool(cell.misses) for cell in ours)
     console.print(f"{len(ours)} cells, {missed} beyond their bound, {seconds:.0f} s")

@@ -15,12 +15,9 @@ A full run writes `benchmarks/results/cpu.json` and `cpu.png`. The limits that t
 are listed with what was measured; missing one is not an error, because other machines differ.
 """
 
-import argparse
 import ctypes
 import gc
-import json
 import multiprocessing
-import os
 import sys
 import time
 import warnings
@@ -48,9 +45,29 @@ from benchmarks._contenders import (
     Array,
     Call,
     Case,
+    Contender,
 )
-from benchmarks._measure import Ratio, Task, Timing, busy, interleaved, library, machine, versions
-from benchmarks._printing import digits, progress_bar, spread
+from benchmarks._measure import (
+    Ratio,
+    Task,
+    Timing,
+    busy,
+    interleaved,
+    library,
+    machine,
+    settle,
+    versions,
+)
+from benchmarks._printing import (
+    command_line,
+    console_of,
+    digits,
+    duration,
+    markdown_table,
+    progress_bar,
+    spread,
+    write_report,
+)
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 MODULES = ("tinyloss", "numpy", "numba", "ml_dtypes", "torch", "jax", "optax", "sklearn")
@@ -59,6 +76,8 @@ BUSY = 0.1
 """Share of the processors that others may take. The threads of OpenMP wait for each other by
 spinning: on a busy machine they take up to a hundred times as long, and all others look good."""
 ASKS = (VALUE, GRADIENT, OUT)
+QUICK = 10**7
+"""Elements of the largest work in a quick run."""
 
 
 # ------------------------------------------------------------------------------------------ plan
@@ -139,20 +158,38 @@ class Limit:
     at_most: float | None = None
     faster: float | None = None
     what: str = GRADIENT
+    allowance: float = 0.0
+    """What the measurement may add to `at_most`, of it."""
+    who: str = "tinyloss"
 
     def __str__(self) -> str:
         if self.faster is not None:
             return f"at least {self.faster:g}x faster"
-        return f"at most {self.at_most:g}x"
+        allowed = f" and {self.allowance:.0%} of noise" if self.allowance else ""
+        return f"at most {self.at_most:g}x{allowed}"
 
     def ratio(self, times: Mapping[str, Timing]) -> Ratio:
-        ours, theirs = times["tinyloss"], times[self.against]
+        ours, theirs = times[self.who], times[self.against]
         return Ratio.of(ours, theirs) if self.faster is None else Ratio.of(theirs, ours)
 
     def met(self, ratio: Ratio) -> bool:
         if self.faster is not None:
             return ratio.value >= self.faster
-        return self.at_most is not None and ratio.value <= self.at_most
+        return self.at_most is not None and ratio.value <= self.at_most * (1 + self.allowance)
+
+    def summary(self, times: Mapping[str, Timing]) -> dict[str, Any]:
+        """Return the limit with what was measured, where it was."""
+        row: dict[str, Any] = {
+            "work": self.case.label,
+            "what": self.what,
+            "who": self.who,
+            "against": self.against,
+            "limit": str(self),
+        }
+        if self.who in times and self.against in times:
+            ratio = self.ratio(times)
+            row |= {**ratio.summary(), "met": self.met(ratio)}
+        return row
 
 
 LIMITS = [
@@ -192,10 +229,10 @@ def differ(one: Array, other: Array, tolerance: float) -> bool:
 
 
 def disagreement(
-    name: str, call: Call, what: str, case: Case, truth: tuple[Array, Array | None]
+    contender: Contender, call: Call, what: str, case: Case, truth: tuple[Array, Array | None]
 ) -> str:
     """Say in what a contender differs from the typed formula; nothing if it does not."""
-    contender, tolerance = CONTENDERS[name], AGREEMENT[case.dtype]
+    tolerance = AGREEMENT[case.dtype]
     with contender.stage():
         result = call()
     value, gradient = result if what == GRADIENT else (result, None)
@@ -225,7 +262,8 @@ class Measured:
     def bytes(self) -> int:
         """What must move: the inputs, and the gradient."""
         x = self.case.elements * np.dtype(self.case.dtype).itemsize
-        y = 8 * self.case.shape[0] if self.case.loss == CE else x  # labels are int64
+        labels = self.case.loss == CE and not self.case.soft
+        y = 8 * self.case.shape[0] if labels else x  # labels are int64
         return x + y + (x if self.what == GRADIENT else 0)
 
     def beside(self, name: str) -> Ratio | None:
@@ -248,13 +286,17 @@ class Measured:
 
 
 def time_case(
-    section: Section, case: Case, seconds: float, notes: dict[str, None]
+    section: Section,
+    case: Case,
+    seconds: float,
+    notes: dict[str, None],
+    contenders: Mapping[str, Contender] = CONTENDERS,
 ) -> list[Measured]:
     """Time all contenders of a section on one case."""
     x, y = case.arrays()
     offers: dict[str, dict[str, Call]] = {}
     for name in section.contenders:
-        contender = CONTENDERS[name]
+        contender = contenders[name]
         if missing := [module for module in contender.needs if library(module) is None]:
             notes[f"{name} is left out: {', '.join(missing)} is not installed"] = None
             continue
@@ -268,10 +310,12 @@ def time_case(
     for what in section.asks:
         tasks: dict[str, Task] = {}
         for name, offer in offers.items():
-            contender = CONTENDERS[name]
+            if what not in offer:
+                continue
+            contender = contenders[name]
             if contender.computes:
                 try:
-                    wrong = disagreement(name, offer[what], what, case, truth)
+                    wrong = disagreement(contender, offer[what], what, case, truth)
                 except Exception as error:  # a peer that fails is a note, not an end
                     if name.startswith("tinyloss"):
                         raise
@@ -375,34 +419,16 @@ def measure_memory(
 # ------------------------------------------------------------------------------------- printing
 
 
-def duration(seconds: float) -> str:
-    for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= unit:
-            return f"{seconds / unit:.3g} {name}"
-    return f"{seconds * 1e9:.3g} ns"
-
-
 def judged(measured: list[Measured], extras: list[Extra]) -> list[dict[str, Any]]:
     """Return every limit with what was measured, where it was."""
     found = {(m.case, m.what): m.times for m in measured}
-    rows: list[dict[str, Any]] = []
-    for limit in LIMITS:
-        seconds = found.get((limit.case, limit.what), {})
-        row: dict[str, Any] = {
-            "work": limit.case.label,
-            "what": limit.what,
-            "against": limit.against,
-            "limit": str(limit),
-        }
-        if "tinyloss" in seconds and limit.against in seconds:
-            ratio = limit.ratio(seconds)
-            row |= {**ratio.summary(), "met": limit.met(ratio)}
-        rows.append(row)
+    rows = [limit.summary(found.get((limit.case, limit.what), {})) for limit in LIMITS]
     memory = {extra.what: extra for extra in extras if extra.name == "tinyloss"}
     for what in ASKS:
-        row = {
+        row: dict[str, Any] = {
             "work": MEMORY.label,
             "what": what,
+            "who": "tinyloss",
             "against": "extra memory",
             "limit": f"at most {MEMORY_LIMIT:g} MB",
         }
@@ -413,16 +439,18 @@ def judged(measured: list[Measured], extras: list[Extra]) -> list[dict[str, Any]
     return rows
 
 
-def print_section(console: Console, section: Section, measured: list[Measured]) -> None:
+def print_section(
+    console: Console, section: Section, measured: list[Measured], limits: Iterable[Limit] = LIMITS
+) -> None:
     """Print ratios, and the medians they come from."""
     colours = {
         (m.case, m.what, limit.against): (
             "green" if limit.met(limit.ratio(m.times)) else "bold red"
         )
         for m in measured
-        for limit in LIMITS
+        for limit in limits
         if (limit.case, limit.what) == (m.case, m.what)
-        if "tinyloss" in m.times and limit.against in m.times
+        if limit.who == "tinyloss" and {limit.who, limit.against} <= set(m.times)
     }
     for what in section.asks:
         rows = [m for m in measured if m.section == section.name and m.what == what]
@@ -442,7 +470,8 @@ def print_section(console: Console, section: Section, measured: list[Measured]) 
             if name != "tinyloss":
                 label = "tinyloss\nover floor" if name == "floor" else f"{name}\nover tinyloss"
                 ratios.add_column(label, justify="right")
-        medians.add_column("floor GB/s", justify="right")
+        if "floor" in names:
+            medians.add_column("floor GB/s", justify="right")
         for m in rows:
             cells: list[str] = []
             for name in names:
@@ -454,7 +483,7 @@ def print_section(console: Console, section: Section, measured: list[Measured]) 
             medians.add_row(
                 m.case.label,
                 *(duration(m.times[n].median) if n in m.times else "" for n in names),
-                f"{m.bytes / floor.median / 1e9:.1f}" if floor else "",
+                *([f"{m.bytes / floor.median / 1e9:.1f}"] if floor else []),
             )
         console.print(ratios)
         console.print(medians)
@@ -478,17 +507,19 @@ def print_memory(console: Console, extras: list[Extra]) -> None:
 
 def print_limits(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table(title="The limits tinyloss sets itself", title_justify="left")
-    for name in ("work", "what", "against", "limit", "measured", ""):
-        table.add_column(name, no_wrap=name in ("work", "what"))
+    for name in ("work", "what", "who", "against", "limit", "measured", ""):
+        table.add_column(name, no_wrap=name in ("work", "what", "who"))
     for row in rows:
         if "met" not in row:
             continue
-        if "mb" in row:
-            measured = f"{row['mb']:.2f} MB"
-        else:
+        if "ratio" in row:
             measured = spread(Ratio(row["ratio"], row["low"], row["high"]))
+        else:
+            unit = "MiB" if "mib" in row else "MB"
+            measured = f"{row[unit.lower()]:.2f} {unit}"
         verdict = "[green]met[/]" if row["met"] else "[bold red]missed[/]"
-        table.add_row(row["work"], row["what"], row["against"], row["limit"], measured, verdict)
+        names = (row[name] for name in ("work", "what", "who", "against", "limit"))
+        table.add_row(*names, measured, verdict)
     known = [row["met"] for row in rows if "met" in row]
     if known:
         console.print(table)
@@ -498,32 +529,35 @@ def print_limits(console: Console, rows: list[dict[str, Any]]) -> None:
     )
 
 
-def markdown(measured: list[Measured], extras: list[Extra]) -> str:
-    """Return the tables for the README: ratios of values, and of values and gradients."""
-    peers = [name for name in CONTENDERS if name not in ("nothing", "tinyloss", "tinyloss eager")]
+def ratio_table(measured: Iterable[Measured], cases: list[Case], peers: list[str]) -> list[str]:
+    """Return a table for the README: ratios of values, and of values and gradients."""
     heads = [f"{name} / tinyloss" if name != "floor" else "tinyloss / floor" for name in peers]
-    lines = [f"| work | {' | '.join(heads)} |", "|---" * (len(peers) + 1) + "|"]
-    found = {(m.case, m.what): m for m in measured if m.section == "shapes"}
-    for case in SHAPES:
+    found = {(m.case, m.what): m for m in measured}
+    lines: list[list[str]] = []
+    for case in cases:
         cells: list[str] = []
         rows = [found[case, what] for what in (VALUE, GRADIENT) if (case, what) in found]
         for name in peers:
             ratios = [m.beside(name) for m in rows]
             cells.append(", ".join(digits(ratio.value) for ratio in ratios if ratio))
         if any(cells):
-            lines.append(f"| `{case.loss}` {case.size} | {' | '.join(cells)} |")
+            lines.append([f"`{case.loss}` {case.size}", *cells])
+    return markdown_table(["work", *heads], lines)
+
+
+def markdown(measured: list[Measured], extras: list[Extra]) -> str:
+    """Return the tables for the README."""
+    peers = [name for name in CONTENDERS if name not in ("nothing", "tinyloss", "tinyloss eager")]
+    lines = ratio_table([m for m in measured if m.section == "shapes"], SHAPES, peers)
     memory = {(extra.name, extra.what): extra.least for extra in extras}
     if memory:
         names = [name for name in CONTENDERS if any(n == name for n, _ in memory)]
         names = [name for name in names if name != "nothing"]
-        lines += [
-            "",
-            f"| extra memory, MB | {' | '.join(names)} |",
-            "|---" * (len(names) + 1) + "|",
+        rows = [
+            [what, *(f"{memory[n, what]:.1f}" if (n, what) in memory else "" for n in names)]
+            for what in ASKS
         ]
-        for what in ASKS:
-            cells = [f"{memory[n, what]:.1f}" if (n, what) in memory else "" for n in names]
-            lines.append(f"| {what} | {' | '.join(cells)} |")
+        lines += ["", *markdown_table(["extra memory, MB", *names], rows)]
     return "\n".join(lines)
 
 
@@ -593,77 +627,41 @@ def draw(measured: list[Measured], path: Path, caption: str) -> None:
 # ---------------------------------------------------------------------------------------- running
 
 
-def settle() -> None:
-    """Give every contender the same two cores, and the environment that users have."""
-    # Read when NumPy loads OpenBLAS, so a new process has to start without them.
-    forced = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(os.environ)
-    if forced:
-        for name in forced:
-            del os.environ[name]
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    os.environ |= {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(THREADS)}
-    # XLA logs as errors how long it takes to compile; what fails raises as well.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    # Else torch.compile starts processes that load torch while others are being measured.
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    # XLA takes all cores it may run on, and has no setting for fewer.
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, cores(sorted(os.sched_getaffinity(0)))[:THREADS])
+def plan_of(
+    sections: Iterable[Section], only: list[str], largest: int | None
+) -> list[tuple[Section, Case]]:
+    """Return what is to be timed: what has one of the texts, of no more elements than these."""
+    return [
+        (section, case)
+        for section in sections
+        for case in section.cases
+        if not only or any(text in f"{section.name}: {case.label}" for text in only)
+        if largest is None or case.elements <= largest
+    ]
 
 
-def cores(processors: list[int]) -> list[int]:
-    """Return processors in an order in which no two of a core come before all cores had a turn."""
-    first: list[int] = []
-    taken: set[str] = set()
-    for number in processors:
-        path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
-        core = path.read_text().strip() if path.exists() else str(number)
-        if core not in taken:
-            first.append(number)
-            taken.add(core)
-    return first + [number for number in processors if number not in first]
+def note_others(share: float, notes: dict[str, None]) -> None:
+    if share > BUSY:
+        notes[f"others took {share:.0%} of the processors: these figures are worthless"] = None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.cpu", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds, nothing large, no memory")
-    parser.add_argument(
-        "--only",
-        default="",
-        help="measure what has one of these texts, with commas between, in its section or work: "
-        + ", ".join([section.name for section in SECTIONS] + ["memory"]),
-    )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        help=f"where results are written, a picture beside; default: {RESULTS.name} of a full run",
-    )
-    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
-    given = parser.parse_args(arguments)
-    settle()
+    names = [*(section.name for section in SECTIONS), "memory"]
+    quick = "few rounds, nothing large, no memory"
+    given = command_line("cpu", __doc__, names, RESULTS, quick).parse_args(arguments)
+    settle(THREADS)
 
     only = [text for text in given.only.split(",") if text]
-    plan = [
-        (section, case)
-        for section in SECTIONS
-        for case in section.cases
-        if not only or any(text in f"{section.name}: {case.label}" for text in only)
-        if not given.quick or case.elements <= 10**7
-    ]
+    plan = plan_of(SECTIONS, only, QUICK if given.quick else None)
     remembered = [] if given.quick or (only and "memory" not in only) else list(CONTENDERS)
     remembered = [name for name in remembered if name not in ("floor", "tinyloss eager")]
-    console = Console()
-    if console.width < 170 and not console.is_terminal:
-        console = Console(width=170)
+    console = console_of(170)
     progress = progress_bar(50)
     started, others = time.perf_counter(), busy()
     measured: list[Measured] = []
     extras: list[Extra] = []
     notes: dict[str, None] = {}
-    if others > BUSY:
-        notes[f"others took {others:.0%} of the processors: these figures are worthless"] = None
+    note_others(others, notes)
     with progress, warnings.catch_warnings():
         # Warnings of peers (a compiler's, of missing libraries) are not about the figures.
         warnings.simplefilter("ignore")
@@ -701,18 +699,12 @@ def main(arguments: list[str] | None = None) -> int:
     }
     path = given.json or (None if only or given.quick else RESULTS)
     if path is not None:
-        # A line for each row: a new run is a change of lines.
         parts = {
             "limits": limits,
             "measurements": [m.summary() for m in measured],
             "memory": [extra.summary() for extra in extras],
         }
-        lists = [
-            f' "{name}": [\n  ' + ",\n  ".join(json.dumps(row) for row in rows) + "\n ]"
-            for name, rows in parts.items()
-        ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1)[:-2] + ",\n" + ",\n".join(lists) + "\n}\n")
+        write_report(path, report, parts)
         draw(measured, path.with_suffix(".png"), f"{here['cpu']}, {report['date']}")
     console.print(f"{took:.0f} s")
     return 0

@@ -16,10 +16,8 @@ A full run writes `benchmarks/results/gpu.json`, after each piece of work what t
 Without CuPy or without a GPU nothing is measured.
 """
 
-import argparse
 import gc
 import importlib
-import json
 import math
 import os
 import shutil
@@ -42,7 +40,15 @@ from rich.table import Table
 
 from benchmarks._contenders import BCE, CE, GRADIENT, MSE, OUT, VALUE, Case
 from benchmarks._measure import Ratio, Timing, machine, versions
-from benchmarks._printing import digits, progress_bar, spread
+from benchmarks._printing import (
+    command_line,
+    console_of,
+    digits,
+    markdown_table,
+    progress_bar,
+    spread,
+    write_report,
+)
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 MODULES = ("tinyloss", "cupy", "numpy", "ml_dtypes", "torch", "triton", "liger_kernel")
@@ -771,7 +777,7 @@ def markdown(measured: list[Measured]) -> str:
     """Return the table for the README: value; value and gradient; the same in place."""
     found = {(m.case, m.what): m for m in measured}
     heads = ["ms", "of a copy's bandwidth", *(f"{name} / tinyloss" for name in PEERS)]
-    lines = [f"| work | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    lines: list[list[str]] = []
     for case in [case for section in SECTIONS for case in section.cases]:
         rows = [found[case, what] for what in ASKS if (case, what) in found]
         rows = [m for m in rows if "tinyloss" in m.times]
@@ -785,39 +791,22 @@ def markdown(measured: list[Measured]) -> str:
         for name in PEERS:
             ratios = [m.beside(name) for m in rows]
             cells.append(", ".join(digits(ratio.value) for ratio in ratios if ratio))
-        lines.append(f"| `{case.loss}` {case.size} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([f"`{case.loss}` {case.size}", *cells])
+    return "\n".join(markdown_table(["work", *heads], lines))
 
 
 # ---------------------------------------------------------------------------------------- running
 
 
 def write(path: Path, measured: list[Measured], found: Findings, report: dict[str, Any]) -> None:
-    """Write what there is so far, a line for each measurement: a new run is a change of lines."""
+    """Write what there is so far."""
     head = {**report, "notes": [*found.notes], "failures": [*found.failures]}
-    rows = ",\n  ".join(json.dumps(m.summary()) for m in measured)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(head, indent=1)[:-2] + f',\n "measurements": [\n  {rows}\n ]\n}}\n'
-    path.write_text(text)
+    write_report(path, head, {"measurements": [m.summary() for m in measured]})
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.gpu", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds, nothing large")
-    parser.add_argument(
-        "--only",
-        default="",
-        help="measure what has one of these texts, with commas between, in its section or work: "
-        + ", ".join(section.name for section in SECTIONS),
-    )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        help=f"where results are written; default: {RESULTS.name} of a full run",
-    )
-    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
+    names = [section.name for section in SECTIONS]
+    parser = command_line("gpu", __doc__, names, RESULTS, "few rounds, nothing large")
     given = parser.parse_args(arguments)
     if why := no_gpu():
         print(f"benchmarks.gpu is skipped, nothing is written: {why}")
@@ -834,9 +823,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not given.quick or case.elements <= QUICK
     ]
     path = given.json or (None if only or given.quick else RESULTS)
-    console = Console()
-    if console.width < 150 and not console.is_terminal:
-        console = Console(width=150)
+    console = console_of(150)
     progress = progress_bar(50)
     started = time.perf_counter()
     found = Findings({}, {})

@@ -215,11 +215,11 @@ class Job:
         Takes the arrays in the dtype to compute in. Straight lines, as the formulas: so a whole
         job can be recorded.
         """
-        rowwise = self.formula.rowwise
-        if self.unchecked:
-            weight = self._poisoned(arrays, weight)
+        rowwise, given = self.formula.rowwise, arrays
         if weight is not None:
             arrays = self._selected(arrays, weight)
+        if self.unchecked:
+            weight = self._poisoned(given, weight)
         formula = self.formula(**arrays, **self.params)
         value = curvature = None
         if self.value:
@@ -557,7 +557,8 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
             more["class_weight"] = class_weight
     weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, rows, items, dtype)
     divisor = _divisor(request, xp, x, weight, mass, items, dtype, want.sums)
-    unchecked = labels and not _check_labels(request, xp, y, x.shape[-1], weight, items)
+    classes = None if rows is None else rows.length()
+    unchecked = labels and not _check_labels(request, xp, y, classes, weight, items)
     arrays = {"x": x, "y": y, **more}
     job = Job(
         xp=xp,
@@ -576,8 +577,8 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         curvature=want.curvature,
         unchecked=unchecked,
     )
-    if rows is not None and request.axis_name is not None:
-        job.axis_name, job.classes = request.axis_name, rows.length()
+    if classes is not None and request.axis_name is not None:
+        job.axis_name, job.classes = request.axis_name, classes
     if want.out:
         names = [*job.grads, "x"][: len(want.out)]
         for name, into in zip(names, want.out, strict=True):
@@ -765,7 +766,7 @@ def _check_labels(
     request: Request,
     xp: Namespace,
     y: Any,
-    classes: int,
+    classes: Any,
     weight: Any,
     items: tuple[Any, ...],
 ) -> bool:
@@ -783,7 +784,7 @@ def _check_labels(
 
 
 def _describe_label(
-    request: Request, xp: Namespace, y: Any, wrong: Any, classes: int, items: tuple[Any, ...]
+    request: Request, xp: Namespace, y: Any, wrong: Any, classes: Any, items: tuple[Any, ...]
 ) -> str:
     first = int(xp.argmax(xp.astype(xp.reshape(wrong, (-1,)), xp.int8)))
     # as it came: the dtype indices are compared in may have wrapped it
