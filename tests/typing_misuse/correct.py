@@ -132,6 +132,11 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
     print(spread(x, y, axis=0), tinyloss.grad_and_hess(charbonnier)(x, y))
     value, gradient = tinyloss.value_and_grad(charbonnier)(x, y, eps=1e-2)
     print(value, gradient, tinyloss.namespace(x).sum(x))
+    state = tinyloss.PartialMean()
+    state += tinyloss.partial_mean(tinyloss.cross_entropy)(x, labels, weight=y)
+    parts = [tinyloss.partial_mean(tinyloss.MSELoss(), lambda g: g)(x, y), state]
+    total: tinyloss.PartialMean = sum(parts, tinyloss.PartialMean())
+    print(total.value(), total.grad(), total.weight, tinyloss.nll(x, labels, axis_name="model"))
     with tinyloss.validation("never"):
         print(tinyloss.cross_entropy(x, labels))
     with tinyloss.validation("always"), tinyloss.validation("auto"):

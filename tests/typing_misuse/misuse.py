@@ -189,3 +189,8 @@ def own(x: Floats) -> None:
     tinyloss.namespace(x, y)  # error
     tinyloss.validation("sometimes")  # error
     tinyloss.validation(True)  # error
+    tinyloss.partial_mean(tinyloss.mse)(x)  # error
+    tinyloss.partial_mean(charbonnier)  # error
+    tinyloss.partial_mean(tinyloss.mse, "gradient")  # error
+    tinyloss.PartialMean(1.0, 2.0, 3.0, 4.0)  # error
+    tinyloss.nll(x, x, axis_name=0)  # error
