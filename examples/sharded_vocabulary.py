@@ -68,7 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     print(f"{len(jax.devices())} devices, {options.rows} rows, {options.classes} classes")
     parts = {shard.data.shape for shard in weights.addressable_shards}
-    print(f"each has weights of shape {', '.join(map(str, parts))} of {weights.shape}")
+    held = weights.addressable_shards[0].data.nbytes / 2**20
+    shapes = ", ".join(map(str, parts))
+    print(f"each has weights of shape {shapes} of {weights.shape}: {held:.2f} MiB")
     for name, program in (("by the compiler", by_compiler), ("by hand", by_hand)):
         text = program.lower(weights).compile().as_text() or ""
         count = {

@@ -20,9 +20,10 @@ from tinyloss.testing import Report, check_backend
 
 Array = npt.NDArray[Any]
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("g++") is None, reason="g++ is needed to emulate a GPU"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is needed to emulate a GPU"),
+]
 
 PUBLIC = {name: getattr(tinyloss, name) for name in tinyloss.__all__}
 FUNCTIONS = ("log_sigmoid", "log_softmax", "logsumexp", "softmax", "softplus")

@@ -57,6 +57,7 @@ def computed(array: Any) -> NumPyArray:
         return np.asarray(array.compute())
 
 
+@pytest.mark.long
 @both_ways
 def test_backend_meets_the_contract(size: str) -> None:
     """Every loss with a few of the cases, in turn; all of them in the test below."""
@@ -227,6 +228,7 @@ def example(*arguments: str) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "chunks",
     [("--chunk-rows=150",), ("--chunk-classes=100",), ("--chunk-rows=4000", "--chunk-classes=400")],
@@ -257,6 +259,7 @@ def test_15_gigabytes_take_less_than_one(chunks: tuple[str, ...]) -> None:
     assert report["memory_mib"] < 1000
 
 
+@pytest.mark.long
 @both_ways
 def test_two_processes_of_a_cluster_answer_as_one(size: str) -> None:
     pytest.importorskip("distributed")

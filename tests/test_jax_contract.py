@@ -9,7 +9,7 @@ import tinyloss.testing
 
 Transform = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-EVERY = 24
+EVERY = 36
 """Which part of the cases is tried each time; all losses have some among them."""
 
 
@@ -57,10 +57,11 @@ def check(jax: Any, way: str, only: Any) -> None:
     tinyloss.testing.check_backend("jax", only=only, **ways[way])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["eager", "jit", "vmap", "grad"])
 def test_backend_meets_the_contract(jax: Any, way: str) -> None:
     """A part of the cases, another for each way; the test below tries all."""
-    first = 6 * ["eager", "jit", "vmap", "grad"].index(way)
+    first = 9 * ["eager", "jit", "vmap", "grad"].index(way)
     check(jax, way, range(first, 10_000, EVERY))
 
 

@@ -593,7 +593,8 @@ class _FocalOfLoss:
         xp = namespace(c)
         self.power = q**gamma
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
-        pc_q = product(p, xp.where(q == 0, 1.0, c / xp.where(q == 0, 1.0, q)))
+        of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
+        pc_q = p * xp.where(q == 0, 1.0, of_c)
         self.value = product(self.power, c)
         self.slope = self.power * (1 + gamma * pc_q)
         self.bend_times_q = self.power * (gamma * product(p, 2 - c + (gamma - 1) * pc_q))

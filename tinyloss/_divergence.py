@@ -152,17 +152,19 @@ class _KLWithLogits(Formula):
         # log sum_k p_k exp(d_k) is log1p of a small sum for close logits; else the logarithm of
         # the ratio of the two normalisers.
         small = xp.abs(d) < 1
+        # What is far from 0 need not be known, only be finite, in its derivatives as well.
+        grown = exp_difference(xp.minimum(x, x_r + 60), x_r)
         shift = xp.sum(
             xp.where(
                 small,
                 p * xp.expm1(xp.where(small, d, 0.0)),
-                (exp_difference(x, x_r) - target.e) / target.z,
+                (grown - target.e) / target.z,
             ),
             axis=-1,
             keepdims=True,
         )
         # A class that y excludes adds what x gives it.
-        excluded = xp.where(y == -xp.inf, exp_difference(x, x_r) / target.z, 0.0)
+        excluded = xp.where(y == -xp.inf, grown / target.z, 0.0)
         shift = shift + xp.sum(excluded, axis=-1, keepdims=True)
         self.close = close = (shift > -0.3) & (shift < 0.5)
         far = (x_max - x_r) + xp.log(prediction.z / target.z)

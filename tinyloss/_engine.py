@@ -774,9 +774,13 @@ def _check_labels(
     mode = _validation.get()
     if mode == "always" or (mode == "auto" and looks(y)):
         wrong = (y < 0) | (y >= classes)
+        if mode == "auto" and not is_host(wrong) and not looks(wrong):
+            return False  # traced, though y is known
         if xp.any(wrong):
             if weight is not None:
                 wrong = wrong & (weight != 0)
+            if mode == "auto" and not looks(wrong):
+                return False
             if bool(xp.any(wrong)):
                 raise _Refusal(_describe_label(request, xp, y, wrong, classes, items))
         return True

@@ -29,9 +29,9 @@ __all__ = [
 
 
 def product(a: Any, b: Any) -> Any:
-    """Return a * b, 0 where a is 0: 0 * log 0 = 0."""
+    """Return a * b, 0 where a is 0: 0 * log 0 = 0. So are its derivatives, whatever b is there."""
     xp = namespace(a)
-    return xp.where(a == 0, 0.0, a * b)
+    return a * xp.where(a == 0, 0.0, b)
 
 
 def xlogy(a: Any, b: Any) -> Any:

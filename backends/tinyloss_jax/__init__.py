@@ -5,6 +5,7 @@ JAX's transformations meet closed-form derivatives in it.
 
     run             the function of a job
     _rules          a loss's parts with the rule that differentiates them
+    _namespace      functions whose derivatives stay finite
     _rows           reductions over classes: in one array, over devices, over a mapped axis
 
 JAX is imported when the first of its arrays is met, not before.

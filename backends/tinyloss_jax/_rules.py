@@ -2,8 +2,8 @@
 
 The value's derivative is the loss's closed form: JAX, differentiating the lines of an accurate
 value, would lose every digit in the tails. As a rule for tangents it serves forward and reverse
-mode alike, and differentiated again it gives Hessians. Gradients and curvature are differentiated
-line by line.
+mode alike, and differentiated again it gives Hessians. Gradients are differentiated line by line,
+but for that of an item by itself, whose derivative is the curvature.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ from tinyloss._evaluation import Evaluation, row_numbers
 from tinyloss._formula import Formula
 from tinyloss._program import Input, Node, record
 from tinyloss._rows import Rows
+from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
 
 __all__ = ["parts_of"]
@@ -59,7 +60,10 @@ class _Loss:
             for name, role in inputs.items()
             if "value" in asked and hasattr(formula, f"grad_{name}") and not role.integer
         }
-        names = list(dict.fromkeys([*asked, *gradients.values()]))
+        self._curved = not formula.rowwise and "x" in inputs and hasattr(formula, "grad_x")
+        """Whether the second derivative by x is the curvature, item by item."""
+        closed = [*gradients.values(), *(["curvature"] if self._curved else [])]
+        names = list(dict.fromkeys([*asked, *closed]))
 
         def methods(**symbols: Any) -> Parts:
             loss = formula(**symbols, **params)
@@ -69,23 +73,48 @@ class _Loss:
         self._nodes = dict(zip(names, self._program.outputs, strict=True))
         self._closed = {name: self._nodes[grad] for name, grad in gradients.items()}
         """The closed-form gradients, by their arguments."""
+        self._slope: Any = jax.custom_jvp(self._slope_by_lines)
+        self._slope.defjvp(self._slope_rule, symbolic_zeros=True)
 
-    def parts(self, names: Sequence[str], arrays: Mapping[str, Any]) -> Parts:
+    def parts(self, names: Sequence[str], arrays: dict[str, Any]) -> Parts:
         """Return parts of the formula."""
         evaluate, _ = self._evaluation(arrays)
-        return tuple([evaluate.output(self._nodes[name]) for name in names])
+        return tuple([self._part(name, evaluate, arrays) for name in names])
+
+    def _part(self, name: str, evaluate: Evaluation, arrays: dict[str, Any]) -> Any:
+        if name == "grad_x" and self._curved:
+            return self._slope(arrays)
+        return evaluate.output(self._nodes[name])
+
+    def _slope_by_lines(self, arrays: dict[str, Any]) -> Any:
+        evaluate, _ = self._evaluation(arrays)
+        return evaluate.output(self._nodes["grad_x"])
+
+    def _slope_rule(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+        """Return the gradient by x and its tangent, by the closed form where x moves."""
+        (arrays,), (all_moves,) = primals, tangents
+        moves = _moving(all_moves)
+        evaluate, _ = self._evaluation(arrays)
+        shares: list[Any] = []
+        if "x" in moves:
+            move = moves.pop("x").astype(self._dtype)
+            shares.append(evaluate.output(self._nodes["curvature"]) * move)
+        if moves:
+            shares.append(_pushed(self._slope_by_lines, arrays, moves))
+        return evaluate.output(self._nodes["grad_x"]), sum(shares[1:], shares[0])
 
     def rule(self, primals: Any, tangents: Any) -> tuple[Parts, Parts]:
         """Return the parts that are asked for and their tangents."""
         (arrays,), (all_moves,) = primals, tangents
-        moves = {n: move for n, move in all_moves.items() if not isinstance(move, SymbolicZero)}
+        moves = _moving(all_moves)
         evaluate, _ = self._evaluation(arrays)
-        parts = tuple([evaluate.output(self._nodes[name]) for name in self._asked])
-        by_lines = [name for name in self._asked if name != "value"]
-        along = dict(zip(by_lines, self._pushed(by_lines, arrays, moves), strict=True))
+        parts = tuple([self._part(name, evaluate, arrays) for name in self._asked])
+        names = [name for name in self._asked if name != "value"]
+        along = dict(zip(names, _pushed(partial(self.parts, names), arrays, moves), strict=True))
         if "value" in self._asked:
             others = {name: move for name, move in moves.items() if name not in self._closed}
-            shares = [*self._pushed(["value"], arrays, others)] if others else []
+            value = partial(self.parts, ["value"])
+            shares = [*_pushed(value, arrays, others)] if others else []
             if len(others) < len(moves):
                 closed = {name: move for name, move in moves.items() if name in self._closed}
                 shares.append(self._along_gradients(evaluate, arrays, closed))
@@ -93,7 +122,7 @@ class _Loss:
         return parts, tuple([along[name] for name in self._asked])
 
     def _along_gradients(
-        self, evaluate: Evaluation, arrays: Mapping[str, Any], moves: Mapping[str, Any]
+        self, evaluate: Evaluation, arrays: dict[str, Any], moves: Mapping[str, Any]
     ) -> Any:
         """Return the value's tangent where arguments with closed-form gradients move.
 
@@ -107,24 +136,13 @@ class _Loss:
         def tangent(arrays: Any, known: list[Any], moves: Any) -> Any:
             evaluate, rows = self._evaluation(arrays, zip(numbers, known, strict=True))
             terms = [
-                evaluate.output(gradient) * moves[name].astype(self._dtype)
-                for name, gradient in gradients.items()
+                self._part(f"grad_{name}", evaluate, arrays) * moves[name].astype(self._dtype)
+                for name in gradients
             ]
             total = sum(terms[1:], terms[0])
             return rows.sum(total)[..., 0] if self._rowwise else total
 
         return tangent(arrays, [evaluate(node) for node in numbers], moves)
-
-    def _pushed(
-        self, names: Sequence[str], arrays: Mapping[str, Any], moves: Mapping[str, Any]
-    ) -> Parts:
-        """Return the tangents of parts, where some of the arrays move, line by line."""
-
-        def of_those(moved: dict[str, Any]) -> Parts:
-            return self.parts(names, {**arrays, **moved})
-
-        _, along = jax.jvp(of_those, ({name: arrays[name] for name in moves},), ({**moves},))
-        return tuple(along)
 
     def _evaluation(
         self, arrays: Mapping[str, Any], known: Iterable[tuple[Node, Any]] = ()
@@ -136,4 +154,20 @@ class _Loss:
         x = wide["x"]
         rows = WholeRows(jnp, x) if self._axis_name is None else SplitRows(x, self._axis_name)
         results = {id(node): result for node, result in known}
-        return Evaluation(self._program, jnp, wide, rows, results), rows
+        return Evaluation(self._program, xp, wide, rows, results), rows
+
+
+def _moving(moves: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: move for name, move in moves.items() if not isinstance(move, SymbolicZero)}
+
+
+def _pushed(
+    function: Callable[[dict[str, Any]], Any], arrays: dict[str, Any], moves: Mapping[str, Any]
+) -> Any:
+    """Return the tangent of what a function returns, where some of its arrays move."""
+
+    def of_those(moved: dict[str, Any]) -> Any:
+        return function({**arrays, **moved})
+
+    _, along = jax.jvp(of_those, ({name: arrays[name] for name in moves},), ({**moves},))
+    return along

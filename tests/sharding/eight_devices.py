@@ -50,7 +50,7 @@ def partitioned(kind: Any) -> dict[str, Any]:
         for name, target, spec in (("labels", Y, P("d")), ("shares", SHARES, P("d", "v"))):
             y = jax.device_put(target, NamedSharding(mesh, spec))
             function = jax.jit(jax.value_and_grad(tinyloss.cross_entropy))
-            text = function.lower(x, y).compile().as_text()
+            text = function.lower(x, y).compile().as_text() or ""
             value, gradient = function(x, y)
             value_of_one, gradient_of_one = on_one(name)
             report[name] = {

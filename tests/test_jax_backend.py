@@ -1,0 +1,624 @@
+"""The losses under JAX's transformations.
+
+JAX differentiates a loss by a rule that knows its closed form. So what its transformations answer
+is held to `tinyloss.grad` and `tinyloss.grad_and_hess` on NumPy, where there is no JAX.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+from tests.conftest import Library, NumPyArray, dtype_name
+from tests.exact import EXACT
+from tests.families import allowed, families
+from tests.test_libraries import (
+    CASES,
+    Case,
+    _assert_rounded_once,
+    assert_close,
+    brought,
+    compare,
+    every_case,
+    weight_and_mask,
+)
+
+# For losses chosen at run time, whose parameters no type checker can follow.
+anyloss: Any = tinyloss
+
+EPS32, EPS64 = 2.0**-23, 2.0**-52
+
+X = np.array([[0.5, -1.0, 2.0], [1.0, 3.0, -0.5], [-2.0, 0.25, 0.75], [4.0, 0.0, 1.0]])
+OTHER = np.array([[0.25, 1.0, -1.0], [2.0, 1.5, 0.5], [-1.0, 0.0, 3.0], [1.0, 2.0, -2.0]])
+Y = np.array([0, 2, 1, 1])
+SHARES = np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8], [0.6, 0.3, 0.1], [0.25, 0.25, 0.5]])
+WEIGHT = np.array([0.5, 2.0, 1.0, 3.0])
+CLASS_WEIGHT = np.array([0.5, 1.0, 2.5])
+WAY = np.cos(np.arange(1.0, 13.0)).reshape(4, 3)
+"""A direction of no symmetry."""
+
+# A loss of elements, of class indices, of rows: what is tried with these alone would take minutes
+# of compiling with all.
+FEW: dict[str, tuple[Any, NumPyArray, NumPyArray]] = {
+    "log_cosh": (tinyloss.log_cosh, X, OTHER),
+    "cross_entropy": (tinyloss.cross_entropy, X, Y),
+    "kl_div_with_logits": (tinyloss.kl_div_with_logits, X, OTHER),
+}
+few = pytest.mark.parametrize(("loss", "x", "y"), FEW.values(), ids=FEW)
+
+
+def close(actual: Any, expected: Any, eps: float = EPS64, within: float = 16) -> None:
+    """Hold `actual` to `expected`, by its largest component.
+
+    16 eps, if nothing else is said, as between libraries: see `assert_close`.
+    """
+    expected = np.asarray(expected)
+    assert_close(np.asarray(actual), expected, eps * within / 16, "result")
+
+
+def in_numpy(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a case, floating ones in float64."""
+    return brought(Library("numpy"), case, "float64")
+
+
+def traced(jax: Any, call: Callable[..., Any], arrays: Any, options: dict[str, Any]) -> Any:
+    """Return what a jitted call returns: arrays are traced, all else is static."""
+    known = {k: v for k, v in options.items() if not isinstance(v, np.ndarray)}
+    given = {k: v for k, v in options.items() if isinstance(v, np.ndarray)}
+    return jax.jit(lambda arrays, given: call(*arrays, **known, **given))(arrays, given)
+
+
+class TestFirstDerivatives:
+    @every_case
+    def test_every_transformation_gives_the_closed_form(self, case: Case, jax: Any) -> None:
+        arrays, options = in_numpy(case)
+        weight, where = weight_and_mask(case)
+        options |= {"weight": weight.astype(np.float64), "where": where}
+        floats = [arrays[n] for n in case.argnums]
+        ways = [np.cos(np.arange(1.0, 1 + each.size)).reshape(each.shape) for each in floats]
+
+        def everything(*arrays: Any, **options: Any) -> Any:
+            def loss(*floats: Any) -> Any:
+                given = dict(enumerate(arrays)) | dict(zip(case.argnums, floats, strict=True))
+                return case.loss(*given.values(), **options)
+
+            floats = tuple(arrays[n] for n in case.argnums)
+            numbers = tuple(range(len(floats)))
+            value, gradient = jax.value_and_grad(loss, numbers)(*floats)
+            _, pull = jax.vjp(loss, *floats)
+            _, push = jax.linearize(loss, *floats)
+            gradients = {
+                "value_and_grad": gradient,
+                "vjp": pull(jax.numpy.ones_like(value)),
+                "jacfwd": jax.jacfwd(loss, numbers)(*floats),
+            }
+            along = jax.jvp(loss, floats, tuple(map(jax.numpy.asarray, ways)))[1], push(*ways)
+            return gradients, along
+
+        gradients, along = jax.device_get(traced(jax, everything, arrays, options))
+        expected = anyloss.grad(case.loss, case.argnums)(*arrays, **options)
+        for name, gradient in gradients.items():
+            compare(gradient, expected, EPS64, name)
+        terms = np.concatenate([(g * w).ravel() for g, w in zip(expected, ways, strict=True)])
+        for each in along:  # terms of either sign: within 16 eps of their magnitudes
+            assert abs(each - terms.sum()) <= 16 * EPS64 * np.abs(terms).sum()
+
+    @pytest.mark.parametrize("reduction", ["sum", "none"])
+    @few
+    def test_every_reduction(self, loss: Any, x: Any, y: Any, reduction: str, jax: Any) -> None:
+        options: Any = {"weight": WEIGHT[:, None] if loss is tinyloss.log_cosh else WEIGHT}
+
+        def of(x: Any, y: Any) -> Any:
+            return loss(x, y, **options, reduction=reduction).sum()
+
+        expected = anyloss.grad(loss)(x, y, **options, reduction=reduction)
+        close(jax.jit(jax.grad(of))(x, y), expected)
+
+    @pytest.mark.parametrize(
+        ("loss", "x", "y"),
+        [
+            (tinyloss.cross_entropy, [[20, 0, 0]], [0]),
+            (tinyloss.cross_entropy, [[20, 0, 0]], [[1.0, 0.0, 0.0]]),
+            (tinyloss.softmax_focal, [[10, 0, 0]], [0]),
+            (tinyloss.binary_cross_entropy_with_logits, [-20, 20, -60], [0.0, 1.0, 0.0]),
+            (tinyloss.sigmoid_focal, [-20, 20], [0.0, 1.0]),
+            (tinyloss.soft_margin, [20, -20], [1.0, -1.0]),
+            (tinyloss.binary_cross_entropy, [1e-30, 1e-9], [0.0, 1.0]),
+            (tinyloss.huber, [1e-9, -1e-20], [0.0, 0.0]),
+            (tinyloss.log_cosh, [1e-4, -1e-9], [0.0, 0.0]),
+            (tinyloss.msle, [1e-7], [0.0]),
+            (tinyloss.kl_div_with_logits, [[0.001, 0, 0.5]], [[0.0, 0.0, 0.5]]),
+        ],
+    )
+    def test_tails_keep_their_digits(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        x = np.array(x, dtype=np.float32)
+        y = np.array(y, dtype=np.float32 if isinstance(np.ravel(y)[0], float) else np.int32)
+        exact = anyloss.grad(loss)(
+            x.astype(np.float64), y.astype(np.float64) if y.dtype == np.float32 else y
+        )
+        native = jax.grad(loss)
+        for gradient in (native(*map(jax.numpy.asarray, (x, y))), jax.jit(native)(x, y)):
+            assert gradient.dtype == np.float32
+            error = np.abs(np.asarray(gradient, dtype=np.float64) / exact - 1)
+            assert np.max(error) <= allowed(loss.__name__, "x", {}) * EPS32
+
+    @pytest.mark.parametrize(
+        ("name", "x", "y", "by", "at", "options"),
+        [
+            ("log_cosh", X, OTHER, "weight", X * X + 1, {}),
+            ("cross_entropy", X, Y, "weight", WEIGHT, {}),
+            ("cross_entropy", X, SHARES, "weight", WEIGHT, {}),
+            ("cross_entropy", X, Y, "denominator", np.array(3.0), {}),
+            ("cross_entropy", X, Y, "class_weight", CLASS_WEIGHT, {}),
+            ("cross_entropy", X, Y, "class_weight", CLASS_WEIGHT, {"label_smoothing": 0.1}),
+            ("cross_entropy", X, SHARES, "class_weight", CLASS_WEIGHT, {}),
+            ("softmax_focal", X, Y, "class_weight", CLASS_WEIGHT, {}),
+            ("softmax_focal", X, SHARES, "class_weight", CLASS_WEIGHT, {}),
+            ("nll", X, Y, "class_weight", CLASS_WEIGHT, {}),
+            ("binary_cross_entropy_with_logits", X, SHARES, "pos_weight", CLASS_WEIGHT, {}),
+        ],
+        ids=lambda each: each if isinstance(each, str) else "",
+    )
+    def test_derivatives_by_everything_else(
+        self, name: str, x: Any, y: Any, by: str, at: Any, options: Any, jax: Any
+    ) -> None:
+        def of(at: Any, x: Any = x, y: Any = y) -> Any:
+            return getattr(tinyloss, name)(x, y, **options, **{by: at})
+
+        arrays = jax.numpy.asarray(x), jax.numpy.asarray(y)
+        gradient = jax.grad(of)(jax.numpy.asarray(at), *arrays)
+        # Central differences err by h^2 = 1e-10 of a third derivative, and eps / h = 2e-11 of
+        # rounding.
+        h = 1e-5
+        steps = h * np.eye(at.size).reshape(at.size, *at.shape)
+        expected = [(of(at + step) - of(at - step)) / (2 * h) for step in steps]
+        np.testing.assert_allclose(
+            np.ravel(gradient), expected, rtol=0, atol=1e-8 * np.max(np.abs(expected))
+        )
+
+    def test_the_targets_divisor_moves_with_the_target(self, jax: Any) -> None:
+        """Where class weights weigh probabilities, the mean's divisor depends on these."""
+        x, y, options = X, SHARES, {"class_weight": CLASS_WEIGHT, "weight": WEIGHT}
+        native = jax.grad(tinyloss.cross_entropy, 1)(*map(jax.numpy.asarray, (x, y)), **options)
+        close(native, anyloss.grad(tinyloss.cross_entropy, 1)(x, y, **options))
+
+    @few
+    def test_gradients_asked_of_tinyloss_are_differentiable(
+        self, loss: Any, x: Any, y: Any, jax: Any
+    ) -> None:
+        """`tinyloss.grad` inside a function that JAX differentiates."""
+        way = jax.numpy.asarray(WAY)
+
+        def native(x: Any, y: Any) -> Any:
+            return jax.jvp(lambda x: jax.grad(loss)(x, y), (x,), (way,))[1]
+
+        def closed(x: Any, y: Any) -> Any:
+            return jax.jvp(lambda x: anyloss.grad(loss)(x, y), (x,), (way,))[1]
+
+        together = jax.jit(lambda x, y: (native(x, y), closed(x, y)))
+        close(*together(x, y))
+
+
+class TestSecondDerivatives:
+    ONE_EACH = tuple({(c.loss.__name__, c.x.ndim == c.y.ndim): c for c in CASES[::-1]}.values())
+
+    @pytest.mark.parametrize("case", ONE_EACH, ids=lambda case: case.name)
+    def test_the_hessians_diagonal_is_the_closed_curvature(self, case: Case, jax: Any) -> None:
+        arrays, options = in_numpy(case)
+        axis = options.get("axis", -1)
+
+        def diagonal(x: Any, *rest: Any, **options: Any) -> Any:
+            slope = jax.grad(lambda x: case.loss(x, *rest, **options, reduction="none").sum())
+            if not case.rowwise:  # the Hessian is diagonal
+                return jax.jvp(slope, (x,), (jax.numpy.ones_like(x),))[1]
+
+            def of(one: Any) -> Any:
+                along = jax.numpy.broadcast_to(one, (*case.items, one.size))
+                along = jax.numpy.moveaxis(along, -1, axis)
+                return (jax.jvp(slope, (x,), (along,))[1] * along).sum(axis)
+
+            return jax.vmap(of, out_axes=axis)(jax.numpy.eye(x.shape[axis]))
+
+        result = traced(jax, diagonal, arrays, options)
+        expected = anyloss.grad_and_hess(case.loss)(*arrays, **options)[1]
+        # Line by line a derivative adds what the closed form cancels beforehand: at these inputs
+        # terms up to ten times as large as their sum.
+        close(result, expected, within=128)
+
+    @pytest.mark.parametrize(
+        ("loss", "x", "y"),
+        [*FEW.values(), (tinyloss.softmax_focal, X, SHARES)],
+        ids=[*FEW, "softmax_focal"],
+    )
+    def test_forward_and_reverse_agree(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        def products(x: Any, y: Any, way: Any) -> Any:
+            def of(x: Any) -> Any:
+                return loss(x, y)
+
+            def along(x: Any) -> Any:
+                return jax.jvp(of, (x,), (way,))[1]
+
+            def dot(x: Any) -> Any:
+                return (jax.grad(of)(x) * way).sum()
+
+            return {
+                "forward over reverse": jax.jvp(jax.grad(of), (x,), (way,))[1],
+                "reverse over reverse": jax.grad(dot)(x),
+                "reverse over forward": jax.grad(along)(x),
+                "hessian": jax.numpy.tensordot(jax.hessian(of)(x), way, 2),
+            }
+
+        results = jax.device_get(jax.jit(products)(x, y, WAY))
+        for name, result in results.items():
+            # at these inputs terms up to ten times as large as their sum
+            assert_close(result, results["hessian"], 8 * EPS64, name)
+
+    @pytest.mark.parametrize("name", [name for name, exact in EXACT.items() if exact.target])
+    def test_none_is_nan_where_the_closed_curvature_is_finite(self, name: str, jax: Any) -> None:
+        """At inputs from ordinary to extreme, where a product of 0 and an infinity may lurk."""
+        loss, rowwise = getattr(tinyloss, name), EXACT[name].rowwise
+        groups: dict[Any, list[Any]] = {}
+        for _, inputs in families(name, "float32", n=4):
+            if set(inputs) <= {"x", "y", "var"} and (not rowwise or inputs["x"].shape[-1] == 10):
+                groups.setdefault(inputs["y"].ndim, []).append(inputs)
+
+        def both(x: Any, *rest: Any) -> Any:
+            def slope(x: Any) -> Any:
+                return jax.grad(lambda x: loss(x, *rest, reduction="none").sum())(x)
+
+            way = 1 + jax.numpy.arange(x.size, dtype=x.dtype).reshape(x.shape) % 7 / 8
+            forward = jax.jvp(slope, (x,), (way,))[1]
+            reverse = jax.grad(lambda x: (slope(x) * way).sum())(x)
+            value = loss(x, *rest, reduction="none")
+            return forward, reverse, anyloss.grad_and_hess(loss)(x, *rest)[1], value
+
+        for group in groups.values():
+            arguments = [k for k in ("x", "y", "var") if k in group[0]]
+            arrays = [np.concatenate([each[k] for each in group]) for k in arguments]
+            *products, curvature, value = map(np.asarray, jax.jit(both)(*arrays))
+            # A row's product adds up classes: none may overflow, nor the loss itself.
+            tame = np.abs(curvature) < 1e36
+            tame = tame.all(axis=-1, keepdims=True) if rowwise else tame
+            tame = tame & np.isfinite(value[..., None] if rowwise else value)
+            for product in products:
+                wrong = ~np.isfinite(product) & tame
+                places = np.argwhere(wrong)[:3, 0]
+                assert not wrong.any(), [[a[place].tolist() for a in arrays] for place in places]
+
+    @pytest.mark.parametrize(
+        ("loss", "x", "y"), [FEW["log_cosh"], FEW["cross_entropy"]], ids=["log_cosh", "labels"]
+    )
+    def test_third_derivatives(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        from jax.test_util import check_grads
+
+        # Its tolerances are for its differences of float64.
+        f, at = jax.jit(lambda x: loss(x, y[:1])), jax.numpy.asarray(x[:1])
+        check_grads(f, (at,), order=3, modes=("rev",))
+
+
+class TestTransformations:
+    @few
+    def test_vmap_of_loss_and_gradient(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        def both(x: Any, y: Any) -> Any:
+            return loss(x, y), jax.grad(loss)(x, y), anyloss.grad(loss)(x, y)
+
+        def mapped(x: Any, y: Any) -> Any:
+            rows = jax.vmap(both)(x, y)
+            batches = jax.vmap(both, in_axes=(0, None))(jax.numpy.stack([x, 2 * x]), y)
+            return rows, batches
+
+        rows, batches = jax.device_get(jax.jit(mapped)(x, y))
+        gradient = anyloss.grad(loss)
+        value = [loss(each, target) for each, target in zip(x, y, strict=True)]
+        slope = [gradient(each, target) for each, target in zip(x, y, strict=True)]
+        for result, expected in zip(rows, (value, slope, slope), strict=True):
+            close(result, expected)
+        value, slope = [loss(each, y) for each in (x, 2 * x)], [gradient(a, y) for a in (x, 2 * x)]
+        for result, expected in zip(batches, (value, slope, slope), strict=True):
+            close(result, expected)
+
+    def test_eager_vmap_of_a_gradient(self, jax: Any) -> None:
+        x, y = jax.numpy.asarray(X), jax.numpy.asarray(Y)
+        each = jax.vmap(jax.grad(tinyloss.cross_entropy))(x, y)
+        close(each, tinyloss.grad(tinyloss.cross_entropy)(X, Y, reduction="sum"))
+
+    @few
+    def test_scan_over_minibatches(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        derive = jax.jit(jax.value_and_grad(loss))
+
+        def train(w: Any, x: Any, y: Any) -> Any:
+            def step(w: Any, batch: Any) -> Any:
+                x, y = batch
+                value, slope = derive(w * x, y)
+                return w - 0.1 * (slope * x).sum(0), value
+
+            return jax.lax.scan(step, w, (x.reshape(2, 2, 3), y.reshape(2, 2, *y.shape[1:])))
+
+        result, values = jax.jit(train)(np.ones(3), x, y)
+        w, expected = np.ones(3), list[Any]()
+        for at in (slice(0, 2), slice(2, 4)):
+            value, slope = anyloss.value_and_grad(loss)(w * x[at], y[at])
+            w = w - 0.1 * (slope * x[at]).sum(0)
+            expected.append(value)
+        close(result, w)
+        close(values, expected)
+
+    def test_map_and_checkpoint(self, jax: Any) -> None:
+        def ask(x: Any, y: Any) -> Any:
+            kept = jax.grad(jax.checkpoint(tinyloss.cross_entropy))(x, y)
+            mapped = jax.lax.map(lambda row: jax.grad(tinyloss.cross_entropy)(*row), (x, y))
+            return kept, mapped / len(x)
+
+        expected = tinyloss.grad(tinyloss.cross_entropy)(X, Y)
+        for result in jax.jit(ask)(X, Y):
+            close(result, expected)
+
+    @few
+    def test_eval_shape(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        given = jax.ShapeDtypeStruct(x.shape, "bfloat16"), jax.ShapeDtypeStruct(y.shape, "int32")
+        for derive in (jax.value_and_grad, anyloss.value_and_grad):
+            value, gradient = jax.eval_shape(derive(loss), *given)
+            assert (value.shape, value.dtype) == ((), "float32")
+            assert (gradient.shape, gradient.dtype) == (x.shape, "bfloat16")
+
+    @few
+    def test_export_for_any_number_of_rows(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
+        jax_export = pytest.importorskip("jax.export")
+        rows, derive = jax_export.symbolic_shape("rows")[0], jax.value_and_grad(loss)
+        exported = jax_export.export(jax.jit(derive))(
+            *[jax.ShapeDtypeStruct((rows, *each.shape[1:]), each.dtype) for each in (x, y)]
+        )
+        for n in (2, 4):
+            value, gradient = exported.call(x[:n], y[:n])
+            expected = anyloss.value_and_grad(loss)(x[:n], y[:n])
+            close(value, expected[0])
+            close(gradient, expected[1])
+
+    def test_an_exported_loss_is_kept_as_bytes(self, jax: Any) -> None:
+        pytest.importorskip("flatbuffers")
+        jax_export = pytest.importorskip("jax.export")
+        given = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in (X, Y)]
+        exported = jax_export.export(jax.jit(jax.grad(tinyloss.cross_entropy)))(*given)
+        again = jax_export.deserialize(exported.serialize())
+        close(again.call(X, Y), tinyloss.grad(tinyloss.cross_entropy)(X, Y))
+
+    def test_a_loss_object_is_a_static_argument(self, jax: Any) -> None:
+        traces: list[Any] = []
+
+        def of(loss: Any, x: Any, y: Any) -> Any:
+            traces.append(loss)
+            return jax.grad(loss)(x, y)
+
+        jitted = jax.jit(of, static_argnums=0)
+        for smoothing in (0.1, 0.1, 0.2):
+            loss: Any = tinyloss.CrossEntropyLoss(label_smoothing=smoothing)
+            close(jitted(loss, X, Y), loss.grad(X, Y))
+        assert len(traces) == 2
+
+    def test_a_sum_of_losses(self, jax: Any) -> None:
+        loss: Any = 0.7 * tinyloss.CrossEntropyLoss() + 0.3 * tinyloss.SoftmaxFocalLoss()
+        close(jax.jit(jax.grad(loss))(X, Y), loss.grad(X, Y))
+
+    def test_arrays_of_a_surrounding_function_are_known(self, jax: Any) -> None:
+        """What is closed over is concrete, and yet traced as soon as something is done to it."""
+        x, y, w = map(jax.numpy.asarray, (X, Y, WEIGHT))
+        derive = tinyloss.grad(tinyloss.cross_entropy)
+        close(jax.jit(lambda x: tinyloss.cross_entropy(x, y))(x), tinyloss.cross_entropy(X, Y))
+        close(
+            jax.jit(jax.grad(lambda x: tinyloss.cross_entropy(x, y, weight=w)))(x),
+            derive(X, Y, weight=WEIGHT),
+        )
+        ignoring = jax.jit(jax.grad(lambda x: tinyloss.cross_entropy(x, y, ignore_index=1)))
+        close(ignoring(x), derive(X, Y, ignore_index=1))
+
+    def test_a_traced_denominator_and_weight(self, jax: Any) -> None:
+        def of(x: Any, y: Any, w: Any, n: Any) -> Any:
+            return jax.value_and_grad(tinyloss.cross_entropy)(x, y, weight=w, denominator=n)
+
+        value, gradient = jax.jit(of)(X, Y, WEIGHT, 3.0)
+        options: Any = {"weight": WEIGHT, "denominator": 3.0}
+        close(value, tinyloss.cross_entropy(X, Y, **options))
+        close(gradient, tinyloss.grad(tinyloss.cross_entropy)(X, Y, **options))
+
+
+class TestDtypes:
+    @pytest.mark.parametrize("xp", ["jax", "jax:x64"], indirect=True)
+    def test_results_have_the_dtype_of_x(self, xp: Library) -> None:
+        derive = xp.lib.value_and_grad(tinyloss.cross_entropy)
+        for dtype in xp.floats:
+            value, gradient = derive(xp.asarray(X, dtype), xp.asarray(Y, "int32"))
+            assert dtype_name(value) == dtype_name(gradient) == dtype
+            expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(X, Y)
+            for result, each in zip((value, gradient), expected, strict=True):
+                close(result, each, float(np.finfo(dtype).eps))
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    @few
+    def test_half_precision_is_rounded_once(
+        self, loss: Any, x: Any, y: Any, dtype: str, jax: Any
+    ) -> None:
+        x = jax.numpy.asarray(x, dtype)
+        y = jax.numpy.asarray(y, "int32" if y.dtype.kind == "i" else dtype)
+        single = [each.astype("float32") if each.dtype == x.dtype else each for each in (x, y)]
+        native = jax.value_and_grad(loss)
+        value, gradient = native(x, y)
+        assert value.dtype == np.float32
+        assert gradient.dtype == x.dtype
+        wide = native(*single)
+        for half, each, kind in ((value, wide[0], "float32"), (gradient, wide[1], dtype)):
+            host = np.asarray(half).astype(np.float32)
+            _assert_rounded_once(host, np.asarray(each), kind, fused=True)
+
+
+class TestLabelsOutOfRange:
+    WRONG = np.array([0, 3, -1, 1])
+    ROWS = (1, 2)
+
+    def alone(self, result: Any) -> None:
+        """Hold that the wrong rows are NaN in all their components, and the others in none."""
+        nan = np.isnan(np.asarray(result)).reshape(4, -1)
+        assert [row.all() for row in nan] == [row in self.ROWS for row in range(4)]
+        assert [row.any() for row in nan] == [row in self.ROWS for row in range(4)]
+
+    @pytest.mark.parametrize("loss", [tinyloss.cross_entropy, tinyloss.softmax_focal, tinyloss.nll])
+    def test_are_nan_for_their_item_alone(self, loss: Any, jax: Any) -> None:
+        def ask(x: Any, y: Any) -> Any:
+            def each(x: Any, y: Any) -> Any:
+                return loss(x, y, reduction="none")
+
+            return {
+                "value": each(x, y),
+                "jax.grad": jax.grad(lambda x: each(x, y).sum())(x),
+                "tinyloss.grad": anyloss.grad(loss)(x, y, reduction="none"),
+                "vmap": jax.vmap(each)(x, y),
+                "vmap of jax.grad": jax.vmap(jax.grad(each))(x, y),
+                "mean": jax.grad(loss)(x, y),
+            }
+
+        results = jax.jit(ask)(X, self.WRONG)
+        mean = results.pop("mean")
+        for result in results.values():
+            self.alone(result)
+        # Rows out of range are NaN whatever the reduction; the mean's value is.
+        assert np.isnan(mean)[list(self.ROWS)].all()
+
+    def test_that_weigh_nothing_do_no_harm(self, jax: Any) -> None:
+        def ask(x: Any, y: Any, w: Any) -> Any:
+            return jax.value_and_grad(tinyloss.cross_entropy)(x, y, weight=w)
+
+        keep = np.array([1.0, 0.0, 0.0, 1.0])
+        value, gradient = jax.jit(ask)(X, self.WRONG, keep)
+        expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(X, Y, weight=keep)
+        close(value, expected[0])
+        close(gradient, expected[1])
+
+    def test_are_an_error_where_they_are_known(self, jax: Any) -> None:
+        x, y = jax.numpy.asarray(X), jax.numpy.asarray(self.WRONG)
+        message = r"tinyloss.cross_entropy: y\[1\] is 3, expected a class index from 0 to 2"
+        for function in (tinyloss.cross_entropy, jax.grad(tinyloss.cross_entropy)):
+            with pytest.raises(ValueError, match=message):
+                function(x, y)
+        with pytest.raises(ValueError, match=message):
+            jax.vmap(lambda x: tinyloss.cross_entropy(x, y))(x[None])
+
+    def test_beside_a_weight_under_tracing_are_nan(self, jax: Any) -> None:
+        """Whether they weigh is not known."""
+        x, y = jax.numpy.asarray(X), jax.numpy.asarray(self.WRONG)
+
+        def of(w: Any) -> Any:
+            return tinyloss.cross_entropy(x, y, weight=w, reduction="none")
+
+        self.alone(jax.jit(of)(WEIGHT))
+        self.alone(jax.vmap(of)(jax.numpy.asarray(WEIGHT)[None])[0])
+
+
+class TestParametersAreStatic:
+    @pytest.mark.parametrize(
+        ("name", "parameter", "value"),
+        [
+            ("huber", "delta", 1.0),
+            ("cross_entropy", "label_smoothing", 0.1),
+            ("softmax_focal", "gamma", 2.0),
+            ("binary_cross_entropy", "eps", 1e-3),
+            ("cross_entropy", "ignore_index", 1),
+        ],
+    )
+    def test_a_tracer_is_refused(self, name: str, parameter: str, value: Any, jax: Any) -> None:
+        loss = getattr(tinyloss, name)
+        x = jax.numpy.asarray(SHARES)
+        y = jax.numpy.asarray(Y if EXACT[name].rowwise else SHARES)
+        jitted = jax.jit(lambda value: loss(x, y, **{parameter: value}))
+        with pytest.raises(TypeError, match=rf"tinyloss.{name}: {parameter} is "):
+            jitted(value)
+
+    def test_a_traced_axis_is_refused(self, jax: Any) -> None:
+        x = jax.numpy.asarray(X)
+        jitted = jax.jit(lambda axis: tinyloss.cross_entropy(x, Y, axis=axis))
+        with pytest.raises(ValueError, match=r"tinyloss.cross_entropy: axis is .*an integer"):
+            jitted(1)
+
+
+class TestMemory:
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    @pytest.mark.parametrize(
+        ("loss", "of_labels"),
+        [
+            (tinyloss.mse, False),
+            (tinyloss.cross_entropy, True),
+            (tinyloss.cross_entropy, False),
+            (tinyloss.softmax_focal, True),
+            (tinyloss.kl_div_with_logits, False),
+        ],
+    )
+    def test_reverse_mode_keeps_its_inputs_and_a_few_numbers_of_each_row(
+        self, loss: Any, of_labels: bool, dtype: str, jax: Any
+    ) -> None:
+        jnp = jax.numpy
+        x = jnp.ones((8, 512), dtype)
+        y = jnp.zeros(8, "int32") if of_labels else jnp.full((8, 512), 1 / 512, dtype)
+        _, pull = jax.vjp(lambda x: loss(x, y), x)
+        kept = jax.tree.leaves(pull)
+        inputs = [each.unsafe_buffer_pointer() for each in (x, y)]
+        new = [each for each in kept if each.unsafe_buffer_pointer() not in inputs]
+        assert all(each.size <= len(x) for each in new), [(e.shape, e.dtype) for e in new]
+
+    @staticmethod
+    def temporaries(jax: Any, loss: Any, dtype: str) -> int:
+        """Return the bytes that value and gradient of 1024 x 8192 logits need beside them."""
+        x, y = jax.ShapeDtypeStruct((1024, 8192), dtype), jax.ShapeDtypeStruct((1024,), "int32")
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(x, y).compile()
+        size: int = compiled.memory_analysis().temp_size_in_bytes
+        return size
+
+    def test_compiled_cross_entropy_needs_no_second_array_of_logits(self, jax: Any) -> None:
+        assert self.temporaries(jax, tinyloss.cross_entropy, "float32") < 2**20
+
+    def test_compiled_cross_entropy_needs_no_more_than_optax(self, jax: Any) -> None:
+        optax = pytest.importorskip("optax")
+
+        def theirs(x: Any, y: Any) -> Any:
+            return optax.softmax_cross_entropy_with_integer_labels(x, y).mean()
+
+        ours = self.temporaries(jax, tinyloss.cross_entropy, "bfloat16")
+        assert ours <= self.temporaries(jax, theirs, "bfloat16")
+
+
+class TestLossesOfUsers:
+    def test_a_recorded_value(self, jax: Any) -> None:
+        @tinyloss.loss
+        def charbonnier(x: Any, y: Any, *, eps: float = 0.5) -> Any:
+            return tinyloss.namespace(x).sqrt((x - y) ** 2 + eps**2)
+
+        def ask(x: Any, y: Any) -> Any:
+            slope = jax.grad(lambda x: charbonnier(x, y, reduction="sum"))
+            return slope(x), jax.jvp(slope, (x,), (jax.numpy.ones_like(x),))[1]
+
+        slope, curvature = jax.jit(ask)(X, OTHER)
+        expected = anyloss.grad_and_hess(charbonnier)(X, OTHER)
+        close(slope, expected[0])
+        close(curvature, expected[1], within=64)  # (x - y)^2 and eps^2 over their sum, twice
+
+    def test_a_value_of_rows_by_functions_of_jax(self, jax: Any) -> None:
+        @tinyloss.loss(rowwise=True)
+        def distance(x: Any, y: Any) -> Any:
+            return jax.numpy.linalg.norm(x - y, axis=-1)
+
+        def ask(x: Any, y: Any, w: Any) -> Any:
+            return jax.value_and_grad(distance)(x, y, weight=w)
+
+        value, slope = jax.jit(ask)(X, OTHER, WEIGHT)
+        d = X - OTHER
+        size = np.sqrt((d * d).sum(-1))
+        close(value, (WEIGHT * size).sum() / WEIGHT.sum())
+        close(slope, (WEIGHT / size)[:, None] * d / WEIGHT.sum())
+
+    def test_a_value_of_elements_by_functions_of_jax(self, jax: Any) -> None:
+        @tinyloss.loss
+        def bump(x: Any, y: Any) -> Any:
+            return jax.nn.gelu(x - y, approximate=False)
+
+        x, y = jax.numpy.asarray(X), jax.numpy.asarray(OTHER)
+        expected = jax.grad(lambda x: jax.nn.gelu(x - y, approximate=False).mean())(x)
+        close(jax.grad(bump)(x, y), expected)
