@@ -21,28 +21,13 @@ from tinyloss._rows import Rows
 from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
 
-__all__ = ["parts_of"]
+__all__ = ["Loss"]
 
 Parts = tuple[Any, ...]
 
 
-def parts_of(
-    formula: type[Formula],
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Input],
-    asked: Sequence[str],
-    dtype: Any,
-    axis_name: Any,
-) -> Callable[[dict[str, Any]], Parts]:
-    """Return the function of a formula's arrays that returns the parts that are asked for."""
-    loss = _Loss(formula, params, inputs, asked, dtype, axis_name)
-    function: Any = jax.custom_jvp(partial(loss.parts, asked))
-    function.defjvp(loss.rule, symbolic_zeros=True)
-    return function  # type: ignore[no-any-return]
-
-
-class _Loss:
-    """The program of a formula's parts: those asked for, and the gradients for the rule."""
+class Loss:
+    """The parts that are asked of a formula, and the program of these and of their derivatives."""
 
     def __init__(
         self,
@@ -75,6 +60,10 @@ class _Loss:
         """The closed-form gradients, by their arguments."""
         self._slope: Any = jax.custom_jvp(self._slope_by_lines)
         self._slope.defjvp(self._slope_rule, symbolic_zeros=True)
+        function: Any = jax.custom_jvp(partial(self.parts, asked))
+        function.defjvp(self.rule, symbolic_zeros=True)
+        self.function: Callable[[dict[str, Any]], Parts] = function
+        """From the formula's arrays to the parts."""
 
     def parts(self, names: Sequence[str], arrays: dict[str, Any]) -> Parts:
         """Return parts of the formula."""

@@ -9,7 +9,7 @@ import jax
 from tinyloss._engine import Answer, Job
 from tinyloss._formula import answering
 from tinyloss._kernels import asked_of, inputs_of, kept_for
-from tinyloss_jax._rules import parts_of
+from tinyloss_jax._rules import Loss
 
 __all__ = ["run"]
 
@@ -32,12 +32,12 @@ def _function_of(job: Job) -> Callable[..., Answer] | None:
     asked = asked_of(job)
     inputs = {name: role for name, role in inputs_of(job).items() if name in job.arrays}
     try:
-        parts = parts_of(job.formula, job.params, inputs, asked, job.dtype, job.axis_name)
+        loss = Loss(job.formula, job.params, inputs, asked, job.dtype, job.axis_name)
     except TypeError:
         return None
 
     def named(arrays: dict[str, Any]) -> dict[str, Any]:
-        return dict(zip(asked, parts(arrays), strict=True))
+        return dict(zip(asked, loss.function(arrays), strict=True))
 
     formula = answering(job.formula, named)
     # the caller's arrays must not live on here
