@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from statistics import median, quantiles
@@ -112,6 +113,21 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     modules = {name: library(name) for name in names}
     found = {n: str(getattr(m, "__version__", "?")) for n, m in modules.items() if m is not None}
     return {"python": platform.python_version(), **found}
+
+
+def circumstances(
+    names: Iterable[str], threads: int, busy_before: float, seconds: float, notes: Iterable[str]
+) -> dict[str, Any]:
+    """Return what a report says of the run that its figures are of."""
+    return {
+        "machine": machine(),
+        "busy_before": round(busy_before, 2),
+        "versions": versions(names),
+        "date": datetime.now(UTC).date().isoformat(),
+        "threads": threads,
+        "seconds": round(seconds),
+        "notes": list(notes),
+    }
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +51,10 @@ from benchmarks._measure import (
     Task,
     Timing,
     busy,
+    circumstances,
     interleaved,
     library,
-    machine,
     settle,
-    versions,
 )
 from benchmarks._printing import (
     command_line,
@@ -687,25 +685,17 @@ def main(arguments: list[str] | None = None) -> int:
     if given.markdown:
         sys.stdout.write(markdown(measured, extras) + "\n")
 
-    here, took = machine(), time.perf_counter() - started
-    report = {
-        "machine": here,
-        "busy_before": round(others, 2),
-        "versions": versions(MODULES),
-        "date": datetime.now(UTC).date().isoformat(),
-        "threads": THREADS,
-        "seconds": round(took),
-        "notes": list(notes),
-    }
+    took = time.perf_counter() - started
     path = given.json or (None if only or given.quick else RESULTS)
     if path is not None:
+        report = circumstances(MODULES, THREADS, others, took, notes)
         parts = {
             "limits": limits,
             "measurements": [m.summary() for m in measured],
             "memory": [extra.summary() for extra in extras],
         }
         write_report(path, report, parts)
-        draw(measured, path.with_suffix(".png"), f"{here['cpu']}, {report['date']}")
+        draw(measured, path.with_suffix(".png"), f"{report['machine']['cpu']}, {report['date']}")
     console.print(f"{took:.0f} s")
     return 0
 

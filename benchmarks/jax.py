@@ -22,7 +22,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ from benchmarks._contenders import (
     Case,
     JaxJit,
 )
-from benchmarks._measure import busy, library, machine, settle, versions
+from benchmarks._measure import busy, circumstances, library, settle
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -319,15 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     took = time.perf_counter() - started
     path = given.json or (None if only or given.quick else RESULTS)
     if path is not None:
-        report = {
-            "machine": machine(),
-            "busy_before": round(others, 2),
-            "versions": versions(MODULES),
-            "date": datetime.now(UTC).date().isoformat(),
-            "threads": THREADS,
-            "seconds": round(took),
-            "notes": list(notes),
-        }
+        report = circumstances(MODULES, THREADS, others, took, notes)
         lists = {
             "limits": limits,
             "measurements": [m.summary() for m in measured],

@@ -774,7 +774,7 @@ def _check_labels(
     mode = _validation.get()
     if mode == "always" or (mode == "auto" and looks(y)):
         wrong = (y < 0) | (y >= classes)
-        if mode == "auto" and not is_host(wrong) and not looks(wrong):
+        if mode == "auto" and not looks(wrong):
             return False  # traced, though y is known
         if xp.any(wrong):
             if weight is not None:

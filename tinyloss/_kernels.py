@@ -3,15 +3,24 @@
 For backends that compile. A kernel serves all jobs that agree in everything but the arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from tinyloss._engine import Job
 from tinyloss._passes import Passes, stage
-from tinyloss._program import Input, Node, record
+from tinyloss._program import Input, Node, Program, record
 
-__all__ = ["Place", "Recording", "Staged", "arrays_of", "asked_of", "inputs_of", "kept_for"]
+__all__ = [
+    "Place",
+    "Recording",
+    "Staged",
+    "arrays_of",
+    "asked_of",
+    "inputs_of",
+    "kept_for",
+    "record_parts",
+]
 
 T = TypeVar("T")
 
@@ -61,6 +70,10 @@ class Recording:
         self.title: str = job.formula.name
         self.rowwise: bool = job.formula.rowwise
         self._inputs = inputs_of(job)
+        if job.weight is not None:
+            self._inputs["weight"] = Input()
+        if job.divisor is not None:
+            self._inputs["divisor"] = Input(per_item=False)
         per_class = Input(per_class=self.rowwise)
         results = [(f"grad_{name}", per_class) for name in job.grads]
         if job.value and not job.reduce:
@@ -133,11 +146,23 @@ def inputs_of(job: Job) -> dict[str, Input]:
             inputs[name] = Input()
         else:
             inputs[name] = Input(per_class=rowwise)
-    if job.weight is not None:
-        inputs["weight"] = Input()
-    if job.divisor is not None:
-        inputs["divisor"] = Input(per_item=False)
     return inputs
+
+
+def record_parts(
+    formula: Callable[..., Any],
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Input],
+    names: Sequence[str],
+    dtype: str,
+) -> Program:
+    """Return the program of parts of a formula, which are its methods of these names."""
+
+    def parts(**symbols: Any) -> tuple[Any, ...]:
+        loss = formula(**symbols, **params)
+        return tuple([getattr(loss, name)() for name in names])
+
+    return record(parts, inputs, dtype=dtype)
 
 
 def asked_of(job: Job) -> list[str]:

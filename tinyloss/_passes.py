@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tinyloss._program import COMPARISONS, Node, Program, is_index, one_class
 
-__all__ = ["Pass", "Passes", "kind_of", "stage"]
+__all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "stage"]
 
 # Storing a result and reading it back costs less than computing one of these again.
 _COSTLY = frozenset(
@@ -151,9 +151,9 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     """
     nodes = program.nodes()
     picks = {id(n): pick for n in nodes if (pick := _picked(n)) is not None}
-    level = _levels(nodes, picks)
+    level = levels_of(nodes, picks)
     last = max(
-        [level[id(n.args[0])] for n in nodes if _reduces(n) and id(n) not in picks]
+        [level[id(n.args[0])] for n in nodes if reduces(n) and id(n) not in picks]
         + [level[id(n)] for n in program.outputs if n.per_class],
         default=-1,
     )
@@ -169,7 +169,7 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     for number in range(last + 1):
         step = passes[number]
         step.reductions = [
-            n for n in nodes if _reduces(n) and id(n) not in picks and level[id(n)] == number + 1
+            n for n in nodes if reduces(n) and id(n) not in picks and level[id(n)] == number + 1
         ]
         roots = [n.args[0] for n in step.reductions]
         if number == last:
@@ -198,12 +198,13 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     return staged
 
 
-def _reduces(node: Node) -> bool:
+def reduces(node: Node) -> bool:
+    """Return whether a node is a reduction over the classes."""
     return node.op in ("max", "sum")
 
 
 def _loops(node: Node, picks: dict[int, tuple[Node, Node]]) -> bool:
-    return _reduces(node) and id(node) not in picks
+    return reduces(node) and id(node) not in picks
 
 
 def _picked(node: Node) -> tuple[Node, Node] | None:
@@ -217,15 +218,18 @@ def _picked(node: Node) -> tuple[Node, Node] | None:
     return found if found is not None and found[0].op == "input" else None
 
 
-def _levels(nodes: Iterable[Node], picks: dict[int, tuple[Node, Node]]) -> dict[int, int]:
-    """Return how many reductions each node waits for, one after the other."""
+def levels_of(nodes: Iterable[Node], picks: dict[int, tuple[Node, Node]]) -> dict[int, int]:
+    """Return how many reductions each node waits for, one after the other.
+
+    `picks` are those that need no pass.
+    """
     level: dict[int, int] = {}
     for node in nodes:
         if id(node) in picks:
             level[id(node)] = level[id(picks[id(node)][1])]
             continue
         below = max((level[id(a)] for a in node.args), default=0)
-        level[id(node)] = below + 1 if _reduces(node) else below
+        level[id(node)] = below + 1 if reduces(node) else below
     return level
 
 
@@ -276,6 +280,6 @@ def _names(nodes: Iterable[Node]) -> dict[int, str]:
         elif node.op in ("class_index", "classes"):
             names[id(node)] = node.op
         elif node.op != "constant":
-            prefix = f"{node.op}_" if _reduces(node) else "t"
+            prefix = f"{node.op}_" if reduces(node) else "t"
             names[id(node)] = f"{prefix}{len(names)}"
     return names

@@ -19,8 +19,9 @@ from tinyloss._arrays import namespace
 from tinyloss._engine import Job, answer_of
 from tinyloss._evaluation import Evaluation, row_numbers
 from tinyloss._formula import Formula, answering
-from tinyloss._kernels import asked_of, inputs_of
-from tinyloss._program import Input, Node, Program, compared_index, record
+from tinyloss._kernels import asked_of, inputs_of, record_parts
+from tinyloss._passes import levels_of, reduces
+from tinyloss._program import Input, Node, Program, compared_index
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]
@@ -28,11 +29,10 @@ __all__ = ["run"]
 
 def run(job: Job) -> Any:
     """Answer a job."""
-    inputs = {name: role for name, role in inputs_of(job).items() if name in job.arrays}
     kind = _Kind(
         job.formula,
         tuple(job.params.items()),
-        tuple(inputs.items()),
+        tuple(inputs_of(job).items()),
         tuple(asked_of(job)),
         np.dtype(job.dtype).name,
     )
@@ -60,11 +60,7 @@ class _Kind:
 
 @lru_cache
 def _program_of(kind: _Kind) -> Program:
-    def methods(**symbols: Any) -> tuple[Any, ...]:
-        loss = kind.formula(**symbols, **dict(kind.params))
-        return tuple([getattr(loss, name)() for name in kind.asked])
-
-    return record(methods, dict(kind.inputs), dtype=kind.dtype)
+    return record_parts(kind.formula, dict(kind.params), dict(kind.inputs), kind.asked, kind.dtype)
 
 
 def _is_local(node: Node) -> bool:
@@ -103,12 +99,9 @@ def _parts(
         given = _again(arrays, [*rows.values(), *before]) if rows else arrays
         return [_in_blocks(kind, labels, numbers[id(node)], node, given, rows) for node in nodes]
 
-    levels: dict[int, int] = {}
-    for node in nodes:
-        below = max((levels[id(arg)] for arg in node.args), default=0)
-        levels[id(node)] = below + (node.op in ("max", "sum"))
+    levels = levels_of(nodes, picks={})
     for level in range(1, max(levels.values()) + 1):
-        reductions = [n for n in nodes if n.op in ("max", "sum") and levels[id(n)] == level]
+        reductions = [n for n in nodes if reduces(n) and levels[id(n)] == level]
         for node, piece in zip(reductions, pieces(reductions), strict=True):
             reduce = da.max if node.op == "max" else da.sum
             known[id(node)] = reduce(piece, axis=-1, keepdims=True)

@@ -16,7 +16,8 @@ from jax.custom_derivatives import SymbolicZero
 
 from tinyloss._evaluation import Evaluation, row_numbers
 from tinyloss._formula import Formula
-from tinyloss._program import Input, Node, record
+from tinyloss._kernels import record_parts
+from tinyloss._program import Input, Node
 from tinyloss._rows import Rows
 from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
@@ -50,11 +51,7 @@ class Loss:
         closed = [*gradients.values(), *(["curvature"] if self._curved else [])]
         names = list(dict.fromkeys([*asked, *closed]))
 
-        def methods(**symbols: Any) -> Parts:
-            loss = formula(**symbols, **params)
-            return tuple([getattr(loss, name)() for name in names])
-
-        self._program = record(methods, inputs, dtype=jnp.dtype(dtype).name)
+        self._program = record_parts(formula, params, inputs, names, jnp.dtype(dtype).name)
         self._nodes = dict(zip(names, self._program.outputs, strict=True))
         self._closed = {name: self._nodes[grad] for name, grad in gradients.items()}
         """The closed-form gradients, by their arguments."""

@@ -30,9 +30,8 @@ def run(job: Job, /) -> Any:
 def _function_of(job: Job) -> Callable[..., Answer] | None:
     """Return the function of a job's arrays; None where its formula cannot be recorded."""
     asked = asked_of(job)
-    inputs = {name: role for name, role in inputs_of(job).items() if name in job.arrays}
     try:
-        loss = Loss(job.formula, job.params, inputs, asked, job.dtype, job.axis_name)
+        loss = Loss(job.formula, job.params, inputs_of(job), asked, job.dtype, job.axis_name)
     except TypeError:
         return None
 
