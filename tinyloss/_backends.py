@@ -6,6 +6,7 @@ A backend is an import package with one function, `run(job)`, which answers a jo
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any, Protocol
 from warnings import warn
@@ -13,7 +14,7 @@ from warnings import warn
 from tinyloss._arrays import library
 from tinyloss.typing import Namespace
 
-__all__ = ["Backend", "backend_of", "backend_that_writes"]
+__all__ = ["Backend", "backend_of", "backend_that_writes", "quiet"]
 
 
 class Backend(Protocol):
@@ -22,6 +23,9 @@ class Backend(Protocol):
     One that compiles may add `SOURCE`, the name of what its kernels are written in,
     `source(job)`, the text of the kernel that answers a job, and `example(shape, dtype)`, an
     array to ask for it with. `tinyloss.source` shows it then.
+
+    One whose library raises or warns where results overflow may add `quiet()`, a context in which it
+    does not.
 
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
@@ -42,6 +46,12 @@ def backend_of(xp: Namespace) -> Backend | None:
     except KeyError:
         backend = _BACKENDS[xp] = _find(library(xp))
         return backend
+
+
+def quiet(xp: Namespace) -> AbstractContextManager[Any]:
+    """Return a context in which overflows of arrays of `xp` raise nothing and warn of nothing."""
+    enter = getattr(backend_of(xp), "quiet", None)
+    return nullcontext() if enter is None else enter()  # type: ignore[no-any-return]
 
 
 def backend_that_writes(target: str) -> Any:

@@ -43,6 +43,7 @@ class _LabelCrossEntropy(Formula):
 
     name = "cross_entropy"
     rowwise = True
+    softmax = True
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
@@ -71,6 +72,7 @@ class _CrossEntropy(Formula):
 
     name = "cross_entropy"
     rowwise = True
+    softmax = True
     weighs_classes = True
 
     def __init__(
@@ -182,8 +184,8 @@ def cross_entropy(
     rows: a confident correct prediction has a loss and a gradient, not 0. Otherwise the gradient
     is within 4 eps of p_c + q_c, since it may vanish between the two.
 
-    Edge cases: an impossible target gives inf, logits of +inf or all -inf give NaN. A class index
-    out of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item.
+    Edge cases: an impossible target gives inf, logits of +inf or all -inf give NaN. One class always
+    has the loss 0, of which a warning speaks. A class index out of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990; smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016.
@@ -311,6 +313,7 @@ def nll(
 
 class _BCE(Formula):
     name = "binary_cross_entropy"
+    binary = True
 
     def __init__(self, x: Any, y: Any, *, eps: float | None) -> None:
         self.xp = xp = namespace(x)
@@ -375,7 +378,8 @@ def binary_cross_entropy(
     -----
     Shapes: x and y (...), an item is an element.
 
-    Domain: 0 <= x <= 1, NaN outside.
+    Domain: 0 <= x <= 1, NaN outside. A target outside [0, 1] by more than a few eps is an error
+    where it can be seen (`tinyloss.validation`), else NaN for its item.
 
     Formula: -y log a - (1 - y) log b, a = max(x, eps), b = max(1 - x, eps)
 
@@ -402,6 +406,7 @@ def binary_cross_entropy(
 
 class _BCEWithLogits(Formula):
     name = "binary_cross_entropy_with_logits"
+    binary = True
 
     def __init__(self, x: Any, y: Any, *, pos_weight: Any = None) -> None:
         self.xp = namespace(x)
@@ -458,7 +463,8 @@ def binary_cross_entropy_with_logits(
     -----
     Shapes: x and y (...), an item is an element.
 
-    Domain: all logits, infinite ones included.
+    Domain: all logits, infinite ones included. A target outside [0, 1] by more than a few eps is an
+    error where it can be seen (`tinyloss.validation`), else NaN for its item.
 
     Formula: w y log(1 + exp(-x)) + (1 - y) log(1 + exp(x)), w = pos_weight
 
@@ -486,6 +492,7 @@ class _SigmoidFocal(Formula):
     """q = 1 - p_t = y s(-x) + (1 - y) s(x), a sum of positive terms, and c the cross-entropy."""
 
     name = "sigmoid_focal"
+    binary = True
 
     def __init__(self, x: Any, y: Any, *, alpha: float | None, gamma: float) -> None:
         self.xp = xp = namespace(x)
@@ -558,7 +565,7 @@ def sigmoid_focal(
     -----
     Shapes: x and y (...), an item is an element.
 
-    Domain: all logits, infinite ones included.
+    Domain: all logits, infinite ones included. Targets as for `binary_cross_entropy_with_logits`.
 
     Formula: a q^gamma c, where c is the cross-entropy of x and y, q = y s(-x) + (1 - y) s(x) the
     probability of the wrong answer, s(x) = 1 / (1 + exp(-x)), a = alpha y + (1 - alpha) (1 - y).
@@ -603,6 +610,7 @@ class _FocalOfLoss:
 class _LabelSoftmaxFocal(Formula):
     name = "softmax_focal"
     rowwise = True
+    softmax = True
 
     def __init__(self, x: Any, y: Any, *, gamma: float) -> None:
         self.ce = ce = _LabelCrossEntropy(x, y)
@@ -628,6 +636,7 @@ class _LabelSoftmaxFocal(Formula):
 class _SoftmaxFocal(Formula):
     name = "softmax_focal"
     rowwise = True
+    softmax = True
     weighs_classes = True
 
     def __init__(self, x: Any, y: Any, *, gamma: float, class_weight: Any = None) -> None:
@@ -790,7 +799,8 @@ def hinge(
     -----
     Shapes: x and y (...), an item is an element.
 
-    Domain: all scores. Targets of 0 and 1 are a mistake that no error reports: 2 y - 1 mends it.
+    Domain: all scores. Integer targets other than -1 and 1 are an error where they can be seen
+    (`tinyloss.validation`), else NaN for their item. 2 y - 1 makes -1 and 1 of 0 and 1.
 
     Formula: max(0, 1 - y x)
 
@@ -857,7 +867,8 @@ def squared_hinge(
     -----
     Shapes: x and y (...), an item is an element.
 
-    Domain: all scores. Targets of 0 and 1 are a mistake that no error reports: 2 y - 1 mends it.
+    Domain: all scores. Integer targets other than -1 and 1 are an error where they can be seen
+    (`tinyloss.validation`), else NaN for their item. 2 y - 1 makes -1 and 1 of 0 and 1.
 
     Formula: max(0, 1 - y x)^2
 
@@ -926,7 +937,8 @@ def soft_margin(
     -----
     Shapes: x and y (...), an item is an element.
 
-    Domain: all scores. Targets of 0 and 1 are a mistake that no error reports: 2 y - 1 mends it.
+    Domain: all scores. Integer targets other than -1 and 1 are an error where they can be seen
+    (`tinyloss.validation`), else NaN for their item. 2 y - 1 makes -1 and 1 of 0 and 1.
 
     Formula: log(1 + exp(-y x))
 

@@ -9,14 +9,16 @@
 Knows no formula and no library.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from math import prod
+from functools import partial
+from math import frexp, inf, prod
 from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from warnings import warn
 
 from tinyloss import _backends
 from tinyloss._arrays import (
@@ -61,10 +63,11 @@ _validation: ContextVar[str] = ContextVar("tinyloss.validation", default="auto")
 
 @contextmanager
 def validation(mode: Literal["always", "auto", "never"], /) -> Generator[None]:
-    """Choose whether class indices are looked at before they are used.
+    """Choose whether targets are looked at.
 
-    A class index out of range is an error where it is seen, and gives NaN for that item's loss and
-    its row of the gradient where it is not.
+    Some targets have a range: class indices, the targets of binary losses (from 0 to 1), integer
+    targets of margin losses (-1 and 1). A target out of its range is an error where it is seen. It
+    gives NaN for its item's loss and gradient where it is not.
 
     Parameters
     ----------
@@ -138,6 +141,23 @@ class Want(NamedTuple):
     """A backend: not the answer is wanted but the text of the kernel that would give it."""
 
 
+class Domain(NamedTuple):
+    """The targets that a loss is defined for."""
+
+    kind: Literal["labels", "probabilities", "signs"]
+    """Indices of classes, numbers from 0 to 1, or -1 and 1."""
+    slack: float = 0.0
+    """How far a probability may be outside: it may have been rounded."""
+
+    def holds(self, y: Any, classes: Any) -> Any:
+        """Return whether each target is in the domain."""
+        if self.kind == "labels":
+            return (y >= 0) & (y < classes)
+        if self.kind == "signs":
+            return (y == -1) | (y == 1)
+        return (y >= -self.slack) & (y <= 1 + self.slack)
+
+
 class Answer(NamedTuple):
     """The loss, a gradient for each argument asked for, the diagonal of the Hessian."""
 
@@ -179,8 +199,13 @@ class Job:
 
     out: tuple[Any, ...] = ()
     """Arrays to write the gradients and the curvature into; none: new ones."""
+    domain: Domain | None = None
+    """What targets must be; None for any."""
     unchecked: bool = False
-    """Whether class indices may be out of range: such an item weighs NaN."""
+    """Whether targets may be outside their domain: such an item's results are NaN."""
+    look: Callable[[], bool] | None = None
+    """Looks at the targets, and raises the error of one outside its domain. The engine calls it
+    where the reduced value is NaN; a backend may before, and take the job as checked."""
     axis_name: Any = None
     """The mapped axis whose members hold a part of the classes each."""
     classes: int | None = None
@@ -215,21 +240,23 @@ class Job:
         Takes the arrays in the dtype to compute in. Straight lines, as the formulas: so a whole
         job can be recorded.
         """
-        rowwise, given = self.formula.rowwise, arrays
+        given, alike = arrays, weight is None
         if weight is not None:
             arrays = self._selected(arrays, weight)
         if self.unchecked:
             weight = self._poisoned(given, weight)
+        scale: Any = weight
+        if divisor is not None:  # one division for each item at most, not for each class
+            scale = 1.0 / divisor if alike else weight / divisor
+            if alike and weight is not None:
+                scale = weight * scale
         formula = self.formula(**arrays, **self.params)
         value = curvature = None
         if self.value:
             value = formula.value()
             if weight is not None:
                 value = value * weight
-        scale: Any = weight
-        if divisor is not None:  # one division for each item at most, not for each class
-            scale = (1.0 if weight is None else weight) / divisor
-        if weight is not None and rowwise:
+        if weight is not None and self.formula.rowwise:
             scale = scale[..., None]
 
         def scaled(result: Any) -> Any:
@@ -258,10 +285,13 @@ class Job:
         return selected
 
     def _poisoned(self, arrays: Mapping[str, Any], weight: Any) -> Any:
-        """Return the weights of the items, NaN for a class index out of range that weighs."""
-        x, y = arrays["x"], arrays["y"]
+        """Return the weights of the items, NaN for one that weighs and whose target is none."""
+        assert self.domain is not None
+        x, classes = arrays["x"], self.classes
         xp = namespace(x)
-        right = (y >= 0) & (y < (x.shape[-1] if self.classes is None else self.classes))
+        if self.labels and classes is None:
+            classes = x.shape[-1]
+        right = self.domain.holds(arrays["y"], classes)
         if weight is None:
             return xp.where(right, astype(xp, right, self.dtype), xp.nan)
         return xp.where(right | (weight == 0), weight, xp.nan)
@@ -320,6 +350,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         or type(request.reduction) is not str
     ):
         return _settle(request, want)
+    mode = _validation.get()
     key: Any = (
         request.formula,
         request.labels,
@@ -328,6 +359,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         request.denominator,
         request.axis,
         *request.params.items(),
+        mode,
         type(x),  # a masked array is refused whatever went before
         x.shape,
         x.dtype,
@@ -341,11 +373,15 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         if axis is None and arrays["x"] is x and arrays["y"] is y and job.weight is None:
             if len(_settled) >= _KEPT:
                 _settled.clear()
-            _settled[key] = replace(job, arrays={})
+            _settled[key] = replace(job, arrays={}, look=None)
         return job, axis
-    unchecked = kept.labels and not _check_labels(
-        request, kept.xp, y, x.shape[-1], None, x.shape[:-1]
-    )
+    look = None
+    if kept.domain is not None and mode != "never":
+        classes = x.shape[-1] if kept.labels else None
+        look = partial(_look, request, kept.xp, y, kept.domain, classes, None)
+        if not kept.unchecked:
+            look()
+            look = None
     job = Job(
         kept.xp,
         kept.formula,
@@ -359,17 +395,19 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         kept.value,
         kept.grads,
         kept.curvature,
-        unchecked=unchecked,
+        domain=kept.domain,
+        unchecked=kept.unchecked,
+        look=look,
     )
     return job, None
 
 
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
-    total = None
+    sums = None
     try:
         if want.sums:
-            job, axis, total = _settle_sums(request, want)
+            job, axis, sums = _settle_sums(request, want)
         else:
             job, axis = _settle_again(request, want)
     except _Refusal as refusal:
@@ -377,8 +415,10 @@ def run(request: Request, want: Want) -> Answer:
     if want.source is not None:
         return Answer(want.source.source(job))
     answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else answer_of(job)
-    if want.sums:
-        answer = answer._replace(value=(answer.value, total))
+    if job.look is not None and answer.value != answer.value:
+        job.look()
+    if sums is not None:
+        answer = answer._replace(value=(answer.value, sums))
     if want.out:
         return _with(answer, want.out)
     if axis is not None:
@@ -478,11 +518,12 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     job.arrays["y"] = astype(xp, y, job.dtype)  # its gradient is rounded once, at the end
     out, job.out = job.out, ()
     value, grads, curvature = answer_of(job)
-    share = job.arrays["class_weight"] * (value / job.divisor)
-    if job.weight is not None:
-        share = job.weight[..., None] * share
     at = job.grads.index("y")
-    by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
+    with _backends.quiet(xp):
+        share = job.arrays["class_weight"] * (value / job.divisor)
+        if job.weight is not None:
+            share = job.weight[..., None] * share
+        by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
     answer = Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
     return _write(answer, out) if out else answer
 
@@ -504,13 +545,12 @@ def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
         what = "denominator" if request.reduction == "mean" else "reduction"
         raise _Refusal(f"{what} is {getattr(request, what)!r}, expected a plain mean to take apart")
     job, axis = _settle(request, want)
-    xp, x, divisor = job.xp, job.arrays["x"], job.divisor
-    job.divisor, job.value_dtype = None, widest_dtype(xp, x)
-    if isinstance(divisor, int):
-        items = x.shape[:-1] if job.formula.rowwise else x.shape
-        count = xp.asarray(prod(items), dtype=job.value_dtype, device=device(x))
-        return job, axis, count[()]  # NumPy's sums are scalars
-    return job, axis, astype(xp, divisor, job.value_dtype)
+    xp, x = job.xp, job.arrays["x"]
+    job.value_dtype = widest_dtype(xp, x)
+    sums, job.divisor = job.divisor  # see `_Weights.sums`
+    if isinstance(sums, (int, float)):
+        sums = xp.asarray(sums, dtype=job.value_dtype, device=device(x))[()]  # NumPy's are scalars
+    return job, axis, sums
 
 
 def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
@@ -519,8 +559,13 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         raise _Refusal(f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"')
     if want.curvature:
         request = request._replace(reduction="none", denominator=None)
+    xp = _namespace_of(request.x)
+    with _backends.quiet(xp):
+        return _settle_in(request, want, xp)
+
+
+def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | None]:
     x, axis = request.x, None
-    xp = _namespace_of(x)
     y = _bring(xp, x, "y", request.y)
     more: dict[str, Any] = {}
     for name, array in request.arrays.items():
@@ -528,6 +573,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         if not _broadcasts(array.shape, x.shape):
             raise _Refusal(
                 f"{name} has shape {_show(array)}, expected one that broadcasts to x's {_show(x)}"
+                + _each_row(name, array.shape, x.shape)
             )
 
     formula, rows = request.formula, None
@@ -537,7 +583,16 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
     else:
         items = x.shape
         if not _same_shape(y.shape, items):
-            raise _Refusal(f"y has shape {_show(y)}, expected {_show(x)}, the shape of x")
+            raise _Refusal(
+                f"y has shape {_show(y)}, expected {_show(x)}, the shape of x"
+                + _one_more(items, y.shape)
+            )
+        if (formula.binary or formula.signed) and kind(x.dtype) == "int" != kind(y.dtype):
+            raise _Refusal(
+                f"x has dtype {dtype_name(x.dtype)} beside y of dtype {dtype_name(y.dtype)}, "
+                "expected a floating prediction first, then the target",
+                TypeError,
+            )
         if formula.signed and kind(y.dtype) == "bool":
             y = xp.astype(y, xp.float32) * 2 - 1
     labels = formula is request.labels
@@ -547,18 +602,34 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
 
     class_weight = None
     if request.class_weight is not None:
-        class_weight = astype(xp, _bring(xp, x, "class_weight", request.class_weight), dtype)
+        class_weight = _bring(xp, x, "class_weight", request.class_weight)
         if not _same_shape(class_weight.shape, x.shape[-1:]):
             raise _Refusal(
                 f"class_weight has shape {_show(class_weight)}, expected ({x.shape[-1]},), "
                 "one weight for each class"
             )
-        if formula.weighs_classes:
-            more["class_weight"] = class_weight
-    weight, mass = _weigh(request, xp, formula, x, y, labels, class_weight, rows, items, dtype)
-    divisor = _divisor(request, xp, x, weight, mass, items, dtype, want.sums)
+    mask = _mask_of(request, xp, x, y, items)
+    if labels:
+        y = astype(xp, y, index_dtype(xp, y))
+    if formula.softmax and x.shape[-1] == 1 and request.axis_name is None:
+        warn(
+            f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that the "
+            "loss says nothing; binary_cross_entropy_with_logits is for one logit",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    weights = _Weights(request, xp, formula, x, y, labels, class_weight, rows, mask, items, dtype)
+    if weights.of_classes is not None:
+        more["class_weight"] = weights.of_classes
     classes = None if rows is None else rows.length()
-    unchecked = labels and not _check_labels(request, xp, y, classes, weight, items)
+    domain = _domain_of(formula, labels, y)
+    unchecked, look = domain is not None, None
+    if domain is not None and _may_look(y):
+        look = partial(_look, request, xp, y, domain, classes, weights.item)
+        # Where a NaN would show in the value of NumPy arrays, looking waits for one.
+        shows = want.value and request.reduction != "none" and not want.out
+        if not (shows and is_host(x) and is_host(y)):
+            unchecked, look = not look(), None
     arrays = {"x": x, "y": y, **more}
     job = Job(
         xp=xp,
@@ -567,15 +638,17 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         params=request.params,
         dtype=dtype,
         labels=labels,
-        weight=weight,
-        divisor=divisor,
+        weight=weights.item,
+        divisor=weights.sums() if want.sums else weights.divisor(),
         reduce=request.reduction != "none",
         value=want.value,
         grads=tuple([_argument(formula, arrays, labels, n) for n in want.argnums])
         if want.argnums
         else (),
         curvature=want.curvature,
+        domain=domain,
         unchecked=unchecked,
+        look=look,
     )
     if classes is not None and request.axis_name is not None:
         job.axis_name, job.classes = request.axis_name, classes
@@ -608,15 +681,16 @@ def _settle_rows(
         raise _Refusal(
             f"y has shape {_show(y)}, expected {' or '.join(shapes)} for x of shape {_show(x)}"
             + (f" with the classes along axis {request.axis}" if axis != ndim - 1 else "")
+            + (_one_more(items, y.shape) if request.labels is not None else "")
+            + _other_axis(x.shape, y.shape, axis)
         )
     if formula is request.labels:
         if kind(y.dtype) == "float":
             raise _Refusal(
                 f"y has dtype {dtype_name(y.dtype)}, expected integers: with one dimension fewer "
-                "than x it holds class indices",
+                "than x it holds class indices; if they are, convert them (astype to int64)",
                 TypeError,
             )
-        y = astype(xp, y, index_dtype(xp, y))
     elif request.ignore_index is not None:
         raise _Refusal(
             "ignore_index is for class indices, expected where= beside a target of x's shape"
@@ -662,27 +736,174 @@ def _class_axis(x: Any, axis: Any) -> int:
     return int(axis) % ndim
 
 
-def _weigh(
-    request: Request,
-    xp: Namespace,
-    formula: type[Formula],
-    x: Any,
-    y: Any,
-    labels: bool,
-    class_weight: Any,
-    rows: Rows | None,
-    items: tuple[Any, ...],
-    dtype: Any,
-) -> tuple[Any, Any]:
-    """Fold weight, class weight and every mask into one weight for each item, None for 1.
+class _Weights:
+    """What items weigh: weight, class weight and every mask as one weight for each item.
 
-    Also return the mass that class weights inside the formula add to the item's share of the
-    divisor, None for 1.
+    A mean does not depend on the scale of its weights. So they are divided by one number, the
+    `unit`, and their products with losses neither overflow nor underflow before the mean does.
     """
-    weight = mask = mass = None
-    if request.weight is not None:
-        weight = astype(xp, _bring(xp, x, "weight", request.weight), dtype)
-        _check_items("weight", weight, items)
+
+    def __init__(
+        self,
+        request: Request,
+        xp: Namespace,
+        formula: type[Formula],
+        x: Any,
+        y: Any,
+        labels: bool,
+        class_weight: Any,
+        rows: Rows | None,
+        mask: Any,
+        items: tuple[Any, ...],
+        dtype: Any,
+    ) -> None:
+        self._request, self._xp, self._x = request, xp, x
+        self._items, self._dtype = items, dtype
+        self._unit: Any = 1.0
+        self.of_classes: Any = None
+        """The weights of the classes, for a formula that takes them."""
+        weight, mass = mask, None
+        if request.weight is not None:
+            weight = _bring(xp, x, "weight", request.weight)
+            _check_weight(weight, items, x.shape[-1] if rows is not None else None)
+            weight = self._wide(weight)
+            weight = weight if mask is None else xp.where(mask, weight, 0.0)
+        if class_weight is not None:
+            assert rows is not None
+            class_weight = self._wide(class_weight)
+            if formula.weighs_classes:
+                class_weight = self._in_units(class_weight, rows)
+                self.of_classes = astype(xp, class_weight, dtype)
+            if labels:
+                mass = rows.take(class_weight, y)
+            else:
+                share = astype(xp, y, dtype)
+                if weight is not None:  # what is left out may be NaN
+                    share = xp.where((weight != 0)[..., None], share, 0.0)
+                mass = rows.sum(class_weight * share)[..., 0]
+            if not formula.weighs_classes:
+                weight, mass = _product(xp, weight, mass), None
+        if weight is not None and weight is not mask:
+            weight = self._in_units(weight)
+        self.item = None if weight is None else astype(xp, weight, dtype)
+        """The weight of each item, which broadcasts to the items; None for 1."""
+        self._counted = weight if mass is None else _product(xp, weight, mass)
+        """What the divisor of the mean is the sum of."""
+
+    def _wide(self, array: Any) -> Any:
+        """Return weights in a floating dtype that loses nothing of them where there is one."""
+        xp, name = self._xp, dtype_name(array.dtype)
+        if name in ("int32", "uint32", "int64", "uint64"):
+            return xp.astype(array, widest_dtype(xp, self._x))
+        return array if name == "float64" else astype(xp, array, self._dtype)
+
+    def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
+        """Return weights of which none is above 1, and count the unit that they are in."""
+        xp, request = self._xp, self._request
+        if (
+            request.reduction != "mean"
+            or request.denominator is not None
+            or any(n == 0 or _unknown(n) for n in weight.shape)
+        ):
+            return weight
+        if is_host(weight):
+            size = max(float(xp.max(weight)), -float(xp.min(weight)))
+            if not 0 < size < inf or 0.5 <= size <= 1:
+                return weight
+            # A power of two, so that nothing is rounded; one that the dtype holds.
+            last = 127 if dtype_name(weight.dtype) == "float32" else 1023
+            unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
+        else:
+            size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
+            unit = xp.where((size > 0) & (size < inf), size, 1.0)
+        self._unit = self._unit * unit
+        return weight / unit
+
+    def divisor(self) -> Any:
+        """Return what the sum is divided by, None for 1. Where nothing is selected, 1: 0 / 1 = 0."""
+        xp, request = self._xp, self._request
+        if request.denominator is not None:
+            return self._denominator(request.denominator)
+        if request.reduction != "mean":
+            return None
+        total = self._total()
+        if isinstance(total, int):
+            return total or 1
+        if isinstance(total, float):
+            return total if self._selects() else 1.0
+        return astype(xp, xp.where(self._selects(), total, 1.0), self._dtype)
+
+    def sums(self) -> tuple[Any, Any]:
+        """Return the sum of the weights, and what the sum of the weighted losses is divided by."""
+        total = self._total()
+        if type(self._unit) is float and self._unit == 1:
+            return total, None
+        return total * self._unit, 1.0 / self._unit
+
+    def _total(self) -> Any:
+        """Return the sum over all items of what each counts, a number where that is known.
+
+        The weights are added up as they came, and multiplied by how often each is repeated: in the
+        dtype computed in, or over an array of stride 0, the sum of many would be off.
+        """
+        xp, counted, wide = self._xp, self._counted, widest_dtype(self._xp, self._x)
+        if any(map(_unknown, self._items)):
+            if counted is None:
+                x = self._x
+                like = x if len(x.shape) == len(self._items) else x[..., 0]
+                return xp.sum(xp.ones_like(like, dtype=wide))
+            counted, repeats = xp.broadcast_to(counted, self._items), 1
+        elif counted is None:
+            return prod(self._items)
+        else:
+            repeats = prod(self._items) // (prod(counted.shape) or 1)
+        if is_host(counted):
+            whole = kind(counted.dtype) == "bool"
+            return float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64)) * repeats
+        if kind(counted.dtype) == "bool":
+            defaults = xp.__array_namespace_info__().default_dtypes(device=device(counted))
+            counted = xp.sum(xp.astype(counted, defaults["integral"]))
+            return xp.astype(counted, wide) * repeats
+        return xp.sum(counted, dtype=wide) * repeats
+
+    def _selects(self) -> Any:
+        """Return whether an item has a weight other than 0; a number where that is known."""
+        xp, counted = self._xp, self._counted
+        if counted is None:
+            if any(map(_unknown, self._items)):
+                return self._total() != 0
+            return prod(self._items) > 0
+        some = xp.any(counted if kind(counted.dtype) == "bool" else counted != 0)
+        return bool(some) if is_host(some) else some
+
+    def _denominator(self, denominator: Any) -> Any:
+        xp, request = self._xp, self._request
+        if request.reduction != "mean":
+            raise _Refusal(
+                f'denominator divides the mean, expected reduction="mean" beside it, '
+                f"got {request.reduction!r}"
+            )
+        if isinstance(denominator, (int, float)) and denominator and denominator == denominator:
+            return float(denominator)
+        denominator = _bring(xp, self._x, "denominator", denominator)
+        if denominator.shape != ():
+            raise _Refusal(f"denominator has shape {_show(denominator)}, expected a number")
+        denominator, some = astype(xp, denominator, self._dtype), self._selects()
+        if isinstance(some, bool):
+            return denominator if some else 1.0
+        return xp.where(some, denominator, 1.0)
+
+
+def _product(xp: Namespace, weight: Any, mass: Any) -> Any:
+    """Return the product of weights, of which the first may be None or booleans."""
+    if weight is None:
+        return mass
+    return xp.where(weight, mass, 0.0) if kind(weight.dtype) == "bool" else weight * mass
+
+
+def _mask_of(request: Request, xp: Namespace, x: Any, y: Any, items: tuple[Any, ...]) -> Any:
+    """Return whether each item is taken, by `where` and `ignore_index`; None for all."""
+    mask = None
     if request.where is not None:
         mask = _bring(xp, x, "where", request.where)
         if kind(mask.dtype) != "bool":
@@ -690,121 +911,110 @@ def _weigh(
                 f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError
             )
         _check_items("where", mask, items)
-    if request.ignore_index is not None and _fits(request.ignore_index, y):
-        kept = y != request.ignore_index
+    if request.ignore_index is not None and (kept := _kept(request, xp, x, y)) is not None:
         mask = kept if mask is None else mask & kept
-    if mask is not None:
-        weight = astype(xp, mask, dtype) if weight is None else xp.where(mask, weight, 0.0)
-    if class_weight is not None:
-        assert rows is not None
-        if labels:
-            mass = rows.take(class_weight, y)
-        else:
-            share = astype(xp, y, dtype)
-            if weight is not None:  # what is left out may be NaN
-                share = xp.where((weight != 0)[..., None], share, 0.0)
-            mass = rows.sum(class_weight * share)[..., 0]
-        if not formula.weighs_classes:
-            weight, mass = mass if weight is None else weight * mass, None
-    return weight, mass
+    return mask
 
 
-def _fits(index: int, y: Any) -> bool:
-    """Return whether an integer array can hold an index: if not, no item has it."""
-    limit = 2 ** (31 if dtype_name(y.dtype) == "int32" else 63)
-    fits: bool = -limit <= index < limit
-    return fits
-
-
-def _divisor(
-    request: Request,
-    xp: Namespace,
-    x: Any,
-    weight: Any,
-    mass: Any,
-    items: tuple[Any, ...],
-    dtype: Any,
-    sums: bool,
-) -> Any:
-    """Return what the sum is divided by, None for 1. Where nothing is selected, 1: 0 / 1 = 0.
-
-    Where sums are wanted it is the sum of the weights, 0 or not.
-    """
-    denominator = request.denominator
-    if denominator is not None:
-        if request.reduction != "mean":
-            raise _Refusal(
-                f'denominator divides the mean, expected reduction="mean" beside it, '
-                f"got {request.reduction!r}"
-            )
-        if isinstance(denominator, (int, float)):
-            if not denominator or denominator != denominator:
-                raise _Refusal(f"denominator is {denominator}, expected a number other than 0")
-            return float(denominator)
-        denominator = _bring(xp, x, "denominator", denominator)
-        if denominator.shape != ():
-            raise _Refusal(f"denominator has shape {_show(denominator)}, expected a number")
-        return astype(xp, denominator, dtype)
-    if request.reduction != "mean":
+def _kept(request: Request, xp: Namespace, x: Any, y: Any) -> Any:
+    """Return whether each class index is not the one to be ignored; None where none can be it."""
+    index = request.ignore_index
+    assert index is not None
+    given = request.y if is_host(request.y) else y
+    name = dtype_name(given.dtype)
+    bits = 1 if name == "bool" else int(name.lstrip("uint"))
+    signed = name.startswith("int")
+    if not -signed * 2 ** (bits - 1) <= index < 2 ** (bits - signed):
         return None
-    if mass is not None:
-        weight = mass if weight is None else weight * mass
-    if weight is None:
-        count = None if None in items else prod(items)
-        if isinstance(count, int):
-            return count or 1
-        weight = xp.ones_like(x if len(x.shape) == len(items) else x[..., 0], dtype=dtype)
-    elif not _same_shape(weight.shape, items):
-        weight = xp.broadcast_to(weight, items)
-    if sums:
-        return xp.sum(astype(xp, weight, widest_dtype(xp, x)))
-    total = xp.sum(weight)
-    return xp.where(total == 0, 1.0, total)
+    if given is not y:  # compared as they came: another library may not hold NumPy's numbers
+        return _bring(xp, x, "y", given != index)
+    y = astype(xp, y, index_dtype(xp, y))
+    width = 32 if dtype_name(y.dtype) == "int32" else 64
+    return y != (index + 2 ** (width - 1)) % 2**width - 2 ** (width - 1)  # wraps as y did
 
 
-def _check_labels(
-    request: Request,
-    xp: Namespace,
-    y: Any,
-    classes: Any,
-    weight: Any,
-    items: tuple[Any, ...],
-) -> bool:
-    """Refuse a selected class index out of range; return whether the indices were looked at."""
+def _domain_of(formula: type[Formula], labels: bool, y: Any) -> Domain | None:
+    """Return what targets of this dtype must be, None for any."""
+    if labels:
+        return Domain("labels")
+    what = kind(y.dtype)
+    if formula.binary and what != "bool":
+        return Domain("probabilities", 4 * _SPACING.get(dtype_name(y.dtype), 0.0625))
+    if formula.signed and what == "int":
+        return Domain("signs")
+    return None
+
+
+_SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""The spacing at 1 (IEEE 754); other floating dtypes have at most 3 bits behind the point."""
+
+
+def _may_look(y: Any) -> bool:
     mode = _validation.get()
-    if mode == "always" or (mode == "auto" and looks(y)):
-        wrong = (y < 0) | (y >= classes)
-        if mode == "auto" and not looks(wrong):
-            return False  # traced, though y is known
-        if xp.any(wrong):
-            if weight is not None:
-                wrong = wrong & (weight != 0)
-            if mode == "auto" and not looks(wrong):
-                return False
-            if bool(xp.any(wrong)):
-                raise _Refusal(_describe_label(request, xp, y, wrong, classes, items))
+    return mode == "always" or (mode == "auto" and looks(y))
+
+
+def _look(
+    request: Request, xp: Namespace, y: Any, domain: Domain, classes: Any, weight: Any
+) -> bool:
+    """Raise the error of a selected target outside its domain; return whether all were seen."""
+    tracing = _validation.get() == "auto"  # what a known target meets may be traced
+    if 0 in y.shape:
         return True
-    return False
+    if domain.kind == "probabilities":
+        if dtype_name(y.dtype) not in _SPACING:
+            y = astype(xp, y, xp.float32)
+        # Two passes that make no arrays. A NaN fails the test, and is no error below.
+        inside = (xp.min(y) >= -domain.slack) & (xp.max(y) <= 1 + domain.slack)
+        if tracing and not looks(inside):
+            return False
+        if inside:
+            return True
+    wrong = ~domain.holds(y, classes)
+    if domain.kind == "probabilities":
+        wrong = wrong & (y == y)
+    if tracing and not looks(wrong):
+        return False
+    if xp.any(wrong):
+        if weight is not None:
+            wrong = wrong & (weight != 0)
+        if tracing and not looks(wrong):
+            return False
+        if bool(xp.any(wrong)):
+            what = _describe(request, xp, y, wrong, domain, classes)
+            raise ValueError(f"tinyloss.{request.name}: {what}")
+    return True
 
 
-def _describe_label(
-    request: Request, xp: Namespace, y: Any, wrong: Any, classes: Any, items: tuple[Any, ...]
+def _describe(
+    request: Request, xp: Namespace, y: Any, wrong: Any, domain: Domain, classes: Any
 ) -> str:
-    first = int(xp.argmax(xp.astype(xp.reshape(wrong, (-1,)), xp.int8)))
-    # as it came: the dtype indices are compared in may have wrapped it
-    label = int(xp.reshape(_bring(xp, y, "y", request.y), (-1,))[first])
+    """Return what to say of the first target outside its domain."""
+    first = index = int(xp.argmax(xp.astype(xp.reshape(wrong, (-1,)), xp.int8)))
     position: list[int] = []
-    for length in reversed(items):
-        first, index = divmod(first, length)
-        position.insert(0, index)
-    place = f"y[{', '.join(map(str, position))}]" if position else "y"
-    message = (
-        f"{place} is {label}, expected a class index from 0 to {classes - 1} "
-        f"(x has {classes} classes along axis {request.axis})"
+    for length in reversed(wrong.shape):
+        index, place = divmod(index, length)
+        position.insert(0, place)
+    # as it came: the dtype that it is compared in may not hold it
+    given = request.y if is_host(request.y) else _bring(xp, y, "y", request.y)
+    target = namespace(given).reshape(given, (-1,))[first]
+    at = f"y[{', '.join(map(str, position))}]" if position else "y"
+    if domain.kind == "labels":
+        label = int(target)
+        message = (
+            f"{at} is {label}, expected a class index from 0 to {classes - 1} "
+            f"(x has {classes} classes along axis {request.axis})"
+        )
+        if label < 0 and request.ignore_index is None:
+            message += f"; ignore_index={label} leaves such items out"
+        return message
+    if domain.kind == "signs":
+        return f"{at} is {int(target)}, expected -1 or 1; 2 * y - 1 makes these of 0 and 1"
+    number = float(target) if kind(given.dtype) == "float" else int(target)
+    return (
+        f"{at} is {number}, expected a target from 0 to 1; the prediction comes first, "
+        "then the target; (y + 1) / 2 makes 0 and 1 of -1 and 1"
     )
-    if label < 0 and request.ignore_index is None:
-        message += f"; ignore_index={label} leaves such items out"
-    return message
 
 
 def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, argnum: int) -> str:
@@ -866,12 +1076,49 @@ def _check_real(name: str, array: Any) -> None:
         raise _Refusal(f"{name} has dtype {kind(array.dtype)}, expected real numbers", TypeError)
 
 
-def _check_items(name: str, array: Any, items: tuple[Any, ...]) -> None:
+def _check_items(name: str, array: Any, items: tuple[Any, ...], hint: str = "") -> None:
     if not _broadcasts(array.shape, items):
         raise _Refusal(
             f"{name} has shape {_show(array)}, expected one that broadcasts to "
-            f"{_show_shape(items)}, the shape of the items"
+            f"{_show_shape(items)}, the shape of the items{hint}"
         )
+
+
+def _check_weight(weight: Any, items: tuple[Any, ...], classes: Any) -> None:
+    shape, hint = tuple(weight.shape), ""
+    if classes is not None and shape == (classes,):
+        hint = "; weights of the classes go to class_weight="
+    else:
+        hint = _each_row("weight", shape, items)
+    _check_items("weight", weight, items, hint)
+
+
+def _each_row(name: str, shape: tuple[Any, ...], whole: tuple[Any, ...]) -> str:
+    """Return how to write an array that has the first dimensions of another instead of the last."""
+    if 0 < len(shape) < len(whole) and tuple(shape) == tuple(whole[: len(shape)]):
+        return f"; one for each row would be {name}[{_index(len(whole), len(shape))}]"
+    return ""
+
+
+def _one_more(expected: tuple[Any, ...], shape: tuple[Any, ...]) -> str:
+    """Return how to write y where it has a last dimension of length 1 too many or too few."""
+    if tuple(shape) == (*expected, 1):
+        return f"; you may want y[{', '.join([':'] * len(expected) + ['0'])}]"
+    if expected[-1:] == (1,) and tuple(shape) == tuple(expected[:-1]):
+        return f"; you may want y[{_index(len(expected), len(shape))}]"
+    return ""
+
+
+def _other_axis(x: tuple[Any, ...], y: tuple[Any, ...], axis: int) -> str:
+    """Return the axis of x that the class indices y would fit, if they fit one."""
+    for other in range(len(x)):
+        if other != axis and (*x[:other], *x[other + 1 :]) == tuple(y):
+            return f"; y fits with axis={other}"
+    return ""
+
+
+def _index(wanted: int, given: int) -> str:
+    return ", ".join([":"] * given + ["None"] * (wanted - given))
 
 
 def _same_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

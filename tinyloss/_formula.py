@@ -29,8 +29,14 @@ class Formula:
     rowwise: ClassVar[bool] = False
     """Whether an item is a row."""
 
+    softmax: ClassVar[bool] = False
+    """Whether the classes of a row share one probability, so that one class always has all."""
+
     per_item: ClassVar[bool] = True
     """Whether the value of a rowwise formula is one number for each row."""
+
+    binary: ClassVar[bool] = False
+    """Whether targets are probabilities of a yes, from 0 to 1."""
 
     signed: ClassVar[bool] = False
     """Whether targets are -1 and +1, so that a boolean target stands for these."""

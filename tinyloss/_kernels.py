@@ -180,7 +180,7 @@ def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
         job.dtype,
         job.value_dtype,
         job.labels,
-        job.unchecked,
+        job.unchecked and job.domain,
         job.axis_name,
         job.classes,
         job.weight is None,

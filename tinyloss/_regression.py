@@ -768,7 +768,8 @@ def gaussian_nll(
     x, y
         Predicted mean and target.
     var
-        Predicted variance: of x's shape, or broadcasting to it (a number, one for each row).
+        Predicted variance: of x's shape, or broadcasting to it. A number is one for all, (C,) beside
+        (N, C) one for each column, (N, 1) one for each row; (N,) never stands for (N, 1).
     full
         Whether to add the constant log(2 pi) / 2.
     eps

@@ -285,7 +285,7 @@ def _program_of(job: Job) -> Any:
         tuple((name, dtype_name(array.dtype)) for name, array in job.arrays.items()),
         str(job.dtype),
         job.labels,
-        job.unchecked,
+        job.unchecked and job.domain,
         job.weight is None,
         job.reduce,
         job.value,

@@ -140,8 +140,8 @@ def source(job: Job, clusters: bool = True) -> str:
     NumPy's arrays stand for CuPy's that lie alike: to write a kernel takes no GPU.
     """
     divisor = divisor_of(job)
-    # class indices on a GPU are not looked at
-    job = replace(job, unchecked=job.labels)
+    # targets on a GPU are not looked at
+    job = replace(job, unchecked=job.domain is not None)
     loss = loss_of(job)
     arrays = arrays_of(job)
     arrays += results(empty_answer(_Drawn(), replace(job, out=()), arrays))

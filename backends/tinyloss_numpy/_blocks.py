@@ -23,6 +23,8 @@ _BLOCK = 2**18
 def run(job: Job, /) -> Answer:
     """Answer a job."""
     x = job.arrays["x"]
+    if job.look is not None and job.look():
+        job = replace(job, unchecked=False, look=None)
     with np.errstate(all="ignore"):
         if x.size <= _BLOCK or x.ndim == int(job.formula.rowwise):
             return _contiguous(job).evaluate()

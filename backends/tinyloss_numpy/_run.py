@@ -15,7 +15,7 @@ from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs
 
-__all__ = ["SOURCE", "compilation", "example", "run", "source"]
+__all__ = ["SOURCE", "compilation", "example", "quiet", "run", "source"]
 
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
 
@@ -56,6 +56,11 @@ def compilation(mode: Literal["auto", "always", "never"], /) -> Generator[None]:
         yield
     finally:
         _compilation.reset(token)
+
+
+def quiet() -> Any:
+    """Return a context in which NumPy neither raises nor warns where results overflow."""
+    return np.errstate(all="ignore")
 
 
 def run(job: Job, /) -> Answer:
