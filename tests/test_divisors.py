@@ -13,7 +13,7 @@ anyloss: Any = tinyloss
 on = pytest.mark.parametrize
 INF = float("inf")
 
-ZEROS = {
+ZEROS: dict[str, Any] = {
     "int": lambda xp: 0,
     "float": lambda xp: 0.0,
     "numpy scalar": lambda xp: np.int64(0),

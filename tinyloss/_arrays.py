@@ -165,6 +165,8 @@ def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
 
 def widest_dtype(xp: Namespace, x: Any) -> Any:
     """Return float64 where arrays beside `x` can be of it (in JAX only if asked), else float32."""
+    if is_host(x):
+        return xp.float64
     dtypes = xp.__array_namespace_info__().dtypes(device=device(x), kind="real floating")
     return dtypes.get("float64", xp.float32)
 

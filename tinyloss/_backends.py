@@ -24,8 +24,8 @@ class Backend(Protocol):
     `source(job)`, the text of the kernel that answers a job, and `example(shape, dtype)`, an
     array to ask for it with. `tinyloss.source` shows it then.
 
-    One whose library raises or warns where results overflow may add `quiet()`, a context in which it
-    does not.
+    One whose library raises or warns where results overflow may add `quiet()`, a context in which
+    it does not.
 
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
@@ -50,8 +50,8 @@ def backend_of(xp: Namespace) -> Backend | None:
 
 def quiet(xp: Namespace) -> AbstractContextManager[Any]:
     """Return a context in which overflows of arrays of `xp` raise nothing and warn of nothing."""
-    enter = getattr(backend_of(xp), "quiet", None)
-    return nullcontext() if enter is None else enter()  # type: ignore[no-any-return]
+    enter: Any = getattr(backend_of(xp), "quiet", None)
+    return nullcontext() if enter is None else enter()
 
 
 def backend_that_writes(target: str) -> Any:

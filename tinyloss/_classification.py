@@ -43,7 +43,7 @@ class _LabelCrossEntropy(Formula):
 
     name = "cross_entropy"
     rowwise = True
-    softmax = True
+    compares_classes = True
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
@@ -72,7 +72,7 @@ class _CrossEntropy(Formula):
 
     name = "cross_entropy"
     rowwise = True
-    softmax = True
+    compares_classes = True
     weighs_classes = True
 
     def __init__(
@@ -184,8 +184,9 @@ def cross_entropy(
     rows: a confident correct prediction has a loss and a gradient, not 0. Otherwise the gradient
     is within 4 eps of p_c + q_c, since it may vanish between the two.
 
-    Edge cases: an impossible target gives inf, logits of +inf or all -inf give NaN. One class always
-    has the loss 0, of which a warning speaks. A class index out of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item.
+    Edge cases: an impossible target gives inf, logits of +inf or all -inf give NaN. A class index
+    out of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item.
+    One class always has the loss 0, of which a warning tells.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990; smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016.
@@ -610,7 +611,7 @@ class _FocalOfLoss:
 class _LabelSoftmaxFocal(Formula):
     name = "softmax_focal"
     rowwise = True
-    softmax = True
+    compares_classes = True
 
     def __init__(self, x: Any, y: Any, *, gamma: float) -> None:
         self.ce = ce = _LabelCrossEntropy(x, y)
@@ -636,7 +637,7 @@ class _LabelSoftmaxFocal(Formula):
 class _SoftmaxFocal(Formula):
     name = "softmax_focal"
     rowwise = True
-    softmax = True
+    compares_classes = True
     weighs_classes = True
 
     def __init__(self, x: Any, y: Any, *, gamma: float, class_weight: Any = None) -> None:

@@ -135,7 +135,7 @@ class _KLWithLogits(Formula):
 
     name = "kl_div_with_logits"
     rowwise = True
-    softmax = True
+    compares_classes = True
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)

@@ -611,7 +611,7 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
     mask = _mask_of(request, xp, x, y, items)
     if labels:
         y = astype(xp, y, index_dtype(xp, y))
-    if formula.softmax and x.shape[-1] == 1 and request.axis_name is None:
+    if formula.compares_classes and x.shape[-1] == 1 and request.axis_name is None:
         warn(
             f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that the "
             "loss says nothing; binary_cross_entropy_with_logits is for one logit",
@@ -820,7 +820,7 @@ class _Weights:
         return weight / unit
 
     def divisor(self) -> Any:
-        """Return what the sum is divided by, None for 1. Where nothing is selected, 1: 0 / 1 = 0."""
+        """Return what the sum is divided by, None for 1. Nothing is divided by 1: 0 / 1 = 0."""
         xp, request = self._xp, self._request
         if request.denominator is not None:
             return self._denominator(request.denominator)
@@ -830,7 +830,7 @@ class _Weights:
         if isinstance(total, int):
             return total or 1
         if isinstance(total, float):
-            return total if self._selects() else 1.0
+            return total if total or self._selects() else 1.0
         return astype(xp, xp.where(self._selects(), total, 1.0), self._dtype)
 
     def sums(self) -> tuple[Any, Any]:
@@ -846,20 +846,21 @@ class _Weights:
         The weights are added up as they came, and multiplied by how often each is repeated: in the
         dtype computed in, or over an array of stride 0, the sum of many would be off.
         """
-        xp, counted, wide = self._xp, self._counted, widest_dtype(self._xp, self._x)
-        if any(map(_unknown, self._items)):
-            if counted is None:
-                x = self._x
-                like = x if len(x.shape) == len(self._items) else x[..., 0]
-                return xp.sum(xp.ones_like(like, dtype=wide))
-            counted, repeats = xp.broadcast_to(counted, self._items), 1
-        elif counted is None:
+        xp, counted = self._xp, self._counted
+        known = not any(map(_unknown, self._items))
+        if known and counted is None:
             return prod(self._items)
-        else:
-            repeats = prod(self._items) // (prod(counted.shape) or 1)
         if is_host(counted):
             whole = kind(counted.dtype) == "bool"
-            return float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64)) * repeats
+            total = float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64))
+            return total * (prod(self._items) // (counted.size or 1))
+        x, wide = self._x, widest_dtype(xp, self._x)
+        if counted is None:
+            like = x if len(x.shape) == len(self._items) else x[..., 0]
+            return xp.sum(xp.ones_like(like, dtype=wide))
+        repeats = prod(self._items) // (prod(counted.shape) or 1) if known else 1
+        if not known:
+            counted = xp.broadcast_to(counted, self._items)
         if kind(counted.dtype) == "bool":
             defaults = xp.__array_namespace_info__().default_dtypes(device=device(counted))
             counted = xp.sum(xp.astype(counted, defaults["integral"]))
@@ -965,10 +966,10 @@ def _look(
         if dtype_name(y.dtype) not in _SPACING:
             y = astype(xp, y, xp.float32)
         # Two passes that make no arrays. A NaN fails the test, and is no error below.
-        inside = (xp.min(y) >= -domain.slack) & (xp.max(y) <= 1 + domain.slack)
-        if tracing and not looks(inside):
+        low, high = xp.min(y), xp.max(y)
+        if tracing and not looks(low):
             return False
-        if inside:
+        if low >= -domain.slack and high <= 1 + domain.slack:
             return True
     wrong = ~domain.holds(y, classes)
     if domain.kind == "probabilities":

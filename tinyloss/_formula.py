@@ -29,8 +29,8 @@ class Formula:
     rowwise: ClassVar[bool] = False
     """Whether an item is a row."""
 
-    softmax: ClassVar[bool] = False
-    """Whether the classes of a row share one probability, so that one class always has all."""
+    compares_classes: ClassVar[bool] = False
+    """Whether a row of one class always has the loss 0."""
 
     per_item: ClassVar[bool] = True
     """Whether the value of a rowwise formula is one number for each row."""

@@ -768,8 +768,8 @@ def gaussian_nll(
     x, y
         Predicted mean and target.
     var
-        Predicted variance: of x's shape, or broadcasting to it. A number is one for all, (C,) beside
-        (N, C) one for each column, (N, 1) one for each row; (N,) never stands for (N, 1).
+        Predicted variance: of x's shape, or broadcasting to it. Beside x of shape (N, C) one of
+        shape (C,) is for columns, one of (N, 1) for rows; (N,) is for columns too where N is C.
     full
         Whether to add the constant log(2 pi) / 2.
     eps

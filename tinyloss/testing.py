@@ -316,6 +316,10 @@ class _Subject:
     """The parameters that are arrays."""
     real: tuple[bool, ...] = ()
     """Which arguments may be any real number."""
+    binary: bool = False
+    """Whether targets must be between 0 and 1."""
+    signs: bool = False
+    """Whether integer targets must be -1 and 1."""
 
 
 _STANDARD = {
@@ -880,12 +884,22 @@ class _Check:
                 return False
             return True
 
+        def takes(target: int) -> bool:
+            y = self.np.full(given[0].shape, target)
+            try:
+                self.watch.formulas(lambda: loss(given[0], y, *given[2:]))
+            except (TypeError, ValueError):
+                return False
+            return True
+
         return replace(
             subject,
             by=tuple(n for n in range(len(given)) if differentiable(tinyloss.grad, n)),
             curvature=differentiable(tinyloss.grad_and_hess),
             variants=tuple(_parameters(subject, accepts)),
             arrays=frozenset(arrays),
+            binary=takes(0) and not takes(2),
+            signs=takes(-1) and not takes(0),
         )
 
     def _domains(self, subject: _Subject, params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -907,7 +921,8 @@ class _Check:
             parts: Parts = {}
             for want in _WANTS[: 1 + subject.curvature] if subject.by else ("value",):
                 asked = replace(case, want=want)
-                parts |= self.watch.formulas(lambda: _ask(asked, given, params))[0]  # noqa: B023
+                with tinyloss.validation("never"):
+                    parts |= self.watch.formulas(lambda: _ask(asked, given, params))[0]  # noqa: B023
             if all(self.np.all(self.np.isfinite(part)) for part in parts.values()):
                 found.append(domain)
         return found or [("unit", "unit")]
@@ -954,7 +969,9 @@ class _Check:
             last = min(case.shape[-1], int(np.iinfo(y_dtype).max) + 1)
             y = np.asarray(rng.integers(0, last, items)).astype(y_dtype)
         else:
-            y = self._draw(rng, case.domain[1], case.shape, y_dtype, subject.rows)
+            signs = subject.signs and kind(y_dtype) == "int"
+            domain = "signs" if signs else case.domain[1]
+            y = self._draw(rng, domain, case.shape, y_dtype, subject.rows)
         y = _repeated(np, y, case.layouts[1])
         floating = x_dtype if kind(x_dtype) == "float" else w_dtype
         more = [
@@ -1010,7 +1027,9 @@ class _Check:
             for array in floating:
                 flat = array.reshape(-1)
                 at = rng.permutation(flat.size)[:3]
-                flat[at] = np.asarray(bad[: len(at)]).astype(array.dtype)
+                # an infinity is no target of a binary loss
+                worst = bad[:1] * 3 if case.subject.binary and array is arrays[1] else bad
+                flat[at] = np.asarray(worst[: len(at)]).astype(array.dtype)
         elif case.special == "wild":
             scale = 10 ** rng.uniform(-18, 18, case.shape)
             arrays[0][...] = arrays[0] * scale.astype(arrays[0].dtype)
@@ -1238,7 +1257,7 @@ class _Check:
             each_item["reduction"] = "none"
         terms, _ = self._by_formulas(alone, wide, each_item)
         unit = self._sensitivity(alone, wide, each_item, terms)
-        scale = 1.0 if job.divisor is None else np.abs(_double(np, job.divisor))
+        scale = 1.0 if job.divisor is None else self._divisor(case, wide, more)
         for name in truth:
             with np.errstate(all="ignore"):
                 size = (np.abs(terms[name]) + unit[name]) / scale
@@ -1246,6 +1265,14 @@ class _Check:
                     size = np.sum(size)
                 unit[name] = np.maximum(size, np.abs(truth[name]))
         return expected, truth, unit
+
+    def _divisor(self, case: _Case, arrays: list[Any], options: Mapping[str, Any]) -> Any:
+        """Return the size of what a mean divides by: a job's is in units of its weights."""
+        if options.get("denominator") is not None:
+            return self.np.abs(_double(self.np, options["denominator"]))
+        parts, _ = self._by_formulas(replace(case, want="sums"), arrays, options)
+        weight = self.np.abs(parts["weight"])
+        return self.np.where(weight == 0, 1.0, weight)
 
     def _by_formulas(
         self, case: _Case, arrays: list[Any], options: Mapping[str, Any]
@@ -1321,6 +1348,8 @@ def _ask(
     loss, names = case.subject.loss, case.subject.arguments
     if case.want == "value":
         return {"value": loss(*arrays, **options)}
+    if case.want == "sums":
+        return {"weight": tinyloss.partial_mean(loss)(*arrays, **options).weight}
     if case.want == "grad_and_hess":
         gradient, curvature = tinyloss.grad_and_hess(loss, out=out or None)(*arrays, **options)
         return {f"gradient by {names[0]}": gradient, "curvature": curvature}
