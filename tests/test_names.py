@@ -181,7 +181,7 @@ def test_names_of_the_kernels_own_have_no_number_after_an_underscore() -> None:
 @pytest.mark.parametrize("target", ["numba", "cuda"])
 def test_names_in_a_text_belong_to_one_thing(target: str, loop: str) -> None:
     """What is made of a name has the number of that input or node, and a word at its end."""
-    names = OWN
+    names: list[str] = [*OWN]
     x, y, arrays = inputs_named(names, loop)
     text = tinyloss.source(formula_of(names, loop != "elements"), x, y, target=target, **arrays)
     of_inputs = [*spelled(["x", "y", *names]).values()]
