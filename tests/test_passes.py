@@ -119,22 +119,22 @@ def line(function: Callable[..., Any], inputs: Mapping[str, Input] = ELEMENTS) -
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (lambda x, y: x - y, "x - y"),
-        (lambda x, y: x * y, "x * y"),
-        (lambda x, y: x / y, "x / y"),
-        (lambda x, y: -x, "-x"),
-        (lambda x, y: x <= y, "x <= y"),
-        (lambda x, y: x**2, "x * x"),
-        (lambda x, y: x**-1, "real(1.0) / x"),
-        (lambda x, y: x**2.5, "pow(x, real(2.5))"),
-        (lambda x, y: x * 0.1, "x * real(0.1)"),
-        (lambda x, y: x * 1e-30, "x * real(1e-30)"),
-        (lambda x, y: 3 - x, "real(3.0) - x"),
-        (lambda x, y: x + -0.5, "x + real(-0.5)"),
-        (lambda x, y: x < float("inf"), "x < inf"),
-        (lambda x, y: x > float("-inf"), "x > -inf"),
-        (lambda x, y: x.__array_namespace__().where(x > y, x, float("nan")), "where(t2, x, nan)"),
-        (lambda x, y: x.__array_namespace__().maximum(x, y), "maximum(x, y)"),
+        (lambda x, y: x - y, "x_0 - y_1"),
+        (lambda x, y: x * y, "x_0 * y_1"),
+        (lambda x, y: x / y, "x_0 / y_1"),
+        (lambda x, y: -x, "-x_0"),
+        (lambda x, y: x <= y, "x_0 <= y_1"),
+        (lambda x, y: x**2, "x_0 * x_0"),
+        (lambda x, y: x**-1, "real(1.0) / x_0"),
+        (lambda x, y: x**2.5, "pow(x_0, real(2.5))"),
+        (lambda x, y: x * 0.1, "x_0 * real(0.1)"),
+        (lambda x, y: x * 1e-30, "x_0 * real(1e-30)"),
+        (lambda x, y: 3 - x, "real(3.0) - x_0"),
+        (lambda x, y: x + -0.5, "x_0 + real(-0.5)"),
+        (lambda x, y: x < float("inf"), "x_0 < inf"),
+        (lambda x, y: x > float("-inf"), "x_0 > -inf"),
+        (lambda x, y: x.__array_namespace__().where(x > y, x, float("nan")), "where(t2, x_0, nan)"),
+        (lambda x, y: x.__array_namespace__().maximum(x, y), "maximum(x_0, y_1)"),
         (lambda x, y: (x > 0) & (y > 0), "logical_and(t3, t5)"),
     ],
 )
@@ -152,9 +152,9 @@ def test_indices_stay_integers_among_themselves() -> None:
     def shifted(x: Any, y: Any) -> Any:
         return x.__array_namespace__().where(y > 2, y, 0)
 
-    assert line(target, LABELS) == "y == class_index"
-    assert line(shifted, LABELS).endswith(", y, index(0))")
-    assert line(lambda x, y: x + y[..., None], LABELS) == "x + real(y)"
+    assert line(target, LABELS) == "y_1 == class_index"
+    assert line(shifted, LABELS).endswith(", y_1, index(0))")
+    assert line(lambda x, y: x + y[..., None], LABELS) == "x_0 + real(y_1)"
 
 
 def test_names_say_what_they_stand_for() -> None:
@@ -163,9 +163,9 @@ def test_names_say_what_they_stand_for() -> None:
     assert re.fullmatch(r"max_\d+", passes.name(maximum))
     assert re.fullmatch(r"sum_\d+", passes.name(total))
     names = list(passes.names.values())
-    assert {"x", "y", "class_index"} <= set(names)
+    assert {"x_0", "y_1", "class_index"} <= set(names)
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"x|y|class_index|(t|max_|sum_)\d+", name) for name in names)
+    assert all(re.fullmatch(r"x_0|y_1|class_index|(t|max_|sum_)\d+", name) for name in names)
 
 
 def test_same_program_has_the_same_text_each_time() -> None:

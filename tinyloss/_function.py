@@ -190,12 +190,16 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
     options
         Keyword arguments of the loss.
 
+    Notes
+    -----
+    Names of arrays end in the array's number there, so that no name of the kernel's own meets them.
+
     Examples
     --------
     >>> import tinyloss
     >>> text = tinyloss.source(tinyloss.mse)
     >>> [line.strip() for line in text.splitlines() if "- y" in line]
-    ['t2 = x - y']
+    ['t5 = x_0 - y_1']
     """
     try:
         backend = backend_that_writes(target)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from tinyloss._engine import Job
-from tinyloss._passes import Passes, stage
+from tinyloss._passes import Passes, spelled, stage
 from tinyloss._program import Input, Node, Program, record
 
 __all__ = [
@@ -24,12 +24,16 @@ __all__ = [
 
 T = TypeVar("T")
 
+_WEIGHT, _DIVISOR = "weight=", "divisor="
+"""Inputs that are no arrays of the formula: no name that one may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """An array of a job as a kernel sees it."""
 
     name: str
+    """As the kernel's text spells it."""
     dtype: str
     side_by_side: bool
     """Whether it is read many numbers at a time, along the classes or, if it has none, the items:
@@ -71,11 +75,12 @@ class Recording:
         self.rowwise: bool = job.formula.rowwise
         self._inputs = inputs_of(job)
         if job.weight is not None:
-            self._inputs["weight"] = Input()
+            self._inputs[_WEIGHT] = Input()
         if job.divisor is not None:
-            self._inputs["divisor"] = Input(per_item=False)
+            self._inputs[_DIVISOR] = Input(per_item=False)
         per_class = Input(per_class=self.rowwise)
-        results = [(f"grad_{name}", per_class) for name in job.grads]
+        self._spelled = spelled(self._inputs)
+        results = [(f"grad_{self._spelled[name]}", per_class) for name in job.grads]
         if job.value and not job.reduce:
             each = Input(per_class=self.rowwise and not job.formula.per_item)
             results.insert(0, ("value", each))
@@ -83,7 +88,7 @@ class Recording:
             results.append(("curvature", per_class))
         self.results = tuple(results)
         """Results that are arrays: name, and what each varies by."""
-        arrays = {name: v for name, v in self._inputs.items() if name != "divisor"}
+        arrays = {name: v for name, v in self._inputs.items() if name != _DIVISOR}
         self.names = tuple(arrays)
         """Inputs that are arrays, in the order of `arrays_of`."""
         self._roles = tuple(arrays.values())
@@ -100,11 +105,11 @@ class Recording:
         """Return inputs and results, from dtype and lie of each array (see `roles`)."""
         each = iter(lying)
         inputs = [
-            Place(name, *next(each), role)
+            Place(self._spelled[name], *next(each), role)
             for name, role in zip(self.names, self._roles, strict=True)
         ]
         outputs = [
-            Place(name, *(("", False) if taken else next(each)), role, taken)
+            Place(name, *(("", False) if taken else next(each)), role, self._spelled.get(taken, ""))
             for (name, role), taken in zip(self.results, over, strict=True)
         ]
         return inputs, outputs
@@ -114,7 +119,7 @@ class Recording:
         job = self._job
 
         def answer(**arrays: Any) -> tuple[Any, ...]:
-            weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", None)
+            weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, None)
             value, grads, curvature = job.items(arrays, weight, divisor)
             return tuple([each for each in (value, *grads, curvature) if each is not None])
 

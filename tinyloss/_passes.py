@@ -7,15 +7,21 @@ written in the last, after everything was read, so that they may take their inpu
 
 The text of a line is the same for every language with infix operators and function calls. Loops,
 declarations and what the functions are belong to the backends.
+
+No name of a formula's meets one of a backend's own. A name that stands for an input ends in an
+underscore and the input's number: x_0, y_1. Nodes are numbered from there on: t8, max_9. What a
+backend makes of such a name ends in a word or begins with one: x_0_row, load_x_0. Names of its own
+have no underscore before a number.
 """
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from tinyloss._program import COMPARISONS, Node, Program, is_index, one_class
+from tinyloss._program import COMPARISONS, Node, Program, is_index, is_whole, one_class
 
-__all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "stage"]
+__all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stage"]
 
 # Storing a result and reading it back costs less than computing one of these again.
 _COSTLY = frozenset(
@@ -103,7 +109,7 @@ class Passes:
 
     def _argument(self, node: Node, arg: Node) -> str:
         if arg.op == "constant" and (is_index(node) or _compares_indices(node)):
-            return f"index({arg.constant})"
+            return f"index({int(arg.constant)})"
         return f"real({self.name(arg)})" if _as_real(node, arg) else self.name(arg)
 
 
@@ -126,9 +132,7 @@ def _compares_indices(node: Node) -> bool:
     return (
         node.op in COMPARISONS
         and any(map(is_index, node.args))
-        and all(
-            is_index(a) or (a.op == "constant" and isinstance(a.constant, int)) for a in node.args
-        )
+        and all(is_index(a) or is_whole(a) for a in node.args)
     )
 
 
@@ -158,7 +162,7 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
         default=-1,
     )
     passes = [Pass() for _ in range(last + 1)]
-    staged = Passes(program, [], passes, [], picks, _names(nodes))
+    staged = Passes(program, [], passes, [], picks, _names(program.inputs, nodes))
 
     costly: dict[int, bool] = {}
     for node in nodes:
@@ -272,14 +276,28 @@ def _close(needed: dict[int, Node], picks: dict[int, tuple[Node, Node]]) -> None
                 todo.append(arg)
 
 
-def _names(nodes: Iterable[Node]) -> dict[int, str]:
+def spelled(inputs: Collection[str]) -> dict[str, str]:
+    """Return how the names of a program's inputs, in its order, are written in a text.
+
+    What C or CUDA may not take for a name, or take for one of its macros, is left out; the number
+    tells names apart.
+    """
+    words = [re.findall("[a-z][a-z0-9]*", name.lower()) or ["input"] for name in inputs]
+    return {
+        name: "_".join([*each, str(number)])
+        for number, (name, each) in enumerate(zip(inputs, words, strict=True))
+    }
+
+
+def _names(inputs: Collection[str], nodes: Iterable[Node]) -> dict[int, str]:
+    of_inputs = spelled(inputs)
     names: dict[int, str] = {}
     for node in nodes:
         if node.op == "input":
-            names[id(node)] = node.constant
+            names[id(node)] = of_inputs[node.constant]
         elif node.op in ("class_index", "classes"):
             names[id(node)] = node.op
         elif node.op != "constant":
             prefix = f"{node.op}_" if reduces(node) else "t"
-            names[id(node)] = f"{prefix}{len(names)}"
+            names[id(node)] = f"{prefix}{len(of_inputs) + len(names)}"
     return names

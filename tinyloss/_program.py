@@ -19,7 +19,7 @@ from tinyloss.typing import Namespace
 
 __all__ = [
     "COMPARISONS", "Input", "Node", "Program", "Symbol", "compared_index", "differentiate",
-    "is_index", "one_class", "record",
+    "is_index", "is_whole", "one_class", "record",
 ]  # fmt: skip
 
 
@@ -63,12 +63,20 @@ _FOLD: dict[str, Callable[..., Any]] = {
 }
 
 
+def is_whole(node: Node) -> bool:
+    """Return whether a node is a number that may stand beside indices: these have 32 bits."""
+    return (
+        node.op == "constant"
+        and isinstance(node.constant, int)
+        and -(2**31) <= node.constant < 2**31
+    )
+
+
 def is_index(node: Node) -> bool:
     """Return whether a node is an index of a class, or as whole a number."""
     if node.op == "where":
         return any(map(is_index, node.args[1:])) and all(
-            is_index(a) or (a.op == "constant" and isinstance(a.constant, int))
-            for a in node.args[1:]
+            is_index(a) or is_whole(a) for a in node.args[1:]
         )
     return node.op in ("class_index", "classes") or (node.op == "input" and node.integer)
 
@@ -121,6 +129,7 @@ class Graph:
 
     def constant(self, number: Any, like: Node | None = None) -> Node:
         """Return the node of a number, or of an array full of it."""
+        number = _number(number)
         per_item = like is not None and like.per_item
         per_class = like is not None and like.per_class
         node = Node("constant", (), number, per_item, per_class, isinstance(number, bool))
@@ -315,12 +324,17 @@ def _node(graph: Graph, value: Any) -> Node:
         return value.node
     if isinstance(value, _Length):
         return graph.length()
-    return graph.constant(_number(value))
+    return graph.constant(value)
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, (bool, int, float)):
+    """Return a number as Python's own: a subclass may write itself in any way."""
+    if isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     raise TypeError(
         f"a loss's formula mixed its arrays with a {type(value).__name__}, expected Python numbers"
     )
@@ -456,7 +470,7 @@ def record(
     symbols = {name: Symbol(graph, graph.input(name, v)) for name, v in inputs.items()}
     result: Any = function(**symbols)
     results: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)  # pyright: ignore[reportUnknownVariableType]
-    nodes = [r.node if isinstance(r, Symbol) else graph.constant(_number(r)) for r in results]
+    nodes = [r.node if isinstance(r, Symbol) else graph.constant(r) for r in results]
     return Program(graph, dict(inputs), tuple(nodes))
 
 

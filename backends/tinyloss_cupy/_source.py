@@ -186,9 +186,9 @@ class _Writer:
             if node.op != "input":
                 lines.append(self.computed(node))
             elif self.divisor == "number":
-                lines.append("const real divisor = real(divisor_number);")
+                lines.append(f"const real {self.name(node)} = real(divisor_number);")
             else:
-                lines.append("const real divisor = widen(read(divisor_array));")
+                lines.append(f"const real {self.name(node)} = widen(read(divisor_array));")
         return lines
 
     def end(self) -> str:
@@ -303,7 +303,7 @@ class _Rows(_Writer):
         )
 
     def of(self, nodes: Iterable[Node]) -> list[Place]:
-        return [*{n.constant: self.arrays[n.constant] for n in nodes}.values()]
+        return [*{name: self.arrays[name] for name in map(self.name, nodes)}.values()]
 
     def lanes(self) -> str:
         chunk = "chunk * CHUNK + " if self.shape.kept == "nothing" else ""
@@ -314,7 +314,7 @@ class _Rows(_Writer):
         name = self.name(node)
         if id(node) in self.staged.picks:
             picked, index = self.staged.picks[id(node)]
-            place, at = self.arrays[picked.constant], self.name(index)
+            place, at = self.arrays[self.name(picked)], self.name(index)
             step = f"{self.steps(place)}.number"
             read = f"widen(read(along({place.name}_run, {at} * {step})))"
             return f"const real {name} = {at} >= 0 ? {read} : real(0.0);"
@@ -429,7 +429,7 @@ class _Elements(_Writer):
             masked = f"where(lanes.holds(lane), {self.staged.as_real(self.total)}, real(0.0))"
             elements.append(f"terms[lane] = {masked};")
             add.append("add(total, terms);")
-        inputs = [self.arrays[n.constant] for n in nodes]
+        inputs = [self.arrays[self.name(n)] for n in nodes]
         body = _fill(
             "pass.cu",
             before="",

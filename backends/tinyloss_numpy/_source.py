@@ -142,7 +142,7 @@ class _Writer:
         at = HEADER + ARRAY_ENTRIES * len(self.all_places())
         for node in self.staged.uniform:
             if node.op == "input":
-                write(f"{node.constant} = real(number(table, {at}))")
+                write(f"{self.staged.name(node)} = real(number(table, {at}))")
                 at += 1
             else:
                 self.node(node)
@@ -201,7 +201,7 @@ class _Writer:
 
     def load_item(self, node: Node, i: str) -> None:
         """Read an item's number."""
-        place = self.arrays[node.constant]
+        place = self.arrays[self.staged.name(node)]
         load = f"load_{place.name}({_at(place, place.name + '_chunk', i, 'item')})"
         if kind_of(node) == "index":
             load = f"label({load}, classes)"
@@ -237,7 +237,7 @@ class _Writer:
         """Take a lane's number into its maximum, or lay it down to be summed."""
         name, term = self.staged.name(node), node.args[0]
         if node.op == "max":
-            largest = f"maximum(load_{name}({name}_lanes, {lane}), {self.staged.as_real(term)})"
+            largest = f"raised(load_{name}({name}_lanes, {lane}), {self.staged.as_real(term)})"
             self.write(f"store_{name}({name}_lanes, {lane}, {largest})")
         elif id(term) not in self.kept:
             self.write(f"store_{name}_term({name}_term_lanes, {lane}, {self.staged.as_real(term)})")
@@ -287,7 +287,7 @@ class _Rows(_Writer):
             self.item_outputs("i")
 
     def picked(self, picked: Node, index: Node, i: str) -> str:
-        place, at = self.arrays[picked.constant], self.staged.name(index)
+        place, at = self.arrays[self.staged.name(picked)], self.staged.name(index)
         load = f"load_{place.name}({_at(place, place.name + '_row', f'max(0, {at})', 'class')})"
         return f"where({at} >= 0, {load}, real(0.0))"
 
@@ -327,7 +327,8 @@ class _Rows(_Writer):
 
     def blocks(self, step: Pass, last: bool) -> None:
         """Find where this block of classes begins in everything that the pass touches."""
-        places = {n.constant: self.arrays[n.constant] for n in step.elements if n.op == "input"}
+        read = [self.staged.name(n) for n in step.elements if n.op == "input"]
+        places = {name: self.arrays[name] for name in read}
         if last:
             for place, _ in self.outputs:
                 if place.per_class:
@@ -342,7 +343,7 @@ class _Rows(_Writer):
 
     def element(self, node: Node) -> None:
         if node.op == "input":
-            place = self.arrays[node.constant]
+            place = self.arrays[self.staged.name(node)]
             at = _at(place, place.name + "_block", "l", "class")
             self.write(f"{place.name} = load_{place.name}({at})")
         elif node.op == "class_index":
@@ -484,7 +485,7 @@ class _Tiles(_Writer):
                     self.write(f"store_{lane}({lane}_lanes, i, {self.staged.name(node)})")
 
     def picked(self, picked: Node, index: Node, i: str) -> str:
-        name, at = picked.constant, self.staged.name(index)
+        name, at = self.staged.name(picked), self.staged.name(index)
         load = f"load_{name}_packed({name}_packed_room, max(0, {at}) * LANES + {i})"
         return f"where({at} >= 0, {load}, real(0.0))"
 
@@ -496,7 +497,7 @@ class _Tiles(_Writer):
         with write.loop("for c in range(classes):"):
             for node in [*step.read, *step.keep]:
                 write(f"{name(node)}_block = {name(node)}_room + c * (LANES * SIZE)")
-            packed = [n.constant for n in step.elements if n.op == "input" and n.per_item]
+            packed = [name(n) for n in step.elements if n.op == "input" and n.per_item]
             outputs = self.packed_outputs() if last else []
             for packed_name in [*packed, *(place.name for place, _ in outputs)]:
                 write(f"{packed_name}_block = {packed_name}_packed_room + c * (LANES * SIZE)")
@@ -523,7 +524,7 @@ class _Tiles(_Writer):
 
     def element(self, node: Node) -> None:
         if node.op == "input":
-            place = self.arrays[node.constant]
+            place = self.arrays[self.staged.name(node)]
             if place.per_item:
                 packed = f"load_{place.name}_packed({place.name}_block, i)"
                 self.write(f"{place.name} = {packed}")
