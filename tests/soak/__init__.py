@@ -1,0 +1,4 @@
+"""Tests that run as long as they are let.
+
+python -m tests.soak.interrupts --minutes 20 --seed 1
+"""
