@@ -1,7 +1,6 @@
 """What an exception leaves running: nothing. Signal handlers and workers that raise."""
 
 import contextvars
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -225,7 +223,7 @@ def test_alarm_while_compiling_is_raised_and_the_loss_is_compiled(slow_compiler:
 
 
 @alarms
-def test_exit_waits_for_the_compiler(tmp_path: Path) -> None:
+def test_exit_waits_for_the_compiler() -> None:
     """What an interrupted call left compiling is not running when the process is taken down."""
     code = """if True:
         import os, signal, time, numpy as np, tinyloss, tinyloss_numpy
@@ -243,8 +241,7 @@ def test_exit_waits_for_the_compiler(tmp_path: Path) -> None:
             tinyloss.mse(np.ones(3), np.zeros(3))
         print("not interrupted")
     """
-    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, "compiled\n", "")
 
 
@@ -271,5 +268,4 @@ def test_memory_that_was_short_once_is_tried_again(
 @alarms
 def test_calls_that_are_broken_off_leave_nothing_behind() -> None:
     """A few dozens; `tests/soak/interrupts.py` goes on for as long as it is let."""
-    counts = storm_in_a_process(0.08, 1)
-    assert counts["interrupted"] > 10
+    assert storm_in_a_process(0.03, 1)["interrupted"] >= 30

@@ -15,6 +15,6 @@ from tests.soak.interrupts import interrupts
 @pytest.mark.parametrize("seed", range(3))
 def test_interrupted_calls_leave_nothing_behind(seed: int) -> None:
     counts = _timed.run(interrupts, 5, seed)
-    assert counts["interrupted"] > 300
+    assert counts["interrupted"] > 200
     assert counts["while compiling"] > 3
-    assert counts["while writing to out"] > 100
+    assert counts["while writing to out"] > 50
