@@ -76,6 +76,11 @@ def validation(mode: Literal["always", "auto", "never"], /) -> Generator[None]:
         at every array, which waits for the device, computes a lazy array, and is an error under
         tracing. "never": do not look.
 
+    Notes
+    -----
+    The mode holds for the thread, or asyncio task, that sets it. A thread started inside does not
+    see it, unless it runs in a copy of the context: `contextvars.copy_context().run(function)`.
+
     Examples
     --------
     >>> import numpy as np, tinyloss
@@ -1048,7 +1053,7 @@ def _check_out(xp: Namespace, into: Any, shape: tuple[Any, ...], dtype: Any) -> 
         raise _Refusal(f"out has shape {_show(into)}, expected {_show_shape(shape)}")
     if into.dtype != dtype:
         raise _Refusal(
-            f"out has dtype {dtype_name(into.dtype)}, expected {dtype_name(dtype)}", TypeError
+            f"out has dtype {_show_dtype(into.dtype)}, expected {_show_dtype(dtype)}", TypeError
         )
     if not writeable(into):
         raise _Refusal("out is read-only, expected an array that can be written")
@@ -1145,6 +1150,12 @@ def _unknown(length: Any) -> bool:
 
 def _show(array: Any) -> str:
     return _show_shape(array.shape)
+
+
+def _show_dtype(dtype: Any) -> str:
+    """Return the name of a dtype, with the order of its bytes where that is not the machine's."""
+    order = {">": " (big-endian)", "<": " (little-endian)"}
+    return dtype_name(dtype) + order.get(getattr(dtype, "byteorder", ""), "")
 
 
 def _show_shape(shape: tuple[Any, ...]) -> str:

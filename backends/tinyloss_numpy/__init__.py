@@ -6,9 +6,9 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     run             decides between the two
     _programs       from a job to its kernel: recorded, staged, written, compiled
     _source         the text of the loop        _loops, _elementary, _llvm, _memory   its words
-    _compiler       from text to machine code, kept on disk
+    _compiler       from text to machine code  _disk, which keeps it
     _plans          arrays of any strides as plain loops
-    _threads        the pool
+    _threads        those that help, and one that no signal reaches
     _blocks         the formulas, block by block
 """
 

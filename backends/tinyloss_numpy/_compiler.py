@@ -6,11 +6,7 @@ time that importing Numba takes.
 
 import ctypes
 import hashlib
-import os
-import platform
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from tinyloss_numpy import _disk
 from tinyloss_numpy._source import Text
 
 __all__ = ["Kernel", "load"]
@@ -26,18 +23,20 @@ Kernel = Callable[..., int]
 """kernel(result, error, first, last, table, work): Numba's calling convention."""
 
 _DIGEST = hashlib.sha256
-_engines: list[Any] = []
-"""Own the machine code that kernels point to."""
 
 
 def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
     """Return the kernel of a text, from the disk where it is kept."""
     key = _key(text, real, lanes)
-    kept = _read(key)
-    if kept is None:
-        kept = _compile(text, real, lanes, title)
-        _keep(key, *kept)
-    return _link(*kept)
+    stored = _disk.kept(key)
+    kernel = None if stored is None else _link(stored)
+    if kernel is None:
+        compiled = _compile(text, real, lanes, title)
+        kernel = _link(compiled)
+        if kernel is None:
+            raise RuntimeError("the object code lacks its function")
+        _disk.keep(key, compiled)
+    return kernel
 
 
 def _key(text: Text, real: str, lanes: int) -> str:
@@ -55,50 +54,15 @@ def _environment() -> tuple[str, ...]:
     return (
         version("numba"),
         llvmlite.__version__,
-        platform.machine(),
+        llvm.get_process_triple(),
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
         *[_DIGEST(each).hexdigest() for each in own],
     )
 
 
-def _folder() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("tinyloss", appauthor=False) / "numpy"
-
-
-def _read(key: str) -> tuple[str, bytes] | None:
-    """Return the function's name and object code, None where they are not kept or damaged."""
-    try:
-        stored = (_folder() / key).read_bytes()
-    except OSError:
-        return None
-    digest, _, content = stored.partition(b"\n")
-    if _DIGEST(content).hexdigest().encode() != digest:
-        return None
-    name, _, code = content.partition(b"\n")
-    return name.decode(), code
-
-
-def _keep(key: str, name: str, code: bytes) -> None:
-    """Write a file that appears whole or not at all; a disk that takes none is no error."""
-    content = name.encode() + b"\n" + code
-    with suppress(OSError):
-        folder = _folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, path = tempfile.mkstemp(dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_DIGEST(content).hexdigest().encode() + b"\n" + content)
-            os.replace(path, folder / key)
-        except BaseException:
-            os.unlink(path)
-            raise
-
-
-def _compile(text: Text, real: str, lanes: int, title: str) -> tuple[str, bytes]:
-    """Compile a text; return the function's name and its object code."""
+def _compile(text: Text, real: str, lanes: int, title: str) -> bytes:
+    """Compile a text; return the function's name, a line, and its object code."""
     import numba
     from numba import types
 
@@ -114,7 +78,8 @@ def _compile(text: Text, real: str, lanes: int, title: str) -> tuple[str, bytes]
     )
     module = llvm.parse_assembly(compiled.inspect_llvm(compiled.signatures[0]))
     name = compiled.overloads[compiled.signatures[0]].fndesc.llvm_func_name
-    return name, _machine().emit_object(module)
+    stored: bytes = name.encode() + b"\n" + _machine().emit_object(module)
+    return stored
 
 
 @cache
@@ -132,7 +97,9 @@ def _machine() -> Any:
     )
 
 
-def _link(name: str, code: bytes) -> Kernel:
+def _link(compiled: bytes) -> Kernel | None:
+    """Return the function in object code that its first line names, None where there is none."""
+    name, _, code = compiled.partition(b"\n")
     # An engine of its own: names are unique within one run of Numba only.
     _machine()
     target = llvm.Target.from_default_triple().create_target_machine(jit=True)
@@ -140,7 +107,9 @@ def _link(name: str, code: bytes) -> Kernel:
     engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target, use_lmm=True)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    _engines.append(engine)
+    address = engine.get_function_address(name.decode())
+    if not address:
+        return None
     prototype = ctypes.CFUNCTYPE(
         ctypes.c_int,
         ctypes.c_char_p,
@@ -150,4 +119,6 @@ def _link(name: str, code: bytes) -> Kernel:
         ctypes.c_char_p,
         ctypes.c_void_p,
     )
-    return prototype(engine.get_function_address(name))
+    kernel: Any = prototype(address)
+    kernel.engine = engine  # owns the machine code
+    return kernel  # type: ignore[no-any-return]

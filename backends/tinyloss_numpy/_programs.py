@@ -1,23 +1,41 @@
 """From a job to the kernel that answers it: recorded, staged, written, compiled, once each."""
 
+import atexit
 import os
 import threading
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from warnings import warn
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinyloss._engine import Job
+from tinyloss._formula import Formula
 from tinyloss._geometry import Lying
 from tinyloss._kernels import Recording, Staged, kept_for
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
+from tinyloss_numpy._threads import elsewhere
 
 __all__ = ["Loss", "loss_of"]
 
 _KEPT_PLANS = 256
 """Plans of one program: more different shapes than that are made again."""
+_KEPT_LOSSES = 256
+"""Programs that are kept at least, those used last; at most twice as many."""
+
+_WORTH_COMPILING = 2**19
+"""Elements after which compiling a program, about a second, starts to pay if more are to come."""
+_WORTH_ANOTHER = 2**25
+"""Elements that the formulas take about a second for: compiling has paid even if none come."""
+_WORTH_A_CALL = 2**11
+"""Elements that a call's own cost amounts to."""
+
+_usual: WeakKeyDictionary[type[Formula], Any] = WeakKeyDictionary()
+"""The parameters that a formula was first compiled with: the only ones, in most programs."""
 
 
 _compiling = threading.RLock()
@@ -28,6 +46,15 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_compiling.release,
         after_in_child=_compiling.release,
     )
+
+
+def _wait_for_the_compiler() -> None:
+    """Wait before the process takes down what a compiler in another thread stands on."""
+    with _compiling:
+        pass
+
+
+atexit.register(_wait_for_the_compiler)
 
 
 class Compiled(NamedTuple):
@@ -43,10 +70,25 @@ class Loss:
 
     def __init__(self, job: Job) -> None:
         self.recording = Recording(job, np.dtype(job.dtype).name)
-        self.work = 0
-        """What has gone through it uncompiled, in elements."""
+        self.waiting = True
+        """Whether it has not been compiled nor paid for by what went through it."""
+        self.declined: set[Lying] = set()
+        """How inputs lay that no kernel could be made for."""
+        self._formula, self._params = job.formula, tuple(job.params.items())
+        self._work = 0
         self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
-        self._kernels: dict[Variant, Compiled | None] = {}
+        self._kernels: dict[Variant, Compiled | str] = {}
+        """Kernels by variant, or why there is none."""
+
+    def pays(self, elements: int) -> bool:
+        """Count elements that would go through it uncompiled; return whether to compile it."""
+        self._work += elements + _WORTH_A_CALL
+        usual = _usual.get(self._formula, self._params) == self._params
+        if self._work < (_WORTH_COMPILING if usual else _WORTH_ANOTHER):
+            return False
+        _usual.setdefault(self._formula, self._params)
+        self.waiting = False
+        return True
 
     @cached_property
     def _staged(self) -> Staged:
@@ -71,52 +113,94 @@ class Loss:
         except KeyError:
             pass
         plan = make_plan(self.recording, over, lying)
+        if plan is None:
+            self._decline(lying)
         if len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
         self._plans[over, lying] = plan
         return plan
 
-    def compile(self, plan: Plan) -> Any:
-        """Return the kernel of a plan, None where it cannot be compiled."""
+    def compile(self, plan: Plan, lying: Lying) -> Any:
+        """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
         variant = plan.variant
-        with _compiling:
-            if variant not in self._kernels:
-                self._kernels[variant] = self._compile(variant)
+        if variant not in self._kernels:
+            elsewhere(lambda: self._compile(variant))
         compiled = self._kernels[variant]
-        if compiled is None:
+        if isinstance(compiled, str):
+            self._decline(lying)
+            _warn_once(compiled)
             return None
+        self.waiting = False
         plan.scratch_bytes = compiled.lane_bytes + compiled.rooms * plan.room
         plan.kernel = compiled.run
         return plan.kernel
 
-    def _compile(self, variant: Variant) -> Compiled | None:
-        try:
-            from tinyloss_numpy._compiler import load
+    def _compile(self, variant: Variant) -> None:
+        """Compile in a thread that no signal reaches: what is raised here is the compiler's."""
+        with _compiling:
+            if variant in self._kernels:
+                return
+            try:
+                from tinyloss_numpy._compiler import load
 
-            text = self.text(variant)
-            kernel = load(text, self.recording.real, variant.lanes, self.recording.title)
-        except Exception as error:
-            _warn_once(f"{type(error).__name__}: {error}", self.recording.title)
-            return None
-        return Compiled(kernel, text.lane_bytes, text.rooms)
+                text = self.text(variant)
+                kernel = load(text, self.recording.real, variant.lanes, self.recording.title)
+            except MemoryError:  # another time there may be enough
+                raise
+            except Exception as error:
+                self._kernels[variant] = _complaint(error, self.recording.title)
+            else:
+                self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.rooms)
 
-
-_warned = False
-
-
-def _warn_once(reason: str, title: str) -> None:
-    global _warned
-    if not _warned:
-        _warned = True
-        warn(
-            f"tinyloss: {title} could not be compiled ({reason}); NumPy runs its formulas "
-            "instead, several times slower (pip install 'tinyloss[cpu]' brings the compiler)",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    def _decline(self, lying: Lying) -> None:
+        """Remember how inputs lay that the formulas have to take."""
+        if len(self.declined) >= _KEPT_PLANS:
+            self.declined.clear()
+        self.declined.add(lying[: len(self.recording.names)])
 
 
-_losses: dict[Any, Loss] = {}
+_COMPILER = ("numba", "llvmlite", "platformdirs")
+"""What the extra `cpu` brings."""
+
+
+def _complaint(error: Exception, title: str) -> str:
+    """Return the warning that a loss could not be compiled: one text for a missing module."""
+    missing = (getattr(error, "name", None) or "") if isinstance(error, ImportError) else ""
+    if isinstance(error, ModuleNotFoundError) and missing.partition(".")[0] in _COMPILER:
+        what = f"losses are not compiled, since {missing} is not installed"
+        then = "their formulas instead, several times slower (pip install 'tinyloss[cpu]' helps)"
+    else:
+        what = f"{title} could not be compiled ({type(error).__name__}: {error})"
+        then = "its formulas instead, several times slower"
+    return f"tinyloss: {what}; NumPy runs {then}"
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warn(message, RuntimeWarning, stacklevel=2)
+
+
+class _Recent(dict[Any, Loss]):
+    """The losses used last, in two generations: when the younger is full, it becomes the older.
+
+    So one in use is found at once, and what nobody uses is let go, kernels and all.
+    """
+
+    _older: Mapping[Any, Loss] = MappingProxyType({})
+
+    def __missing__(self, key: Any) -> Loss:
+        if len(self) >= _KEPT_LOSSES:
+            self._older = dict(self)
+            self.clear()
+        loss = self[key] = self._older[key]
+        return loss
+
+
+_losses: dict[Any, Loss] = _Recent()
 
 
 def loss_of(job: Job) -> Loss:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyloss._engine import Answer, Job
+from tinyloss._geometry import Lying
 from tinyloss._kernels import arrays_of
 from tinyloss._outputs import empty_answer, places_taken, results
 from tinyloss_numpy import _arrays, _blocks
@@ -19,10 +20,6 @@ __all__ = ["SOURCE", "compilation", "example", "quiet", "run", "source"]
 
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
 
-_WORTH_COMPILING = 2**19
-"""Elements after which compiling a program, about a second, starts to pay."""
-_WORTH_A_CALL = 2**11
-"""Elements that a call's own cost amounts to."""
 _KEPT_SCRATCH = 2**18
 """Bytes of scratch memory that a thread keeps from the start."""
 
@@ -37,8 +34,22 @@ def compilation(mode: Literal["auto", "always", "never"], /) -> Generator[None]:
     ----------
     mode
         "auto" (the default): once enough numbers have gone through a loss for compiling it to pay,
-        at the first call for a large array, after some hundred calls for small ones. "always": at
-        the first call. "never": not at all.
+        at the first call for a large array, after some hundred calls for small ones. Each value of
+        a parameter is another loop. So a loss with other parameters than it was first compiled
+        with waits until its formulas have taken as long as compiling does, some 30 million
+        elements: a parameter that changes with every call compiles nothing anew. "always": at the
+        first call. "never": not at all.
+
+    Notes
+    -----
+    The mode holds for the thread, or asyncio task, that sets it. A thread started inside does not
+    see it, unless it runs in a copy of the context: `contextvars.copy_context().run(function)`.
+
+    A signal handler that raises, as Ctrl-C does, breaks off the call and not the compiling. That
+    goes on in another thread, and the next call finds the loop.
+
+    Loops are kept in the folder `tinyloss` of the user's cache folder. A folder or file there that
+    is a link, belongs to another user, or can be written by others is not used.
 
     Examples
     --------
@@ -75,7 +86,12 @@ def run(job: Job, /) -> Answer:
 def _run_compiled(job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
     loss = loss_of(job)
+    # First what sends a job to the formulas, which make their results themselves.
+    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"].size):
+        return None
     arrays = _inputs(job)
+    if loss.declined and not job.out and _lying(arrays) in loss.declined:
+        return None
     answer = empty_answer(_arrays, job, arrays)
     over: tuple[str, ...] = ()
     outputs = results(answer)
@@ -83,29 +99,25 @@ def _run_compiled(job: Job) -> Answer | None:
         over = places_taken(_arrays, outputs, loss.recording.names, arrays)
         outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
     arrays += outputs
-    plan = loss.plan(over, tuple([(each.shape, each.strides, each.dtype) for each in arrays]))
+    lying = _lying(arrays)
+    plan = loss.plan(over, lying)
     if plan is None:
         return None
     kernel = plan.kernel
     if kernel is None:
-        if _compilation.get() == "auto":
-            loss.work += plan.elements + _WORTH_A_CALL
-            if loss.work < _WORTH_COMPILING:
-                return None
-        kernel = loss.compile(plan)
+        kernel = loss.compile(plan, lying)
         if kernel is None:
             return None
 
-    partial_sums = None
-    if job.value and job.reduce:
-        partial_sums = np.empty(plan.groups) if plan.groups > 1 else _own().one
+    partial_sums = np.empty(plan.groups) if job.value and job.reduce else None
     sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
     table = plan.table([_arrays.address(each) for each in arrays], sums_at, job.divisor)
     if plan.small:
         kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own().scratch(plan.scratch_bytes))
     else:
 
-        def work(first: int, last: int) -> None:
+        def work(first: int, last: int, _held: Any = (arrays, partial_sums)) -> None:
+            # other threads hold by this what the table has the addresses of
             kernel(_UNUSED, _UNUSED, first, last, table, _own().scratch(plan.scratch_bytes))
 
         run_slabs(work, plan.groups)
@@ -145,6 +157,10 @@ def _inputs(job: Job) -> list[Any]:
     return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays_of(job)]
 
 
+def _lying(arrays: list[Any]) -> Lying:
+    return tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+
+
 def _scalars(answer: Answer) -> Answer:
     """Return what NumPy's own functions give for 0-d arrays: scalars."""
     value, grads, curvature = answer
@@ -163,16 +179,22 @@ class _Own(threading.local):
     """Memory of one thread."""
 
     def __init__(self) -> None:
-        self.one = np.empty(1)
+        self._arrays: list[Any] = []
+        self._size = 0
         self._reserve(_KEPT_SCRATCH)
 
     def _reserve(self, size: int) -> None:
-        self._array = np.empty(size + 64, np.uint8)
-        start = _arrays.address(self._array)
-        self._size, self._address = size, start + -start % 64
+        # What was handed out before is not let go: a signal handler, or an object's end, may call
+        # a loss after another call here has asked for an address and before it is used.
+        size = max(size, 2 * self._size)
+        array = np.empty(size + 64, np.uint8)
+        self._arrays.append(array)
+        start = _arrays.address(array)
+        self._address = start + -start % 64
+        self._size = size  # last, lest a signal handler leaves it larger than the memory
 
     def scratch(self, size: int) -> int:
-        """Return the address of scratch memory, valid until the thread asks again."""
+        """Return the address of scratch memory, valid until the thread runs its next loop."""
         if size > self._size:
             self._reserve(size)
         return self._address
@@ -202,7 +224,7 @@ def source(job: Job) -> str:
     loss = loss_of(job)
     arrays = _inputs(job)
     arrays += results(empty_answer(_arrays, job, arrays))
-    plan = loss.plan((), tuple([(each.shape, each.strides, each.dtype) for each in arrays]))
+    plan = loss.plan((), _lying(arrays))
     if plan is None:
         raise TypeError(f"tinyloss.{job.formula.name}: no loop takes these arrays")
     return loss.text(plan.variant).source

@@ -1,0 +1,170 @@
+"""What is compiled when, and what the losses that are not compiled cost; settings of threads."""
+
+import contextvars
+import tracemalloc
+import weakref
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import tinyloss
+import tinyloss_numpy
+from tinyloss_numpy import _arrays, _compiler, _programs, _threads
+
+X = np.ones(1_000_000, "f")
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Titles of the losses that were compiled, by default as it is outside of tests."""
+    titles: list[str] = []
+    load = _compiler.load
+
+    def noted(*args: Any) -> Any:
+        titles.append(args[-1])
+        return load(*args)
+
+    monkeypatch.setattr(_compiler, "load", noted)
+    monkeypatch.setattr(_programs, "_losses", _programs._Recent())
+    monkeypatch.setattr(_programs, "_usual", weakref.WeakKeyDictionary())
+    with tinyloss_numpy.compilation("auto"):
+        yield titles
+
+
+def test_parameter_that_changes_with_every_call_compiles_once(compiled: list[str]) -> None:
+    for delta in np.linspace(0.1, 1, 25):
+        tinyloss.huber(X, X, delta=float(delta))
+    assert compiled == ["huber"]
+
+
+def test_other_value_compiles_once_it_has_paid(compiled: list[str]) -> None:
+    tinyloss.huber(X, X)
+    calls = 0
+    while len(compiled) < 2 and calls < 100:
+        tinyloss.huber(X, X, delta=0.5)
+        calls += 1
+    assert 10 < calls < 100
+
+
+def test_first_parameters_compile_whatever_is_asked_at_the_first_call(compiled: list[str]) -> None:
+    for ask in (tinyloss.huber, tinyloss.grad(tinyloss.huber)):
+        ask(X, X, delta=0.5)
+    tinyloss.mse(X, X)
+    assert compiled == ["huber", "huber", "mse"]
+
+
+def test_program_that_nobody_uses_is_let_go(
+    compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine code, too; one in use stays."""
+    monkeypatch.setattr(_programs, "_KEPT_LOSSES", 3)
+    x = np.ones(5)
+    tinyloss.mae(x, x)  # used again and again, below
+    (mae,) = _programs._losses.values()
+    with tinyloss_numpy.compilation("always"):
+        tinyloss.mse(x, x)
+        mse = next(each for each in _programs._losses.values() if each is not mae)
+        (kernel,) = mse._kernels.values()
+        assert not isinstance(kernel, str)
+        engine = weakref.ref(kernel.run.engine)
+        end = weakref.ref(mse)
+        del mse, kernel
+    for delta in np.linspace(0.1, 1, 20):
+        tinyloss.huber(x, x, delta=float(delta))
+        tinyloss.mae(x, x)
+        assert len(_programs._losses) <= 3
+    assert mae in _programs._losses.values()
+    assert end() is None
+    assert engine() is None
+
+
+# -------------------------------------------------------------------------- memory of the formulas
+
+
+@contextmanager
+def no_kernel(why: str, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
+    """Give the mode in which losses are not compiled for this reason."""
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(_programs, "_losses", {})
+    if why == "not worth it":
+        monkeypatch.setattr(_programs, "_WORTH_COMPILING", float("inf"))
+        yield "auto"
+    elif why == "fails":
+        monkeypatch.setattr(_compiler, "load", fail)
+        monkeypatch.setattr(_programs, "_warned", set())
+        with pytest.warns(RuntimeWarning, match="no kernel"):
+            yield "always"
+    else:
+        yield "always"
+
+
+@pytest.mark.parametrize("why", ["not worth it", "fails", "no loop takes it"])
+def test_formulas_take_the_memory_of_one_gradient(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.ones(4_000_000, ">f4" if why == "no loop takes it" else "f")
+    derive = tinyloss.value_and_grad(tinyloss.mse)
+    with no_kernel(why, monkeypatch) as mode, tinyloss_numpy.compilation(mode):  # type: ignore[arg-type]
+        derive(x, x)  # the first call finds out that there is none
+        made: list[int] = []
+        new = _arrays.empty_like
+
+        def noted(array: Any, dtype: Any) -> Any:
+            made.append(array.size)
+            return new(array, dtype)
+
+        monkeypatch.setattr(_arrays, "empty_like", noted)
+        tracemalloc.start()
+        try:
+            derive(x, x)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert made == [x.size]
+    assert peak < 1.6 * x.nbytes  # and blocks of one size, whatever x's
+
+
+# ---------------------------------------------------------------------------- settings and threads
+
+
+@pytest.mark.parametrize("n", [np.int64(2), np.uint8(2), 2])
+def test_number_of_threads_may_be_numpy_s(n: Any) -> None:
+    with tinyloss_numpy.threads(n):
+        assert _threads._number_of_threads() == 2
+
+
+def test_settings_are_carried_into_a_thread_by_its_context() -> None:
+    """As the docstrings say."""
+
+    def settings() -> tuple[int, float]:
+        with np.errstate(all="ignore"):
+            value = tinyloss.cross_entropy(np.zeros((1, 3)), np.array([7]))
+        return _threads._number_of_threads(), float(value)
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        tinyloss_numpy.threads(17),
+        tinyloss.validation("never"),
+    ):
+        with pytest.raises(ValueError, match="class index"):
+            pool.submit(settings).result()
+        assert pool.submit(_threads._number_of_threads).result() != 17
+        threads, value = pool.submit(contextvars.copy_context().run, settings).result()
+    assert threads == 17
+    assert np.isnan(value)
+
+
+@pytest.mark.parametrize(
+    "setting", [tinyloss.validation, tinyloss_numpy.threads, tinyloss_numpy.compilation]
+)
+def test_docstring_says_how_a_setting_is_carried_over(setting: Any) -> None:
+    assert "contextvars.copy_context().run" in setting.__doc__
