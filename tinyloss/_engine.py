@@ -21,15 +21,17 @@ from typing import Any, Literal, NamedTuple
 from tinyloss import _backends
 from tinyloss._arrays import (
     astype,
+    beside,
     bring,
+    compiling,
     compute_dtype,
-    device,
     dtype_name,
     index_dtype,
     is_host,
     kind,
     library,
     looks,
+    move_axis,
     namespace,
     result_dtype,
     widest_dtype,
@@ -382,10 +384,10 @@ def run(request: Request, want: Want) -> Answer:
     if want.out:
         return _with(answer, want.out)
     if axis is not None:
-        moved = tuple(job.xp.moveaxis(grad, -1, axis) for grad in answer.grads)
+        moved = tuple(move_axis(job.xp, grad, -1, axis) for grad in answer.grads)
         curvature = answer.curvature
         if curvature is not None:
-            curvature = job.xp.moveaxis(curvature, -1, axis)
+            curvature = move_axis(job.xp, curvature, -1, axis)
         answer = Answer(answer.value, moved, curvature)
     return answer
 
@@ -429,7 +431,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
     job = Job(
         xp=xp,
         formula=formula,
-        arrays={"x": xp.moveaxis(x, axis, -1) if moved else x},
+        arrays={"x": move_axis(xp, x, axis, -1) if moved else x},
         params={},
         dtype=dtype,
         labels=False,
@@ -442,7 +444,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
         value_dtype=result_dtype(x.dtype, dtype),
     )
     value = answer_of(job).value
-    return xp.moveaxis(value, -1, axis) if moved and not formula.per_item else value
+    return move_axis(xp, value, -1, axis) if moved and not formula.per_item else value
 
 
 def answer_of(job: Job) -> Answer:
@@ -508,7 +510,7 @@ def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
     job.divisor, job.value_dtype = None, widest_dtype(xp, x)
     if isinstance(divisor, int):
         items = x.shape[:-1] if job.formula.rowwise else x.shape
-        count = xp.asarray(prod(items), dtype=job.value_dtype, device=device(x))
+        count = xp.asarray(prod(items), dtype=job.value_dtype, **beside(x))
         return job, axis, count[()]  # NumPy's sums are scalars
     return job, axis, astype(xp, divisor, job.value_dtype)
 
@@ -589,7 +591,7 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
             _check_out(xp, into, shape, result_dtype(array.dtype, dtype))
         job.out = want.out
         if axis is not None:
-            job.out = tuple([xp.moveaxis(into, axis, -1) for into in want.out])
+            job.out = tuple([move_axis(xp, into, axis, -1) for into in want.out])
     return job, axis
 
 
@@ -623,8 +625,8 @@ def _settle_rows(
         )
     if axis == ndim - 1:
         return formula, x, y, None
-    x = xp.moveaxis(x, axis, -1)
-    return formula, x, y if formula is request.labels else xp.moveaxis(y, axis, -1), axis
+    x = move_axis(xp, x, axis, -1)
+    return formula, x, y if formula is request.labels else move_axis(xp, y, axis, -1), axis
 
 
 def _rows(request: Request, xp: Namespace, x: Any) -> Rows:
@@ -771,7 +773,7 @@ def _check_labels(
     items: tuple[Any, ...],
 ) -> bool:
     """Refuse a selected class index out of range; return whether the indices were looked at."""
-    mode = _validation.get()
+    mode = "never" if compiling() else _validation.get()
     if mode == "always" or (mode == "auto" and looks(y)):
         wrong = (y < 0) | (y >= classes)
         if mode == "auto" and not looks(wrong):
