@@ -28,6 +28,7 @@ __all__ = [
     "looks",
     "move_axis",
     "namespace",
+    "of_rank",
     "public_namespace",
     "result_dtype",
     "widest_dtype",
@@ -236,6 +237,12 @@ def move_axis(xp: Namespace, array: Any, source: int, destination: int) -> Any:
     axis = axes.pop(source)
     axes.insert(destination % (len(axes) + 1), axis)
     return xp.permute_dims(array, tuple(axes))
+
+
+def of_rank(xp: Namespace, array: Any, ndim: int) -> Any:
+    """Return `array` with axes of length 1 in front, as many as it takes to have `ndim`."""
+    missing = ndim - len(array.shape)
+    return xp.reshape(array, (*[1] * missing, *array.shape)) if missing > 0 else array
 
 
 def bring(xp: Namespace, x: Any, value: Any) -> Any:

@@ -33,6 +33,7 @@ from tinyloss._arrays import (
     looks,
     move_axis,
     namespace,
+    of_rank,
     result_dtype,
     widest_dtype,
     writeable,
@@ -480,7 +481,7 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     job.arrays["y"] = astype(xp, y, job.dtype)  # its gradient is rounded once, at the end
     out, job.out = job.out, ()
     value, grads, curvature = answer_of(job)
-    share = job.arrays["class_weight"] * (value / job.divisor)
+    share = of_rank(xp, job.arrays["class_weight"], len(y.shape)) * (value / job.divisor)
     if job.weight is not None:
         share = job.weight[..., None] * share
     at = job.grads.index("y")
@@ -544,7 +545,8 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
             y = xp.astype(y, xp.float32) * 2 - 1
     labels = formula is request.labels
     # A list or a number has no dtype of its own to widen the computation by.
-    widening = () if labels or not hasattr(request.y, "dtype") else (y,)
+    has_dtype = hasattr(request.y, "dtype") or hasattr(request.y, "__array__")
+    widening = (y,) if has_dtype and not labels else ()
     dtype = compute_dtype(xp, x, *widening)
 
     class_weight = None
@@ -705,7 +707,7 @@ def _weigh(
             share = astype(xp, y, dtype)
             if weight is not None:  # what is left out may be NaN
                 share = xp.where((weight != 0)[..., None], share, 0.0)
-            mass = rows.sum(class_weight * share)[..., 0]
+            mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
         if not formula.weighs_classes:
             weight, mass = mass if weight is None else weight * mass, None
     return weight, mass
