@@ -8,6 +8,7 @@ passes where the numbers are NumPy's within 1e-4 of the largest.
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -95,7 +96,7 @@ def checks() -> Iterator[tuple[str, Callable[[Callable[[Any], Any]], Any]]]:
             return tinyloss.grad_and_hess(loss)(*given)[1]
 
         for what in ("value", "gradient", "items", "weighted", "curvature"):
-            yield f"{loss.__name__} {what}", lambda make, ask=ask, what=what: ask(make, what)
+            yield f"{loss.__name__} {what}", partial(ask, what=what)
 
 
 def passes(check: Callable[..., Any], make: Callable[[Any], Any]) -> str:

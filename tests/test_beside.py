@@ -57,7 +57,8 @@ def test_columns_are_taken_beside_any_x(xp: Library, column: Any) -> None:
 def test_column_widens_as_its_array_does() -> None:
     y = np.array([0.5, 1.5])
     x = np.zeros(2, np.float32)
-    assert tinyloss.mse(x, Column(y)).dtype == tinyloss.mse(x, y).dtype == np.float64
+    column: Any = Column(y)
+    assert tinyloss.mse(x, column).dtype == tinyloss.mse(x, y).dtype == np.float64
 
 
 def test_column_as_prediction_says_how_to_convert_it() -> None:

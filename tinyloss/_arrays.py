@@ -321,8 +321,9 @@ def looks(array: Any) -> bool:
 
 def _has_memory(tensor: Any) -> bool:
     """Return whether a tensor has numbers: a fake one has none, under `vmap` it stands for many."""
-    (plain,) = [base for base in type(tensor).__mro__ if base.__name__ == "Tensor"][-1:]
-    if type(tensor).__torch_dispatch__ is not plain.__torch_dispatch__:
+    own: Any = type(tensor)
+    (plain,) = [base for base in own.__mro__ if base.__name__ == "Tensor"][-1:]
+    if own.__torch_dispatch__ is not plain.__torch_dispatch__:
         return False
     try:
         tensor.data_ptr()
