@@ -223,6 +223,8 @@ def device(x: Any) -> Any:
 
 def beside(x: Any) -> dict[str, Any]:
     """Return the keywords that make a new array where `x` is."""
+    if is_host(x):
+        return {}
     # Cubed's arrays are computed together only where they share a spec.
     found = {name: getattr(x, name, None) for name in ("device", "spec")}
     return {name: value for name, value in found.items() if value is not None}
