@@ -4,6 +4,7 @@ The only module that asks which library an array belongs to. It imports none: an
 handed over proves that its library is loaded.
 """
 
+import sys
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,9 @@ from tinyloss.typing import Namespace
 
 __all__ = [
     "astype",
+    "beside",
     "bring",
+    "compiling",
     "compute_dtype",
     "device",
     "dtype_name",
@@ -23,7 +26,9 @@ __all__ = [
     "kind",
     "library",
     "looks",
+    "move_axis",
     "namespace",
+    "of_rank",
     "public_namespace",
     "result_dtype",
     "widest_dtype",
@@ -34,13 +39,14 @@ __all__ = [
 array_api_compat: Any = _typed_compat
 
 _NAMESPACES: dict[type, Namespace] = {}
-_HOST_TYPES: set[Any] = set()
+_HOST_TYPES: dict[type, bool] = {}
 # Keyed by type too: dtypes of two libraries may object to being compared.
 _NAMES: dict[tuple[Any, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
 _WIDER_THAN_INT32 = ("uint32", "int64", "uint64")
 _LIMITS = {"int32": (-(2**31), 2**31 - 1), "uint32": (0, 2**32 - 1)}
+_INTEGERS = tuple(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))
 _UNSUPPORTED_FLOATS = ("float96", "float128", "longdouble")
 
 
@@ -60,12 +66,22 @@ def public_namespace(x: Any, /) -> Namespace:
 
 def namespace(x: Any, /) -> Namespace:
     """Return the namespace that the formulas call: that of `x`, with nothing between."""
-    try:
-        return _NAMESPACES[type(x)]
-    except KeyError:
+    found = _NAMESPACES.get(type(x))
+    if found is None:
         own = _find_namespace(x)
-        found = _NAMESPACES[type(x)] = _lean(own) if own.__name__ == "numpy" else own
-        return found
+        found = _lean(own) if own.__name__ == "numpy" else own
+        if not compiling():
+            _NAMESPACES[type(x)] = found
+    return found
+
+
+def compiling() -> bool:
+    """Return whether torch traces this call into a graph, as torch.compile and torch.export do.
+
+    What is traced may not change a module's state: the graph is guarded by it.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
 
 
 @cache
@@ -101,6 +117,11 @@ def _find_namespace(x: Any) -> Namespace:
                 f"numpy {base.__name__} objects are not supported, expected a plain array "
                 "(for a mask use where=)"
             )
+    if _inherits(x, "torch", "Tensor"):
+        # array_namespace finds it by a cached function, of which torch.compile warns.
+        from array_api_compat import torch as wrapped
+
+        return wrapped
     # A library's own namespace, where it is complete, spares the wrapper's calls.
     if hasattr(x, "__array_namespace__"):
         own = x.__array_namespace__()
@@ -109,9 +130,14 @@ def _find_namespace(x: Any) -> Namespace:
     try:
         return array_api_compat.array_namespace(x)
     except TypeError:
+        hint = "; its .to_numpy() is one" if hasattr(x, "to_numpy") else ""
         raise TypeError(
-            f"got {_describe(x)}, expected an array (NumPy, CuPy, JAX, torch, Dask, ...)"
+            f"got {_describe(x)}, expected an array (NumPy, CuPy, JAX, torch, Dask, ...){hint}"
         ) from None
+
+
+def _inherits(x: Any, module: str, *names: str) -> bool:
+    return any(base.__module__ == module and base.__name__ in names for base in type(x).__mro__)
 
 
 def _describe(x: Any) -> str:
@@ -124,10 +150,10 @@ def kind(dtype: Any) -> str:
 
     By name, because `isdtype` raises on the dtypes that ml_dtypes adds to NumPy (bfloat16, float8).
     """
-    return _kind_of(dtype_name(dtype))
+    name = dtype_name(dtype)
+    return _KINDS.get(name) or _kind_of(name)
 
 
-@cache
 def _kind_of(name: str) -> str:
     if name.startswith(("float", "bfloat")) and name not in _UNSUPPORTED_FLOATS:
         return "float"
@@ -136,13 +162,21 @@ def _kind_of(name: str) -> str:
     return "bool" if name.startswith("bool") else name
 
 
+_KINDS = {
+    name: _kind_of(name)
+    for name in ("float16", "bfloat16", "float32", "float64", "bool", *_INTEGERS)
+}
+
+
 def dtype_name(dtype: Any) -> str:
     """Return the bare name of a dtype, such as "float32"."""
-    key = (dtype.__class__, dtype)
+    key = (type(dtype), dtype)
     kept = _NAMES.get(key)
     if kept is None:
         name = getattr(dtype, "name", None) or str(dtype)
-        kept = _NAMES[key] = name.rpartition(".")[2]
+        kept = name.rpartition(".")[2]
+        if not compiling():
+            _NAMES[key] = kept
     return kept
 
 
@@ -189,32 +223,81 @@ def astype(xp: Namespace, array: Any, dtype: Any) -> Any:
 
 
 def device(x: Any) -> Any:
-    """Return the device of `x`, None under a tracer."""
-    return array_api_compat.device(x)
+    """Return the device of `x`, None under a tracer and where a library has none."""
+    return getattr(x, "device", None)
 
 
-def bring(xp: Namespace, beside: Any, value: Any) -> Any:
-    """Return `value` as an array of `xp` on the device of `beside`.
+def beside(x: Any) -> dict[str, Any]:
+    """Return the keywords that make a new array where `x` is."""
+    if is_host(x):
+        return {}
+    # Cubed's arrays are computed together only where they share a spec.
+    found = {name: getattr(x, name, None) for name in ("device", "spec")}
+    return {name: value for name, value in found.items() if value is not None}
 
-    Lists, numbers and NumPy arrays are brought over; arrays of a third library are refused.
+
+def move_axis(xp: Namespace, array: Any, source: int, destination: int) -> Any:
+    """Return `array` with one axis moved, counted from either end.
+
+    torch's `vmap` knows permutations, but not moveaxis; some libraries have only these.
     """
-    if type(value) is type(beside):
+    axes = list(range(len(array.shape)))
+    axis = axes.pop(source)
+    axes.insert(destination % (len(axes) + 1), axis)
+    return xp.permute_dims(array, tuple(axes))
+
+
+def of_rank(xp: Namespace, array: Any, ndim: int) -> Any:
+    """Return `array` with axes of length 1 in front, as many as it takes to have `ndim`."""
+    missing = ndim - len(array.shape)
+    return xp.reshape(array, (*[1] * missing, *array.shape)) if missing > 0 else array
+
+
+def bring(xp: Namespace, x: Any, value: Any) -> Any:
+    """Return `value` as an array of `xp` on the device of `x`.
+
+    Lists, numbers, NumPy arrays and tables' columns are brought over. Arrays of a third library
+    are refused, and those that were left on another device.
+    """
+    if type(value) is type(x) and is_host(x):
         return value
     if not hasattr(value, "dtype") and isinstance(value, _PLAIN):
-        return xp.asarray(value, device=device(beside))
-    if namespace(value) is xp:
+        return xp.asarray(value, **beside(x))
+    try:
+        own = namespace(value)
+    except TypeError:
+        if not hasattr(value, "__array__"):
+            raise
+        value = value.__array__()
+        own = namespace(value)
+    if own is xp:
+        _check_device(x, value)
         return value
-    if array_api_compat.is_numpy_array(value):
-        array = xp.asarray(value, device=device(beside))
+    if is_host(value):
+        array = xp.asarray(value, **beside(x))
         limits = _LIMITS.get(dtype_name(array.dtype))
         if limits is not None and dtype_name(value.dtype) in _WIDER_THAN_INT32:
             # JAX without 64 bits wraps what does not fit: a wrong class index would look right.
-            return xp.asarray(namespace(value).clip(value, *limits), device=device(beside))
+            return xp.asarray(namespace(value).clip(value, *limits), **beside(x))
         return array
     raise TypeError(
-        f"is of {library(namespace(value))} beside x of {library(xp)}, expected arrays of one "
-        "library (or NumPy arrays and lists beside any)"
+        f"is of {library(own)} beside x of {library(xp)}, expected arrays of one library: convert "
+        f"x to {library(own)}, or this to numpy (NumPy arrays are taken beside any x)"
     )
+
+
+def _check_device(x: Any, value: Any) -> None:
+    """Refuse an array of the library of `x` that its owner must move to the device of `x`."""
+    here, there = device(x), device(value)
+    if here is None or there is None or here == there:
+        return
+    if hasattr(value, "committed"):
+        # JAX moves what nobody has put anywhere, and several devices make one home.
+        if not (value.committed and x.committed) or value.devices() == x.devices():
+            return
+    elif value.shape == () and looks(value):
+        return  # torch takes numbers of the CPU beside any tensor
+    raise ValueError(f"is on {there}, expected {here}, the device of x")
 
 
 def library(xp: Namespace) -> str:
@@ -225,21 +308,36 @@ def library(xp: Namespace) -> str:
 
 def is_host(array: Any) -> bool:
     """Return whether an array is one of NumPy's."""
-    if type(array) in _HOST_TYPES:
-        return True
-    if hasattr(array, "dtype") and array_api_compat.is_numpy_array(array):
-        _HOST_TYPES.add(type(array))
-        return True
-    return False
+    known = _HOST_TYPES.get(type(array))
+    if known is None:
+        known = _inherits(array, "numpy", "ndarray", "generic")
+        if not compiling():
+            _HOST_TYPES[type(array)] = known
+    return known
 
 
 def looks(array: Any) -> bool:
     """Return whether the values of `array` can be looked at for free: eager, on the CPU."""
     if is_host(array):
         return True
-    if array_api_compat.is_lazy_array(array) and not array_api_compat.is_jax_array(array):
+    if compiling() or "cpu" not in str(device(array)).lower():
         return False
-    return "cpu" in str(device(array)).lower()
+    if _inherits(array, "torch", "Tensor"):
+        return _has_memory(array)
+    return array_api_compat.is_jax_array(array) or not array_api_compat.is_lazy_array(array)
+
+
+def _has_memory(tensor: Any) -> bool:
+    """Return whether a tensor has numbers: a fake one has none, under `vmap` it stands for many."""
+    own: Any = type(tensor)
+    (plain,) = [base for base in own.__mro__ if base.__name__ == "Tensor"][-1:]
+    if own.__torch_dispatch__ is not plain.__torch_dispatch__:
+        return False
+    try:
+        tensor.data_ptr()
+    except RuntimeError:
+        return False
+    return True
 
 
 def writeable(array: Any) -> bool:

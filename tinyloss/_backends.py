@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol
 from warnings import warn
 
-from tinyloss._arrays import library
+from tinyloss._arrays import compiling, library
 from tinyloss.typing import Namespace
 
 __all__ = ["Backend", "backend_of", "backend_that_writes", "quiet"]
@@ -41,6 +41,8 @@ _BACKENDS: dict[Namespace, Backend | None] = {}
 
 def backend_of(xp: Namespace) -> Backend | None:
     """Return the backend for arrays of namespace `xp`, None where there is none."""
+    if compiling():
+        return None
     try:
         return _BACKENDS[xp]
     except KeyError:

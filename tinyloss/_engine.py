@@ -23,7 +23,9 @@ from warnings import warn
 from tinyloss import _backends
 from tinyloss._arrays import (
     astype,
+    beside,
     bring,
+    compiling,
     compute_dtype,
     device,
     dtype_name,
@@ -32,7 +34,9 @@ from tinyloss._arrays import (
     kind,
     library,
     looks,
+    move_axis,
     namespace,
+    of_rank,
     result_dtype,
     widest_dtype,
     writeable,
@@ -427,10 +431,10 @@ def run(request: Request, want: Want) -> Answer:
     if want.out:
         return _with(answer, want.out)
     if axis is not None:
-        moved = tuple(job.xp.moveaxis(grad, -1, axis) for grad in answer.grads)
+        moved = tuple(move_axis(job.xp, grad, -1, axis) for grad in answer.grads)
         curvature = answer.curvature
         if curvature is not None:
-            curvature = job.xp.moveaxis(curvature, -1, axis)
+            curvature = move_axis(job.xp, curvature, -1, axis)
         answer = Answer(answer.value, moved, curvature)
     return answer
 
@@ -474,7 +478,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
     job = Job(
         xp=xp,
         formula=formula,
-        arrays={"x": xp.moveaxis(x, axis, -1) if moved else x},
+        arrays={"x": move_axis(xp, x, axis, -1) if moved else x},
         params={},
         dtype=dtype,
         labels=False,
@@ -487,7 +491,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
         value_dtype=result_dtype(x.dtype, dtype),
     )
     value = answer_of(job).value
-    return xp.moveaxis(value, -1, axis) if moved and not formula.per_item else value
+    return move_axis(xp, value, -1, axis) if moved and not formula.per_item else value
 
 
 def answer_of(job: Job) -> Answer:
@@ -525,7 +529,7 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     value, grads, curvature = answer_of(job)
     at = job.grads.index("y")
     with _backends.quiet(xp):
-        share = job.arrays["class_weight"] * (value / job.divisor)
+        share = of_rank(xp, job.arrays["class_weight"], len(y.shape)) * (value / job.divisor)
         if job.weight is not None:
             share = job.weight[..., None] * share
         by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
@@ -554,7 +558,7 @@ def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
     job.value_dtype = widest_dtype(xp, x)
     sums, job.divisor = job.divisor  # see `_Weights.sums`
     if isinstance(sums, (int, float)):
-        sums = xp.asarray(sums, dtype=job.value_dtype, device=device(x))[()]  # NumPy's are scalars
+        sums = xp.asarray(sums, dtype=job.value_dtype, **beside(x))[()]  # NumPy's are scalars
     return job, axis, sums
 
 
@@ -602,7 +606,8 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
             y = xp.astype(y, xp.float32) * 2 - 1
     labels = formula is request.labels
     # A list or a number has no dtype of its own to widen the computation by.
-    widening = () if labels or not hasattr(request.y, "dtype") else (y,)
+    has_dtype = hasattr(request.y, "dtype") or hasattr(request.y, "__array__")
+    widening = (y,) if has_dtype and not labels else ()
     dtype = compute_dtype(xp, x, *widening)
 
     class_weight = None
@@ -667,7 +672,7 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
             _check_out(xp, into, shape, result_dtype(array.dtype, dtype))
         job.out = want.out
         if axis is not None:
-            job.out = tuple([xp.moveaxis(into, axis, -1) for into in want.out])
+            job.out = tuple([move_axis(xp, into, axis, -1) for into in want.out])
     return job, axis
 
 
@@ -702,8 +707,8 @@ def _settle_rows(
         )
     if axis == ndim - 1:
         return formula, x, y, None
-    x = xp.moveaxis(x, axis, -1)
-    return formula, x, y if formula is request.labels else xp.moveaxis(y, axis, -1), axis
+    x = move_axis(xp, x, axis, -1)
+    return formula, x, y if formula is request.labels else move_axis(xp, y, axis, -1), axis
 
 
 def _rows(request: Request, xp: Namespace, x: Any) -> Rows:
@@ -771,7 +776,7 @@ class _Weights:
         if request.weight is not None:
             weight = _bring(xp, x, "weight", request.weight)
             _check_weight(weight, items, x.shape[-1] if rows is not None else None)
-            weight = self._wide(weight)
+            weight = of_rank(xp, self._wide(weight), len(items))
             weight = weight if mask is None else xp.where(mask, weight, 0.0)
         if class_weight is not None:
             assert rows is not None
@@ -785,7 +790,7 @@ class _Weights:
                 share = astype(xp, y, dtype)
                 if weight is not None:  # what is left out may be NaN
                     share = xp.where((weight != 0)[..., None], share, 0.0)
-                mass = rows.sum(class_weight * share)[..., 0]
+                mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
             if not formula.weighs_classes:
                 weight, mass = _product(xp, weight, mass), None
         if weight is not None and weight is not mask:
@@ -917,6 +922,7 @@ def _mask_of(request: Request, xp: Namespace, x: Any, y: Any, items: tuple[Any, 
                 f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError
             )
         _check_items("where", mask, items)
+        mask = of_rank(xp, mask, len(items))
     if request.ignore_index is not None and (kept := _kept(request, xp, x, y)) is not None:
         mask = kept if mask is None else mask & kept
     return mask
@@ -955,8 +961,12 @@ _SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bflo
 """The spacing at 1 (IEEE 754); other floating dtypes have at most 3 bits behind the point."""
 
 
+def _mode() -> str:
+    return "never" if compiling() else _validation.get()
+
+
 def _may_look(y: Any) -> bool:
-    mode = _validation.get()
+    mode = _mode()
     return mode == "always" or (mode == "auto" and looks(y))
 
 
@@ -964,7 +974,7 @@ def _look(
     request: Request, xp: Namespace, y: Any, domain: Domain, classes: Any, weight: Any
 ) -> bool:
     """Raise the error of a selected target outside its domain; return whether all were seen."""
-    tracing = _validation.get() == "auto"  # what a known target meets may be traced
+    tracing = _mode() == "auto"  # what a known target meets may be traced
     if 0 in y.shape:
         return True
     if domain.kind == "probabilities":

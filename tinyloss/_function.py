@@ -5,6 +5,8 @@ into the function users see: the same signature, returning the loss. Whatever is
 its value or derivatives, is asked of the same description.
 """
 
+from __future__ import annotations  # torch.compile trips over `P.args`, new each time
+
 import inspect
 from collections.abc import Callable
 from functools import update_wrapper
@@ -61,7 +63,7 @@ class LossFunction(Generic[P]):
         describe: Callable[..., Request] = self._describe
         describe(*positional, **parameters)
 
-    def __get__(self, owner: Any, kind: Any = None) -> "LossFunction[P]":
+    def __get__(self, owner: Any, kind: Any = None) -> LossFunction[P]:
         # As an attribute of a class it stays the function it is; and help() takes what has
         # __get__ for a function and shows its signature.
         return self

@@ -7,7 +7,7 @@ functions only. Sources are named where a form is not obvious; the errors are th
 
 from typing import Any, NamedTuple
 
-from tinyloss._arrays import device, namespace
+from tinyloss._arrays import beside, namespace
 
 __all__ = [
     "Softmax",
@@ -173,7 +173,7 @@ def classes_of(x: Any, y: Any) -> Any:
     """
     xp = namespace(x)
     labels = y[..., None]
-    return xp.arange(x.shape[-1], dtype=labels.dtype, device=device(x)) == labels
+    return xp.arange(x.shape[-1], dtype=labels.dtype, **beside(x)) == labels
 
 
 class Softmax(NamedTuple):

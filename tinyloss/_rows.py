@@ -6,7 +6,7 @@ a subclass that looks at all of them.
 
 from typing import Any
 
-from tinyloss._arrays import device
+from tinyloss._arrays import beside
 from tinyloss.typing import Namespace
 
 __all__ = ["Rows"]
@@ -24,7 +24,7 @@ class Rows:
 
     def index(self) -> Any:
         """Return the index of each class."""
-        return self.xp.arange(self.x.shape[-1], device=device(self.x))
+        return self.xp.arange(self.x.shape[-1], **beside(self.x))
 
     def sum(self, values: Any) -> Any:
         """Return the sum over the classes."""
@@ -41,5 +41,9 @@ class Rows:
     def take(self, per_class: Any, labels: Any) -> Any:
         """Return for each label its class's entry of a 1-d array; any entry if it is no class."""
         xp = self.xp
-        index = xp.reshape(xp.clip(labels, 0, self.x.shape[-1] - 1), (-1,))
-        return xp.reshape(xp.take(per_class, index, axis=0), labels.shape)
+        index = xp.minimum(xp.maximum(labels, 0), self.x.shape[-1] - 1)
+        if len(index.shape) == 1:
+            return xp.take(per_class, index, axis=0)
+        if any(n is None or n != n for n in index.shape):  # lengths that are not known
+            return Rows.pick(self, per_class, index[..., None])[..., 0]
+        return xp.reshape(xp.take(per_class, xp.reshape(index, (-1,)), axis=0), labels.shape)

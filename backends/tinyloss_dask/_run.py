@@ -22,12 +22,40 @@ def run(job: Job, /) -> Any:
     """Answer a job."""
     x = job.arrays["x"]
     arrays = [*job.arrays.values(), *([] if job.weight is None else [job.weight])]
-    if 0 in x.shape or any(isnan(n) for each in arrays for n in each.shape):
-        return NotImplemented  # the formulas take chunks of unknown lengths as they come
+    if 0 in x.shape:
+        return NotImplemented
+    if any(isnan(n) for each in arrays for n in each.shape):
+        return _in_blocks(_of_equal_rank(job))
     job = _aligned(job)
     if job.formula.rowwise and _is_too_large(x):
         return _split.run(job)
     return _in_blocks(job)
+
+
+def _of_equal_rank(job: Job) -> Job:
+    """Return a job with every axis of its arrays, refused where nobody knows where to cut them."""
+    x = job.arrays["x"]
+    items = x.ndim - job.formula.rowwise
+
+    def ranked(name: str, array: Any, ndim: int) -> Any:
+        array = array[(None,) * (ndim - array.ndim)]
+        blocks, expected = array.numblocks[:items], x.numblocks[:items]
+        sides = zip(blocks, expected, array.shape[:items], strict=True)
+        if any(mine != its and n != 1 for mine, its, n in sides):
+            raise ValueError(
+                f"tinyloss.{job.formula.name}: {name} has {blocks} blocks and x {expected}, "
+                "expected the same where lengths are not known: compute_chunk_sizes() finds them"
+            )
+        return array
+
+    arrays = {
+        name: array
+        if name == "class_weight"
+        else ranked(name, array, items if job.labels and name == "y" else x.ndim)
+        for name, array in job.arrays.items()
+    }
+    weight = None if job.weight is None else ranked("weight", job.weight, items)
+    return replace(job, arrays=arrays, weight=weight)
 
 
 def _aligned(job: Job) -> Job:
@@ -127,7 +155,8 @@ def _taken_apart(job: Job, answers: Any) -> Answer:
     def derivative(argument: str, name: str, number: int | None = None) -> Any:
         array = job.arrays[argument]
         whole = part(name, number, of_all, result_dtype(array.dtype, job.dtype))
-        return whole.rechunk({x.ndim - 1: x.chunks[-1]}) if rowwise else whole
+        split = rowwise and x.numblocks[-1] > 1
+        return whole.rechunk({x.ndim - 1: x.chunks[-1]}) if split else whole
 
     value = curvature = None
     dtype = job.value_dtype or job.dtype

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tinyloss._arrays import of_rank
 from tinyloss._rows import Rows
 
 __all__ = ["SplitRows", "WholeRows"]
@@ -14,6 +15,10 @@ __all__ = ["SplitRows", "WholeRows"]
 
 class WholeRows(Rows):
     """Rows that lie in one array, on one device or spread over many."""
+
+    def index(self) -> Any:
+        """Return the index of each class."""
+        return of_rank(jnp, super().index(), self.x.ndim)
 
     def pick(self, values: Any, index: Any) -> Any:
         """Return each row's value at one class: gathered, which reads one number of the row."""
@@ -39,7 +44,7 @@ class SplitRows(Rows):
 
     def index(self) -> Any:
         """Return the index of each of this member's classes among all."""
-        return self.first + super().index()
+        return self.first + of_rank(jnp, super().index(), self.x.ndim)
 
     def sum(self, values: Any) -> Any:
         """Return the sum over the classes of all members."""

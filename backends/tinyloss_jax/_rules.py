@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from tinyloss._arrays import of_rank
 from tinyloss._evaluation import Evaluation, row_numbers
 from tinyloss._formula import Formula
 from tinyloss._kernels import record_parts
@@ -138,6 +139,11 @@ class Loss:
             for name, array in arrays.items()
         }
         x = wide["x"]
+        # by our hand: whoever set jax_numpy_rank_promotion="raise" means his own mistakes
+        wide = {
+            name: array if self._inputs[name].integer else of_rank(jnp, array, x.ndim)
+            for name, array in wide.items()
+        }
         rows = WholeRows(jnp, x) if self._axis_name is None else SplitRows(x, self._axis_name)
         results = {id(node): result for node, result in known}
         return Evaluation(self._program, xp, wide, rows, results), rows

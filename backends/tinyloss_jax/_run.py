@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from tinyloss._arrays import of_rank
 from tinyloss._engine import Answer, Job
 from tinyloss._formula import answering
 from tinyloss._kernels import asked_of, inputs_of, kept_for
@@ -24,7 +26,9 @@ def run(job: Job, /) -> Any:
     if function is None:
         return NotImplemented
     divisor = float(job.divisor) if isinstance(job.divisor, int) else job.divisor
-    return function(job.arrays, job.weight, divisor)
+    items = job.arrays["x"].ndim - job.formula.rowwise
+    weight = None if job.weight is None else of_rank(jnp, job.weight, items)
+    return function(job.arrays, weight, divisor)
 
 
 def _function_of(job: Job) -> Callable[..., Answer] | None:
