@@ -869,7 +869,7 @@ class _Weights:
             like = x if len(x.shape) == len(self._items) else x[..., 0]
             return xp.sum(xp.ones_like(like, dtype=wide))
         repeats = prod(self._items) // (prod(counted.shape) or 1) if known else 1
-        if not known:
+        if not known and not _same_shape(counted.shape, self._items):
             counted = xp.broadcast_to(counted, self._items)
         if kind(counted.dtype) == "bool":
             defaults = xp.__array_namespace_info__().default_dtypes(device=device(counted))
