@@ -20,6 +20,7 @@ __all__ = [
     "dtype_name",
     "index_dtype",
     "is_host",
+    "is_torch",
     "kind",
     "library",
     "looks",
@@ -225,6 +226,11 @@ def is_host(array: Any) -> bool:
         _HOST_TYPES.add(type(array))
         return True
     return False
+
+
+def is_torch(array: Any) -> bool:
+    """Return whether an array is one of torch's."""
+    return bool(array_api_compat.is_torch_array(array))
 
 
 def looks(array: Any) -> bool:

@@ -23,6 +23,8 @@ class Backend(Protocol):
     `source(job)`, the text of the kernel that answers a job, and `example(shape, dtype)`, an
     array to ask for it with. `tinyloss.source` shows it then.
 
+    One whose library warns of overflow and NaN may add `quiet()`, the context in which it does not.
+
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
     """

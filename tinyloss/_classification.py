@@ -160,7 +160,9 @@ def cross_entropy(
     ignore_index
         Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -267,7 +269,9 @@ def nll(
     ignore_index
         Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -369,7 +373,9 @@ def binary_cross_entropy(
         gradient. None is the smallest normal number of the dtype computed in; 1e-7 clips as other
         libraries do.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -452,7 +458,9 @@ def binary_cross_entropy_with_logits(
         A factor for the loss of a yes: a number, or an array that broadcasts to x (one for each
         label of a multi-label problem).
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -552,7 +560,9 @@ def sigmoid_focal(
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -692,7 +702,9 @@ def softmax_focal(
     ignore_index
         Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -784,7 +796,9 @@ def hinge(
     y
         Targets, -1 or 1; of booleans False stands for -1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -851,7 +865,9 @@ def squared_hinge(
     y
         Targets, -1 or 1; of booleans False stands for -1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -920,7 +936,9 @@ def soft_margin(
     y
         Targets, -1 or 1; of booleans False stands for -1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----

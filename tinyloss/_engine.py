@@ -9,8 +9,8 @@
 Knows no formula and no library.
 """
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from math import prod
@@ -35,6 +35,7 @@ from tinyloss._arrays import (
     widest_dtype,
     writeable,
 )
+from tinyloss._calls import other_reduction
 from tinyloss._formula import Formula
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
@@ -47,6 +48,8 @@ __all__ = [
     "Want",
     "answer_of",
     "fill",
+    "narrowed",
+    "quiet",
     "run",
     "transform",
     "validation",
@@ -136,6 +139,8 @@ class Want(NamedTuple):
     and of the weights, and gradients are those of the first."""
     source: Any = None
     """A backend: not the answer is wanted but the text of the kernel that would give it."""
+    wide: bool = False
+    """Whether derivatives are wanted in the dtype computed in, to go on with before rounding."""
 
 
 class Answer(NamedTuple):
@@ -185,6 +190,12 @@ class Job:
     """The mapped axis whose members hold a part of the classes each."""
     classes: int | None = None
     """The number of classes where x does not have them all."""
+    wide: bool = False
+    """Whether gradients and curvature come in `dtype`, whatever their arguments' dtypes."""
+
+    def derivative_dtype(self, name: str) -> Any:
+        """Return the dtype of the derivatives by an argument."""
+        return self.dtype if self.wide else result_dtype(self.arrays[name].dtype, self.dtype)
 
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
@@ -276,7 +287,7 @@ class Job:
 
     def _rounded(self, result: Any, name: str) -> Any:
         """Return a derivative rounded to its argument's dtype."""
-        return astype(self.xp, result, result_dtype(self.arrays[name].dtype, self.dtype))
+        return astype(self.xp, result, self.derivative_dtype(name))
 
     def _nothing(self) -> Answer:
         """Answer for no items: not every library takes the maximum of nothing."""
@@ -284,8 +295,8 @@ class Job:
         like = x[..., 0] if self.formula.rowwise and self.formula.per_item else x
         value = xp.zeros_like(like, dtype=self.value_dtype or self.dtype)
         *grads, curvature = [
-            xp.zeros_like(array, dtype=result_dtype(array.dtype, self.dtype))
-            for array in [self.arrays[name] for name in (*self.grads, "x")]
+            xp.zeros_like(self.arrays[name], dtype=self.derivative_dtype(name))
+            for name in (*self.grads, "x")
         ]
         return Answer(
             xp.sum(value) if self.reduce else value,
@@ -360,6 +371,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         kept.grads,
         kept.curvature,
         unchecked=unchecked,
+        wide=kept.wide,
     )
     return job, None
 
@@ -388,6 +400,25 @@ def run(request: Request, want: Want) -> Answer:
             curvature = job.xp.moveaxis(curvature, -1, axis)
         answer = Answer(answer.value, moved, curvature)
     return answer
+
+
+def quiet(x: Any) -> AbstractContextManager[Any]:
+    """Return the context in which x's library says nothing of overflow and NaN."""
+    backend: Any = _backends.backend_of(namespace(x))
+    return getattr(backend, "quiet", nullcontext)()
+
+
+def narrowed(answer: Answer, want: Want, arrays: Sequence[Any]) -> Answer:
+    """Return an answer in the dtypes of the arguments `arrays`, where it was asked for wide."""
+    xp = namespace(arrays[0])
+
+    def to(result: Any, argnum: int) -> Any:
+        array = bring(xp, arrays[0], arrays[argnum])
+        return astype(xp, result, result_dtype(array.dtype, result.dtype))
+
+    grads = tuple([to(grad, n) for grad, n in zip(answer.grads, want.argnums, strict=True)])
+    curvature = None if answer.curvature is None else to(answer.curvature, 0)
+    return Answer(answer.value, grads, curvature)
 
 
 def fill(name: str, answer: Answer, out: tuple[Any, ...]) -> Answer:
@@ -482,7 +513,8 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     if job.weight is not None:
         share = job.weight[..., None] * share
     at = job.grads.index("y")
-    by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
+    to = job.dtype if job.wide else result_dtype(y.dtype, job.dtype)
+    by_y = astype(xp, grads[at] - share, to)
     answer = Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
     return _write(answer, out) if out else answer
 
@@ -516,7 +548,10 @@ def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
 def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
     """Check a request and settle it; also return the axis to move results back to, if any."""
     if request.reduction not in REDUCTIONS:
-        raise _Refusal(f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"')
+        raise _Refusal(
+            f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"'
+            + other_reduction(request.reduction)
+        )
     if want.curvature:
         request = request._replace(reduction="none", denominator=None)
     x, axis = request.x, None
@@ -577,6 +612,8 @@ def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
         curvature=want.curvature,
         unchecked=unchecked,
     )
+    # kernels that would be the same are not compiled twice
+    job.wide = want.wide and any(job.derivative_dtype(n) != dtype for n in (*job.grads, "x"))
     if classes is not None and request.axis_name is not None:
         job.axis_name, job.classes = request.axis_name, classes
     if want.out:

@@ -12,7 +12,7 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     _blocks         the formulas, block by block
 """
 
-from tinyloss_numpy._run import SOURCE, compilation, example, run, source
+from tinyloss_numpy._run import SOURCE, compilation, example, quiet, run, source
 from tinyloss_numpy._threads import threads
 
-__all__ = ["SOURCE", "compilation", "example", "run", "source", "threads"]
+__all__ = ["SOURCE", "compilation", "example", "quiet", "run", "source", "threads"]

@@ -15,7 +15,7 @@ from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs
 
-__all__ = ["SOURCE", "compilation", "example", "run", "source"]
+__all__ = ["SOURCE", "compilation", "example", "quiet", "run", "source"]
 
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
 
@@ -181,6 +181,11 @@ def _own() -> _Own:
     if _own_memory is None:
         _own_memory = _Own()
     return _own_memory
+
+
+def quiet() -> Any:
+    """Return the context in which NumPy says nothing of overflow and NaN."""
+    return np.errstate(all="ignore")
 
 
 SOURCE = "numba"
