@@ -876,6 +876,42 @@ DIFFERENCES: dict[str, Row] = {
         "torch: ignored silently",
         "parameters are checked when given",
     ),
+    "array-parameters": Row(
+        "A parameter (`delta`, `q`, `label_smoothing`, ...) that is an array, traced or not",
+        "an error: parameters are Python numbers",
+        "optax: taken, one for each item or under jit",
+        "its range cannot be checked, and its derivative would silently be 0",
+    ),
+    "two-libraries": Row(
+        "x of NumPy beside y of JAX, torch or Dask",
+        "an error that names both; NumPy arrays and lists are taken beside x of any library",
+        "jax, optax: taken, the result is JAX's",
+        "results live where x does",
+    ),
+    "no-curvature": Row(
+        "The curvature of `mae`, `quantile` and other losses that are linear almost everywhere",
+        '0, the derivative; `hess="boosting"` gives 1',
+        "scikit-learn, LightGBM: 1",
+        "a second derivative unless you ask for what boosting needs",
+    ),
+    "msle-negative": Row(
+        "`msle` between -1 and 0",
+        "(log(1 + x) - log(1 + y))^2, as everywhere above -1",
+        "Keras: x and y below 1e-7 count as 1e-7, with gradient 0; scikit-learn: an error for -1",
+        "the formula has values there, and a slope to learn from",
+    ),
+    "square-weight": Row(
+        "`weight` of shape (N,) beside items of shape (N, N)",
+        "one for each column; `weight[:, None]` is one for each row",
+        "scikit-learn, Keras: one for each row",
+        "as the array libraries broadcast, whatever the lengths happen to be",
+    ),
+    "square-variance": Row(
+        "`gaussian_nll` with a variance of shape (N,) beside x of shape (N, N)",
+        "one for each column; `var[:, None]` is one for each row",
+        "torch: one for each row",
+        "the same",
+    ),
 }
 
 HEAD = "| where | tinyloss | others | why |\n| --- | --- | --- | --- |"
@@ -1342,6 +1378,71 @@ def test_a_negative_smoothing_is_an_error(torch: Any) -> None:
         tinyloss.cross_entropy(x, y, label_smoothing=-0.5)
     entropy, tensors = torch.nn.functional.cross_entropy, (torch.asarray(x), torch.asarray(y))
     assert entropy(*tensors, label_smoothing=-0.5) == entropy(*tensors)
+
+
+@shows("array-parameters")
+def test_parameters_are_python_numbers(jax: Any, optax: Any) -> None:
+    x, y, delta = jax.numpy.asarray([3.0, 3.0]), jax.numpy.zeros(2), jax.numpy.asarray([1.0, 2.0])
+    huber: Any = tinyloss.huber
+    for given in (delta, np.array(1.0)):
+        with pytest.raises(TypeError, match=r"delta is a .*\(a Python number, not an array\)"):
+            huber(x, y, delta=given)
+    with pytest.raises(TypeError, match="a Python number"):
+        jax.jit(lambda delta: huber(x, y, delta=delta))(1.0)
+    assert optax.huber_loss(x, y, delta=delta).tolist() == [2.5, 4]
+    assert jax.jit(lambda delta: optax.huber_loss(x, y, delta=delta))(1.0).tolist() == [2.5, 2.5]
+
+
+@shows("two-libraries")
+def test_arrays_are_of_one_library(jax: Any, optax: Any) -> None:
+    x, y = np.array([1.0, 2.0]), jax.numpy.zeros(2)
+    with pytest.raises(TypeError, match="y: is of jax beside x of numpy"):
+        tinyloss.mse(x, y)
+    assert isinstance(tinyloss.mse(y, x), jax.Array)
+    assert isinstance(optax.squared_error(x, y), jax.Array)
+
+
+@shows("no-curvature")
+@pytest.mark.parametrize("name", ["mae", "quantile", "hinge", "mape"])
+def test_linear_losses_have_no_curvature(name: str, request: pytest.FixtureRequest) -> None:
+    x, y = np.array([3.0, -2.0]), np.array([1.0, 1.0])
+    grad_and_hess: Any = tinyloss.grad_and_hess
+    _, h = grad_and_hess(getattr(tinyloss, name))(x, y)
+    assert h.tolist() == [0, 0]
+    absolute = _peer("sklearn._loss", request).AbsoluteError()
+    assert absolute.gradient_hessian(y, x)[1].tolist() == [1, 1]
+
+
+@shows("msle-negative")
+def test_msle_has_values_above_minus_1(sklearn: Any) -> None:
+    x, y = np.array([-0.5]), np.array([1.0])
+    value, gradient = tinyloss.value_and_grad(tinyloss.msle)(x, y)
+    _close(value, (np.log(0.5) - np.log(2)) ** 2, np.float64)
+    _close(gradient, [2 * (np.log(0.5) - np.log(2)) / 0.5], np.float64)
+    with pytest.raises(ValueError, match="-1"):
+        sklearn.mean_squared_log_error(y, np.array([-1.0]))
+
+
+@shows("square-weight")
+def test_weights_of_a_square_are_of_its_columns(sklearn: Any) -> None:
+    x, weight = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 3.0])
+    zeros = np.zeros_like(x)
+    assert tinyloss.mse(x, zeros, weight=weight) == (1 + 9 + 3 * (4 + 16)) / 8
+    of_rows = tinyloss.mse(x, zeros, weight=weight[:, None])
+    assert of_rows == (1 + 4 + 3 * (9 + 16)) / 8
+    assert sklearn.mean_squared_error(zeros, x, sample_weight=weight) == of_rows
+
+
+@shows("square-variance")
+def test_variances_of_a_square_are_of_its_columns(torch: Any) -> None:
+    x, var = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1.0, 4.0])
+    zeros = np.zeros_like(x)
+    of_columns = tinyloss.gaussian_nll(x, zeros, np.stack([var, var]))
+    assert tinyloss.gaussian_nll(x, zeros, var) == of_columns
+    of_rows = tinyloss.gaussian_nll(x, zeros, var[:, None])
+    assert of_rows != of_columns
+    tensors = [torch.asarray(each) for each in (x, zeros, var)]
+    _close(torch.nn.functional.gaussian_nll_loss(*tensors).item(), of_rows, np.float64)
 
 
 def test_every_difference_has_its_test() -> None:

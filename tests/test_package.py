@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "typing": set[str](),
     "_arrays": {"typing"},
     "_check": set[str](),
+    "_calls": {"typing"},
     "_formula": set[str](),
     "_program": {"_arrays", "typing"},
     "_passes": {"_program"},
@@ -49,14 +50,15 @@ MAY_IMPORT = {
     "testing": {"_activations", "_arrays", "_backends", "_engine", "_function", "typing"},
     "_numerics": {"_arrays", "typing"},
     "_backends": {"_arrays", "typing"},
-    "_engine": {"_arrays", "_backends", "_formula", "_rows", "typing"},
-    "_function": {"_backends", "_check", "_engine", "typing"},
+    "_engine": {"_arrays", "_backends", "_calls", "_formula", "_rows", "typing"},
+    "_function": {"_backends", "_calls", "_check", "_engine", "typing"},
     "_rows": {"_arrays", "typing"},
     "_evaluation": {"_program", "_rows", "typing"},
     "_custom": {"_arrays", "_engine", "_evaluation", "_formula", "_function", "_program"},
-    "_partial": {"_arrays", "_engine", "_function"},
-    "_activations": {"_arrays", "_engine", "_formula", "_numerics", "typing"},
-    "_classes": FAMILIES | {"_check", "_engine", "_function", "typing"},
+    "_partial": {"_arrays", "_backends", "_calls", "_check", "_engine", "_function"},
+    "_activations": {"_arrays", "_calls", "_engine", "_formula", "_numerics", "typing"},
+    "_classes": FAMILIES
+    | {"_arrays", "_backends", "_calls", "_check", "_engine", "_function", "typing"},
 }
 BACKEND_MAY_IMPORT = {
     "_arrays", "_engine", "_evaluation", "_formula", "_geometry", "_kernels", "_outputs",

@@ -6,6 +6,45 @@ torch, Dask, ...), and returns that library's array on the same device:
     loss = tinyloss.cross_entropy(x, y)
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(x, y)
 
+Each loss is a function and a class, whose objects have the parameters set; `help(tinyloss.huber)`
+tells all of one.
+
+mse, MSELoss, MeanSquaredError      squared error
+mae, MAELoss                        absolute error
+huber, HuberLoss                    square of small errors, absolute value of large ones
+smooth_l1, SmoothL1Loss             Huber loss divided by beta
+log_cosh, LogCoshLoss               log cosh of the error
+quantile, QuantileLoss              pinball loss
+msle, MSLELoss                      squared error of log(1 + x)
+mape, MAPELoss                      absolute error relative to y
+poisson_nll, PoissonNLLLoss         Poisson likelihood of counts
+gaussian_nll, GaussianNLLLoss       normal likelihood with a variance
+cross_entropy, CrossEntropyLoss     of logits, against class indices or probabilities
+nll, NLLLoss                        of log-probabilities, against class indices
+softmax_focal, SoftmaxFocalLoss     focal loss of logits of classes
+binary_cross_entropy, BCELoss       of probabilities
+binary_cross_entropy_with_logits, BCEWithLogitsLoss, BinaryCrossEntropyLoss
+                                    of logits
+sigmoid_focal, SigmoidFocalLoss     binary focal loss of logits
+hinge, HingeLoss                    margin loss, linear
+squared_hinge, SquaredHingeLoss     margin loss, squared
+soft_margin, SoftMarginLoss         log(1 + exp(-y x))
+kl_div, KLDivLoss                   Kullback-Leibler divergence of log-probabilities
+kl_div_with_logits, KLDivWithLogitsLoss
+                                    the same of logits on both sides
+js_div, JSDivLoss                   Jensen-Shannon divergence of probabilities
+WeightedSum                         what adding and scaling objects makes
+
+value_and_grad, grad                functions of a loss's gradient
+grad_and_hess                       and of its curvature, item by item
+partial_mean, PartialMean           means over data in parts
+loss                                makes a loss of a function of yours
+softmax, log_softmax, logsumexp, log_sigmoid, softplus
+                                    as accurate as the losses
+namespace                           the functions for an array, for losses of yours
+validation                          whether class indices are looked at
+source                              the text of what is compiled for a loss
+
 Every loss has four options, all keyword-only:
 
 weight
@@ -23,6 +62,9 @@ denominator
 x and y never broadcast against each other. float16, bfloat16 and float8 are computed in float32:
 the loss is float32, the gradient is rounded once to the dtype of its argument.
 """
+
+import inspect as _inspect
+from typing import Any as _Any
 
 from tinyloss._activations import (
     log_sigmoid,
@@ -162,3 +204,17 @@ __all__ = [
     "validation",
     "value_and_grad",
 ]
+
+# Where a name is defined may change; what pickles and messages call it may not.
+for _name in __all__:
+    _public: _Any = globals()[_name]
+    _public.__module__, _public.__qualname__, _public.__name__ = __name__, _name, _name
+
+
+def __dir__() -> list[str]:
+    # help() would print all docstrings, thousands of lines under the table above.
+    frame = _inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") in (__name__, "inspect"):
+        frame = frame.f_back
+    asks = frame is not None and frame.f_globals.get("__name__") == "pydoc"
+    return ["__version__"] if asks else list(globals())

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tinyloss._arrays import namespace
+from tinyloss._calls import explained
 from tinyloss._engine import transform
 from tinyloss._formula import Formula
 from tinyloss._numerics import softmax_parts
@@ -25,6 +26,7 @@ class _LogSoftmax(Formula):
         return -(s.below + s.log_z)
 
 
+@explained()
 def log_softmax(x: Array, /, *, axis: int = -1) -> Any:
     """Return the logarithm of `softmax`, with all digits where one class is almost certain.
 
@@ -58,6 +60,7 @@ class _Softmax(_LogSoftmax):
         return s.e / s.z
 
 
+@explained()
 def softmax(x: Array, /, *, axis: int = -1) -> Any:
     """Return the probabilities of the classes with these logits.
 
@@ -94,6 +97,7 @@ class _LogSumExp(_LogSoftmax):
         return xp.where(xp.isinf(m), m, m + log_z)
 
 
+@explained()
 def logsumexp(x: Array, /, *, axis: int = -1) -> Any:
     """Return the logarithm of the sum of exponentials: a smooth maximum.
 
@@ -129,6 +133,7 @@ class _Softplus(Formula):
         return _softplus(self.x)
 
 
+@explained()
 def softplus(x: Array, /) -> Any:
     """Return the smooth positive part.
 
@@ -161,6 +166,7 @@ class _LogSigmoid(_Softplus):
         return -_softplus(-self.x)
 
 
+@explained()
 def log_sigmoid(x: Array, /) -> Any:
     """Return the logarithm of the logistic function.
 

@@ -23,6 +23,7 @@ __all__ = [
     "dtype_name",
     "index_dtype",
     "is_host",
+    "is_torch",
     "kind",
     "library",
     "looks",
@@ -314,6 +315,11 @@ def is_host(array: Any) -> bool:
         if not compiling():
             _HOST_TYPES[type(array)] = known
     return known
+
+
+def is_torch(array: Any) -> bool:
+    """Return whether an array is one of torch's."""
+    return bool(array_api_compat.is_torch_array(array))
 
 
 def looks(array: Any) -> bool:

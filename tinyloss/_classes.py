@@ -4,12 +4,18 @@ A class lists the parameters of its function, with the same names and defaults (
 to it); calling, differentiating, adding, scaling, printing and comparing are inherited.
 """
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial, update_wrapper, wraps
 from numbers import Real
-from typing import Any, ClassVar, ParamSpec
+from operator import add
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from tinyloss import _check, _function
+from tinyloss._arrays import bring, device, is_torch, namespace
+from tinyloss._backends import quiet
+from tinyloss._calls import misfit, named, other_reduction, readable, shown
 from tinyloss._classification import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -22,7 +28,7 @@ from tinyloss._classification import (
     squared_hinge,
 )
 from tinyloss._divergence import js_div, kl_div, kl_div_with_logits
-from tinyloss._engine import REDUCTIONS, Answer, Want, fill
+from tinyloss._engine import REDUCTIONS, Answer, Want, fill, narrowed, run
 from tinyloss._function import Loss, LossFunction
 from tinyloss._regression import (
     gaussian_nll,
@@ -67,12 +73,30 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 _VALUE = Want(value=True)
 
 
 class _Differentiable:
     """What every loss object can do with what it is asked."""
+
+    def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise what is wrong with the arguments of a call, if they do not fit."""
+        name = type(self).__name__
+        loss: Any = self
+        signature = inspect.signature(loss)
+        message = misfit(name, signature, args, kwargs, self._advice(kwargs), self._place(args))
+        if message is not None:
+            raise TypeError(message) from None
+
+    def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
+        """Return what to write instead of keywords that a call does not take."""
+        return {}
+
+    def _place(self, args: Sequence[Any]) -> str | None:
+        """Return what to write instead of arguments by position that are too many."""
+        return None
 
     def __add__(self, other: "_Differentiable") -> "WeightedSum":
         if not isinstance(other, _Differentiable):
@@ -93,6 +117,10 @@ class _Differentiable:
 
     def __sub__(self, other: "_Differentiable") -> "WeightedSum":
         return self + -other
+
+    def __radd__(self, other: int) -> "_Differentiable":
+        # What sum() starts from.
+        return self if type(other) is int and other == 0 else NotImplemented
 
     def _terms(self) -> "tuple[tuple[float, _Differentiable], ...]":
         return ((1.0, self),)
@@ -116,6 +144,22 @@ class _Differentiable:
         return _function.grad_and_hess(self)
 
 
+def _explained(method: Callable[P, R]) -> Callable[P, R]:
+    """Return a method of a loss object with words for calls that do not fit."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except TypeError:
+            loss: Any = args[0]
+            loss._refuse(args[1 + (method.__name__ == "ask") :], kwargs)
+            raise
+
+    call.__signature__ = readable(inspect.signature(method))  # type: ignore[attr-defined]
+    return call
+
+
 @dataclass(frozen=True, repr=False)
 class WeightedSum(_Differentiable):
     """A sum of losses of the same prediction and target, each with a factor.
@@ -129,6 +173,22 @@ class WeightedSum(_Differentiable):
 
     terms: tuple[tuple[float, Any], ...]
 
+    def __post_init__(self) -> None:
+        name, terms = type(self).__name__, self.terms
+        expected = "expected pairs (factor, loss object), at least one"
+        if not isinstance(terms, (tuple, list)):
+            raise TypeError(f"tinyloss.{name}: terms is {terms!r}, {expected}")
+        if not terms:
+            raise ValueError(f"tinyloss.{name}: terms is empty, {expected}")
+        checked: list[tuple[float, _Differentiable]] = []
+        for term in terms:
+            pair = isinstance(term, (tuple, list)) and len(term) == 2
+            if not pair or not isinstance(term[1], _Differentiable):
+                raise TypeError(f"tinyloss.{name}: terms holds {term!r}, {expected}")
+            checked.append((_check.number(name, "factor", term[0]), term[1]))
+        object.__setattr__(self, "terms", tuple(checked))
+
+    @_explained
     def __call__(
         self,
         x: Array,
@@ -143,6 +203,7 @@ class WeightedSum(_Differentiable):
             _VALUE, x, y, *more, weight=weight, where=where, denominator=denominator
         ).value
 
+    @_explained
     def ask(
         self,
         want: Want,
@@ -161,25 +222,27 @@ class WeightedSum(_Differentiable):
                 "expected one loss: take the parts of each term, and add up their values"
             )
         total: Answer | None = None
-        out, want = want.out, want._replace(out=())
+        out, want = want.out, want._replace(out=(), wide=True)
         if want.source is not None:
             options = {"weight": weight, "where": where, "denominator": denominator}
             asked = [loss.ask(want, x, y, *more, **options) for _, loss in self.terms]
             return Answer("\n".join([answer.value for answer in asked]))
         for factor, loss in self.terms:
-            value, grads, curvature = loss.ask(
+            answer = loss.ask(
                 want, x, y, *more, weight=weight, where=where, denominator=denominator
             )
-            value = factor * value if want.value else None
-            grads = tuple([factor * grad for grad in grads])
-            curvature = factor * curvature if want.curvature else None
-            if total is not None:
-                value = total.value + value if want.value else None
-                grads = tuple([a + b for a, b in zip(total.grads, grads, strict=True)])
-                curvature = total.curvature + curvature if want.curvature else None
-            total = Answer(value, grads, curvature)
+            with quiet(namespace(x)):
+                answer = _mapped(partial(_scaled, factor=factor), answer)
+                total = answer if total is None else _mapped(add, total, answer)
         assert total is not None
+        if want.argnums:
+            with quiet(namespace(x)):
+                total = narrowed(total, want, (x, y, *more))
         return fill("WeightedSum", total, out) if out else total
+
+    def takes_labels(self, **parameters: Any) -> bool:
+        """Return whether y may hold class indices, for every term."""
+        return all(loss.takes_labels(**parameters) for _, loss in self.terms)
 
     def __repr__(self) -> str:
         return " + ".join(
@@ -190,12 +253,41 @@ class WeightedSum(_Differentiable):
     def _terms(self) -> tuple[tuple[float, Any], ...]:
         return self.terms
 
+    def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
+        made = ", expected it where each term is made: MSELoss(reduction={!r})"
+        return {n: made.format(each) for n, each in kwargs.items() if n == "reduction"}
+
+
+_FACTOR = 2.0**100
+"""A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
+
+
+def _mapped(function: Callable[..., Any], *answers: Answer) -> Answer:
+    """Return a function's results for the parts of answers, as far as they are there."""
+    values, grads, curvatures = zip(*answers, strict=True)
+    return Answer(
+        None if values[0] is None else function(*values),
+        tuple([function(*each) for each in zip(*grads, strict=True)]),
+        None if curvatures[0] is None else function(*curvatures),
+    )
+
+
+def _scaled(result: Any, factor: float) -> Any:
+    """Return a result times a factor, which may itself be too large or small for its dtype."""
+    while abs(factor) > _FACTOR:
+        result, factor = result * _FACTOR, factor / _FACTOR
+    while 0 < abs(factor) < 1 / _FACTOR:
+        result, factor = result * (1 / _FACTOR), factor * _FACTOR
+    return factor * result
+
 
 class _Configured(_Differentiable):
     """A loss function with its parameters."""
 
     function: ClassVar[LossFunction[...]]
     _parameters: Mapping[str, Any]
+    _arrays: "Mapping[str, _Numbers]"
+    """Parameters that are arrays."""
 
     def __init_subclass__(cls) -> None:
         if "function" in cls.__dict__:
@@ -219,6 +311,7 @@ class _Configured(_Differentiable):
             raise ValueError(
                 f"tinyloss.{type(self).__name__}: reduction is {parameters['reduction']!r}, "
                 f"expected {', '.join(map(repr, REDUCTIONS))}"
+                + other_reduction(parameters["reduction"])
             )
         self._configure(parameters)
 
@@ -226,14 +319,142 @@ class _Configured(_Differentiable):
         _check_arrays(type(self).__name__, parameters)
         self.function.check(**parameters)
         object.__setattr__(self, "_parameters", parameters)
+        arrays = {
+            name: _Numbers(each)  # pyright: ignore[reportUnknownArgumentType]
+            for name, each in parameters.items()
+            if isinstance(each, tuple) and name != "axis_name"
+        }
+        object.__setattr__(self, "_arrays", arrays)
+
+    def _given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters for a call with these arguments."""
+        if not self._arrays:
+            return self._parameters
+        x = args[0] if args else kwargs.get("x")
+        return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
+
+    def takes_labels(self, **parameters: Any) -> bool:
+        """Return whether y may hold class indices."""
+        return self.function.takes_labels(**self._parameters, **parameters)
+
+    def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
+        name = type(self).__name__
+        own = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        return {
+            keyword: f", expected it where the loss is made: {name}({keyword}={shown(value)})(x, y)"
+            for keyword, value in kwargs.items()
+            if keyword in own
+        }
+
+    def _place(self, args: Sequence[Any]) -> str | None:
+        if not args or not isinstance(args[-1], (bool, int, float, str)):
+            return None
+        signature = inspect.signature(type(self))
+        defaults = {name: each.default for name, each in signature.parameters.items()}
+        made = f"{type(self).__name__}({named(args[-1], defaults)})"
+        return f"; parameters are set where the loss is made: {made}(x, y)"
+
+    def _changed(self) -> dict[str, Any]:
+        """Return the parameters that are not the defaults."""
+        values = {field: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {field.name: each for field, each in values.items() if each != field.default}
 
     def __repr__(self) -> str:
-        changed = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(self)  # type: ignore[arg-type]
-            if getattr(self, field.name) != field.default
-        ]
+        changed = [f"{name}={_shown(each)}" for name, each in self._changed().items()]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self._changed()), ()
+
+
+def _called(stub: Callable[P, Any]) -> Callable[P, Any]:
+    """Return the method that calls a configured loss, typed as the stub is."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            request = self.function.describe(*args, **kwargs, **self._given(args, kwargs))
+        except TypeError:
+            self._refuse(args, kwargs)
+            raise
+        return run(request, _VALUE).value
+
+    return _typed_as(stub, call)
+
+
+def _asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
+    """Return the method that asks a configured loss, typed as the stub is."""
+
+    def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
+        try:
+            request = self.function.describe(*args, **kwargs, **self._given(args, kwargs))
+        except TypeError:
+            self._refuse(args, kwargs)
+            raise
+        return run(request, want)
+
+    return _typed_as(stub, ask)
+
+
+def _typed_as(stub: Callable[P, R], method: Any) -> Callable[P, R]:
+    update_wrapper(method, stub)
+    method.__signature__ = readable(inspect.signature(stub))
+    return method  # type: ignore[no-any-return]
+
+
+_KEPT = 8
+
+
+class _Numbers:
+    """Numbers of a parameter and the arrays they became: to convert many takes long."""
+
+    __slots__ = ("_arrays", "_numbers")
+
+    def __init__(self, numbers: tuple[Any, ...]) -> None:
+        self._numbers = numbers
+        self._arrays: dict[Any, Any] = {}
+
+    def beside(self, x: Any) -> Any:
+        """Return the numbers as what a call beside x takes."""
+        if not hasattr(x, "dtype"):
+            return self._numbers
+        where = device(x)
+        if where is None:
+            return self._numbers
+        kind: type[Any] = x.__class__
+        key = (kind, x.dtype, where)
+        array = self._arrays.get(key)
+        if array is not None:
+            return array
+        try:
+            array = bring(namespace(x), x, self._numbers)
+        except (TypeError, ValueError, OverflowError):
+            return self._numbers  # the call says what is wrong with them
+        # A tracer must not outlive its trace; torch's modes make tensors that only they take.
+        if device(array) is not None and not is_torch(array):
+            if len(self._arrays) >= _KEPT:
+                self._arrays.clear()
+            self._arrays[key] = array
+        return array
+
+
+_SHOWN = 16
+
+
+def _shown(parameter: Any) -> str:
+    """Return a parameter as text, of many numbers only a few."""
+    if not isinstance(parameter, tuple):
+        return repr(parameter)
+    numbers: Any = parameter  # pyright: ignore[reportUnknownVariableType]
+    if _count(numbers) <= _SHOWN:
+        return repr(numbers)
+    few = ", ".join([_shown(each) for each in numbers[:3]])
+    return f"({few}, ... {len(numbers)} in all)"
+
+
+def _count(parameter: Any) -> int:
+    if isinstance(parameter, tuple):
+        return sum(map(_count, parameter))  # pyright: ignore[reportUnknownArgumentType]
+    return 1
 
 
 def _frozen(parameter: Any) -> Any:
@@ -244,6 +465,8 @@ def _frozen(parameter: Any) -> Any:
         return float(parameter)
     if hasattr(parameter, "tolist"):
         parameter = parameter.tolist()
+        if set(map(type, parameter)) <= {float, int}:
+            return tuple(parameter)
     return tuple([_frozen(each) for each in parameter])
 
 
@@ -257,7 +480,8 @@ def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
     """Raise what a call would raise about parameters that only a call can check wholly."""
     for field in ("class_weight", "pos_weight"):
         if not _are_numbers(parameters.get(field, 1.0)):
-            raise TypeError(f"tinyloss.{name}: {field} is {parameters[field]!r}, expected numbers")
+            came = _shown(parameters[field])
+            raise TypeError(f"tinyloss.{name}: {field} is {came}, expected numbers")
     axis = parameters.get("axis", -1)
     if not _check.is_integer(axis):
         raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected an integer")
@@ -269,6 +493,7 @@ class _TargetLoss(_Configured):
 
     reduction: Reduction = "mean"
 
+    @_called
     def __call__(
         self,
         x: Array,
@@ -279,8 +504,8 @@ class _TargetLoss(_Configured):
         denominator: ArrayLike | None = None,
     ) -> Any:
         """Return the loss."""
-        return self.ask(_VALUE, x, y, weight=weight, where=where, denominator=denominator).value
 
+    @_asked
     def ask(
         self,
         want: Want,
@@ -293,9 +518,7 @@ class _TargetLoss(_Configured):
         denominator: ArrayLike | None = None,
     ) -> Answer:
         """Return the parts of the answer that are wanted."""
-        return self.function.ask(
-            want, x, y, weight=weight, where=where, denominator=denominator, **self._parameters
-        )
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -470,6 +693,7 @@ class GaussianNLLLoss(_Configured):
     eps: float = 1e-6
     reduction: Reduction = "mean"
 
+    @_called
     def __call__(
         self,
         x: Array,
@@ -481,10 +705,8 @@ class GaussianNLLLoss(_Configured):
         denominator: ArrayLike | None = None,
     ) -> Any:
         """Return the loss."""
-        return self.ask(
-            _VALUE, x, y, var, weight=weight, where=where, denominator=denominator
-        ).value
 
+    @_asked
     def ask(
         self,
         want: Want,
@@ -498,13 +720,47 @@ class GaussianNLLLoss(_Configured):
         denominator: ArrayLike | None = None,
     ) -> Answer:
         """Return the parts of the answer that are wanted."""
-        return self.function.ask(
-            want,
-            x,
-            y,
-            var,
-            weight=weight,
-            where=where,
-            denominator=denominator,
-            **self._parameters,
+        raise NotImplementedError
+
+
+def _explain_constructor(cls: type[_Configured]) -> None:
+    """Give a class words for the calls that do not fit its constructor."""
+    construct: Callable[..., None] = cls.__init__
+
+    @wraps(construct)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            construct(self, *args, **kwargs)
+        except TypeError:
+            message = _constructor_misfit(cls, args, kwargs)
+            if message is None:
+                raise
+            raise TypeError(message) from None
+
+    init.__signature__ = readable(inspect.signature(construct))  # type: ignore[attr-defined]
+    setattr(cls, "__init__", init)  # noqa: B010 - its own type is narrower
+    for each in cls.__subclasses__():
+        _explain_constructor(each)
+
+
+def _constructor_misfit(
+    cls: type[_Configured], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> str | None:
+    name, signature = cls.__name__, inspect.signature(cls)
+    call = f"the call of the object takes it: {name}()(x, y, {{}}=...)"
+    elsewhere = {"sample_weight": "weight", "mask": "where"}
+    keywords = {
+        keyword: "; " + call.format(elsewhere.get(keyword, keyword))
+        for keyword in ("weight", "sample_weight", "where", "mask", "denominator")
+    }
+    if "class_weight" in signature.parameters:
+        keywords["weight"] = (
+            f", write class_weight= for a weight of each class; for one of each item, "
+            f"{keywords['weight'].removeprefix('; ')}"
         )
+    arrays = [each for each in args if not isinstance(each, (str, bool, int, float))]
+    made = f"; the object is called with the arrays: {name}()(x, y)" if arrays else None
+    return misfit(name, signature, args, kwargs, keywords, made)
+
+
+_explain_constructor(_Configured)

@@ -162,7 +162,9 @@ def cross_entropy(
     ignore_index
         Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -270,7 +272,9 @@ def nll(
     ignore_index
         Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -373,7 +377,9 @@ def binary_cross_entropy(
         gradient. None is the smallest normal number of the dtype computed in; 1e-7 clips as other
         libraries do.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -458,7 +464,9 @@ def binary_cross_entropy_with_logits(
         A factor for the loss of a yes: a number, or an array that broadcasts to x (one for each
         label of a multi-label problem).
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -560,7 +568,9 @@ def sigmoid_focal(
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -702,7 +712,9 @@ def softmax_focal(
     ignore_index
         Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -794,7 +806,9 @@ def hinge(
     y
         Targets, -1 or 1; of booleans False stands for -1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -862,7 +876,9 @@ def squared_hinge(
     y
         Targets, -1 or 1; of booleans False stands for -1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -932,7 +948,9 @@ def soft_margin(
     y
         Targets, -1 or 1; of booleans False stands for -1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----

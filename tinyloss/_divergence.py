@@ -88,7 +88,9 @@ def kl_div(
     log_target
         Whether y holds log-probabilities.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -222,7 +224,9 @@ def kl_div_with_logits(
     axis_name
         The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -325,7 +329,9 @@ def js_div(
     axis_name
         The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----

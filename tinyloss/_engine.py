@@ -9,7 +9,7 @@
 Knows no formula and no library.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -41,6 +41,7 @@ from tinyloss._arrays import (
     widest_dtype,
     writeable,
 )
+from tinyloss._calls import other_reduction
 from tinyloss._formula import Formula
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
@@ -53,6 +54,7 @@ __all__ = [
     "Want",
     "answer_of",
     "fill",
+    "narrowed",
     "run",
     "transform",
     "validation",
@@ -148,6 +150,8 @@ class Want(NamedTuple):
     and of the weights, and gradients are those of the first."""
     source: Any = None
     """A backend: not the answer is wanted but the text of the kernel that would give it."""
+    wide: bool = False
+    """Whether derivatives are wanted in the dtype computed in, to go on with before rounding."""
 
 
 class Domain(NamedTuple):
@@ -219,6 +223,12 @@ class Job:
     """The mapped axis whose members hold a part of the classes each."""
     classes: int | None = None
     """The number of classes where x does not have them all."""
+    wide: bool = False
+    """Whether gradients and curvature come in `dtype`, whatever their arguments' dtypes."""
+
+    def derivative_dtype(self, name: str) -> Any:
+        """Return the dtype of the derivatives by an argument."""
+        return self.dtype if self.wide else result_dtype(self.arrays[name].dtype, self.dtype)
 
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
@@ -315,7 +325,7 @@ class Job:
 
     def _rounded(self, result: Any, name: str) -> Any:
         """Return a derivative rounded to its argument's dtype."""
-        return astype(self.xp, result, result_dtype(self.arrays[name].dtype, self.dtype))
+        return astype(self.xp, result, self.derivative_dtype(name))
 
     def _nothing(self) -> Answer:
         """Answer for no items: not every library takes the maximum of nothing."""
@@ -323,8 +333,8 @@ class Job:
         like = x[..., 0] if self.formula.rowwise and self.formula.per_item else x
         value = xp.zeros_like(like, dtype=self.value_dtype or self.dtype)
         *grads, curvature = [
-            xp.zeros_like(array, dtype=result_dtype(array.dtype, self.dtype))
-            for array in [self.arrays[name] for name in (*self.grads, "x")]
+            xp.zeros_like(self.arrays[name], dtype=self.derivative_dtype(name))
+            for name in (*self.grads, "x")
         ]
         return Answer(
             xp.sum(value) if self.reduce else value,
@@ -407,6 +417,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         domain=kept.domain,
         unchecked=kept.unchecked,
         look=look,
+        wide=kept.wide,
     )
     return job, None
 
@@ -437,6 +448,19 @@ def run(request: Request, want: Want) -> Answer:
             curvature = move_axis(job.xp, curvature, -1, axis)
         answer = Answer(answer.value, moved, curvature)
     return answer
+
+
+def narrowed(answer: Answer, want: Want, arrays: Sequence[Any]) -> Answer:
+    """Return an answer in the dtypes of the arguments `arrays`, where it was asked for wide."""
+    xp = namespace(arrays[0])
+
+    def to(result: Any, argnum: int) -> Any:
+        array = bring(xp, arrays[0], arrays[argnum])
+        return astype(xp, result, result_dtype(array.dtype, result.dtype))
+
+    grads = tuple([to(grad, n) for grad, n in zip(answer.grads, want.argnums, strict=True)])
+    curvature = None if answer.curvature is None else to(answer.curvature, 0)
+    return Answer(answer.value, grads, curvature)
 
 
 def fill(name: str, answer: Answer, out: tuple[Any, ...]) -> Answer:
@@ -528,11 +552,12 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     out, job.out = job.out, ()
     value, grads, curvature = answer_of(job)
     at = job.grads.index("y")
+    to = job.dtype if job.wide else result_dtype(y.dtype, job.dtype)
     with _backends.quiet(xp):
         share = of_rank(xp, job.arrays["class_weight"], len(y.shape)) * (value / job.divisor)
         if job.weight is not None:
             share = job.weight[..., None] * share
-        by_y = astype(xp, grads[at] - share, result_dtype(y.dtype, job.dtype))
+        by_y = astype(xp, grads[at] - share, to)
     answer = Answer(value if asked else None, (*grads[:at], by_y, *grads[at + 1 :]), curvature)
     return _write(answer, out) if out else answer
 
@@ -565,7 +590,10 @@ def _settle_sums(request: Request, want: Want) -> tuple[Job, int | None, Any]:
 def _settle(request: Request, want: Want) -> tuple[Job, int | None]:
     """Check a request and settle it; also return the axis to move results back to, if any."""
     if request.reduction not in REDUCTIONS:
-        raise _Refusal(f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"')
+        raise _Refusal(
+            f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"'
+            + other_reduction(request.reduction)
+        )
     if want.curvature:
         request = request._replace(reduction="none", denominator=None)
     xp = _namespace_of(request.x)
@@ -660,6 +688,8 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
         unchecked=unchecked,
         look=look,
     )
+    # kernels that would be the same are not compiled twice
+    job.wide = want.wide and any(job.derivative_dtype(n) != dtype for n in (*job.grads, "x"))
     if classes is not None and request.axis_name is not None:
         job.axis_name, job.classes = request.axis_name, classes
     if want.out:

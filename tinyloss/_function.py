@@ -8,19 +8,24 @@ its value or derivatives, is asked of the same description.
 from __future__ import annotations  # torch.compile trips over `P.args`, new each time
 
 import inspect
-from collections.abc import Callable
-from functools import update_wrapper
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import FrozenInstanceError
+from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from tinyloss._backends import backend_that_writes
+from tinyloss._calls import explained, misfit, readable, shown
 from tinyloss._engine import Answer, Request, Want, run
 
-__all__ = ["Loss", "LossFunction", "dress", "grad", "grad_and_hess", "source", "value_and_grad"]
+__all__ = ["Derived", "Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 
 P = ParamSpec("P")
 P_contra = ParamSpec("P_contra")
+R = TypeVar("R")
 
 _VALUE = Want(value=True)
+
+_ARRAYS_LATER = "; the arrays go to the function that it returns: tinyloss.{}(loss)(x, y)"
 
 
 class Loss(Protocol[P_contra]):
@@ -34,6 +39,10 @@ class Loss(Protocol[P_contra]):
         """Return the parts of the answer that are wanted."""
         ...
 
+    def takes_labels(self, **parameters: Any) -> bool:
+        """Return whether y may hold class indices."""
+        ...
+
 
 class LossFunction(Generic[P]):
     """A loss function: called like the function that describes it, and differentiable."""
@@ -42,26 +51,55 @@ class LossFunction(Generic[P]):
     __qualname__: str
 
     def __init__(self, describe: Callable[P, Request]) -> None:
-        self._describe = describe
+        self.describe = describe
         update_wrapper(self, describe)
-        self.__signature__ = inspect.signature(describe).replace(return_annotation=Any)
+        self.__annotations__ = {**self.__annotations__, "return": Any}
+        signature = inspect.signature(describe).replace(return_annotation=Any)
+        self.__signature__ = readable(signature)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return run(self._describe(*args, **kwargs), _VALUE).value
+        try:
+            request = self.describe(*args, **kwargs)
+        except TypeError:
+            self._refuse(args, kwargs)
+            raise
+        return run(request, _VALUE).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
-        return run(self._describe(*args, **kwargs), want)
+        try:
+            request = self.describe(*args, **kwargs)
+        except TypeError:
+            self._refuse(args, kwargs)
+            raise
+        return run(request, want)
+
+    def takes_labels(self, **parameters: Any) -> bool:
+        """Return whether y may hold class indices."""
+        return self._described(parameters).labels is not None
 
     def check(self, **parameters: Any) -> None:
         """Raise what a call with these parameters would raise about them."""
+        self._described(parameters)
+
+    def _described(self, parameters: dict[str, Any]) -> Request:
         positional = [
             None
-            for each in inspect.signature(self._describe).parameters.values()
+            for each in self.__signature__.parameters.values()
             if each.kind is each.POSITIONAL_OR_KEYWORD
         ]
-        describe: Callable[..., Request] = self._describe
-        describe(*positional, **parameters)
+        describe: Callable[..., Request] = self.describe
+        try:
+            return describe(*positional, **parameters)
+        except TypeError:
+            self._refuse(positional, parameters)
+            raise
+
+    def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise what is wrong with the arguments of a call, if they do not fit."""
+        message = misfit(self.__name__, self.__signature__, args, kwargs)
+        if message is not None:
+            raise TypeError(message) from None
 
     def __get__(self, owner: Any, kind: Any = None) -> LossFunction[P]:
         # As an attribute of a class it stays the function it is; and help() takes what has
@@ -75,6 +113,117 @@ class LossFunction(Generic[P]):
         return self.__qualname__
 
 
+class Derived(Generic[P, R]):
+    """A function derived from a loss: immutable, comparable, picklable, printed as it was made."""
+
+    __name__: str
+
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        loss: Loss[P],
+        want: Want,
+        take: Callable[[Answer], R],
+        what: str,
+        **options: Any,
+    ) -> None:
+        if isinstance(loss, type) or not hasattr(loss, "ask"):
+            raise _no_loss(loss)
+        name = getattr(loss, "__name__", None) or repr(loss)
+        self.__dict__.update(
+            {
+                "make": make,
+                "loss": loss,
+                "want": want,
+                "options": options,
+                "_take": take,
+                "__name__": make.__name__,
+                "__qualname__": make.__name__,
+                "__doc__": f"Return {what} of {name}.",
+            }
+        )
+
+    make: Callable[..., Any]
+    """The public function that derives it."""
+    loss: Loss[P]
+    want: Want
+    options: Mapping[str, Any]
+    """What `make` was given besides the loss, where it is not the default."""
+    _take: Callable[[Answer], R]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._take(self.loss.ask(self.want, *args, **kwargs))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.loss)
+
+    def _key(self) -> tuple[Any, ...]:
+        # arrays to write into are the same only if they are the same memory
+        options = [(name, value) for name, value in self.options.items() if name != "out"]
+        return self.make, self.loss, tuple(options), tuple(map(id, self.want.out))
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Derived) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __get__(self, owner: Any, kind: Any = None) -> Derived[P, R]:
+        return self  # as a LossFunction
+
+    def __repr__(self) -> str:
+        loss: Any = self.loss
+        name = getattr(loss, "__qualname__", None)
+        given = [repr(loss) if name is None else f"{loss.__module__}.{name}"]
+        given += [f"{name}={shown(value)}" for name, value in self.options.items()]
+        make: Any = self.make
+        return f"{make.__module__}.{make.__qualname__}({', '.join(given)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(self.make, self.loss, **self.options), ()
+
+
+def _no_loss(loss: Any) -> TypeError:
+    return TypeError(
+        f"tinyloss: got {loss!r}, expected a loss: a function or an object of tinyloss, "
+        "or your own function decorated with @tinyloss.loss"
+    )
+
+
+def _value_and_first(answer: Answer) -> tuple[Any, Any]:
+    return answer.value, answer.grads[0]
+
+
+def _value_and_all(answer: Answer) -> tuple[Any, Any]:
+    return answer.value, answer.grads
+
+
+def _first(answer: Answer) -> Any:
+    return answer.grads[0]
+
+
+def _all(answer: Answer) -> Any:
+    return answer.grads
+
+
+def _first_and_curvature(answer: Answer) -> tuple[Any, Any]:
+    return answer.grads[0], answer.curvature
+
+
+def _changed(argnums: Any, out: Any) -> dict[str, Any]:
+    return {
+        **({} if isinstance(argnums, int) and not argnums else {"argnums": argnums}),
+        **({} if out is None else {"out": out}),
+    }
+
+
 @overload
 def value_and_grad(
     loss: Loss[P], argnums: int = 0, *, out: Any = None
@@ -83,6 +232,7 @@ def value_and_grad(
 def value_and_grad(
     loss: Loss[P], argnums: tuple[int, ...], *, out: tuple[Any, ...] | None = None
 ) -> Callable[P, tuple[Any, tuple[Any, ...]]]: ...
+@explained(_ARRAYS_LATER.format("value_and_grad"))
 def value_and_grad(
     loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None
 ) -> Callable[P, tuple[Any, Any]]:
@@ -120,14 +270,12 @@ def value_and_grad(
     """
     numbers, single = _numbers(argnums)
     want = Want(value=True, argnums=numbers, out=_arrays(out, single, len(numbers)))
-
-    def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
-        value, grads, _ = loss.ask(want, *args, **kwargs)
-        return value, grads[0] if single else grads
-
-    return dress(answer, loss, "value and gradient")
+    take = _value_and_first if single else _value_and_all
+    changed = _changed(argnums, out)
+    return Derived(value_and_grad, loss, want, take, "value and gradient", **changed)
 
 
+@explained(_ARRAYS_LATER.format("grad"))
 def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) -> Callable[P, Any]:
     """Return a function that computes the gradient of a loss, as `value_and_grad` does.
 
@@ -140,14 +288,11 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) 
     """
     numbers, single = _numbers(argnums)
     want = Want(value=False, argnums=numbers, out=_arrays(out, single, len(numbers)))
-
-    def answer(*args: P.args, **kwargs: P.kwargs) -> Any:
-        grads = loss.ask(want, *args, **kwargs).grads
-        return grads[0] if single else grads
-
-    return dress(answer, loss, "gradient")
+    take = _first if single else _all
+    return Derived(grad, loss, want, take, "gradient", **_changed(argnums, out))
 
 
+@explained(_ARRAYS_LATER.format("grad_and_hess"))
 def grad_and_hess(
     loss: Loss[P], *, out: tuple[Any, Any] | None = None
 ) -> Callable[P, tuple[Any, Any]]:
@@ -166,12 +311,9 @@ def grad_and_hess(
     ([-0.5, 0.953], [0.25, 0.045])
     """
     want = Want(value=False, argnums=(0,), curvature=True, out=_arrays(out, False, 2))
-
-    def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
-        _, grads, curvature = loss.ask(want, *args, **kwargs)
-        return grads[0], curvature
-
-    return dress(answer, loss, "gradient and curvature, item by item,")
+    what = "gradient and curvature, item by item,"
+    changed = _changed(0, out)
+    return Derived(grad_and_hess, loss, want, _first_and_curvature, what, **changed)
 
 
 def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: Any) -> str:
@@ -209,14 +351,19 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
         raise ValueError(
             f"tinyloss.source: target is {target!r}, expected one of {error.args}"
         ) from None
+    if isinstance(loss, type) or not hasattr(loss, "ask"):
+        raise _no_loss(loss)
     want = Want(value=True, argnums=(0,), source=backend)
     if arrays:
         return str(loss.ask(want, *arrays, **options).value)
     x = backend.example((128, 1000), "float32")
-    try:
-        return str(loss.ask(want, x, backend.example((128,), "int64"), **options).value)
-    except ValueError:  # no class indices
-        return str(loss.ask(want, x, x, **options).value)
+    y = backend.example((128,), "int64") if loss.takes_labels(**options) else x
+    more = [
+        x
+        for each in inspect.signature(loss).parameters.values()
+        if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty
+    ]
+    return str(loss.ask(want, x, y, *more[2:], **options).value)
 
 
 def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
@@ -224,7 +371,8 @@ def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
     for number in numbers:
         if not isinstance(number, int) or isinstance(number, bool):
             raise TypeError(
-                f"tinyloss: argnums is {argnums!r}, expected an integer or a tuple of integers"
+                f"tinyloss: argnums is {shown(argnums)}, expected an integer or a tuple of "
+                f"integers{_ARRAYS_LATER.format('grad') if hasattr(argnums, 'shape') else ''}"
             )
     return numbers, numbers is not argnums
 
@@ -242,19 +390,3 @@ def _arrays(out: Any, single: bool, count: int) -> tuple[Any, ...]:
     if len({id(array) for array in arrays}) < count:
         raise ValueError("tinyloss: out holds an array twice, expected one for each derivative")
     return arrays
-
-
-R = TypeVar("R")
-
-
-def dress(answer: Callable[P, R], loss: Loss[P], what: str) -> Callable[P, R]:
-    """Give a derived function the signature of its loss and a line of documentation."""
-    if isinstance(loss, type) or not hasattr(loss, "ask"):
-        raise TypeError(
-            f"tinyloss: got {loss!r}, expected a loss: a function or an object of tinyloss, "
-            "or your own function decorated with @tinyloss.loss"
-        )
-    name = getattr(loss, "__name__", None) or repr(loss)
-    answer.__doc__ = f"Return {what} of {name}."
-    answer.__signature__ = inspect.signature(loss)  # type: ignore[attr-defined]
-    return answer

@@ -194,6 +194,7 @@ def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
         job.value,
         job.grads,
         job.curvature,
+        job.wide,
     )
     try:
         return kept[key]

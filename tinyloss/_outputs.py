@@ -6,7 +6,6 @@ For backends that write results themselves.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tinyloss._arrays import result_dtype
 from tinyloss._engine import Answer, Job
 
 __all__ = ["Memory", "empty_answer", "places_taken", "results"]
@@ -45,18 +44,18 @@ def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
         one_each = rowwise and job.formula.per_item
         value = memory.empty(x.shape[:-1], dtype) if one_each else memory.empty_like(x, dtype)
 
-    def derivative(array: Any, number: int) -> Any:
+    def derivative(name: str, number: int) -> Any:
         if job.out:
             into = job.out[number]
             if not any(
                 memory.may_overlap(into, a) and not _same_place(memory, into, a) for a in inputs
             ):
                 return into
-        return memory.empty_like(array, result_dtype(array.dtype, job.dtype))
+        return memory.empty_like(job.arrays[name], job.derivative_dtype(name))
 
-    grads = tuple([derivative(job.arrays[name], n) for n, name in enumerate(job.grads)])
+    grads = tuple([derivative(name, n) for n, name in enumerate(job.grads)])
     if job.curvature:
-        curvature = derivative(x, -1)
+        curvature = derivative("x", -1)
     return Answer(value, grads, curvature)
 
 

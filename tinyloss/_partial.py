@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from operator import add
 from typing import Any, NamedTuple, ParamSpec
 
+from tinyloss import _check
 from tinyloss._arrays import astype, namespace, widest_dtype
-from tinyloss._engine import Want
-from tinyloss._function import Loss, dress
+from tinyloss._backends import quiet
+from tinyloss._calls import explained
+from tinyloss._engine import Answer, Want
+from tinyloss._function import Derived, Loss
 
 __all__ = ["PartialMean", "partial_mean"]
 
@@ -54,9 +56,9 @@ class PartialMean(NamedTuple):
         if self._is_new():
             return other
         return PartialMean(
-            self.total + other.total,
-            self.weight + other.weight,
-            _mapped(add, self.gradient, other.gradient),
+            _added(self.total, other.total),
+            _added(self.weight, other.weight),
+            _mapped(_added, self.gradient, other.gradient),
         )
 
     def _is_new(self) -> bool:
@@ -76,8 +78,9 @@ def _no_state(other: Any) -> TypeError:
     )
 
 
+@explained("; the arrays go to the function that it returns: tinyloss.partial_mean(loss)(x, y)")
 def partial_mean(
-    loss: Loss[P], pull: Callable[[Any], Any] | None = None
+    loss: Loss[P], pull: Callable[[Any], Any] | None = None, *, widen: bool = True
 ) -> Callable[P, PartialMean]:
     """Return a function that computes what a part of the data adds to the mean of a loss.
 
@@ -93,6 +96,9 @@ def partial_mean(
         gradient by what all parts share: for predictions `features @ w`,
         `lambda g: features.T @ g`. It returns an array, or tuples, lists and dictionaries of them.
         None: no gradient.
+    widen
+        Whether the pulled gradient is made float64, as the sums are. False keeps its dtype: half
+        the memory of a float32 gradient, whose parts are then added in float32.
 
     Returns
     -------
@@ -110,15 +116,28 @@ def partial_mean(
     >>> state.value().item(), state.grad().tolist()
     (41.5, [48.0, 59.0])
     """
+    if pull is not None and not callable(pull):
+        raise TypeError(
+            f"tinyloss.partial_mean: pull is of type {type(pull).__name__}, expected a function of "
+            "the gradient; the arrays go to the function that is returned: "
+            "tinyloss.partial_mean(loss)(x, y)"
+        )
+    _check.flag("partial_mean", "widen", widen)
     want = Want(value=True, argnums=() if pull is None else (0,), sums=True)
+    options: dict[str, Any] = {} if pull is None else {"pull": pull}
+    if not widen:
+        options["widen"] = widen
+    take = partial(_part_of, pull=pull, widen=widen)
+    what = "what a part of the data adds to the mean"
+    return Derived(partial_mean, loss, want, take, what, **options)
 
-    def answer(*args: P.args, **kwargs: P.kwargs) -> PartialMean:
-        (total, weight), grads, _ = loss.ask(want, *args, **kwargs)
-        if pull is None:
-            return PartialMean(total, weight)
-        return PartialMean(total, weight, _mapped(_widened, pull(grads[0])))
 
-    return dress(answer, loss, "what a part of the data adds to the mean")
+def _part_of(answer: Answer, pull: Callable[[Any], Any] | None, widen: bool) -> PartialMean:
+    (total, weight), grads, _ = answer
+    if pull is None:
+        return PartialMean(total, weight)
+    gradient = pull(grads[0])
+    return PartialMean(total, weight, _mapped(_widened, gradient) if widen else gradient)
 
 
 def _widened(array: Any) -> Any:
@@ -127,9 +146,19 @@ def _widened(array: Any) -> Any:
 
 
 def _divided(total: Any, weight: Any) -> Any:
+    """Return a quotient, 0 for 0 / 0: where nothing was selected both are 0."""
     if isinstance(weight, (int, float)):
         return total / (weight or 1)
-    return total / namespace(weight).where(weight == 0, 1.0, weight)
+    xp = namespace(weight)
+    with quiet(xp):
+        return total / xp.where((weight == 0) & (total == 0), 1.0, weight)
+
+
+def _added(a: Any, b: Any) -> Any:
+    if isinstance(a, (int, float)):
+        return a + b
+    with quiet(namespace(a)):
+        return a + b
 
 
 def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:

@@ -61,7 +61,9 @@ def mse(
     x, y
         Prediction and target.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -125,7 +127,9 @@ def mae(
     x, y
         Prediction and target.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -195,7 +199,9 @@ def huber(
     delta
         The error from which the loss is linear, above 0.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -271,7 +277,9 @@ def smooth_l1(
     beta
         The error from which the loss is linear, at least 0; 0 gives the absolute error.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -347,7 +355,9 @@ def log_cosh(
     x, y
         Prediction and target.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -416,7 +426,9 @@ def quantile(
     q
         The quantile to predict, from 0 to 1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -488,7 +500,9 @@ def msle(
     x, y
         Prediction and target.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -563,7 +577,9 @@ def mape(
         The least size of a target, above 0: smaller ones count as this. The default is
         scikit-learn's, the spacing of float64 at 1.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -684,7 +700,9 @@ def poisson_nll(
     eps
         Added to a rate before its logarithm, at least 0; unused for log_input=True.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----
@@ -775,7 +793,9 @@ def gaussian_nll(
     eps
         The least variance, above 0: smaller ones count as this.
     weight, where, reduction, denominator
-        As for every loss: see `help(tinyloss)`.
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
 
     Notes
     -----

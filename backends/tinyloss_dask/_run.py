@@ -10,7 +10,7 @@ import numpy as np
 from dask import config
 from dask.utils import parse_bytes
 
-from tinyloss._arrays import namespace, result_dtype
+from tinyloss._arrays import namespace
 from tinyloss._engine import Answer, Job, answer_of
 from tinyloss_dask import _split
 from tinyloss_dask._blocks import with_axes
@@ -153,8 +153,7 @@ def _taken_apart(job: Job, answers: Any) -> Answer:
         )
 
     def derivative(argument: str, name: str, number: int | None = None) -> Any:
-        array = job.arrays[argument]
-        whole = part(name, number, of_all, result_dtype(array.dtype, job.dtype))
+        whole = part(name, number, of_all, job.derivative_dtype(argument))
         split = rowwise and x.numblocks[-1] > 1
         return whole.rechunk({x.ndim - 1: x.chunks[-1]}) if split else whole
 

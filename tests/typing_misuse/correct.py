@@ -114,6 +114,7 @@ def classes(x: Floats, y: Floats, labels: Ints) -> None:
     both: tinyloss.WeightedSum = 0.7 * tinyloss.CrossEntropyLoss() + tinyloss.MSELoss() * 2
     value, gradient = both.value_and_grad(x, y)
     print(both(x, y, weight=y), value, gradient, tinyloss.grad(both)(x, y))
+    print(sum([tinyloss.MSELoss(), tinyloss.MSELoss(reduction="sum")]), sum([both, both]))
 
 
 @tinyloss.loss
@@ -134,7 +135,7 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
     print(value, gradient, tinyloss.namespace(x).sum(x))
     state = tinyloss.PartialMean()
     state += tinyloss.partial_mean(tinyloss.cross_entropy)(x, labels, weight=y)
-    parts = [tinyloss.partial_mean(tinyloss.MSELoss(), lambda g: g)(x, y), state]
+    parts = [tinyloss.partial_mean(tinyloss.MSELoss(), lambda g: g, widen=False)(x, y), state]
     total: tinyloss.PartialMean = sum(parts, tinyloss.PartialMean())
     print(total.value(), total.grad(), total.weight, tinyloss.nll(x, labels, axis_name="model"))
     with tinyloss.validation("never"):

@@ -1,0 +1,188 @@
+"""Sums of loss objects: factors and terms meet before anything is rounded to the inputs' dtype."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+from tests.conftest import Library, dtype_name
+from tinyloss import CrossEntropyLoss, HuberLoss, MAELoss, MSELoss, WeightedSum
+
+on = pytest.mark.parametrize
+
+EPS = float(np.finfo(np.float32).eps)
+SUM: dict[str, Any] = {"reduction": "sum"}
+A = np.array([300.0, -2.5, 60000.0, 0.375])
+B = np.array([0.0, 4.0, 0.0, 0.25])
+ROWS = np.array([[8.0, 0.0, -3.0], [0.5, 1.0, 2.0]])
+LABELS = np.array([0, 2])
+
+
+def half_ulp(exact: float, dtype: str) -> float:
+    """Return the error of one rounding, and 1 % for what float32 has lost before it."""
+    digits, lowest = {"float16": (10, -24), "bfloat16": (7, -133)}[dtype]
+    place = math.floor(math.log2(abs(exact))) if exact else lowest
+    return 0.505 * 2.0 ** max(place - digits, lowest)
+
+
+def assert_rounded_once(actual: Any, exact: Any, dtype: str) -> None:
+    for got, right in zip(np.ravel(actual), np.ravel(exact), strict=True):
+        assert abs(float(got) - float(right)) <= half_ulp(float(right), dtype), (got, right)
+
+
+SUMS: list[tuple[WeightedSum, float, float]] = [
+    # the sum, and its gradient as multiples of x - y and of its sign
+    (1e-3 * MSELoss(**SUM), 2e-3, 0.0),
+    (MSELoss(**SUM) - 0.999 * MSELoss(**SUM), 2 - 1.998, 0.0),
+    (MSELoss(**SUM) / 7 + 3 * MAELoss(**SUM), 2 / 7, 3.0),
+    (1e-4 * MSELoss(**SUM) - 0.1 * MAELoss(**SUM), 2e-4, -0.1),
+    (1e-3 * (2 * (0.5 * MSELoss(**SUM)) - MAELoss(**SUM)), 2e-3, -1e-3),
+]
+
+
+@on("loss,slope,sign", SUMS, ids=repr)
+@on("dtype", ["float16", "bfloat16"])
+def test_gradients_are_rounded_once(
+    xp: Library, loss: WeightedSum, slope: float, sign: float, dtype: str
+) -> None:
+    if dtype not in xp.halves:
+        pytest.skip(f"{xp.name} has no {dtype}")
+    x, y = xp.asarray(A, dtype), xp.asarray(B, dtype)
+    d = xp.numpy(x).astype(np.float64) - xp.numpy(y)
+    exact = slope * d + sign * np.sign(d)
+    _, (by_x, by_y) = xp.fetch(xp.call(tinyloss.value_and_grad(loss, (0, 1)), x, y))
+    assert_rounded_once(by_x, exact, dtype)
+    assert_rounded_once(by_y, -exact, dtype)
+
+
+@on("dtype", ["float16", "bfloat16"])
+def test_curvature_is_rounded_once(xp: Library, dtype: str) -> None:
+    if dtype not in xp.halves:
+        pytest.skip(f"{xp.name} has no {dtype}")
+    loss = 40000.0 * MSELoss() - 39999.9 * MSELoss()
+    x, y = xp.asarray(A, dtype), xp.asarray(B, dtype)
+    g, h = xp.fetch(xp.call(tinyloss.grad_and_hess(loss), x, y))
+    # float32 holds 40000 times the terms to 0.002
+    np.testing.assert_allclose(h, 0.2, rtol=0.03)
+    d = xp.numpy(x).astype(np.float64) - xp.numpy(y)
+    np.testing.assert_allclose(g, 0.2 * d, rtol=0.03)
+
+
+@on("dtype", ["float16", "bfloat16"])
+def test_loss_scaling_keeps_small_gradients(xp: Library, dtype: str) -> None:
+    if dtype not in xp.halves:
+        pytest.skip(f"{xp.name} has no {dtype}")
+    x = np.zeros((512, 2))
+    x[:, 0] = 8
+    labels = xp.asarray(np.zeros(512, "int32"))
+    grad = xp.numpy(xp.call((128.0 * CrossEntropyLoss()).grad, xp.asarray(x, dtype), labels))
+    p = 128 / 512 / (1 + math.exp(8))
+    assert_rounded_once(grad[0], [-p, p], dtype)
+
+
+@on("axis", [0, 1])
+def test_the_class_axis_may_be_any(axis: int) -> None:
+    x = np.moveaxis(ROWS.astype(np.float16), -1, axis)
+    loss = 3 * CrossEntropyLoss(axis=axis) - CrossEntropyLoss(axis=axis)
+    single = tinyloss.grad(tinyloss.cross_entropy)(x.astype(np.float32), LABELS, axis=axis)
+    grad = loss.grad(x, LABELS)
+    assert grad.dtype == np.float16
+    np.testing.assert_array_equal(grad, (2 * single).astype(np.float16))
+
+
+def test_arrays_to_write_into_get_the_same() -> None:
+    loss = 1e-3 * MSELoss(**SUM) - 0.1 * MAELoss(**SUM)
+    x, y = A.astype(np.float16), B.astype(np.float16)
+    expected = tinyloss.grad(loss)(x, y)
+    out = np.zeros_like(x)
+    assert tinyloss.grad(loss, out=out)(x, y) is out
+    np.testing.assert_array_equal(out, expected)
+    assert tinyloss.grad(loss, out=x)(x, y) is x
+    np.testing.assert_array_equal(x, expected)
+
+
+@on("mode", ["always", "never"])
+def test_compiled_or_not(mode: Any) -> None:
+    import tinyloss_numpy
+
+    if mode == "always":
+        pytest.importorskip("numba")
+    with tinyloss_numpy.compilation(mode):
+        for loss, slope, sign in SUMS:
+            x, y = A.astype(np.float16), B.astype(np.float16)
+            d = x.astype(np.float64) - y
+            assert_rounded_once(loss.grad(x, y), slope * d + sign * np.sign(d), "float16")
+
+
+def test_nothing_has_the_dtype_of_its_argument(xp: Library) -> None:
+    if not xp.halves:
+        pytest.skip("no half precision")
+    x = xp.asarray(np.zeros((0, 3)), "float16")
+    labels = xp.asarray(np.zeros(0, "int32"))
+    assert dtype_name(xp.call((2 * CrossEntropyLoss()).grad, x, labels)) == "float16"
+
+
+def test_a_target_has_its_own_dtype() -> None:
+    x, y = A.astype(np.float16), B.astype(np.float32)
+    by_x, by_y = tinyloss.grad(1e-3 * MSELoss(**SUM), (0, 1))(x, y)
+    assert by_x.dtype == np.float16
+    assert by_y.dtype == np.float32
+    by_var = tinyloss.grad(3 * tinyloss.GaussianNLLLoss(), 2)(x, y, np.ones(4, np.float16))
+    assert by_var.dtype == np.float16
+    by_list = tinyloss.grad(2 * MSELoss(), 1)(x, [0.0, 4.0, 0.0, 0.25])
+    assert by_list.dtype == tinyloss.grad(MSELoss(), 1)(x, [0.0, 4.0, 0.0, 0.25]).dtype
+
+
+@on("factor", [1e-42, 1e-60, 1e40, -1e45, 1e-300])
+def test_a_factor_need_not_be_a_number_of_the_dtype(xp: Library, factor: float) -> None:
+    """A factor that float32 cannot hold, times a loss that makes it one again."""
+    if xp.name == "jax:jit":
+        pytest.skip("XLA multiplies the factor's parts with each other, in float32")
+    size = 2.0 ** round(-math.log2(abs(factor)) / 2) if 1e-50 < abs(factor) < 1e50 else 1e15
+    x, y = xp.asarray([size, 3 * size]), xp.asarray([0.0, 0.0])
+    value, grad = xp.fetch(xp.call((factor * MAELoss()).value_and_grad, x, y))
+    tiny = float(np.finfo(np.float32).tiny)
+    exact = factor * 2 * size
+    if abs(exact) < tiny:
+        assert abs(float(value)) <= tiny
+    else:
+        np.testing.assert_allclose(float(value), exact, rtol=4 * EPS)
+    slope = factor / 2
+    if tiny < abs(slope) < float(np.finfo(np.float32).max):
+        np.testing.assert_allclose(grad, slope, rtol=4 * EPS)
+
+
+def test_float32_takes_no_more_memory_than_its_terms() -> None:
+    import tracemalloc
+
+    x, y = np.ones(2**20, np.float32), np.zeros(2**20, np.float32)
+    loss = 0.5 * MSELoss() + 2 * MAELoss()
+    loss.grad(x, y)
+    tracemalloc.start()
+    grad = loss.grad(x, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grad.dtype == np.float32
+    assert peak < 3.5 * x.nbytes + 2**23  # the sum, a term, its product; blocks of the formulas
+
+
+def test_sum_adds_losses() -> None:
+    losses = [MSELoss(), MAELoss(), 2 * HuberLoss()]
+    assert sum(losses) == MSELoss() + MAELoss() + 2 * HuberLoss()
+    assert sum([MSELoss()]) == MSELoss()
+    for other in (1, 0.0, False, None, "a"):
+        with pytest.raises(TypeError):
+            _ = other + MSELoss()  # type: ignore[operator]
+
+
+def test_a_sum_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^tinyloss\.WeightedSum: terms is empty, expected"):
+        WeightedSum(())
+    wrong: list[Any] = [3, ((1.0, tinyloss.mse),), (MSELoss(),), (("2", MSELoss()),)]
+    for terms in wrong:
+        with pytest.raises(TypeError, match=r"^tinyloss\.WeightedSum: .*expected"):
+            WeightedSum(terms)
+    listed: Any = [(1.0, MSELoss())]
+    assert hash(WeightedSum(listed)) == hash(1.0 * MSELoss())
