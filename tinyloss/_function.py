@@ -8,7 +8,7 @@ its value or derivatives, is asked of the same description.
 import inspect
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from tinyloss._backends import backend_that_writes
 from tinyloss._engine import Answer, Request, Want, run
@@ -147,13 +147,22 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) 
 
 
 def grad_and_hess(
-    loss: Loss[P], *, out: tuple[Any, Any] | None = None
+    loss: Loss[P],
+    *,
+    hess: Literal["exact", "boosting"] = "exact",
+    out: tuple[Any, Any] | None = None,
 ) -> Callable[P, tuple[Any, Any]]:
     """Return a function that computes gradient and diagonal curvature of each item's loss.
 
     What gradient boosting asks of an objective: first and second derivative of each item by the
     prediction (for a row of classes, of the row's loss by each class), weighted but not
     reduced, whatever `reduction` says. `out` are two arrays that they are written into.
+
+    Boosting divides by the second, which for some losses is 0 or negative: the absolute error, the
+    flat part of `huber`, focal losses. With hess="boosting" it is what boosting takes instead,
+    times the weight: never negative, and 0 only where the weight is 0 or it underflows. Each loss
+    says under "Gradient" where that differs from the exact one. A loss by `tinyloss.loss` has 1
+    where its curvature is not above 0.
 
     Examples
     --------
@@ -163,7 +172,15 @@ def grad_and_hess(
     >>> g.round(3).tolist(), h.round(3).tolist()
     ([-0.5, 0.953], [0.25, 0.045])
     """
-    want = Want(value=False, argnums=(0,), curvature=True, out=_arrays(out, False, 2))
+    if hess not in ("exact", "boosting"):
+        raise ValueError(f'tinyloss: hess is {hess!r}, expected "exact" or "boosting"')
+    want = Want(
+        value=False,
+        argnums=(0,),
+        curvature=True,
+        out=_arrays(out, False, 2),
+        boosting=hess == "boosting",
+    )
 
     def answer(*args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
         _, grads, curvature = loss.ask(want, *args, **kwargs)
