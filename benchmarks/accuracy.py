@@ -10,6 +10,9 @@ On JAX arrays it is measured twice, both under `jax.jit`: asked for its derivati
 with its value differentiated by JAX (`jax.grad`). It ends with status 1 if tinyloss misses a bound
 of its contract.
 
+Means are measured as whole calls, on each of these: of weights of every scale, of weights and masks
+that broadcast, against the exact quotient of the two sums.
+
 torch's gradients are its autograd's, optax's those of `jax.grad`; scikit-learn's are those of the
 private classes its gradient boosting uses.
 """
@@ -514,6 +517,76 @@ def measure(loss: str, dtype: str, n: int, libraries: Iterable[str]) -> list[Cel
     return list(cells.values())
 
 
+# ---------------------------------------------------------------------------------- whole calls
+
+MEANS: dict[str, tuple[float, tuple[int, ...]]] = {
+    "each": (1.0, (256, 3)),
+    "scale 1e-38": (1e-38, (256, 3)),
+    "scale 1e-44": (1e-44, (256, 3)),
+    "scale 1e35": (1e35, (256, 3)),
+    "one for each row": (1.0, (256, 1)),
+    "one for each column": (1.0, (3,)),
+    "rows, scale 1e-38": (1e-38, (256, 1)),
+    "columns, scale 1e35": (1e35, (3,)),
+}
+"""Scale and shape of the weights of 256 x 3 items: powers of 2 times the scale."""
+WIDE_MEANS = {"float64 1e-50": 1e-50, "float64 1e40": 1e40}
+"""Scales of float64 weights beside float32 items."""
+MEAN_BOUND = 16.0
+"""Two sums of at most ten levels, each half an eps, and three roundings of an item's term."""
+
+
+def mean_error(name: str, scale: float, shape: tuple[int, ...], dtype: Any) -> float:
+    """Return the error of a weighted mean and of its gradient, in eps, whichever is worse."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 256, 3)).astype(np.float32)
+    weight = (2.0 ** rng.integers(0, 4, shape) * scale).astype(dtype)
+    if not weight.all() or not np.isfinite(weight).all():
+        raise ValueError(f"no weights of {scale} in {np.dtype(dtype)}")
+    w = np.broadcast_to(weight.astype(np.longdouble), x.shape)
+    d = x.astype(np.longdouble) - y
+    wanted = (w * d * d).sum() / w.sum(), 2 * w * d / w.sum()
+    ask: Any = importlib.import_module("tinyloss").value_and_grad(function_of("mse"))
+    if name == "jax.jit":
+        on_device = jax().numpy.asarray
+        got = jax().jit(lambda *a: ask(*a[:2], weight=a[2]))(*map(on_device, (x, y, weight)))
+    else:
+        mode: Any = "always" if name == "compiled" else "never"
+        with tinyloss_numpy.compilation(mode):
+            got = ask(x, y, weight=weight)
+    errors = [
+        np.abs(np.asarray(a, np.longdouble) / b - 1).max() / np.finfo(np.float32).eps
+        for a, b in zip(got, wanted, strict=True)
+    ]
+    worst = float(max(errors))
+    return worst if worst == worst else math.inf
+
+
+def print_means(console: Console, libraries: Iterable[str]) -> int:
+    """Print the errors of weighted means; return how many are beyond their bound."""
+    names = [name for name in ("numpy", "compiled", "jax.jit") if name in libraries]
+    table = Table(title="Means of mse with weights, value and gradient, in eps of float32")
+    for column in ("weights", *names):
+        table.add_column(column, justify="left" if column == "weights" else "right")
+    cases: dict[str, tuple[float, tuple[int, ...], Any]]
+    cases = {label: (*given, np.float32) for label, given in MEANS.items()}
+    cases |= {label: (scale, (256, 3), np.float64) for label, scale in WIDE_MEANS.items()}
+    missed = 0
+    for label, (scale, shape, dtype) in cases.items():
+        errors = [mean_error(name, scale, shape, dtype) for name in names]
+        missed += sum(error > MEAN_BOUND for error in errors)
+        table.add_row(
+            label,
+            *(
+                f"[{'green' if error <= MEAN_BOUND else 'bold red'}]{number(error)}[/]"
+                for error in errors
+            ),
+        )
+    if names:
+        console.print(table)
+    return missed
+
+
 # ------------------------------------------------------------------------------------- printing
 
 
@@ -760,6 +833,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_report(given.json, report, {"cells": [row_of(grid[key]) for key in sorted(grid)]})
     ours = [cell for cell in grid.values() if cell.library in OURS]
     missed = sum(bool(cell.misses) for cell in ours)
+    missed += print_means(console, present)
     console.print(f"{len(ours)} cells, {missed} beyond their bound, {seconds:.0f} s")
     return 1 if missed else 0
 

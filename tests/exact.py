@@ -394,11 +394,17 @@ def _cross_entropy(
     class_weight: Sequence[Number] | None = None,
     label_smoothing: Number = 0.0,
     ignore_index: int | None = None,
+    from_logits: bool = True,
+    floor: Number = 0,
 ) -> Item:
     """sum_c q_c (-log p_c), q_c = class_weight_c ((1 - s) y_c + s / C'), C' unmasked classes."""
     c = len(x)
     if not isinstance(y, list) and y == ignore_index:
         return _ignored(c)
+    if not from_logits:
+        return _cross_entropy_of_probabilities(
+            x, _targets(y, c), _weights(class_weight, c), mp.mpf(label_smoothing), floor
+        )
     soft = softmax(x)
     if soft is None:
         return _nan_row(c, "y")
@@ -416,6 +422,27 @@ def _cross_entropy(
         "x": [_times(p, total) - a for p, a in zip(soft.p, q, strict=True)],
         "y": [None if _zero(p) else w[j] * keep * surprise[j] for j, p in enumerate(soft.p)],
         "curvature": [_times(total, _times(p, 1 - p)) for p in soft.p],
+    }
+
+
+def _cross_entropy_of_probabilities(
+    x: Sequence[Number],
+    y: Sequence[Number],
+    w: Sequence[Number],
+    smoothing: Number,
+    floor: Number,
+) -> Item:
+    """sum_c q_c (-log max(x_c, floor)); below the floor the slope is that at the floor."""
+    c = len(x)
+    if any(not 0 <= a <= 1 for a in x):
+        return _nan_row(c, "y")
+    q = [b * ((1 - smoothing) * t + smoothing / c) for t, b in zip(y, w, strict=True)]
+    p = [max(a, floor) for a in x]
+    return {
+        "value": mp.fsum([-a * mp.log(b) for a, b in zip(q, p, strict=True)]),
+        "x": [-a / b for a, b in zip(q, p, strict=True)],
+        "y": [-a * (1 - smoothing) * mp.log(b) for a, b in zip(w, p, strict=True)],
+        "curvature": [a / (b * b) for a, b in zip(q, p, strict=True)],
     }
 
 
@@ -736,9 +763,16 @@ def _parameter(name: str, value: Any, rowwise: bool, shape: tuple[int, ...]) -> 
         return [_number(w) for w in np.asarray(value).tolist()]
     if isinstance(value, (np.ndarray, list)):
         return np.broadcast_to(np.asarray(value), shape).astype(np.float64).ravel()
-    if isinstance(value, float):
-        return _number(value)
     return value
+
+
+def _normal(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a number as a loss takes it: 0, or a normal number of the dtype computed in."""
+    if not isinstance(value, float):
+        return value
+    info = np.finfo(dtype)
+    least, largest = float(info.smallest_normal), float(info.max)
+    return _number(np.copysign(min(max(abs(value), least), largest), value) if value else 0)
 
 
 def items(
@@ -747,8 +781,12 @@ def items(
     """Yield the exact arguments and parameters of each item, classes in the last axis."""
     exact = EXACT[loss]
     x = np.asarray(x)
+    compute = compute_dtype(x.dtype)
     if loss == "binary_cross_entropy" and parameters.get("eps") is None:
-        parameters["eps"] = float(np.finfo(compute_dtype(x.dtype)).smallest_normal)
+        parameters["eps"] = float(np.finfo(compute).smallest_normal)
+    if parameters.get("from_logits") is False:
+        parameters["floor"] = float(np.finfo(compute).smallest_normal)
+    parameters = {name: _normal(value, compute) for name, value in parameters.items()}
     if parameters.get("pos_weight", 0) is None:
         del parameters["pos_weight"]
     shape = x.shape[:-1] if exact.rowwise else x.shape

@@ -183,8 +183,12 @@ def _cross_entropy_scale(
     class_weight: Any = None,
     label_smoothing: Any = 0.0,
     ignore_index: int | None = None,
+    from_logits: bool = True,
+    floor: Any = 0,
 ) -> dict[str, Any]:
     c = len(x)
+    if not from_logits:
+        return {"x": [0] * c}
     p, t = _probabilities(x)[0], _targets_of(y, c, class_weight)
     if label_smoothing:
         w = [1] * c if class_weight is None else class_weight
@@ -451,6 +455,11 @@ def _near(center: Callable[[Draw], Array], move: Callable[[Draw, Array], Array])
     return family
 
 
+def _huge(d: Draw, shape: tuple[int, ...] | None = None) -> Array:
+    """Numbers of every magnitude above 1000, to which small ones add nothing."""
+    return d.cast(d.signs(shape).astype(float) * d.powers(3, d.digits - 0.7, shape).astype(float))
+
+
 def _mixed(d: Draw) -> Array:
     """Numbers of every magnitude whose squares are normal."""
     return d.cast(d.signs() * d.powers(np.log10(d.tiny) / 2, d.digits / 2).astype(np.float64))
@@ -522,12 +531,20 @@ _MSLE: Families = {
     "below_minus_one": _pair(lambda d: d.uniform(-3, -1.1), _positive),
 }
 
+
+def _small_size(d: Draw) -> Array:
+    return d.cast(d.signs().astype(float) * d.powers(-6, -1).astype(float))
+
+
 _MAPE: Families = {
     **_but("small", "mixed", "difference_overflows"),
     "small_target": _pair(lambda d: d.normal(), lambda d: d.powers(-6, -2)),
     "zero_target": _pair(lambda d: d.normal(), lambda d: d.cast(np.zeros(d.n))),
     "far": _pair(lambda d: d.powers(-4, 0), lambda d: d.powers(1, 3)),
     "floored": _with(_pair(lambda d: d.normal(0.01), lambda d: d.normal(0.01)), eps=0.0077),
+    "zero_target_eps_1e-50": _with(_pair(_small_size, lambda d: d.cast(np.zeros(d.n))), eps=1e-50),
+    **_varied(_REGRESSION, ("normal", "equal"), eps=1e-50),
+    **_varied(_REGRESSION, ("normal", "equal"), eps=1e300),
 }
 
 
@@ -546,6 +563,19 @@ _POISSON: Families = {
     "overflow": _pair(lambda d: d.uniform(d.overflow - 3, d.overflow + 3), _counts),
     "underflow": _pair(
         lambda d: d.uniform(-d.overflow - 3, -d.overflow / 2), lambda d: d.cast(np.zeros(d.n))
+    ),
+    "huge": _pair(_huge, _counts),
+    "huge_count": _pair(lambda d: d.uniform(0, d.overflow + 9), lambda d: d.uniform(0, d.max)),
+    "huge_count_full": _with(
+        _pair(lambda d: d.uniform(0, d.overflow + 9), lambda d: d.uniform(0, d.max)), full=True
+    ),
+    "rate_huge_count_full": _with(
+        _pair(lambda d: d.uniform(0, d.max / 1e3), lambda d: d.uniform(0, d.max / 1e3)),
+        log_input=False,
+        full=True,
+    ),
+    "rate_zero_eps_1e-50": _with(
+        _pair(lambda d: d.bits(), lambda d: d.bits()), log_input=False, eps=1e-50
     ),
     "full": _with(_pair(lambda d: d.normal(), lambda d: d.uniform(0, 4)), full=True),
     "full_big": _with(_pair(lambda d: d.uniform(3, 6), lambda d: d.uniform(1, 500)), full=True),
@@ -584,6 +614,9 @@ _GAUSSIAN: Families = {
     "small_variance": _gaussian("normal", lambda d: d.powers(-3, -1)),
     "floored": _gaussian("normal", lambda d: d.uniform(0, 0.9 * 2.0**-10), eps=2.0**-10),
     "zero_variance": _gaussian("normal", lambda d: d.cast(np.zeros(d.n)), eps=2.0**-20),
+    "equal_eps_1e-50": _gaussian("equal", lambda d: d.cast(np.zeros(d.n)), eps=1e-50),
+    "normal_eps_1e-50": _gaussian("normal", lambda d: d.powers(-2, 2), eps=1e-50),
+    "normal_eps_1e300": _gaussian("normal", lambda d: d.powers(-2, 2), eps=1e300),
     "big_variance": _gaussian("big", lambda d: d.powers(1, d.digits - 1)),
     "square_overflows": _gaussian(
         "square_overflows", lambda d: d.powers(d.digits * 0.75, d.digits - 0.1)
@@ -658,6 +691,12 @@ _BCE_LOGITS: Families = {
     "normal_1_pos_weights": lambda d: {**_LOGITS["normal_1"](d), "pos_weight": d.powers(-2, 2)},
 }
 
+
+def _far_logits(gamma: float) -> Family:
+    """Logits up to where q^gamma underflows, q the probability of the wrong answer."""
+    return lambda d: _logits(d, 2, (d.gap - 5) / min(gamma, 1), right=True)
+
+
 _FOCAL: Families = {
     **_LOGITS,
     **_SOFT_LOGITS,
@@ -667,7 +706,14 @@ _FOCAL: Families = {
     **_varied(_LOGITS, ("normal_10", "certain", "wrong"), gamma=1.0),
     **_varied(_LOGITS, ("normal_10", "certain", "wrong"), gamma=5.0),
     **_varied(_SOFT_LOGITS, ("soft",), gamma=1.5, alpha=0.75),
+    **_varied(_LOGITS, ("normal_10",), alpha=1e-50),
+    **_varied(_LOGITS, ("normal_10", "underflow"), gamma=1e-50),
 }
+for _gamma in (0.25, 0.5, 1.0, 1.5):
+    _FOCAL.update(_varied(_LOGITS, ("huge", "near_max", "underflow", "infinite"), gamma=_gamma))
+    _soft_edges = ("soft_scale_100", "soft_edge", "soft_infinite")
+    _FOCAL.update(_varied(_SOFT_LOGITS, _soft_edges, gamma=_gamma))
+    _FOCAL[f"far_gamma_{_gamma}"] = _with(_far_logits(_gamma), gamma=_gamma)
 
 _BCE: Families = {
     "uniform": _hard(lambda d: d.uniform(0, 1)),
@@ -685,6 +731,8 @@ _BCE: Families = {
     "soft_edges": _pair(lambda d: d.bits(), lambda d: d.uniform(0, 1)),
     "matched": _near(lambda d: d.uniform(0.01, 0.95), lambda d, y: d.nudged(y)),
     "clipped": _with(_hard(lambda d: d.powers(-8, 0)), eps=2.0**-12),
+    "edges_eps_1e-50": _with(_hard(lambda d: d.bits()), eps=1e-50),
+    "soft_edges_eps_1e-50": _with(_pair(lambda d: d.bits(), lambda d: d.uniform(0, 1)), eps=1e-50),
     "clipped_soft": _with(
         _pair(lambda d: d.cast(1 - d.powers(-4, 0).astype(float)), lambda d: d.uniform(0, 1)),
         eps=2.0**-8,
@@ -860,6 +908,40 @@ _SOFT_ROWS: Families = {
     "matched": _matched_rows,
 }
 
+
+def _likely(low: float, high: float) -> Callable[[Draw], Array]:
+    """Rows of numbers from 10^low to 10^high, not normalised."""
+    return lambda d: d.powers(max(low, np.log10(d.tiny)), high, (d.n, _C))
+
+
+_PROBABILITIES: Families = {
+    "normal": _labelled(lambda d: d.probabilities(_C)),
+    "peaked": _labelled(lambda d: d.probabilities(_C, 30)),
+    "small": _labelled(_likely(-300, -1)),
+    "near_1": _labelled(lambda d: d.cast(1 - d.eps / 2 * d.rng.integers(0, 100, (d.n, _C)))),
+    "edges": _labelled(lambda d: d.cast(d.rng.integers(0, 2, (d.n, _C)))),
+    "subnormal": _labelled(lambda d: d.tiniest((d.n, _C))),
+    "outside": _labelled(lambda d: d.uniform(-0.3, 1.3, (d.n, _C))),
+    "onehot": _onehot(_labelled(lambda d: d.probabilities(_C))),
+    "soft": _soft(_labelled(_likely(-300, 0)), lambda d: d.probabilities(_C)),
+    "soft_edges": _soft(
+        _labelled(lambda d: d.cast(d.rng.integers(0, 2, (d.n, _C)))),
+        lambda d: d.probabilities(_C, 10),
+    ),
+    "class_weights": _class_weights(_labelled(lambda d: d.probabilities(_C))),
+    "class_weights_soft": _class_weights(
+        _soft(_labelled(lambda d: d.probabilities(_C)), lambda d: d.probabilities(_C))
+    ),
+    "smoothed": _with(_labelled(_likely(-30, 0)), label_smoothing=0.1),
+    "smoothed_soft": _with(
+        _soft(_labelled(_likely(-30, 0)), lambda d: d.probabilities(_C)), label_smoothing=0.125
+    ),
+    "smoothed_class_weights": _with(
+        _class_weights(_labelled(lambda d: d.probabilities(_C))), label_smoothing=0.1
+    ),
+    "ignored": _ignoring(_labelled(lambda d: d.probabilities(_C))),
+}
+
 _CROSS_ENTROPY: Families = {
     **_CLASSES,
     **_WIDE,
@@ -873,6 +955,13 @@ _CROSS_ENTROPY: Families = {
     "smoothed_soft": _with(_SOFT_ROWS["soft_normal"], label_smoothing=0.125),
     "smoothed_class_weights": _with(_class_weights(_labelled(_rows(3))), label_smoothing=0.125),
     "ignored": _ignoring(_labelled(_rows(1))),
+    "huge_logits": _labelled(lambda d: _huge(d, (d.n, _C))),
+    "onehot_huge_logits": _onehot(_labelled(lambda d: _huge(d, (d.n, _C)))),
+    "soft_huge_logits": _soft(
+        _labelled(lambda d: _huge(d, (d.n, _C))), lambda d: d.probabilities(_C)
+    ),
+    **_varied(_CLASSES, ("normal_10", "huge"), label_smoothing=1e-50),
+    **{f"probabilities_{k}": _with(v, from_logits=False) for k, v in _PROBABILITIES.items()},
 }
 
 _SOFTMAX_FOCAL: Families = {
@@ -885,7 +974,11 @@ _SOFTMAX_FOCAL: Families = {
     **_varied(_CLASSES, ("normal_10", "certain", "wrong"), gamma=1.0),
     **_varied(_CLASSES, ("normal_10", "certain", "wrong"), gamma=5.0),
     **_varied(_SOFT_ROWS, ("soft_spread",), gamma=1.5),
+    **_varied(_CLASSES, ("normal_100",), gamma=1e-50),
 }
+for _gamma in (0.01, 0.25, 0.5, 1.0, 1.5):
+    _SOFTMAX_FOCAL.update(_varied(_CLASSES, ("normal_100", "huge"), gamma=_gamma))
+    _SOFTMAX_FOCAL.update(_varied(_SOFT_ROWS, ("soft_scale_100", "onehot_huge"), gamma=_gamma))
 
 
 def _log_rows(d: Draw, scale: float = 1.0, c: int = _C) -> Array:
@@ -1005,6 +1098,10 @@ _KL_LOGITS: Families = {
     "huge": _divergence(
         lambda d: d.normal(d.max / 1e4, (d.n, _C)), lambda d: d.normal(d.max / 1e4, (d.n, _C))
     ),
+    "huge_x": _divergence(lambda d: _huge(d, (d.n, _C)), _rows(1)),
+    "huge_y": _divergence(_rows(1), lambda d: _huge(d, (d.n, _C))),
+    "huge_both": _divergence(lambda d: _huge(d, (d.n, _C)), lambda d: _huge(d, (d.n, _C))),
+    "huge_close": _near(lambda d: _huge(d, (d.n, _C)), lambda d, y: d.nudged(y)),
     "masked": _both_masked,
     "masked_target": _hidden_mass,
     "subnormal": _divergence(lambda d: d.tiniest((d.n, _C)), lambda d: d.tiniest((d.n, _C))),
@@ -1050,7 +1147,11 @@ def _alone(families: Families) -> Families:
     return {name: drop(family) for name, family in families.items()}
 
 
-_FUNCTION_ROWS = _alone({k: v for k, v in _CLASSES.items() if k != "masked_target"} | _WIDE)
+_FUNCTION_ROWS = _alone(
+    {k: v for k, v in _CLASSES.items() if k != "masked_target"}
+    | _WIDE
+    | {"huge_logits": _CROSS_ENTROPY["huge_logits"]}
+)
 
 _FAMILIES: dict[str, Families] = {
     "mse": _REGRESSION,
@@ -1060,11 +1161,15 @@ _FAMILIES: dict[str, Families] = {
         **_varied(_REGRESSION, ("normal", "small", "scale_100"), delta=0.125),
         **_varied(_REGRESSION, ("scale_100", "offset"), delta=30.0),
         **_varied(_REGRESSION, ("normal",), delta=0.3),
+        **_varied(_REGRESSION, ("normal", "equal", "near_max"), delta=1e-50),
+        **_varied(_REGRESSION, ("normal", "equal", "near_max"), delta=1e300),
     },
     "smooth_l1": {
         **_REGRESSION,
         **_varied(_REGRESSION, ("normal", "small", "scale_100"), beta=0.125),
         **_varied(_REGRESSION, ("normal", "scale_10"), beta=3.0),
+        **_varied(_REGRESSION, ("normal", "equal", "near_max"), beta=1e-50),
+        **_varied(_REGRESSION, ("normal", "equal", "near_max"), beta=1e300),
     },
     "log_cosh": _REGRESSION,
     "quantile": {
@@ -1073,6 +1178,7 @@ _FAMILIES: dict[str, Families] = {
         **_varied(_REGRESSION, ("normal", "close", "equal", "big", "near_max"), q=0.875),
         **_varied(_REGRESSION, ("normal",), q=0.9),
         **_varied(_REGRESSION, ("normal",), q=0.01),
+        **_varied(_REGRESSION, ("normal", "near_max"), q=1e-50),
     },
     "msle": _MSLE,
     "mape": _MAPE,

@@ -186,6 +186,12 @@ def _rows() -> Iterator[Case]:
                 every,
                 ("y",),
             )
+    for params, smoothing in product(weights, ({}, {"label_smoothing": 0.1})):
+        every = {"from_logits": False, **params, **smoothing}
+        name = _name(every)
+        case = {"x": loose / 2.5, "y": labels}
+        yield Case("cross_entropy", f"labels,{name}", case, every, ("y",))
+        yield Case("cross_entropy", f"soft,{name}", {"x": loose / 2.5, "y": soft}, every)
     yield Case("cross_entropy", "axis=1", labelled, {"axis": 1}, ("y",))
     yield Case("cross_entropy", "soft,axis=0", {"x": x, "y": soft}, {"axis": 0})
 

@@ -135,6 +135,15 @@ def _cases() -> Iterator[Case]:
     yield rows(t.cross_entropy, real, _distribution())
     yield rows(t.cross_entropy, real, _distribution(), label_smoothing=0.1, class_weight=per_class)
     yield rows(t.cross_entropy, _logits(2, 3, 2, 2), _distribution(2, 3, 2, 2, axis=1), axis=1)
+    yield labels(t.cross_entropy, _distribution(), _labels(), from_logits=False)
+    yield rows(
+        t.cross_entropy,
+        _distribution(),
+        _distribution(),
+        from_logits=False,
+        label_smoothing=0.1,
+        class_weight=per_class,
+    )
     yield labels(t.softmax_focal, real, _labels())
     yield labels(t.softmax_focal, real, _labels(), gamma=0.5, class_weight=per_class)
     yield rows(t.softmax_focal, real, _distribution(), class_weight=per_class)

@@ -29,10 +29,15 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "_SigmoidFocal": [{"alpha": None, "gamma": 0.0}, {"alpha": 0.25, "gamma": 2.5}],
     "_CrossEntropy": [{}, {"label_smoothing": 0.1}],
     "_SmoothedLabelCrossEntropy": [{"label_smoothing": 0.1}],
+    "_CrossEntropyOfProbabilities": [{}, {"label_smoothing": 0.1}],
+    "_SmoothedLabelCrossEntropyOfProbabilities": [{"label_smoothing": 0.1}],
     "_LabelSoftmaxFocal": [{"gamma": 2.0}],
     "_SoftmaxFocal": [{"gamma": 2.0}],
 }
-LABELS = {"_LabelCrossEntropy", "_SmoothedLabelCrossEntropy", "_NLL", "_LabelSoftmaxFocal"}
+LABELS = {
+    "_LabelCrossEntropy", "_SmoothedLabelCrossEntropy", "_LabelCrossEntropyOfProbabilities",
+    "_SmoothedLabelCrossEntropyOfProbabilities", "_NLL", "_LabelSoftmaxFocal",
+}  # fmt: skip
 MORE = {"_Gaussian": "var", "_BCEWithLogits": "pos_weight"}
 
 

@@ -6,7 +6,7 @@ from tinyloss._arrays import namespace
 from tinyloss._calls import explained
 from tinyloss._engine import transform
 from tinyloss._formula import Formula
-from tinyloss._numerics import softmax_parts
+from tinyloss._numerics import sigmoids, softmax_parts
 from tinyloss._numerics import softplus as _softplus
 from tinyloss.typing import Array
 
@@ -90,11 +90,21 @@ class _LogSumExp(_LogSoftmax):
     name = "logsumexp"
     per_item = True
 
+    def __init__(self, x: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.m = m = xp.max(x, axis=-1, keepdims=True)
+        # The limit where m is infinite: the classes there share it.
+        limit = xp.where(x == m, xp.zeros_like(x), -xp.inf)
+        self.s = softmax_parts(xp.where(xp.isinf(m), limit, x))
+
     def value(self) -> Any:
-        xp = namespace(self.x)
-        m = xp.max(self.x, axis=-1)
-        log_z = softmax_parts(self.x).log_z[..., 0]
-        return xp.where(xp.isinf(m), m, m + log_z)
+        xp, m = self.xp, self.m
+        finite = xp.where(xp.isinf(m), 0.0, m) + self.s.log_z
+        # A constant where no class is possible, so that autodiff gives 0 as well.
+        return xp.where(m == -xp.inf, -xp.inf, xp.where(m == xp.inf, m, finite))[..., 0]
+
+    def grad_x(self) -> Any:
+        return self.xp.where(self.m == -self.xp.inf, 0.0, self.s.e / self.s.z)
 
 
 @explained()
@@ -108,6 +118,9 @@ def logsumexp(x: Array, /, *, axis: int = -1) -> Any:
     Domain: all real numbers and infinities.
 
     Formula: log sum_k exp(x_k)
+
+    Gradient: softmax of x, with `jax.grad` and the like; 1 / k for each of k classes of +inf, and
+    0 where all are -inf.
 
     Accuracy: 2 eps of |max x| + log sum_k exp(x_k - max x), since the two may cancel.
 
@@ -131,6 +144,13 @@ class _Softplus(Formula):
 
     def value(self) -> Any:
         return _softplus(self.x)
+
+    def grad_x(self) -> Any:
+        return sigmoids(self.x).plus
+
+    def curvature(self) -> Any:
+        s = sigmoids(self.x)
+        return s.plus * s.minus
 
 
 @explained()
@@ -164,6 +184,12 @@ class _LogSigmoid(_Softplus):
 
     def value(self) -> Any:
         return -_softplus(-self.x)
+
+    def grad_x(self) -> Any:
+        return sigmoids(self.x).minus
+
+    def curvature(self) -> Any:
+        return -super().curvature()
 
 
 @explained()

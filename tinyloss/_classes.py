@@ -140,7 +140,10 @@ class _Differentiable:
 
     @property
     def grad_and_hess(self: Loss[P]) -> Callable[P, tuple[Any, Any]]:
-        """The function that returns each item's gradient and diagonal curvature, unreduced."""
+        """The function that returns each item's gradient and diagonal curvature, unreduced.
+
+        For gradient boosting: `tinyloss.grad_and_hess(loss, hess="boosting")`.
+        """
         return _function.grad_and_hess(self)
 
 
@@ -583,6 +586,7 @@ class CrossEntropyLoss(_TargetLoss):
     function = cross_entropy
     axis: int = -1
     axis_name: AxisName | None = None
+    from_logits: bool = True
     class_weight: ArrayLike | None = None
     label_smoothing: float = 0.0
     ignore_index: int | None = None

@@ -1,5 +1,6 @@
 """Losses for classes: binary (an item is an element) and among many (an item is a row)."""
 
+from math import ceil, log2
 from typing import Any
 
 from tinyloss import _check
@@ -17,6 +18,7 @@ from tinyloss._numerics import (
     sigmoids,
     softmax_parts,
     softplus,
+    steep,
     sum_of_others,
 )
 from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
@@ -117,6 +119,82 @@ class _SmoothedLabelCrossEntropy(_CrossEntropy):
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
 
+def _floored(x: Any) -> tuple[Any, Any]:
+    """Return probabilities as normal numbers, and for each row 0, or NaN if one is outside [0, 1].
+
+    All of a row with such a number is NaN.
+    """
+    xp = namespace(x)
+    each = xp.where((x >= 0) & (x <= 1), xp.zeros_like(x), xp.nan)
+    invalid = xp.sum(each, axis=-1, keepdims=True)
+    return xp.maximum(x, float(xp.finfo(x.dtype).smallest_normal)) + invalid, invalid
+
+
+class _LabelCrossEntropyOfProbabilities(Formula):
+    name = "cross_entropy"
+    rowwise = True
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = namespace(x)
+        self.target = classes_of(x, y)
+        self.p, self.invalid = _floored(x)
+
+    def value(self) -> Any:
+        of_target = self.xp.sum(self.xp.where(self.target, self.p, 0.0), axis=-1)
+        return -self.xp.log(of_target)
+
+    def grad_x(self) -> Any:
+        return self.xp.where(self.target, -1 / self.p, self.invalid)
+
+    def curvature(self) -> Any:
+        inverse = 1 / self.p
+        return self.xp.where(self.target, inverse * inverse, self.invalid)
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return steep(curvature)
+
+
+class _CrossEntropyOfProbabilities(Formula):
+    name = "cross_entropy"
+    rowwise = True
+    weighs_classes = True
+
+    def __init__(
+        self, x: Any, y: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
+    ) -> None:
+        self.xp = xp = namespace(x)
+        self.p, _ = _floored(x)
+        self.log_p = xp.log(self.p)
+        self.kept, self.class_weight = 1 - label_smoothing, class_weight
+        q = y
+        if label_smoothing:
+            q = self.kept * y + label_smoothing / xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
+        self.q = q if class_weight is None else q * class_weight
+
+    def value(self) -> Any:
+        return -self.xp.sum(self.q * self.log_p, axis=-1)
+
+    def grad_x(self) -> Any:
+        return -self.q / self.p
+
+    def grad_y(self) -> Any:
+        slope = -self.kept * self.log_p
+        return slope if self.class_weight is None else slope * self.class_weight
+
+    def curvature(self) -> Any:
+        # Not q / p / p: a compiler may divide by p * p instead, which underflows.
+        return (self.q / self.p) * (1 / self.p)
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return steep(curvature)
+
+
+class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
+    def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
+        target = astype(namespace(x), classes_of(x, y), x.dtype)
+        super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
+
+
 def _pull(softmax: Softmax, q: Any) -> Any:
     """Return p sum(q) - q, the gradient of sum_c q_c (-log p_c), each class without the others'.
 
@@ -134,6 +212,7 @@ def cross_entropy(
     *,
     axis: int = -1,
     axis_name: AxisName | None = None,
+    from_logits: bool = True,
     class_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
@@ -144,10 +223,12 @@ def cross_entropy(
 ) -> Request:
     """Softmax cross-entropy of logits against class indices or probabilities.
 
+    Prefer logits where you have them: a probability that rounds to 1 has a loss of 0.
+
     Parameters
     ----------
     x
-        Logits.
+        Logits, or probabilities with from_logits=False.
     y
         Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
         one-hot or soft, of x's shape and any real dtype.
@@ -155,6 +236,9 @@ def cross_entropy(
         The axis of the classes.
     axis_name
         The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    from_logits
+        Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
+        each were free to move.
     class_weight
         A weight for each class, of shape (C,).
     label_smoothing
@@ -172,15 +256,20 @@ def cross_entropy(
     (...).
 
     Domain: finite logits, and -inf for a class that is impossible: it has probability 0 and takes
-    part in nothing. Probabilities need not sum to 1.
+    part in nothing. Probabilities need not sum to 1. With from_logits=False 0 <= x <= 1; a row with
+    a number outside gives NaN.
 
     Formula: sum_c q_c (log sum_k exp(x_k) - x_c), where q_c = class_weight_c ((1 - s) y_c + s / K),
     s is label_smoothing and K the number of possible classes, which alone get s / K.
+    With from_logits=False sum_c q_c (-log a_c), a the larger of x and the smallest normal number of
+    the dtype computed in, and K all classes.
     The mean divides by the sum of class_weight[y], or of sum_c class_weight_c y_c.
 
     Gradient: p_c sum_k q_k - q_c by x, p the softmax of x; by probabilities y
     -(1 - s) class_weight_c log p_c, 0 for an impossible class that y does not ask for; curvature
-    sum_k q_k p_c (1 - p_c).
+    sum_k q_k p_c (1 - p_c). With from_logits=False -q_c / a_c by x, where x is below the smallest
+    normal number as well; -(1 - s) class_weight_c log a_c by y; curvature q_c / a_c^2, for boosting
+    1 where q_c is 0.
 
     Accuracy: 4 eps, and 4 eps for each component of the gradient for class indices and one-hot
     rows: a confident correct prediction has a loss and a gradient, not 0. Otherwise the gradient
@@ -203,9 +292,17 @@ def cross_entropy(
     0.4066
     """
     smoothing = _check.in_range("cross_entropy", "label_smoothing", label_smoothing, 0.0, 1.0)
-    labels = _SmoothedLabelCrossEntropy if smoothing else _LabelCrossEntropy
+    formula: type[Formula]
+    labels: type[Formula]
+    if _check.flag("cross_entropy", "from_logits", from_logits):
+        formula = _CrossEntropy
+        labels = _SmoothedLabelCrossEntropy if smoothing else _LabelCrossEntropy
+    else:
+        formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities
+        if smoothing:
+            labels = _SmoothedLabelCrossEntropyOfProbabilities
     return Request(
-        _CrossEntropy,
+        formula,
         x,
         y,
         weight,
@@ -237,6 +334,9 @@ class _NLL(Formula):
 
     def curvature(self) -> Any:
         return namespace(self.x).zeros_like(self.x)
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return steep(curvature)
 
 
 @LossFunction
@@ -284,7 +384,7 @@ def nll(
 
     Formula: -x_y
 
-    Gradient: -1 for the target's entry, 0 for the others; curvature 0.
+    Gradient: -1 for the target's entry, 0 for the others; curvature 0, for boosting 1.
 
     Accuracy: exact.
 
@@ -497,6 +597,10 @@ def binary_cross_entropy_with_logits(
     return Request(_BCEWithLogits, x, y, weight, where, reduction, denominator, arrays=more)
 
 
+_LARGEST_GAMMA = 2.0**63
+"""From here on q^gamma is 0 for every q below 1, in float64 too; its square is a float32."""
+
+
 class _SigmoidFocal(Formula):
     """q = 1 - p_t = y s(-x) + (1 - y) s(x), a sum of positive terms, and c the cross-entropy."""
 
@@ -505,17 +609,30 @@ class _SigmoidFocal(Formula):
 
     def __init__(self, x: Any, y: Any, *, alpha: float | None, gamma: float) -> None:
         self.xp = xp = namespace(x)
-        self.x, self.y, self.gamma = x, y, gamma
+        self.x, self.y, self.gamma = x, y, min(gamma, _LARGEST_GAMMA)
         bce = _BCEWithLogits(x, y)
         self.c, self.dc, self.ddc = bce.value(), bce.grad_x(), bce.curvature()
         p, n = bce.s.plus, bce.s.minus
         self.q = q = y * n + (1 - y) * p
-        self.power = q**gamma
+        # Here q is exp(-|x|), and underflows before its square root does.
+        self.tail = ((y == 0) | (y == 1)) & (q < 1e-30)
+        self.power = self._power()
         self.lean = -xp.tanh(0.5 * x)  # n - p
         # q' / q, which stays finite as q vanishes
         self.r = (1 - 2 * y) * (self.ddc / xp.where(q == 0, 1.0, q))
         self.share = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
         self.share_slope = 0.0 if alpha is None else 2 * alpha - 1
+
+    def _power(self) -> Any:
+        """Return q^gamma."""
+        xp, gamma, q = self.xp, self.gamma, self.q
+        if not 0 < gamma < 1:
+            return q**gamma
+        # (exp(-|x| / k))^(gamma k): k a power of 2, so that |x| / k is exact, and gamma k is from
+        # 1 to 2, so that the outer power adds to no error.
+        k = 2.0 ** ceil(-log2(gamma))
+        root = xp.exp(xp.abs(self.x) * (-1 / k))
+        return xp.where(self.tail, root ** (gamma * k), xp.where(self.tail, 1.0, q) ** gamma)
 
     def value(self) -> Any:
         return self.share * product(self.power, self.c)
@@ -529,8 +646,10 @@ class _SigmoidFocal(Formula):
         if self.share_slope:
             slope = slope + self.share_slope * product(self.power, self.c)
         if self.gamma:
-            dq = self.gamma * self.q ** (self.gamma - 1) * self.lean
-            slope = slope + self.share * product(dq, self.c)
+            # c / q -> 1 as q -> 0
+            of_q = self.xp.where(self.q == 0, 1.0, self.q)
+            c_q = self.xp.where(self.tail, 1.0, self.c / of_q)
+            slope = slope + self.share * product(self.gamma * self.power * self.lean, c_q)
         return slope
 
     def curvature(self) -> Any:
@@ -541,6 +660,9 @@ class _SigmoidFocal(Formula):
             + self.ddc
         )
         return self.share * self.power * inner
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return self.xp.maximum(curvature, self.share * self.power * self.ddc)
 
 
 @LossFunction
@@ -582,7 +704,8 @@ def sigmoid_focal(
     probability of the wrong answer, s(x) = 1 / (1 + exp(-x)), a = alpha y + (1 - alpha) (1 - y).
 
     Gradient: a q^gamma (gamma c q'/q + c') by x, with q' = (1 - 2 y) s(x) s(-x) and
-    c' = (1 - y) s(x) - y s(-x); by y alike. Curvature its derivative, negative for some x.
+    c' = (1 - y) s(x) - y s(-x); by y alike. Curvature its derivative, negative for some x; for
+    boosting at least a q^gamma s(x) s(-x), that of a cross-entropy with this weight.
 
     Accuracy: 8 eps for gamma = 2, in general 2 gamma + 4; gradient the same for y of 0 and 1.
 
@@ -608,7 +731,7 @@ class _FocalOfLoss:
     """f(c) = (1 - exp(-c))^gamma c and its slopes, given c, p = exp(-c) and q = 1 - p."""
 
     def __init__(self, c: Any, p: Any, q: Any, gamma: float) -> None:
-        xp = namespace(c)
+        xp, gamma = namespace(c), min(gamma, _LARGEST_GAMMA)
         self.power = q**gamma
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
         of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
@@ -643,6 +766,9 @@ class _LabelSoftmaxFocal(Formula):
             self.f.bend_times_q * step_of_q * (step * ce.inverse_z) + self.f.slope * ce.curvature()
         )
 
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return self.ce.xp.maximum(curvature, self.f.power * self.ce.curvature())
+
 
 class _SoftmaxFocal(Formula):
     name = "softmax_focal"
@@ -672,9 +798,18 @@ class _SoftmaxFocal(Formula):
 
     def curvature(self) -> Any:
         xp, p, q = self.xp, self.p, self.q
-        bend = xp.where(q == 0, 0.0, self.y * self.f.bend_times_q / xp.where(q == 0, 1.0, q))
+        bend_times_q = self.y * self.f.bend_times_q
+        # For gamma below 1 an almost certain class may bend beyond the largest number, as nothing
+        # else of its row does: what p is there makes it small again.
+        largest = float(xp.finfo(self.p.dtype).max)
+        bend = xp.where(q == 0, 0.0, bend_times_q / xp.where(q == 0, 1.0, q))
+        bend = xp.where(bend > largest, largest, bend)
         slopes = xp.sum(self.y * self.f.slope, axis=-1, keepdims=True)
-        return p * p * sum_of_others(bend) + q * q * bend + p * q * slopes
+        return p * (p * sum_of_others(bend)) + q * bend_times_q + p * q * slopes
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        powers = self.xp.sum(self.y * self.f.power, axis=-1, keepdims=True)
+        return self.xp.maximum(curvature, self.p * self.q * powers)
 
 
 @LossFunction
@@ -727,7 +862,8 @@ def softmax_focal(
     class_weight
 
     Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c f'(-log p_c); w_c f(-log p_c) by
-    probabilities y. Curvature its derivative, negative for some x.
+    probabilities y. Curvature its derivative, negative for some x; for boosting at least
+    p_c (1 - p_c) sum_k w_k y_k (1 - p_k)^gamma, that of a cross-entropy with these weights.
 
     Accuracy: 12 eps for gamma = 2, in general 4 gamma + 4; gradient the same for class indices and
     one-hot rows.
@@ -781,6 +917,9 @@ class _Hinge(Formula):
     def curvature(self) -> Any:
         return self.xp.zeros_like(self.short)
 
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return steep(curvature)
+
     def _where_short(self, slope: Any) -> Any:
         # Neither above nor up to 0 is NaN, which must show.
         short = self.short
@@ -819,7 +958,8 @@ def hinge(
 
     Formula: max(0, 1 - y x)
 
-    Gradient: -y by x and -x by y where y x < 1, else 0, the kink y x = 1 included; curvature 0.
+    Gradient: -y by x and -x by y where y x < 1, else 0, the kink y x = 1 included; curvature 0, for
+    boosting 1.
 
     Accuracy: 2 eps of its terms; gradient exact.
 
@@ -856,6 +996,9 @@ class _SquaredHinge(Formula):
     def curvature(self) -> Any:
         return namespace(self.x).where(self.short > 0, 2 * self.y * self.y, 0.0)
 
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return steep(curvature)
+
 
 @LossFunction
 def squared_hinge(
@@ -890,7 +1033,7 @@ def squared_hinge(
     Formula: max(0, 1 - y x)^2
 
     Gradient: -2 y max(0, 1 - y x) by x, -2 x max(0, 1 - y x) by y; curvature 2 y^2 where y x < 1,
-    else 0.
+    else 0, for boosting 1.
 
     Accuracy: 4 eps of its terms; gradient 2 eps of its terms.
 

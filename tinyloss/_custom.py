@@ -145,6 +145,9 @@ def _formula_of(per_item: Callable[..., Any], in_rows: bool, labels: bool) -> ty
                 )
             return self._derivative("x", "x")
 
+        def boosting_curvature(self, curvature: Any) -> Any:
+            return namespace(curvature).where(curvature <= 0, 1.0, curvature)
+
         def _derivative(self, *by: str) -> Any:
             x = self.arrays["x"]
             program = derivative(by, dtype_name(x.dtype), tuple(self.params.items()))

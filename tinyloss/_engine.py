@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from math import frexp, inf, prod
+from math import copysign, frexp, inf, isfinite, prod
 from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -42,7 +42,7 @@ from tinyloss._arrays import (
     writeable,
 )
 from tinyloss._calls import other_reduction
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, boosting
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
@@ -148,6 +148,8 @@ class Want(NamedTuple):
     sums: bool = False
     """Whether what the mean divides is wanted: the value is a pair of sums, of the weighted losses
     and of the weights, and gradients are those of the first."""
+    boosting: bool = False
+    """Whether the curvature is that for boosting, which is never negative."""
     source: Any = None
     """A backend: not the answer is wanted but the text of the kernel that would give it."""
     wide: bool = False
@@ -424,6 +426,11 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
 
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
+    if want.boosting:
+        request = request._replace(
+            formula=request.formula and boosting(request.formula),
+            labels=request.labels and boosting(request.labels),
+        )
     sums = None
     try:
         if want.sums:
@@ -673,7 +680,7 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
         xp=xp,
         formula=formula,
         arrays=arrays,
-        params=request.params,
+        params=_normal(request.params, xp, dtype),
         dtype=dtype,
         labels=labels,
         weight=weights.item,
@@ -704,6 +711,28 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
         if axis is not None:
             job.out = tuple([move_axis(xp, into, axis, -1) for into in want.out])
     return job, axis
+
+
+def _normal(params: Mapping[str, Any], xp: Namespace, dtype: Any) -> Mapping[str, Any]:
+    """Return parameters whose numbers are 0 or normal numbers of the dtype computed in.
+
+    Else a floor might be 0 there, or a threshold infinite: 0 / 0 and inf - inf in the formulas.
+    """
+    odd = {
+        name: value
+        for name, value in params.items()
+        # inside the range of every dtype that is computed in
+        if isinstance(value, float) and not (value == 0 or 1e-37 < abs(value) < 1e37)
+    }
+    if not odd:
+        return params
+    info = xp.finfo(dtype)
+    least, largest = float(info.smallest_normal), float(info.max)
+    return {**params} | {
+        name: copysign(min(max(abs(value), least), largest), value)
+        for name, value in odd.items()
+        if isfinite(value)
+    }
 
 
 def _settle_rows(

@@ -8,8 +8,9 @@ and through the recorder.
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
-__all__ = ["Formula", "answering"]
+__all__ = ["Formula", "answering", "boosting"]
 
 
 class Formula:
@@ -44,6 +45,9 @@ class Formula:
     of_rows: ClassVar[frozenset[str]] = frozenset()
     """Arguments of a rowwise formula that have one number for each row, as class indices have."""
 
+    exact_curvature: ClassVar[bool] = True
+    """Whether `curvature` is the second derivative."""
+
     weighs_classes: ClassVar[bool] = False
     """Whether the formula itself takes `class_weight`; else it becomes a weight of the item."""
 
@@ -54,6 +58,28 @@ class Formula:
     def curvature(self) -> Any:
         """Return the second derivative by each element of x."""
         raise NotImplementedError
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        """Return what boosting takes for the curvature: never negative, 0 by underflow alone."""
+        return curvature
+
+
+def boosting(own: type[Formula]) -> type[Formula]:
+    """Return a formula whose curvature is that for boosting: backends need know of no other."""
+    known = _boosting.get(own)
+    if known is not None:
+        return known
+
+    class Boosting(own):  # type: ignore[misc, valid-type]
+        exact_curvature = False
+
+        def curvature(self) -> Any:
+            return self.boosting_curvature(super().curvature())
+
+    return _boosting.setdefault(own, Boosting)
+
+
+_boosting: WeakKeyDictionary[type[Formula], type[Formula]] = WeakKeyDictionary()
 
 
 def answering(own: type[Formula], answer: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Any:

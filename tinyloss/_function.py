@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from functools import partial, update_wrapper
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from tinyloss._backends import backend_that_writes
 from tinyloss._calls import explained, misfit, readable, shown
@@ -294,13 +294,22 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) 
 
 @explained(_ARRAYS_LATER.format("grad_and_hess"))
 def grad_and_hess(
-    loss: Loss[P], *, out: tuple[Any, Any] | None = None
+    loss: Loss[P],
+    *,
+    hess: Literal["exact", "boosting"] = "exact",
+    out: tuple[Any, Any] | None = None,
 ) -> Callable[P, tuple[Any, Any]]:
     """Return a function that computes gradient and diagonal curvature of each item's loss.
 
     What gradient boosting asks of an objective: first and second derivative of each item by the
     prediction (for a row of classes, of the row's loss by each class), weighted but not
     reduced, whatever `reduction` says. `out` are two arrays that they are written into.
+
+    Boosting divides by the second, which for some losses is 0 or negative: the absolute error, the
+    flat part of `huber`, focal losses. With hess="boosting" it is what boosting takes instead,
+    times the weight: never negative, and 0 only where the weight is 0 or it underflows. Each loss
+    says under "Gradient" where that differs from the exact one. A loss by `tinyloss.loss` has 1
+    where its curvature is not above 0.
 
     Examples
     --------
@@ -310,9 +319,19 @@ def grad_and_hess(
     >>> g.round(3).tolist(), h.round(3).tolist()
     ([-0.5, 0.953], [0.25, 0.045])
     """
-    want = Want(value=False, argnums=(0,), curvature=True, out=_arrays(out, False, 2))
+    if hess not in ("exact", "boosting"):
+        raise ValueError(
+            f'tinyloss.grad_and_hess: hess is {hess!r}, expected "exact" or "boosting"'
+        )
+    want = Want(
+        value=False,
+        argnums=(0,),
+        curvature=True,
+        out=_arrays(out, False, 2),
+        boosting=hess == "boosting",
+    )
     what = "gradient and curvature, item by item,"
-    changed = _changed(0, out)
+    changed = _changed(0, out) | ({} if hess == "exact" else {"hess": hess})
     return Derived(grad_and_hess, loss, want, _first_and_curvature, what, **changed)
 
 

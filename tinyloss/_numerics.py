@@ -23,6 +23,7 @@ __all__ = [
     "sign",
     "softmax_parts",
     "softplus",
+    "steep",
     "sum_of_others",
     "xlogy",
 ]
@@ -44,6 +45,11 @@ def sign(x: Any) -> Any:
     """Return -1, 0 or 1; 0 at 0, NaN for NaN."""
     xp = namespace(x)
     return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x))
+
+
+def steep(curvature: Any) -> Any:
+    """Return a curvature, 1 where it is not above 0: the step of boosting is the gradient there."""
+    return namespace(curvature).where(curvature <= 0, 1.0, curvature)
 
 
 def magnitude(x: Any) -> Any:

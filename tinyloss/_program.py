@@ -362,9 +362,10 @@ def _square(x: Symbol, /) -> Symbol:
 
 
 def _finfo(dtype: str, /) -> SimpleNamespace:
-    # IEEE 754: the smallest normal number and the spacing at 1
+    # IEEE 754: the smallest normal number, the spacing at 1 and the largest number
     emin, bits = {"float32": (-126, 23), "float64": (-1022, 52)}[dtype]
-    return SimpleNamespace(smallest_normal=2.0**emin, eps=2.0**-bits)
+    largest = (2 - 2.0**-bits) * 2.0 ** (1 - emin)
+    return SimpleNamespace(smallest_normal=2.0**emin, eps=2.0**-bits, max=largest)
 
 
 def _sign(x: Symbol, /) -> Symbol:

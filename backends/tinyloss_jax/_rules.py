@@ -47,7 +47,12 @@ class Loss:
             for name, role in inputs.items()
             if "value" in asked and hasattr(formula, f"grad_{name}") and not role.integer
         }
-        self._curved = not formula.rowwise and "x" in inputs and hasattr(formula, "grad_x")
+        self._curved = (
+            formula.exact_curvature
+            and not formula.rowwise
+            and "x" in inputs
+            and hasattr(formula, "grad_x")
+        )
         """Whether the second derivative by x is the curvature, item by item."""
         closed = [*gradients.values(), *(["curvature"] if self._curved else [])]
         names = list(dict.fromkeys([*asked, *closed]))

@@ -33,6 +33,7 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
 def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
     return [
         tinyloss.cross_entropy(x, labels),
+        tinyloss.cross_entropy(x, y, from_logits=False),
         tinyloss.cross_entropy(x, y, axis=1, class_weight=[1.0, 2.0], label_smoothing=0.1),
         tinyloss.cross_entropy(x, labels, ignore_index=-100, denominator=32),
         tinyloss.nll(x, labels, axis=0, class_weight=y, ignore_index=None),
@@ -70,6 +71,7 @@ def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
     value, (by_x, by_y) = tinyloss.value_and_grad(tinyloss.mse, argnums=(0, 1))(x, y, weight=y)
     by_var = tinyloss.grad(tinyloss.gaussian_nll, argnums=2)(x, y, x, eps=1e-3)
     by_x = tinyloss.grad(tinyloss.CrossEntropyLoss())(x, labels, where=labels > 0)
+    gradient, curvature = tinyloss.grad_and_hess(tinyloss.mae, hess="boosting")(x, y)
     gradient, curvature = tinyloss.grad_and_hess(tinyloss.cross_entropy)(x, labels, axis=-1)
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy, out=x)(x, labels)
     both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x.copy()))(x, x)
@@ -91,6 +93,7 @@ def classes(x: Floats, y: Floats, labels: Ints) -> None:
         tinyloss.MSLELoss(),
         tinyloss.MAPELoss(eps=1e-3),
         tinyloss.PoissonNLLLoss(log_input=False, full=True),
+        tinyloss.CrossEntropyLoss(from_logits=False),
         tinyloss.CrossEntropyLoss(label_smoothing=0.1, axis=1, ignore_index=-100),
         tinyloss.NLLLoss(class_weight=[1.0, 2.0]),
         tinyloss.BCELoss(eps=1e-7),

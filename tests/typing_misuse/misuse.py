@@ -42,6 +42,7 @@ def regression(x: Floats, y: Floats) -> None:
 
 def classification(x: Floats, y: Floats) -> None:
     tinyloss.cross_entropy(x)  # error
+    tinyloss.cross_entropy(x, y, from_logits="no")  # error
     tinyloss.cross_entropy(x, y, label_smoothing="0.1")  # error
     tinyloss.cross_entropy(x, y, ignore_index=0.5)  # error
     tinyloss.cross_entropy(x, y, class_weights=y)  # error
@@ -95,6 +96,7 @@ def derivatives(x: Floats, y: Floats) -> None:
     tinyloss.grad(tinyloss.huber)(x, y, beta=1.0)  # error
     tinyloss.grad(tinyloss.huber, argnums=1.0)  # error
     tinyloss.grad("huber")  # error
+    tinyloss.grad_and_hess(tinyloss.mse, hess="gauss")  # error
     tinyloss.grad_and_hess(tinyloss.mse, 1)  # error
     tinyloss.grad_and_hess(tinyloss.mse)(x)  # error
     tinyloss.grad_and_hess(np.square)  # error
@@ -129,6 +131,7 @@ def classes(x: Floats, y: Floats) -> None:
     tinyloss.GaussianNLLLoss(var=x)  # error
     tinyloss.GaussianNLLLoss()(x, y)  # error
     tinyloss.CrossEntropyLoss(y)  # error
+    tinyloss.CrossEntropyLoss(from_logits="no")  # error
     tinyloss.CrossEntropyLoss(label_smoothing="0.1")  # error
     tinyloss.CrossEntropyLoss(weight=y)  # error
     tinyloss.NLLLoss(ignore_index=0.5)  # error

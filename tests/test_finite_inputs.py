@@ -1,0 +1,168 @@
+"""Finite inputs never give NaN, however large, small or far apart, with any parameter."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import tinyloss
+from tests.conftest import Library
+
+Array = npt.NDArray[Any]
+
+# Losses are picked by name here, so that their signatures are not known to a type checker.
+value_and_grad: Any = tinyloss.value_and_grad
+grad_and_hess: Any = tinyloss.grad_and_hess
+
+EDGES = (1e-320, 1e-50, 1e-38, 1e300)
+"""Parameters that no float32, or no normal number, holds."""
+GAMMAS = (0.0, 1e-50, 0.01, 0.25, 0.5, 1.0, 1.5, 1e10, 1e20, 1e300)
+
+
+def _sizes(dtype: Any) -> list[float]:
+    info = np.finfo(dtype)
+    largest, least = float(info.max), float(info.smallest_normal)
+    known = [0.0, least, 1.0, 30.0, 104.0, 720.0, 1e4, 4e9, 1e18]
+    return [*known, float(info.smallest_subnormal), largest / 2, largest]
+
+
+def _pairs(x: list[float], y: list[float], dtype: Any) -> list[Array]:
+    return [np.array(each, dtype) for each in zip(*product(x, y), strict=True)]
+
+
+def _rows(x: list[float], y: list[tuple[float, float]], dtype: Any) -> list[Array]:
+    both = list(product(product(x, x), y))
+    return [np.array([each[k] for each in both], dtype) for k in (0, 1)]
+
+
+def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
+    positive = _sizes(dtype)
+    real = [sign * a for a in positive for sign in (1, -1)]
+    share = [0.0, 1e-45, 1e-30, 1e-3, 0.5, 1 - 2.0**-24, 1.0]
+    errors = _pairs(real, real, dtype)
+    for name in ("mse", "mae", "log_cosh"):
+        yield name, errors, {}
+    for edge in (*EDGES, 1.0):
+        yield "huber", errors, {"delta": edge}
+        yield "smooth_l1", errors, {"beta": edge}
+        yield "mape", errors, {"eps": edge}
+        spread = list(product([-max(real), -1.0, 0.0, 1e-38, 4e9], [0.0, max(real)], positive))
+        yield "gaussian_nll", list(np.array(spread, dtype).T), {"eps": edge, "full": True}
+        for full in (True, False):
+            rates = _pairs(positive, positive, dtype)
+            yield "poisson_nll", rates, {"eps": edge, "full": full, "log_input": False}
+            yield "poisson_nll", _pairs(real, positive, dtype), {"full": full}
+    for eps in (*EDGES[:-1], None, 0.5):
+        yield "binary_cross_entropy", _pairs(share, share, dtype), {"eps": eps}
+    for q in (0.0, 1e-50, 0.5, 1.0):
+        yield "quantile", errors, {"q": q}
+    yield "msle", _pairs([-0.5, *positive], [-0.5, *positive], dtype), {}
+    logits = _pairs(real, share, dtype)
+    yield "binary_cross_entropy_with_logits", logits, {}
+    for gamma, alpha in product(GAMMAS, (None, 1e-50)):
+        yield "sigmoid_focal", logits, {"gamma": gamma, "alpha": alpha}
+    for name in ("hinge", "squared_hinge", "soft_margin"):
+        yield name, _pairs(real, [-1.0, 1.0], dtype), {}
+    soft = [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1e-3, 0.999)]
+    rows = _rows(real, soft, dtype)
+    labels = [rows[0], rows[1].argmax(-1)]
+    for smoothing in (0.0, 1e-50, 0.1):
+        for given in (rows, labels):
+            yield "cross_entropy", given, {"label_smoothing": smoothing}
+        likely = _rows([a for a in positive if a <= 1], soft, dtype)
+        yield "cross_entropy", likely, {"label_smoothing": smoothing, "from_logits": False}
+    for gamma in GAMMAS:
+        for given in (rows, labels):
+            yield "softmax_focal", given, {"gamma": gamma}
+    yield "nll", [-np.abs(labels[0]), labels[1]], {}
+    yield "kl_div", _rows([-a for a in positive], soft, dtype), {}
+    large = [(-4e9, 0.0), (-0.1, 0.0), (1e18, 2e9), (0.0, 120.0), (float(max(real)), 0.0)]
+    yield "kl_div", _rows([-a for a in positive], large[:2], dtype), {"log_target": True}
+    yield "kl_div_with_logits", _rows(real, large, dtype), {}
+    yield "js_div", _rows([a for a in positive if a <= 1], soft, dtype), {}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_result_is_nan_and_no_curvature_for_boosting_is_negative(dtype: Any) -> None:
+    complaints: list[str] = []
+    for name, arrays, options in _cases(dtype):
+        function = getattr(tinyloss, name)
+        by = tuple(k for k, a in enumerate(arrays) if a.dtype.kind == "f")
+        value, slopes = value_and_grad(function, by)(*arrays, reduction="none", **options)
+        bends = [
+            grad_and_hess(function, hess=hess)(*arrays, **options)[1]
+            for hess in ("exact", "boosting")
+        ]
+        results = {"value": value, "exact": bends[0], "boosting": bends[1]}
+        results |= {f"gradient {k}": slope for k, slope in zip(by, slopes, strict=True)}
+        for what, result in results.items():
+            wrong = np.isnan(result)
+            if what == "boosting":
+                wrong = wrong | (result < 0)
+            if wrong.any():
+                at = np.argwhere(wrong)[0][0]
+                inputs = [a[at].tolist() for a in arrays]
+                complaints.append(f"{name} {options} {what}: {wrong.sum()}, first at {inputs}")
+    assert not complaints, "\n".join(complaints)
+
+
+# ------------------------------------------------------------------------ right, on every library
+
+
+def test_logits_to_which_a_small_constant_adds_nothing(xp: Library) -> None:
+    """sum_c p_c (log p_c - log q_c) of logits 2e9 apart is 2e9 p_0 and a few."""
+    x, y = xp.asarray(np.array([[4e9, 2e9]])), xp.asarray(np.array([[-0.1, 0.0]]))
+    function = value_and_grad(tinyloss.kl_div_with_logits)
+    value, slope = xp.fetch(xp.call(function, x, y))
+    np.testing.assert_allclose(value, 1.0499583749580e9, rtol=1e-6)
+    np.testing.assert_allclose(slope, [[0.5249791874789, -0.5249791874789]], rtol=1e-6)
+
+
+def test_a_power_below_1_of_a_probability_that_underflows(xp: Library) -> None:
+    """q = exp(-x) and c = q: the derivative of q^(1/2) c by y at y = 1 is -q^(1/2) (x + 1/2)."""
+    x = np.array([20.0, 60.0, 104.0, 120.0])
+    function: Any = tinyloss.grad(tinyloss.sigmoid_focal, 1)
+    options = {"gamma": 0.5, "reduction": "none"}
+    got = xp.call(function, xp.asarray(x), xp.asarray(np.ones(4)), **options)
+    np.testing.assert_allclose(xp.numpy(got), -np.exp(-x / 2) * (x + 0.5), rtol=1e-6)
+    got = xp.call(function, xp.asarray(-x), xp.asarray(np.zeros(4)), **options)
+    np.testing.assert_allclose(xp.numpy(got), np.exp(-x / 2) * (x + 0.5), rtol=1e-6)
+
+
+LEAST = 2.0**-126
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "options", "value", "slope"),
+    [
+        ("binary_cross_entropy", ([0.0, 1.0], [0.0, 1.0]), {"eps": 1e-50}, 0, [0.5, -0.5]),
+        ("gaussian_nll", ([1.0], [1.0], [0.0]), {"eps": 1e-50}, 0.5 * np.log(LEAST), [0]),
+        ("mape", ([0.0], [0.0]), {"eps": 1e-50}, 0, [0]),
+        ("poisson_nll", ([0.0], [1.0]), {"eps": 1e-50, "log_input": False}, -np.log(LEAST),
+         [1 - 1 / LEAST]),
+        ("smooth_l1", ([2.0, 1.0], [1.0, 1.0]), {"beta": 1e-50}, 0.5, [0.5, 0]),
+        ("huber", ([3.0], [1.0]), {"delta": 1e300}, 2, [2]),
+        ("sigmoid_focal", ([0.5], [1.0]), {"gamma": 1e300}, 0, [0]),
+        ("sigmoid_focal", ([0.0], [0.0]), {"gamma": 1e-50}, np.log(2), [0.5]),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_the_dtype_does_not_hold(
+    xp: Library, name: str, arrays: Any, options: dict[str, Any], value: float, slope: list[float]
+) -> None:
+    function = value_and_grad(getattr(tinyloss, name))
+    given = [xp.asarray(np.array(a)) for a in arrays]
+    got, gradient = xp.fetch(xp.call(function, *given, **options))
+    np.testing.assert_allclose(got, value, rtol=1e-6)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-6)
+
+
+def test_two_terms_that_overflow() -> None:
+    """exp(x) outgrows every y x; y log y outgrows y x where x < log y - 1."""
+    x, y = np.array([104.0, 30.0], np.float32), np.array([1e38, 1e38], np.float32)
+    plain = tinyloss.poisson_nll(x, y, reduction="none")
+    full = tinyloss.poisson_nll(x, y, full=True, reduction="none")
+    assert plain.tolist() == [np.inf, -np.inf]
+    assert full.tolist() == [np.inf, np.inf]
