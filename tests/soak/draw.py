@@ -91,7 +91,9 @@ class Draw:
         return bool(self.kind.random() < p)
 
 
-def draw(seed: int, number: int, only: str | None = None, library: str | None = None) -> Case | None:
+def draw(
+    seed: int, number: int, only: str | None = None, library: str | None = None
+) -> Case | None:
     """Return the call of this number, None where it is not of the loss or library asked for."""
     kind = rng = np.random.default_rng([seed, number])
     shares = np.array([*LIBRARIES_DRAWN.values()])
@@ -130,10 +132,10 @@ def _row_shape(d: Draw) -> tuple[Shape, int]:
 
 def _broadcasting(d: Draw, items: Shape) -> Shape:
     """Return a shape that broadcasts to the items'."""
-    if d.chance(0.5):
+    if d.maybe(0.5):
         return items
-    shape = tuple([n if d.chance(0.5) else 1 for n in items])
-    return shape[int(d.rng.integers(len(shape) + 1)) :]
+    shape = tuple([n if d.maybe(0.5) else 1 for n in items])
+    return shape[int(d.kind.integers(len(shape) + 1)) :]
 
 
 # ------------------------------------------------------------------------------------- values
@@ -262,9 +264,9 @@ def _integer_dtype(d: Draw, lib: str) -> str:
 
 def _lay(d: Draw, a: Array) -> Array:
     """Return the array's numbers, somehow laid out in memory."""
-    how = d.one(("C", "C", "C", "F", "reversed", "sliced", "transposed", "unaligned", "read-only",
+    how = d.kinds(("C", "C", "C", "F", "reversed", "sliced", "transposed", "unaligned", "read-only",
                  "big-endian", "repeated"))  # fmt: skip
-    if how == "C" or a.ndim == 0 and how not in ("unaligned", "read-only", "big-endian"):
+    if how == "C" or (a.ndim == 0 and how not in ("unaligned", "read-only", "big-endian")):
         return a
     if how == "F":
         return np.asfortranarray(a)
@@ -291,7 +293,11 @@ def _lay(d: Draw, a: Array) -> Array:
         return a if a.dtype.kind not in "fiu" else a.astype(a.dtype.newbyteorder(">"))
     if how == "repeated":
         index = tuple([slice(0, 1) if n == at else slice(None) for n in range(a.ndim)])
-        if a.size and bool(np.all((a == a[index]) | (a != a))) and not np.isnan(a.astype(float)).any():
+        if (
+            a.size
+            and bool(np.all((a == a[index]) | (a != a)))
+            and not np.isnan(a.astype(float)).any()
+        ):
             return np.broadcast_to(a[index].copy(), a.shape)
         return a
     frozen = a.copy()
@@ -428,7 +434,11 @@ def _loss(d: Draw, name: str, lib: str) -> Case:
             more = [str(d.kinds(sums)) for _ in range(int(d.kind.integers(1, 3)))]
             factors = (0.7, 0.3, -1.0, 1e-3, 1024.0, 2.0)
             case.terms = [
-                (float(d.kinds(factors)), each, case.params if each == name else _parameters(d, each))
+                (
+                    float(d.kinds(factors)),
+                    each,
+                    case.params if each == name else _parameters(d, each),
+                )
                 for each in (name, *more)
             ]
     _options(d, case, items, lib, dtype)
@@ -506,7 +516,9 @@ def _points(
                 bool if target == "bool" else kind if target == "int" else numpy_dtype(other)
             )
         if name == "binary_cross_entropy_with_logits" and d.maybe(0.25):
-            weights = rng.uniform(0, 3, _broadcasting(d, shape)) * (not d.chance(0.1))
+            # An object keeps its numbers, not the shape of nothing.
+            of = _broadcasting(d, shape) if 0 not in shape else ()
+            weights = rng.uniform(0, 3, of) * (not d.chance(0.1))
             case.options["pos_weight"] = _cast(weights, dtype)
         return np.asarray(x), np.asarray(y)
     if name in SIGNED:
@@ -565,7 +577,7 @@ def _options(d: Draw, case: Case, items: Shape, lib: str, dtype: str) -> None:
         return
     classes = case.x.shape[case.axis]
     if d.maybe(0.25):
-        weights = rng.uniform(0.1, 2, classes)
+        weights: Any = rng.uniform(0.1, 2, classes)
         if d.chance(0.3) and classes > 1:
             weights[int(rng.integers(classes))] = 0
         kind = "float32" if lib.startswith("jax") else d.kinds(("float32", "float64", "int64"))

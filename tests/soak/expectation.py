@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.soak.draw import Case
-from tests.soak.formulas import ACTIVATIONS, BINARY, BOUNDS, LOSSES, ROWWISE, SIGNED, L, Part
+from tests.soak.formulas import ACTIVATIONS, BOUNDS, LOSSES, ROWWISE, SIGNED, L, Part
 
 __all__ = ["Expected", "compute_dtype", "expect"]
 
@@ -50,7 +50,11 @@ class Expected:
         with np.errstate(all="ignore"):
             right = np.abs(wide - exact) <= allowed
             most = L(float(info.max)) * (1 - L(float(info.eps)))
-            right |= np.isinf(wide) & (np.sign(wide) == np.sign(exact)) & (np.abs(exact) + allowed >= most)
+            right |= (
+                np.isinf(wide)
+                & (np.sign(wide) == np.sign(exact))
+                & (np.abs(exact) + allowed >= most)
+            )
             right &= ~(np.isinf(exact) & np.isfinite(wide))
             right |= (wide == exact) | (np.isnan(wide) & np.isnan(exact)) | self.open
         if right.all():
@@ -60,8 +64,8 @@ class Expected:
             worst = np.abs(wide[at] - exact[at]) / allowed[at]
         place = f"[{', '.join(map(str, at))}]" if at else ""
         return (
-            f"{place} is {float(wide[at])!r}, exact {float(exact[at])!r}, {float(worst):.3g} of the "
-            f"tolerance {float(allowed[at]):.3g} ({int((~right).sum())} of {right.size} wrong)"
+            f"{place} is {float(wide[at])!r}, exact {float(exact[at])!r}, {float(worst):.3g} of "
+            f"the tolerance {float(allowed[at]):.3g} ({int((~right).sum())} of {right.size} wrong)"
         )
 
 
@@ -257,20 +261,24 @@ def _loss(
 
     if unreduced:
         results["value"] = scalar(
-            weighted, off + 2 * eps * np.abs(weighted) + np.where(kept, lost, 0), open_items | huge & kept
+            weighted,
+            off + 2 * eps * np.abs(weighted) + np.where(kept, lost, 0),
+            open_items | huge & kept,
         )
     else:
         total, sizes = np.sum(weighted), np.sum(np.abs(weighted))
         error = np.sum(off) + roundings * eps * sizes
         # Sums of losses near the end of the range may leave it before they are divided.
-        unsettled = open_items.any() or bool((huge & kept).any())
-        scale = np.max(np.abs(weight), initial=0) if reduction == "mean" and denominator is None else 1
+        loose = open_items.any() or bool((huge & kept).any())
+        scale = (
+            np.max(np.abs(weight), initial=0) if reduction == "mean" and denominator is None else 1
+        )
         over = sizes / (scale if scale > 0 else 1) > most / 8
-        unsettled = unsettled or bool(over and np.isfinite(sizes))
+        loose = loose or bool(over and np.isfinite(sizes))
         if case.want == "partial_mean":
             kind = np.float32 if flushes else np.float64
-            unsettled = unsettled or bool(np.sum(np.abs(mass)) > most / 8 and flushes)
-            results["total"] = scalar(total, error + np.sum(lost * kept), unsettled, kind)
+            loose = loose or bool(np.sum(np.abs(mass)) > most / 8 and flushes)
+            results["total"] = scalar(total, error + np.sum(lost * kept), loose, kind)
             results["weight"] = scalar(
                 np.sum(mass), 16 * wide * np.sum(np.abs(mass)) + least, False, kind
             )
@@ -281,8 +289,8 @@ def _loss(
             tolerance = error / np.abs(divisor) + np.abs(answer) * divisor_error + 8 * least
             if divisor == 0 and not nothing:
                 # IEEE: inf or NaN, of the sign of a sum that may be rounded.
-                unsettled = unsettled or bool(np.abs(total) <= error)
-            results["value"] = scalar(answer, tolerance, unsettled)
+                loose = loose or bool(np.abs(total) <= error)
+            results["value"] = scalar(answer, tolerance, loose)
 
     numbers = (case.argnums,) if isinstance(case.argnums, int) else case.argnums
     names = [("x", "y", "var")[n] for n in numbers]
@@ -323,7 +331,8 @@ def _loss(
             unsettled = unsettled | ~np.isfinite(mean)
         if rowwise:
             gradient, tolerance, unsettled = [
-                np.moveaxis(np.asarray(each), -1, case.axis) for each in (gradient, tolerance, unsettled)
+                np.moveaxis(np.asarray(each), -1, case.axis)
+                for each in (gradient, tolerance, unsettled)
             ]
         given = {"y": case.y, "var": case.var}.get(what, case.x)
         assert given is not None

@@ -15,7 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ACTIVATIONS", "BINARY", "BOUNDS", "LOSSES", "ROWWISE", "SIGNED", "L", "Part", "distribution", "without_each"]
+__all__ = [
+    "ACTIVATIONS",
+    "BINARY",
+    "BOUNDS",
+    "LOSSES",
+    "ROWWISE",
+    "SIGNED",
+    "L",
+    "Part",
+    "distribution",
+    "without_each",
+]
 
 Array = npt.NDArray[Any]
 L = np.longdouble
@@ -27,9 +38,9 @@ TWO_PI = 8 * np.arctan(L(1))
 class Part(NamedTuple):
     """A result: exactly, the size that its error is measured by, and where nothing is settled."""
 
-    exact: Array
-    size: Array
-    open: Array | bool = False
+    exact: Any
+    size: Any
+    open: Any = False
 
 
 Parts = dict[str, Part]
@@ -43,6 +54,11 @@ def _plain(exact: Any) -> Part:
 def _times(a: Any, b: Any) -> Any:
     """Return a * b, 0 where a is 0: a term that does not occur is not there."""
     return np.where(a == 0, L(0), a * np.where(a == 0, L(0), b))
+
+
+def _least_normal(ulp: float) -> Any:
+    """Return the smallest normal number of the dtype computed in, about."""
+    return L(2.0**-126) if ulp > 1e-10 else L(2) ** -1022
 
 
 # -------------------------------------------------------------------------------- regression
@@ -136,11 +152,14 @@ def msle(x: Array, y: Array, *, ulp: float) -> Parts:
 def mape(x: Array, y: Array, *, eps: float, ulp: float) -> Parts:
     d, eps_ = x - y, L(eps)
     size, above = np.maximum(np.abs(y), eps_), np.abs(y) > eps_
-    by_y = -np.sign(d) * np.where(above, x / np.where(above, y, 1), 1) / size
+    ratio = np.where(above, x / np.where(above, y, 1), 1)
+    by_y = -np.sign(d) * ratio / size
+    # x / y is rounded before the other division makes it larger: nothing is promised below.
+    lost = (x != 0) & (np.abs(ratio) < _least_normal(ulp))
     return {
         "value": _plain(np.abs(d) / size),
         "x": _plain(np.sign(d) / size),
-        "y": Part(by_y, np.abs(by_y), np.abs(np.abs(y) - eps_) <= 4 * ulp * eps_),
+        "y": Part(by_y, np.abs(by_y), lost | (np.abs(np.abs(y) - eps_) <= 4 * ulp * eps_)),
         "curvature": _plain(np.zeros_like(d)),
     }
 
@@ -181,9 +200,7 @@ def poisson_nll(
     }
 
 
-def gaussian_nll(
-    x: Array, y: Array, var: Array, *, full: bool, eps: float, ulp: float
-) -> Parts:
+def gaussian_nll(x: Array, y: Array, var: Array, *, full: bool, eps: float, ulp: float) -> Parts:
     d, v = x - y, np.where(var < 0, L(np.nan), np.maximum(var, L(eps)))
     constant = np.log(TWO_PI) / 2 if full else L(0)
     by_var = np.where((var >= 0) & (var < eps), L(0), (1 / v - (d / v) ** 2) / 2)
@@ -249,9 +266,7 @@ def binary_cross_entropy_with_logits(
     }
 
 
-def sigmoid_focal(
-    x: Array, y: Array, *, alpha: float | None, gamma: float, ulp: float
-) -> Parts:
+def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp: float) -> Parts:
     g, no = L(gamma), 1 - y
     s, t = _sigmoid(x), _sigmoid(-x)
     c = _times(y, np.logaddexp(L(0), -x)) + _times(no, np.logaddexp(L(0), x))
@@ -493,17 +508,19 @@ def kl_div_with_logits(x: Array, y: Array, *, ulp: float) -> Parts:
     # sum p (exp(r) - 1 - r) is sum -p r, since both distributions have sum 1: nothing cancels.
     direct = (q - p) - _times(p, bounded)
     terms = np.where(live, np.where(near, p * series, direct), q)
-    nan = np.isnan(log_q).any(axis=-1) | np.isnan(log_p).any(axis=-1)
-    infinite = (impossible & (p > 0)).any(axis=-1)
+    nan: Any = np.isnan(log_q).any(axis=-1) | np.isnan(log_p).any(axis=-1)
+    infinite = impossible.any(axis=-1)  # whatever p is: it is above 0, however small
     value = np.where(infinite, L(np.inf), np.sum(terms, axis=-1))
     value = np.where(nan, L(np.nan), value)
     by_y = _times(p, -ratio - value[..., None])
     sizes = _times(p, np.abs(np.where(live, log_p, 0)) + np.abs(np.where(live, log_q, 0)) + 1)
+    # A subnormal p has few digits, and log p - log q may be as large as the logits.
+    faint = (infinite | nan)[..., None] | ((p > 0) & (p < _least_normal(ulp)))
     by_x = np.where(near & live, p * np.expm1(r), q - p)
     return {
         "value": Part(value, np.abs(value), nan),
         "x": Part(by_x, p + q, nan[..., None] | np.zeros(x.shape, bool)),
-        "y": Part(by_y, sizes, (infinite | nan)[..., None] | np.zeros(x.shape, bool)),
+        "y": Part(by_y, sizes, faint),
         "curvature": _plain(q * complement),
     }
 
@@ -543,7 +560,9 @@ LOSSES: dict[str, Callable[..., Parts]] = {
     )
 }  # fmt: skip
 
-ROWWISE = frozenset({"cross_entropy", "nll", "softmax_focal", "kl_div", "kl_div_with_logits", "js_div"})
+ROWWISE = frozenset(
+    {"cross_entropy", "nll", "softmax_focal", "kl_div", "kl_div_with_logits", "js_div"}
+)
 BINARY = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits", "sigmoid_focal"})
 SIGNED = frozenset({"hinge", "squared_hinge", "soft_margin"})
 
@@ -554,7 +573,9 @@ SIGNED = frozenset({"hinge", "squared_hinge", "soft_margin"})
 def _logsumexp(x: Array) -> Part:
     m = np.max(x, axis=-1)
     shifted = np.where(np.isfinite(m), m, L(0))[..., None]
-    rest = np.take_along_axis(without_each(np.exp(x - shifted)), np.argmax(x, axis=-1)[..., None], -1)
+    rest = np.take_along_axis(
+        without_each(np.exp(x - shifted)), np.argmax(x, axis=-1)[..., None], -1
+    )
     log = np.log1p(rest[..., 0])
     return Part(np.where(np.isinf(m), m, shifted[..., 0] + log), np.abs(m) + log)
 
