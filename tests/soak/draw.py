@@ -349,7 +349,7 @@ def _weight(d: Draw, items: Shape, lib: str, dtype: str) -> Array:
 
 
 def _denominator(d: Draw, dtype: str) -> Any:
-    number = float(d.one((0, 1, 3, 7, 0.25, 1000.0, -2.0, 12.5)))
+    number = float(d.one((0, 1, 3, 7, 0.25, 1000.0, -2.0, 12.5, 2, 64, 1e-3, 5)))
     how = d.kinds(("int", "float", "scalar", "array", "wide"))
     if how == "int":
         return int(number)
@@ -478,7 +478,8 @@ def _rows(
                 y = _cast(np.log(y.astype(np.float64)), other)
         return x, y
     if case.loss in WITH_LABELS and not case.terms and d.maybe(0.05) and case.labels:
-        x = rng.integers(-4, 5, shape).astype(_integer_dtype(d, case.library))
+        kind = _integer_dtype(d, case.library)
+        x = rng.integers(0 if kind.startswith("u") else -4, 5, shape).astype(kind)
     else:
         x = _logits(d, shape, at, dtype, tame)
     if name == "kl_div_with_logits":
