@@ -192,11 +192,13 @@ def poisson_nll(
     if full:
         a, b, c, e = _stirling(y)
         value, size, by_y, size_y = value + a, size + b, by_y + c, size_y + e
+    # y / rate is rounded before the other division may make it larger.
+    lost = (y > 0) & (y / (1 if log_input else x + L(eps)) < _least_normal(ulp)) & (not log_input)
     return {
         "value": Part(value, size),
         "x": Part(by_x, size_x),
         "y": Part(by_y, size_y),
-        "curvature": _plain(bend),
+        "curvature": Part(bend, np.abs(bend), lost),
     }
 
 
@@ -213,6 +215,25 @@ def gaussian_nll(x: Array, y: Array, var: Array, *, full: bool, eps: float, ulp:
         "y": _plain(-d / v),
         "var": Part(by_var, (1 / v + (d / v) ** 2) / 2, np.abs(var - eps) <= 4 * ulp * eps),
         "curvature": _plain(1 / v + np.zeros_like(d)),
+    }
+
+
+def _exponent_care(q: Array, gamma: float, ulp: float) -> Array:
+    """Return how much more q^gamma may be off, where gamma is no number of the dtype.
+
+    Rounded, it is off by gamma ulp / 2, which log q multiplies; the bounds are 4 ulp and more.
+    """
+    if ulp < 1e-10 or float(np.float32(gamma)) == gamma:
+        return np.ones_like(q)
+    return 1 + np.abs(gamma * np.log(np.where(q == 0, L(1), q))) / 4
+
+
+def _wider(parts: Parts, care: Array) -> Parts:
+    """Return parts with sizes times `care`, of the shape of items or with their last axis."""
+    of_items = care[..., 0] if care.ndim and np.ndim(parts["value"].size) < care.ndim else care
+    return {
+        name: part._replace(size=part.size * (of_items if name == "value" else care))
+        for name, part in parts.items()
     }
 
 
@@ -298,7 +319,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
     )
     by_x = a * (x_term[0] + x_term[1])
     size_x = np.abs(a) * (np.abs(x_term[0]) + whole * c1_size)
-    return {
+    parts = {
         "value": _plain(a * _times(whole, c)),
         "x": Part(by_x, size_x),
         "y": Part(sum(y_terms), sum([np.abs(term) for term in y_terms])),
@@ -313,6 +334,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
             ),
         ),
     }
+    return _wider(parts, _exponent_care(q, gamma, ulp))
 
 
 def hinge(x: Array, y: Array, *, ulp: float) -> Parts:
@@ -453,12 +475,17 @@ def softmax_focal(
     spread = np.sum(w * slope, axis=-1, keepdims=True) * p * q
     nan = np.isnan(log_p).any(axis=-1)
     absent = (x == -np.inf) & (y == 0)
-    return {
+    # Powers of what is left to the others may leave even this range.
+    bent = others + spread
+    unsettled = np.isnan(bent) & ~nan[..., None]
+    parts = {
         "value": _plain(np.where(nan, L(np.nan), np.sum(_times(w, f), axis=-1))),
         "x": Part(pull, pull_size),
         "y": _plain(np.where(absent, L(0), _times(weights, f))),
-        "curvature": Part(others + spread, others_size + np.abs(spread)),
+        "curvature": Part(bent, others_size + np.abs(spread), unsettled),
     }
+    care = np.where(w != 0, _exponent_care(q, gamma, ulp), L(1))
+    return _wider(parts, np.max(care, axis=-1, keepdims=True))
 
 
 def kl_div(x: Array, y: Array, *, log_target: bool, ulp: float) -> Parts:
