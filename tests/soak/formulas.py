@@ -473,7 +473,7 @@ def softmax_focal(
     others = without_each(w * bend) * p**2 + w * bend * q**2
     others_size = without_each(np.abs(w) * bend_size) * p**2 + np.abs(w) * bend_size * q**2
     spread = np.sum(w * slope, axis=-1, keepdims=True) * p * q
-    nan = np.isnan(log_p).any(axis=-1)
+    nan: Any = np.isnan(log_p).any(axis=-1)
     absent = (x == -np.inf) & (y == 0)
     # Powers of what is left to the others may leave even this range.
     bent = others + spread
