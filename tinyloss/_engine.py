@@ -17,6 +17,7 @@ from math import prod
 from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from tinyloss import _backends
 from tinyloss._arrays import (
@@ -35,7 +36,7 @@ from tinyloss._arrays import (
     widest_dtype,
     writeable,
 )
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, exact
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
@@ -295,10 +296,10 @@ class Job:
 
 
 _KEPT = 256
-_settled: dict[Any, Job] = {}
-"""Jobs of requests for nothing but two arrays of the CPU, without their arrays. Requests that are
-alike in types, shapes, dtypes and options are settled alike; for small arrays settling takes longer
-than the loss."""
+_settled: WeakKeyDictionary[type[Formula], dict[Any, Job]] = WeakKeyDictionary()
+"""For each formula, jobs of requests for nothing but two arrays of the CPU, without their arrays.
+Requests that are alike in types, shapes, dtypes and options are settled alike; for small arrays
+settling takes longer than the loss."""
 
 
 def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
@@ -320,35 +321,42 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         or type(request.reduction) is not str
     ):
         return _settle(request, want)
+    formula = request.formula or request.labels
+    assert formula is not None
+    settled = _settled.get(formula)
+    if settled is None:
+        settled = _settled.setdefault(formula, {})
     key: Any = (
-        request.formula,
-        request.labels,
+        # a formula's own dictionary must not hold it
+        request.labels if request.formula is not None else None,
         want,
         request.reduction,
         request.denominator,
         request.axis,
-        *request.params.items(),
+        *[(name, exact(value)) for name, value in request.params.items()],
         type(x),  # a masked array is refused whatever went before
         x.shape,
         x.dtype,
         y.shape,
         y.dtype,
     )
-    kept = _settled.get(key)
+    kept = settled.get(key)
     if kept is None:
         job, axis = _settle(request, want)
         arrays = job.arrays
         if axis is None and arrays["x"] is x and arrays["y"] is y and job.weight is None:
-            if len(_settled) >= _KEPT:
-                _settled.clear()
-            _settled[key] = replace(job, arrays={})
+            if len(settled) >= _KEPT:
+                settled.clear()
+            settled[key] = replace(job, formula=Formula, arrays={})  # which it must not hold
         return job, axis
     unchecked = kept.labels and not _check_labels(
         request, kept.xp, y, x.shape[-1], None, x.shape[:-1]
     )
+    chosen = request.labels if kept.labels else request.formula
+    assert chosen is not None
     job = Job(
         kept.xp,
-        kept.formula,
+        chosen,
         {"x": x, "y": y},
         kept.params,
         kept.dtype,

@@ -6,10 +6,11 @@ Python numbers for constants, no `if` on data, so that the same lines run eagerl
 and through the recorder.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
-__all__ = ["Formula", "answering"]
+__all__ = ["Formula", "answering", "exact"]
 
 
 class Formula:
@@ -75,3 +76,28 @@ def answering(own: type[Formula], answer: Callable[[dict[str, Any]], Mapping[str
             return self._parts["curvature"]
 
     return Answering
+
+
+def exact(value: Any) -> Hashable:
+    """Return a key that two values share only if no formula can tell them apart.
+
+    Python takes True, 1 and 1.0 for one key, and 0.0 and -0.0; a NaN is no key at all.
+    """
+    kind: Any = value.__class__
+    if kind is float:
+        return kind, value.hex()
+    if kind is int or kind is bool or kind is str or value is None:
+        return kind, value
+    if isinstance(value, float):
+        return kind, float(value).hex()
+    if isinstance(value, (tuple, frozenset)):
+        return _exact_members(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return kind, *[exact(getattr(value, field.name)) for field in fields(value)]
+    return kind, value
+
+
+def _exact_members(members: Any) -> Hashable:
+    kind: Any = members.__class__
+    whole: Any = frozenset if isinstance(members, frozenset) else tuple
+    return kind, whole(map(exact, members))

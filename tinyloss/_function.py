@@ -44,7 +44,7 @@ class LossFunction(Generic[P]):
         update_wrapper(self, describe)
         self.__signature__ = inspect.signature(describe).replace(return_annotation=Any)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         return run(self._describe(*args, **kwargs), _VALUE).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:

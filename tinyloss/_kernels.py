@@ -3,15 +3,18 @@
 For backends that compile. A kernel serves all jobs that agree in everything but the arrays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
+from weakref import ref
 
 from tinyloss._engine import Job
+from tinyloss._formula import Formula, exact
 from tinyloss._passes import Passes, stage
 from tinyloss._program import Input, Node, Program, record
 
 __all__ = [
+    "Kept",
     "Place",
     "Recording",
     "Staged",
@@ -19,10 +22,15 @@ __all__ = [
     "asked_of",
     "inputs_of",
     "kept_for",
+    "kept_of",
     "record_parts",
 ]
 
 T = TypeVar("T")
+
+Kept = MutableMapping[type[Formula], dict[Any, T]]
+"""What is kept of each formula. Weakly, in a `WeakKeyDictionary`: a user's formula goes when its
+loss does. So what is kept must not hold the formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +71,9 @@ class Recording:
     """The program of a kind of job, and what its arrays are."""
 
     def __init__(self, job: Job, real: str) -> None:
-        # the caller's arrays must not live on here
-        self._job = replace(job, arrays={}, weight=None, divisor=None, out=())
+        # neither the caller's arrays nor the formula must live on here
+        self._job = replace(job, formula=Formula, arrays={}, weight=None, divisor=None, out=())
+        self._formula = ref(job.formula)
         self.real = real
         """The name of the dtype computed in."""
         self.title: str = job.formula.name
@@ -111,7 +120,9 @@ class Recording:
 
     def staged(self, keep: bool = True) -> Staged:
         """Return the program, recorded and split into passes; for `keep` see `stage`."""
-        job = self._job
+        formula = self._formula()
+        assert formula is not None, "the job that is asked for holds it"
+        job = replace(self._job, formula=formula)
 
         def answer(**arrays: Any) -> tuple[Any, ...]:
             weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", None)
@@ -171,11 +182,21 @@ def asked_of(job: Job) -> list[str]:
     return asked + ["value"] * job.value + ["curvature"] * job.curvature
 
 
-def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
+def kept_of(formula: type[Formula], key: Hashable, kept: Kept[T], make: Callable[[], T]) -> T:
+    """Return what is kept of a formula by a key, made where there is nothing."""
+    of_formula = kept.get(formula)
+    if of_formula is None:
+        of_formula = kept.setdefault(formula, {})
+    try:
+        return of_formula[key]
+    except KeyError:
+        return of_formula.setdefault(key, make())
+
+
+def kept_for(job: Job, kept: Kept[T], make: Callable[[Job], T]) -> T:
     """Return what is kept for everything of a job but its arrays, made where there is none."""
     key = (
-        job.formula,
-        tuple(job.params.items()),
+        tuple([(name, exact(value)) for name, value in job.params.items()]),
         tuple(job.arrays),
         job.dtype,
         job.value_dtype,
@@ -190,7 +211,4 @@ def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
         job.grads,
         job.curvature,
     )
-    try:
-        return kept[key]
-    except KeyError:
-        return kept.setdefault(key, make(job))
+    return kept_of(job.formula, key, kept, lambda: make(job))

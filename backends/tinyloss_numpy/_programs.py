@@ -5,12 +5,13 @@ import threading
 from functools import cached_property
 from typing import Any, NamedTuple
 from warnings import warn
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinyloss._engine import Job
 from tinyloss._geometry import Lying
-from tinyloss._kernels import Recording, Staged, kept_for
+from tinyloss._kernels import Kept, Recording, Staged, kept_for
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
 
@@ -116,7 +117,7 @@ def _warn_once(reason: str, title: str) -> None:
         )
 
 
-_losses: dict[Any, Loss] = {}
+_losses: Kept[Loss] = WeakKeyDictionary()
 
 
 def loss_of(job: Job) -> Loss:
