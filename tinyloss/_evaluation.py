@@ -82,9 +82,12 @@ class Evaluation:
             return self._rows.length()
         if self._picked(node) is not None:
             return self._rows.pick(*args)
+        wide = [arg for arg in node.args if arg.per_class]
+        if wide and all(arg.op == "constant" for arg in wide):
+            # as many numbers as classes, or a sum would count them once
+            at = node.args.index(wide[0])
+            args[at] = xp.full_like(self._x, args[at])
         if node.op in ("max", "sum"):
-            if node.args[0].op == "constant":
-                args[0] = xp.full_like(self._x, args[0])
             return getattr(self._rows, node.op)(*args)
         first = 1 if node.op == "where" else 0  # numbers alone have no dtype to be of
         if all(isinstance(arg, (int, float)) for arg in args[first:]):

@@ -762,8 +762,11 @@ def differentiate(program: Program, name: str) -> Program:
             known = slopes.get(id(arg))
             slopes[id(arg)] = share if known is None else known + share
     wanted = graph.input(name, program.inputs[name])
-    slope = slopes.get(id(wanted), symbol(graph.constant(0.0)))
-    return Program(graph, program.inputs, (slope.node,))
+    slope = slopes.get(id(wanted), symbol(graph.constant(0.0))).node
+    if (slope.per_item, slope.per_class) != (wanted.per_item, wanted.per_class):
+        # the same for all classes, or for all items
+        slope = graph.node("add", slope, graph.constant(0.0, wanted))
+    return Program(graph, program.inputs, (slope,))
 
 
 def _where(condition: Symbol, a: Any, b: Any) -> Symbol:
