@@ -99,5 +99,5 @@ def exact(value: Any) -> Hashable:
 
 def _exact_members(members: Any) -> Hashable:
     kind: Any = members.__class__
-    whole: Any = frozenset if isinstance(members, frozenset) else tuple
-    return kind, whole(map(exact, members))
+    keys = [exact(each) for each in members]
+    return kind, frozenset(keys) if issubclass(kind, frozenset) else tuple(keys)

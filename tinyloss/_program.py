@@ -762,11 +762,11 @@ def differentiate(program: Program, name: str) -> Program:
             known = slopes.get(id(arg))
             slopes[id(arg)] = share if known is None else known + share
     wanted = graph.input(name, program.inputs[name])
-    slope = slopes.get(id(wanted), symbol(graph.constant(0.0))).node
-    if (slope.per_item, slope.per_class) != (wanted.per_item, wanted.per_class):
+    result = slopes.get(id(wanted), symbol(graph.constant(0.0))).node
+    if (result.per_item, result.per_class) != (wanted.per_item, wanted.per_class):
         # the same for all classes, or for all items
-        slope = graph.node("add", slope, graph.constant(0.0, wanted))
-    return Program(graph, program.inputs, (slope,))
+        result = graph.node("add", result, graph.constant(0.0, wanted))
+    return Program(graph, program.inputs, (result,))
 
 
 def _where(condition: Symbol, a: Any, b: Any) -> Symbol:
