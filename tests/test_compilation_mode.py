@@ -15,6 +15,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
+from tinyloss import _kernels
 from tinyloss_numpy import _arrays, _compiler, _programs, _threads
 
 X = np.ones(1_000_000, "f")
@@ -31,7 +32,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return load(*args)
 
     monkeypatch.setattr(_compiler, "load", noted)
-    monkeypatch.setattr(_programs, "_losses", _programs._Recent())
+    monkeypatch.setattr(_programs, "_losses", weakref.WeakKeyDictionary())
     monkeypatch.setattr(_programs, "_usual", weakref.WeakKeyDictionary())
     with tinyloss_numpy.compilation("auto"):
         yield titles
@@ -63,23 +64,24 @@ def test_program_that_nobody_uses_is_let_go(
     compiled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its machine code, too; one in use stays."""
-    monkeypatch.setattr(_programs, "_KEPT_LOSSES", 3)
+    monkeypatch.setattr(_kernels.Recent, "size", 3)
     x = np.ones(5)
-    tinyloss.mae(x, x)  # used again and again, below
-    (mae,) = _programs._losses.values()
+    tinyloss.huber(x, x)  # used again and again, below
+    (programs,) = _programs._losses.values()
+    (used,) = programs.values()
     with tinyloss_numpy.compilation("always"):
-        tinyloss.mse(x, x)
-        mse = next(each for each in _programs._losses.values() if each is not mae)
-        (kernel,) = mse._kernels.values()
+        tinyloss.huber(x, x, delta=2.0)
+        unused = next(each for each in programs.values() if each is not used)
+        (kernel,) = unused._kernels.values()
         assert not isinstance(kernel, str)
         engine = weakref.ref(kernel.run.engine)
-        end = weakref.ref(mse)
-        del mse, kernel
-    for delta in np.linspace(0.1, 1, 20):
+        end = weakref.ref(unused)
+        del unused, kernel
+    for delta in np.linspace(0.1, 0.9, 20):
         tinyloss.huber(x, x, delta=float(delta))
-        tinyloss.mae(x, x)
-        assert len(_programs._losses) <= 3
-    assert mae in _programs._losses.values()
+        tinyloss.huber(x, x)
+        assert len(programs) <= 3
+    assert used in programs.values()
     assert end() is None
     assert engine() is None
 

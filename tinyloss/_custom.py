@@ -1,16 +1,29 @@
 """A loss of one's own: write the value, get everything else."""
 
 import inspect
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import partial
+from numbers import Integral, Real
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any, overload
 
 from tinyloss._arrays import dtype_name, namespace
 from tinyloss._engine import Request
 from tinyloss._evaluation import run
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, exact
 from tinyloss._function import LossFunction
-from tinyloss._program import Input, Program, differentiate, record
+from tinyloss._program import (
+    BadFormula,
+    Input,
+    Program,
+    Symbol,
+    Unrecordable,
+    differentiate,
+    record,
+)
+from tinyloss._reads import Changing, Reads
 
 __all__ = ["loss"]
 
@@ -37,7 +50,9 @@ def loss(
     value
         A function (x, y, *, parameters) of straight lines over `tinyloss.namespace(x)`: array-API
         functions and operators, Python numbers, `xp.where` instead of `if` on data. Parameters are
-        keyword-only, hashable Python values.
+        keyword-only: Python numbers, strings, None, or tuples of these. Numbers that it reads from
+        elsewhere (a global, a closure, an attribute) may change between calls; lists, dictionaries
+        and objects it may not read, since they may change unseen.
     rowwise
         Whether an item is a row of classes, not an element: the function then finds the classes
         in the last dimension, reduces over axis=-1 and returns one loss for each row; its loss
@@ -52,6 +67,10 @@ def loss(
     and what cancels in a derivative costs digits as anywhere. At the kink of abs, sign, clip, and
     of maximum and minimum with a number, the derivative is 0. Curvature is there for losses of
     elements.
+
+    At the first call the function is recorded, so that one that reduces or returns the wrong
+    dimensions is refused whatever the batch. One that uses what cannot be recorded, such as
+    functions of one library only, has its value, but no derivatives other than the library's own.
 
     Examples
     --------
@@ -70,13 +89,23 @@ def loss(
     return _make(value, rowwise or labels, labels)
 
 
+_KEPT = 128
+"""Programs of one loss, and states of what it reads: more than that are made again."""
+
+
 def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunction[...]:
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"tinyloss.loss: got {value!r}, expected a function (x, y, *, parameters)")
+    inside: Any = value
+    while isinstance(inside, partial):
+        inside = inside.func
+    title: str = getattr(inside, "__name__", type(inside).__name__)
     signature = inspect.signature(value)
     keyword = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
     reserved = [p.name for p in keyword if p.name in (*_OPTIONS, *_OF_ROWS)]
     if list(signature.parameters) != ["x", "y", *(p.name for p in keyword)] or reserved:
         raise TypeError(
-            f"tinyloss.loss: {value.__name__} has the signature {signature}, expected (x, y) and "
+            f"tinyloss.loss: {title} has the signature {signature}, expected (x, y) and "
             f"keyword-only parameters, none named {', '.join((*_OPTIONS, *_OF_ROWS))}"
         )
     options = {**_OF_ROWS, **_OPTIONS} if rowwise else _OPTIONS
@@ -89,12 +118,14 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
             ],
         ]
     )
-    formula = _formula_of(value, rowwise, labels)
+    own = _Own(value, title, rowwise, labels)
 
     def describe(*args: Any, **kwargs: Any) -> Request:
         bound = public.bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
+        params = {p.name: _parameter(given[p.name]) for p in keyword}
+        formula = own.formula(params, given.get("axis_name"))
         return Request(
             None if labels else formula,
             given["x"],
@@ -103,58 +134,224 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
             given["where"],
             given["reduction"],
             given["denominator"],
-            params={p.name: given[p.name] for p in keyword},
+            params=params,
             axis=given.get("axis", -1),
             axis_name=given.get("axis_name"),
             labels=formula if labels else None,
         )
 
-    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(describe, attribute, getattr(value, attribute))
+    describe.__name__ = title
+    for attribute in ("__qualname__", "__module__", "__doc__"):
+        setattr(describe, attribute, getattr(inside, attribute, title))
     describe.__signature__ = public  # type: ignore[attr-defined]
     return LossFunction(describe)
 
 
-def _formula_of(per_item: Callable[..., Any], in_rows: bool, labels: bool) -> type[Formula]:
-    inputs = {"x": Input(per_class=in_rows), "y": Input(per_class=in_rows and not labels)}
+def _parameter(value: Any) -> Any:
+    """Return a parameter, numbers and tuples of these as Python's own."""
+    if value is None or type(value) in (float, int, bool, str) or isinstance(value, Enum):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if value.__class__ is tuple:
+        return tuple(map(_parameter, value))
+    return value
 
-    @lru_cache
-    def derivative(by: tuple[str, ...], dtype: str, params: tuple[tuple[str, Any], ...]) -> Program:
-        program = record(partial(per_item, **dict(params)), inputs, dtype=dtype)
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+class _Own:
+    """A user's function, and the formulas made of it: one for each state of what it reads."""
+
+    def __init__(
+        self, function: Callable[..., Any], title: str, rowwise: bool, labels: bool
+    ) -> None:
+        self._function, self._title = function, title
+        self._rowwise, self._labels = rowwise, labels
+        self._formulas: dict[Any, type[_Recorded]] = {}
+        self._latest: tuple[Reads, type[Formula]] | None = None
+
+    def formula(self, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
+        """Return the formula, of which these parameters make a loss."""
+        latest = self._latest
+        if latest is not None and axis_name is None and latest[0].hold(params):
+            return latest[1]
+        reads = Reads(self._function, params)
+        formula = self._check(reads, params, axis_name)
+        self._latest = reads, formula
+        return formula
+
+    def _check(self, reads: Reads, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
+        for name, key in zip(params, reads.params, strict=True):
+            changing = _changing_in(key)
+            if changing is not None:
+                raise TypeError(
+                    f"tinyloss.{self._title}: {name} is {_a(changing.kind)}, expected a Python "
+                    "number, a string, None or a tuple of these: an array is x, y or a weight"
+                )
+        formula = self._formulas.get(reads.state)
+        if formula is None:
+            if len(self._formulas) >= _KEPT:
+                self._formulas.clear()
+            formula = _formula_of(self._function, self._title, self._rowwise, self._labels)
+            self._formulas[reads.state] = formula
+        try:
+            formula.recorded((), "float32", params)
+        except Unrecordable as error:
+            if axis_name is not None:
+                raise TypeError(f"{error}: classes in parts need a recorded formula") from None
+            return formula
+        for each in reads.changing:
+            raise TypeError(
+                f"tinyloss.{self._title}: its formula reads {each.name}, {_a(each.kind)}, which "
+                "may change unseen, expected numbers, strings and tuples: make it a keyword-only "
+                "parameter"
+            )
+        return formula
+
+
+def _changing_in(key: Any) -> Changing | None:
+    if isinstance(key, Changing):
+        return key
+    inside: Any = key if key.__class__ is tuple else ()
+    return next((found for each in inside if (found := _changing_in(each)) is not None), None)
+
+
+def _formula_of(
+    per_item: Callable[..., Any], title: str, in_rows: bool, labels: bool
+) -> type["_Recorded"]:
+    inputs = {"x": Input(per_class=in_rows), "y": Input(per_class=in_rows and not labels)}
+    if labels:
+        inputs["y"] = Input(integer=True)
+    programs: dict[Any, Program | str] = {}
+
+    def make(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program | str:
+        def item(x: Symbol, y: Symbol) -> Any:
+            result = per_item(x, y, **params)
+            expected = "one number for each row" if in_rows else "one for each element"
+            is_one = isinstance(result, Symbol) and result.node.per_item and not result.last
+            if not is_one or result.node.boolean:
+                raise BadFormula(
+                    f"a loss's formula returned {_what(result)}, expected an array of shape "
+                    f"(...,), {expected}"
+                )
+            return result
+
+        try:
+            program = record(item, inputs, dtype=dtype)
+        except Unrecordable as error:
+            return _told(error, title, per_item)
+        except BadFormula as error:
+            raise BadFormula(_told(error, title, per_item)) from None
         for name in by:
             program = differentiate(program, name)
         return program
 
-    class _Custom(Formula):
-        name = per_item.__name__
+    class _Custom(_Recorded):
+        name = title
         rowwise = in_rows
 
-        def __init__(self, x: Any, y: Any, **params: Any) -> None:
-            self.arrays, self.params = {"x": x, "y": y}, params
-
         def value(self) -> Any:
-            return per_item(**self.arrays, **self.params)
-
-        def grad_x(self) -> Any:
-            return self._derivative("x")
-
-        def curvature(self) -> Any:
-            if in_rows:
-                raise TypeError(
-                    f"tinyloss.{self.name}: a loss of rows by @tinyloss.loss has no curvature"
-                )
-            return self._derivative("x", "x")
-
-        def boosting_curvature(self, curvature: Any) -> Any:
-            return namespace(curvature).where(curvature <= 0, 1.0, curvature)
-
-        def _derivative(self, *by: str) -> Any:
             x = self.arrays["x"]
-            program = derivative(by, dtype_name(x.dtype), tuple(self.params.items()))
-            return run(program, namespace(x), self.arrays)[0]
+            result = per_item(x, self.arrays["y"], **self.params)
+            if not isinstance(x, Symbol):  # whose shape was looked at when it was recorded
+                _check_shape(result, x.shape[:-1] if in_rows else x.shape, title)
+            return result
+
+        @staticmethod
+        def recorded(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program:
+            key = (by, dtype, exact(tuple(params.items())))
+            known = programs.get(key)
+            if known is None:
+                if len(programs) >= _KEPT:
+                    programs.clear()
+                known = programs[key] = make(by, dtype, params)
+            if isinstance(known, str):
+                raise Unrecordable(known)
+            return known
 
     class _CustomOfValues(_Custom):
         def grad_y(self) -> Any:
-            return self._derivative("y")
+            return self.derivative("y")
 
     return _Custom if labels else _CustomOfValues
+
+
+class _Recorded(Formula):
+    """A formula whose derivatives are those of its recorded value."""
+
+    def __init__(self, /, x: Any, y: Any, **params: Any) -> None:
+        self.arrays, self.params = {"x": x, "y": y}, params
+
+    @staticmethod
+    def recorded(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program:
+        """Return the program of the value or of its derivative; raises Unrecordable."""
+        raise NotImplementedError
+
+    def grad_x(self) -> Any:
+        """Return the derivative by x."""
+        return self.derivative("x")
+
+    def curvature(self) -> Any:
+        """Return the second derivative by x."""
+        if self.rowwise:
+            raise TypeError(
+                f"tinyloss.{self.name}: a loss of rows by @tinyloss.loss has no curvature"
+            )
+        return self.derivative("x", "x")
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        """Return the curvature where that is above 0, else 1."""
+        return namespace(curvature).where(curvature <= 0, 1.0, curvature)
+
+    def derivative(self, *by: str) -> Any:
+        """Return a derivative, run on the arrays."""
+        x = self.arrays["x"]
+        program = self.recorded(by, dtype_name(x.dtype), self.params)
+        return run(program, namespace(x), self.arrays)[0]
+
+
+def _check_shape(result: Any, items: tuple[Any, ...], title: str) -> None:
+    shape: Any = getattr(result, "shape", None)
+    if shape is None or len(shape) != len(items):
+        fits = False
+    else:  # a length may be unknown: None, or NaN in Dask
+        pairs = zip(shape, items, strict=True)
+        fits = all(a == b or a != a or b != b or a is None or b is None for a, b in pairs)
+    if not fits:
+        what = _what(result) if shape is None else f"an array of shape {tuple(shape)}"
+        raise BadFormula(
+            f"tinyloss.{title}: its formula returned {what}, expected one of shape {tuple(items)}"
+        )
+
+
+def _what(result: Any) -> str:
+    if not isinstance(result, Symbol):
+        return "None" if result is None else _a(type(result).__name__)
+    booleans = "of booleans " if result.node.boolean else ""
+    return f"an array {booleans}{result.words}"
+
+
+_HERE = str(Path(__file__).parent)
+_ENGINE = str(Path(__file__).with_name("_engine.py"))
+
+
+def _told(error: Exception, title: str, function: Any) -> str:
+    """Return the message of an error with the loss's name and the user's file and line."""
+    own = getattr(function, "__code__", None)
+    lines = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    outside = [each for each in lines if not each[0].startswith(_HERE)]
+    if own is not None:
+        at_home = [each for each in outside if each[0] == own.co_filename]
+        outside = at_home or outside or [(own.co_filename, own.co_firstlineno)]
+    place = " ({}, line {})".format(*outside[-1]) if outside else ""
+    if any(file == _ENGINE for file, _ in lines):
+        error = Unrecordable(
+            "a loss's formula called a function of tinyloss, which cannot be recorded, "
+            "expected the formula of it"
+        )
+    return f"tinyloss.{title}: {error}{place}"

@@ -19,6 +19,7 @@ from numbers import Integral
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 from warnings import warn
+from weakref import WeakKeyDictionary
 
 from tinyloss import _backends
 from tinyloss._arrays import (
@@ -42,7 +43,7 @@ from tinyloss._arrays import (
     writeable,
 )
 from tinyloss._calls import other_reduction
-from tinyloss._formula import Formula, boosting
+from tinyloss._formula import Formula, boosting, exact
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
@@ -346,10 +347,10 @@ class Job:
 
 
 _KEPT = 256
-_settled: dict[Any, Job] = {}
-"""Jobs of requests for nothing but two arrays of the CPU, without their arrays. Requests that are
-alike in types, shapes, dtypes and options are settled alike; for small arrays settling takes longer
-than the loss."""
+_settled: WeakKeyDictionary[type[Formula], dict[Any, Job]] = WeakKeyDictionary()
+"""For each formula, jobs of requests for nothing but two arrays of the CPU, without their arrays.
+Requests that are alike in types, shapes, dtypes and options are settled alike; for small arrays
+settling takes longer than the loss."""
 
 
 def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
@@ -371,15 +372,20 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         or type(request.reduction) is not str
     ):
         return _settle(request, want)
+    formula = request.formula or request.labels
+    assert formula is not None
+    settled = _settled.get(formula)
+    if settled is None:
+        settled = _settled.setdefault(formula, {})
     mode = _validation.get()
     key: Any = (
-        request.formula,
-        request.labels,
+        # a formula's own dictionary must not hold it
+        request.labels if request.formula is not None else None,
         want,
         request.reduction,
         request.denominator,
         request.axis,
-        *request.params.items(),
+        *[(name, exact(value)) for name, value in request.params.items()],
         mode,
         type(x),  # a masked array is refused whatever went before
         x.shape,
@@ -387,14 +393,15 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         y.shape,
         y.dtype,
     )
-    kept = _settled.get(key)
+    kept = settled.get(key)
     if kept is None:
         job, axis = _settle(request, want)
         arrays = job.arrays
         if axis is None and arrays["x"] is x and arrays["y"] is y and job.weight is None:
-            if len(_settled) >= _KEPT:
-                _settled.clear()
-            _settled[key] = replace(job, arrays={}, look=None)
+            if len(settled) >= _KEPT:
+                settled.clear()
+            # a formula's own dictionary must not hold it
+            settled[key] = replace(job, formula=Formula, arrays={}, look=None)
         return job, axis
     look = None
     if kept.domain is not None and mode != "never":
@@ -403,9 +410,11 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         if not kept.unchecked:
             look()
             look = None
+    chosen = request.labels if kept.labels else request.formula
+    assert chosen is not None
     job = Job(
         kept.xp,
-        kept.formula,
+        chosen,
         {"x": x, "y": y},
         kept.params,
         kept.dtype,

@@ -1,9 +1,9 @@
 """A recorded program run on arrays of a library: items first, the classes last."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinyloss._program import Node, Program, one_class
+from tinyloss._program import Node, Program, Symbol, in_order, one_class
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
@@ -38,11 +38,10 @@ class Evaluation:
 
     def __call__(self, node: Node) -> Any:
         """Return the result of a node."""
-        try:
-            return self._results[id(node)]
-        except KeyError:
-            result = self._results[id(node)] = self._compute(node)
-            return result
+        for each in in_order([node], self._needed):
+            if id(each) not in self._results:
+                self._results[id(each)] = self._compute(each)
+        return self._results[id(node)]
 
     def output(self, node: Node) -> Any:
         """Return the result of a node in its own shape: of the items, or of items and classes."""
@@ -52,34 +51,48 @@ class Evaluation:
         one_each = self._rowwise and node.per_item and not node.per_class
         return result[..., 0] if one_each else result
 
+    def _needed(self, node: Node) -> Sequence[Node]:
+        """Return the nodes that one is computed from, none if its result is there."""
+        if id(node) in self._results:
+            return ()
+        return self._picked(node) or node.args
+
+    def _picked(self, node: Node) -> tuple[Node, Node] | None:
+        """Return what a sum picks and the index of its class, if it does not add up."""
+        picked = one_class(node.args[0]) if node.op == "sum" else None
+        if picked is None or picked[0].op == "constant" or isinstance(self._x, Symbol):
+            return None
+        return picked
+
     def _compute(self, node: Node) -> Any:
         xp = self._xp
         if node.op == "input":
             array = self._arrays[node.constant]
             return array[..., None] if self._rowwise and not node.per_class else array
+        args = [self._results[id(arg)] for arg in self._needed(node)]
+        if isinstance(self._x, Symbol):
+            # its nodes, not its results: what varies by nothing stays a number of the program
+            grafted = self._x.graph.graft(node, [arg.node for arg in args])
+            return Symbol(self._x.graph, grafted, last=self._rowwise)
         if node.op == "constant":
             return node.constant
         if node.op == "class_index":
             return self._rows.index()
         if node.op == "classes":
             return self._rows.length()
+        if self._picked(node) is not None:
+            return self._rows.pick(*args)
+        wide = [arg for arg in node.args if arg.per_class]
+        if wide and all(arg.op == "constant" for arg in wide):
+            # as many numbers as classes, or a sum would count them once
+            at = node.args.index(wide[0])
+            args[at] = xp.full_like(self._x, args[at])
         if node.op in ("max", "sum"):
-            return self._reduced(node)
-        args = [self(arg) for arg in node.args]
-        if all(arg.op == "constant" for arg in node.args):
-            args[0] = xp.full_like(self._x[..., :1] if self._rowwise else self._x, args[0])
+            return getattr(self._rows, node.op)(*args)
+        first = 1 if node.op == "where" else 0  # numbers alone have no dtype to be of
+        if all(isinstance(arg, (int, float)) for arg in args[first:]):
+            args[first] = xp.full_like(self._x[..., :1] if self._rowwise else self._x, args[first])
         return getattr(xp, node.op)(*args)
-
-    def _reduced(self, node: Node) -> Any:
-        (arg,) = node.args
-        picked = one_class(arg) if node.op == "sum" else None
-        if picked is not None and picked[0].op != "constant":
-            value, index = picked
-            return self._rows.pick(self(value), self(index))
-        values = self(arg)
-        if arg.op == "constant":
-            values = self._xp.full_like(self._x, values)
-        return getattr(self._rows, node.op)(values)
 
 
 def row_numbers(outputs: list[Node]) -> list[Node]:
@@ -87,19 +100,9 @@ def row_numbers(outputs: list[Node]) -> list[Node]:
 
     Known these, what an output is for a class follows from the inputs' numbers for that class.
     """
-    found: dict[int, Node] = {}
-    seen: set[int] = set()
 
-    def visit(node: Node) -> None:
-        if id(node) in seen or node.op in ("input", "constant", "classes"):
-            return
-        seen.add(id(node))
-        if node.per_item and not node.per_class:
-            found[id(node)] = node
-            return
-        for arg in node.args:
-            visit(arg)
+    def is_one(node: Node) -> bool:
+        return node.per_item and not node.per_class and node.op not in ("input", "constant")
 
-    for output in outputs:
-        visit(output)
-    return list(found.values())
+    nodes = in_order(outputs, lambda node: () if is_one(node) else node.args)
+    return [node for node in nodes if is_one(node)]

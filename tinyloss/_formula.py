@@ -6,11 +6,11 @@ Python numbers for constants, no `if` on data, so that the same lines run eagerl
 and through the recorder.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
-__all__ = ["Formula", "answering", "boosting"]
+__all__ = ["Formula", "answering", "boosting", "exact"]
 
 
 class Formula:
@@ -66,9 +66,9 @@ class Formula:
 
 def boosting(own: type[Formula]) -> type[Formula]:
     """Return a formula whose curvature is that for boosting: backends need know of no other."""
-    known = _boosting.get(own)
+    known: Any = own.__dict__.get("_boosting")
     if known is not None:
-        return known
+        return known  # type: ignore[no-any-return]
 
     class Boosting(own):  # type: ignore[misc, valid-type]
         exact_curvature = False
@@ -76,10 +76,9 @@ def boosting(own: type[Formula]) -> type[Formula]:
         def curvature(self) -> Any:
             return self.boosting_curvature(super().curvature())
 
-    return _boosting.setdefault(own, Boosting)
-
-
-_boosting: WeakKeyDictionary[type[Formula], type[Formula]] = WeakKeyDictionary()
+    # Where it goes when the formula goes: it holds that.
+    setattr(own, "_boosting", Boosting)  # noqa: B010 - of no other formula
+    return Boosting
 
 
 def answering(own: type[Formula], answer: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Any:
@@ -107,3 +106,28 @@ def answering(own: type[Formula], answer: Callable[[dict[str, Any]], Mapping[str
             return self._parts["curvature"]
 
     return Answering
+
+
+def exact(value: Any) -> Hashable:
+    """Return a key that two values share only if no formula can tell them apart.
+
+    Python takes True, 1 and 1.0 for one key, and 0.0 and -0.0; a NaN is no key at all.
+    """
+    kind: Any = value.__class__
+    if kind is float:
+        return kind, value.hex()
+    if kind is int or kind is bool or kind is str or value is None:
+        return kind, value
+    if isinstance(value, float):
+        return kind, float(value).hex()
+    if isinstance(value, (tuple, frozenset)):
+        return _exact_members(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return kind, *[exact(getattr(value, field.name)) for field in fields(value)]
+    return kind, value
+
+
+def _exact_members(members: Any) -> Hashable:
+    kind: Any = members.__class__
+    keys = [exact(each) for each in members]
+    return kind, frozenset(keys) if issubclass(kind, frozenset) else tuple(keys)

@@ -57,7 +57,7 @@ class LossFunction(Generic[P]):
         signature = inspect.signature(describe).replace(return_annotation=Any)
         self.__signature__ = readable(signature)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             request = self.describe(*args, **kwargs)
         except TypeError:

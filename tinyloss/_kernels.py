@@ -3,15 +3,19 @@
 For backends that compile. A kernel serves all jobs that agree in everything but the arrays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
+from weakref import ref
 
 from tinyloss._engine import Job
+from tinyloss._formula import Formula, exact
 from tinyloss._passes import Passes, spelled, stage
 from tinyloss._program import Input, Node, Program, record
 
 __all__ = [
+    "Kept",
     "Place",
     "Recording",
     "Staged",
@@ -19,6 +23,7 @@ __all__ = [
     "asked_of",
     "inputs_of",
     "kept_for",
+    "kept_of",
     "record_parts",
 ]
 
@@ -26,6 +31,9 @@ T = TypeVar("T")
 
 _WEIGHT, _DIVISOR = "weight=", "divisor="
 """Inputs that are no arrays of the formula: no name that one may have."""
+Kept = MutableMapping[type[Formula], "Recent[T]"]
+"""What is kept of each formula. Weakly, in a `WeakKeyDictionary`: a user's formula goes when its
+loss does. So what is kept must not hold the formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,9 @@ class Recording:
     """The program of a kind of job, and what its arrays are."""
 
     def __init__(self, job: Job, real: str) -> None:
-        # the caller's arrays must not live on here
-        self._job = replace(job, arrays={}, weight=None, divisor=None, out=())
+        # neither the caller's arrays nor the formula must live on here
+        self._job = replace(job, formula=Formula, arrays={}, weight=None, divisor=None, out=())
+        self._formula = ref(job.formula)
         self.real = real
         """The name of the dtype computed in."""
         self.title: str = job.formula.name
@@ -116,7 +125,9 @@ class Recording:
 
     def staged(self, keep: bool = True) -> Staged:
         """Return the program, recorded and split into passes; for `keep` see `stage`."""
-        job = self._job
+        formula = self._formula()
+        assert formula is not None, "the job that is asked for holds it"
+        job = replace(self._job, formula=formula)
 
         def answer(**arrays: Any) -> tuple[Any, ...]:
             weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, None)
@@ -176,11 +187,39 @@ def asked_of(job: Job) -> list[str]:
     return asked + ["value"] * job.value + ["curvature"] * job.curvature
 
 
-def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
+class Recent(dict[Any, T]):
+    """What was used last, in two generations: when the younger is full, it becomes the older.
+
+    So what is in use is found at once, and what nobody uses is let go.
+    """
+
+    size = 256
+    """How many are kept at least; at most twice as many."""
+    _older: Mapping[Any, T] = MappingProxyType({})
+
+    def __missing__(self, key: Any) -> T:
+        if len(self) >= self.size:
+            self._older = dict(self)
+            self.clear()
+        found = self[key] = self._older[key]
+        return found
+
+
+def kept_of(formula: type[Formula], key: Hashable, kept: Kept[T], make: Callable[[], T]) -> T:
+    """Return what is kept of a formula by a key, made where there is nothing."""
+    of_formula = kept.get(formula)
+    if of_formula is None:
+        of_formula = kept.setdefault(formula, Recent())
+    try:
+        return of_formula[key]
+    except KeyError:
+        return of_formula.setdefault(key, make())
+
+
+def kept_for(job: Job, kept: Kept[T], make: Callable[[Job], T]) -> T:
     """Return what is kept for everything of a job but its arrays, made where there is none."""
     key = (
-        job.formula,
-        tuple(job.params.items()),
+        tuple([(name, exact(value)) for name, value in job.params.items()]),
         tuple(job.arrays),
         job.dtype,
         job.value_dtype,
@@ -196,7 +235,4 @@ def kept_for(job: Job, kept: dict[Any, T], make: Callable[[Job], T]) -> T:
         job.curvature,
         job.wide,
     )
-    try:
-        return kept[key]
-    except KeyError:
-        return kept.setdefault(key, make(job))
+    return kept_of(job.formula, key, kept, lambda: make(job))

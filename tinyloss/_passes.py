@@ -19,7 +19,15 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from tinyloss._program import COMPARISONS, Node, Program, is_index, is_whole, one_class
+from tinyloss._program import (
+    COMPARISONS,
+    Node,
+    Program,
+    in_order,
+    is_index,
+    is_whole,
+    one_class,
+)
 
 __all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stage"]
 
@@ -245,23 +253,19 @@ def _gather(
     needed: dict[int, Node],
 ) -> None:
     """Find what a pass computes for each class, what it reads back and which scalars it needs."""
-    seen: set[int] = set()
 
-    def visit(node: Node) -> None:
-        if id(node) in seen:
-            return
-        seen.add(id(node))
+    def reads(node: Node) -> bool:
+        return id(node) in computed and costly[id(node)] and not node.boolean
+
+    for node in in_order(
+        roots, lambda node: node.args if node.per_class and not reads(node) else ()
+    ):
         if not node.per_class:
             needed[id(node)] = node
-        elif id(node) in computed and costly[id(node)] and not node.boolean:
+        elif reads(node):
             step.read.append(node)
         elif node.op != "constant":
-            for arg in node.args:
-                visit(arg)
             step.elements.append(node)
-
-    for root in roots:
-        visit(root)
 
 
 def _close(needed: dict[int, Node], picks: dict[int, tuple[Node, Node]]) -> None:

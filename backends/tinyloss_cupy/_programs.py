@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinyloss._arrays import dtype_name
 from tinyloss._engine import Job
 from tinyloss._geometry import Lying
-from tinyloss._kernels import Recording, Staged, kept_for
+from tinyloss._kernels import Kept, Recording, Staged, kept_for
 from tinyloss_cupy._plans import ALIGNMENT, Plan, Variant, make_plan
 from tinyloss_cupy._source import write
 
@@ -73,7 +74,7 @@ def divisor_of(job: Job) -> str:
     return "number" if isinstance(job.divisor, (int, float)) else dtype_name(job.divisor.dtype)
 
 
-_losses: dict[Any, Loss] = {}
+_losses: Kept[Loss] = WeakKeyDictionary()
 
 
 def loss_of(job: Job) -> Loss:

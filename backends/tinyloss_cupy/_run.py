@@ -8,6 +8,7 @@ import numpy as np
 from tinyloss._engine import Job
 from tinyloss._kernels import arrays_of
 from tinyloss._outputs import empty_answer, places_taken, results
+from tinyloss._program import Unrecordable
 from tinyloss_cupy import _arrays
 from tinyloss_cupy._programs import divisor_of, loss_of
 from tinyloss_cupy._source import CTYPES, KERNEL, TOTAL_THREADS, write_total
@@ -26,8 +27,11 @@ def run(job: Job, /) -> Any:
     divisor = divisor_of(job)
     if divisor not in ("", "number", *CTYPES):
         return NotImplemented
-    with x.device:
-        return _launch(job, divisor, x.device)
+    try:
+        with x.device:
+            return _launch(job, divisor, x.device)
+    except Unrecordable:
+        return NotImplemented
 
 
 def _launch(job: Job, divisor: str, device: Any) -> Any:

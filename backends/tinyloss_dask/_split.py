@@ -7,8 +7,9 @@ holds a few of them whatever the size of a row. In a pass each block is a job of
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dask.array as da
 import numpy as np
@@ -18,10 +19,10 @@ from dask.graph_manipulation import bind
 from tinyloss._arrays import namespace
 from tinyloss._engine import Job, answer_of
 from tinyloss._evaluation import Evaluation, row_numbers
-from tinyloss._formula import Formula, answering
-from tinyloss._kernels import asked_of, inputs_of, record_parts
+from tinyloss._formula import Formula, answering, exact
+from tinyloss._kernels import Kept, asked_of, inputs_of, kept_of, record_parts
 from tinyloss._passes import levels_of, reduces
-from tinyloss._program import Input, Node, Program, compared_index
+from tinyloss._program import Input, Node, Program, Unrecordable, compared_index
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]
@@ -38,7 +39,7 @@ def run(job: Job) -> Any:
     )
     try:
         program = _program_of(kind)
-    except TypeError:
+    except Unrecordable:
         return NotImplemented
     if not all(_is_local(node) for node in program.nodes()):
         return NotImplemented
@@ -57,10 +58,21 @@ class _Kind:
     asked: tuple[str, ...]
     dtype: str
 
+    def key(self, *more: Any) -> Any:
+        """Return what tells kinds of one formula apart."""
+        return exact((self.params, self.inputs, self.asked, self.dtype, *more))
 
-@lru_cache
+
+_programs: Kept[Program] = WeakKeyDictionary()
+_pieces: Kept[type[Formula]] = WeakKeyDictionary()
+
+
 def _program_of(kind: _Kind) -> Program:
-    return record_parts(kind.formula, dict(kind.params), dict(kind.inputs), kind.asked, kind.dtype)
+    def make() -> Program:
+        params, inputs = dict(kind.params), dict(kind.inputs)
+        return record_parts(kind.formula, params, inputs, kind.asked, kind.dtype)
+
+    return kept_of(kind.formula, kind.key(), _programs, make)
 
 
 def _is_local(node: Node) -> bool:
@@ -175,7 +187,8 @@ def _block(
     x = arrays["x"]
     if labels:
         arrays["y"] = arrays["y"] - first_class
-    piece = _piece_of(kind, number, of_rows)
+    key = kind.key(number, of_rows)
+    piece = kept_of(kind.formula, key, _pieces, lambda: _piece_of(kind, number, of_rows))
     job = Job(
         xp=namespace(x),
         formula=piece,
@@ -194,7 +207,6 @@ def _block(
     return value[..., None] if piece.per_item else value
 
 
-@lru_cache
 def _piece_of(kind: _Kind, number: int, rows: frozenset[str]) -> type[Formula]:
     """Return the formula whose value is one node of a program, given numbers of the rows."""
     program = _program_of(kind)

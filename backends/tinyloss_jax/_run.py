@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,13 @@ import jax.numpy as jnp
 from tinyloss._arrays import of_rank
 from tinyloss._engine import Answer, Job
 from tinyloss._formula import answering
-from tinyloss._kernels import asked_of, inputs_of, kept_for
+from tinyloss._kernels import Kept, asked_of, inputs_of, kept_for
+from tinyloss._program import Unrecordable
 from tinyloss_jax._rules import Loss
 
 __all__ = ["run"]
 
-_kept: dict[Any, Callable[..., Answer] | None] = {}
+_kept: Kept[Callable[..., Answer] | None] = WeakKeyDictionary()
 
 
 def run(job: Job, /) -> Any:
@@ -36,7 +38,7 @@ def _function_of(job: Job) -> Callable[..., Answer] | None:
     asked = asked_of(job)
     try:
         loss = Loss(job.formula, job.params, inputs_of(job), asked, job.dtype, job.axis_name)
-    except TypeError:
+    except Unrecordable:
         return None
 
     def named(arrays: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import atexit
 import os
 import threading
-from collections.abc import Mapping
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, NamedTuple
 from warnings import warn
 from weakref import WeakKeyDictionary
@@ -15,7 +13,7 @@ import numpy as np
 from tinyloss._engine import Job
 from tinyloss._formula import Formula
 from tinyloss._geometry import Lying
-from tinyloss._kernels import Recording, Staged, kept_for
+from tinyloss._kernels import Kept, Recording, Staged, kept_for
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
 from tinyloss_numpy._threads import elsewhere
@@ -24,8 +22,6 @@ __all__ = ["Loss", "loss_of"]
 
 _KEPT_PLANS = 256
 """Plans of one program: more different shapes than that are made again."""
-_KEPT_LOSSES = 256
-"""Programs that are kept at least, those used last; at most twice as many."""
 
 _WORTH_COMPILING = 2**19
 """Elements after which compiling a program, about a second, starts to pay if more are to come."""
@@ -74,19 +70,19 @@ class Loss:
         """Whether it has not been compiled nor paid for by what went through it."""
         self.declined: set[Lying] = set()
         """How inputs lay that no kernel could be made for."""
-        self._formula, self._params = job.formula, tuple(job.params.items())
+        self._params = tuple(job.params.items())
         self._work = 0
         self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
         self._kernels: dict[Variant, Compiled | str] = {}
         """Kernels by variant, or why there is none."""
 
-    def pays(self, elements: int) -> bool:
+    def pays(self, formula: type[Formula], elements: int) -> bool:
         """Count elements that would go through it uncompiled; return whether to compile it."""
         self._work += elements + _WORTH_A_CALL
-        usual = _usual.get(self._formula, self._params) == self._params
+        usual = _usual.get(formula, self._params) == self._params
         if self._work < (_WORTH_COMPILING if usual else _WORTH_ANOTHER):
             return False
-        _usual.setdefault(self._formula, self._params)
+        _usual.setdefault(formula, self._params)
         self.waiting = False
         return True
 
@@ -184,23 +180,7 @@ def _warn_once(message: str) -> None:
         warn(message, RuntimeWarning, stacklevel=2)
 
 
-class _Recent(dict[Any, Loss]):
-    """The losses used last, in two generations: when the younger is full, it becomes the older.
-
-    So one in use is found at once, and what nobody uses is let go, kernels and all.
-    """
-
-    _older: Mapping[Any, Loss] = MappingProxyType({})
-
-    def __missing__(self, key: Any) -> Loss:
-        if len(self) >= _KEPT_LOSSES:
-            self._older = dict(self)
-            self.clear()
-        loss = self[key] = self._older[key]
-        return loss
-
-
-_losses: dict[Any, Loss] = _Recent()
+_losses: Kept[Loss] = WeakKeyDictionary()
 
 
 def loss_of(job: Job) -> Loss:

@@ -87,7 +87,8 @@ def _run_compiled(job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
     loss = loss_of(job)
     # First what sends a job to the formulas, which make their results themselves.
-    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"].size):
+    waiting = loss.waiting and _compilation.get() == "auto"
+    if waiting and not loss.pays(job.formula, job.arrays["x"].size):
         return None
     arrays = _inputs(job)
     if loss.declined and not job.out and _lying(arrays) in loss.declined:

@@ -1,0 +1,187 @@
+"""What is kept of losses: found again by all that matters, and let go with its loss."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tests.conftest import WideJAX
+from tinyloss._engine import Answer, Job, answer_of
+from tinyloss._formula import Formula, exact
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
+
+
+@tinyloss.loss
+def quotient(x: Any, y: Any, *, eps: Any, pair: Any = (1.0, 1.0)) -> Any:
+    return (x - y + 2) / (eps * pair[0])
+
+
+ALIKE: list[tuple[Any, Any]] = [
+    (0.0, -0.0),
+    (1, True),
+    (1.0, 1),
+    ((0.0, 1.0), (-0.0, 1.0)),
+    ((1, (2.0,)), (1, (2,))),
+    (frozenset((0.0,)), frozenset((-0.0,))),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), ALIKE)
+def test_a_key_tells_type_and_sign(a: Any, b: Any) -> None:
+    assert a == b
+    assert exact(a) != exact(b)
+    assert exact(a) == exact(a)
+
+
+def test_a_key_finds_nan_again() -> None:
+    assert exact(float("nan")) == exact(float("nan"))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_parameter_of_another_sign_is_another_program(xp: Any, inside: bool) -> None:
+    x, y = xp.asarray(np.ones((2, 3))), xp.asarray(np.zeros((2, 3)))
+    for sign in (1.0, -1.0, 1.0):
+        zero = sign * 0.0
+        options: Any = {"eps": 1.0, "pair": (zero, 1.0)} if inside else {"eps": zero}
+        for derive in (quotient, tinyloss.grad(quotient)):
+            result = xp.numpy(xp.call(derive, x, y, reduction="sum", **options))
+            assert (result == sign * np.inf).all(), (sign, result)
+
+
+class _OtherSquare(Formula):
+    """Another formula with the same arrays."""
+
+    name = "other"
+    factor = 3.0
+
+    def __init__(self, x: Any, y: Any, *, factor: float = 1.0) -> None:
+        self.d, self.scale = x - y, self.factor * factor
+
+    def value(self) -> Any:
+        return self.scale * self.d * self.d
+
+    def grad_x(self) -> Any:
+        return 2 * self.scale * self.d
+
+    def grad_y(self) -> Any:
+        return -2 * self.scale * self.d
+
+    def curvature(self) -> Any:
+        return 2 * self.scale + 0 * self.d
+
+
+class _Square(_OtherSquare):
+    factor = 1.0
+
+
+def _job(xp: Any, asarray: Callable[[Any], Any]) -> Job:
+    return Job(
+        xp=xp,
+        formula=_Square,
+        arrays={"x": asarray(X), "y": asarray(Y)},
+        params={"factor": 1.0},
+        dtype=xp.float32,
+        labels=False,
+        weight=None,
+        divisor=None,
+        reduce=True,
+        value=True,
+        grads=("x",),
+        curvature=False,
+    )
+
+
+def _changes(xp: Any, asarray: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return another value for each field of a job."""
+    return {
+        "formula": _OtherSquare,
+        "arrays": {"x": asarray(Y), "y": asarray(X)},
+        "params": {"factor": -1.0},
+        "dtype": xp.float64,
+        "weight": asarray(np.arange(12.0).reshape(3, 4)),
+        "divisor": 7,
+        "reduce": False,
+        "value": False,
+        "grads": ("y",),
+        "curvature": True,
+        "value_dtype": xp.float64,
+    }
+
+
+# Not of this job: class indices and rows have tests of their own. What backends are given to
+# write into is theirs to fill, and a module is the same for all arrays of a library.
+ELSEWHERE = {"xp", "labels", "out", "unchecked", "axis_name", "classes"}
+
+
+def _plain(answer: Answer) -> list[tuple[str, Any]]:
+    parts = [answer.value, *answer.grads, answer.curvature]
+    return [(str(p.dtype), np.asarray(p)) for p in parts if p is not None]
+
+
+def _same(a: list[tuple[str, Any]], b: list[tuple[str, Any]]) -> bool:
+    return len(a) == len(b) and all(
+        m == n and p.shape == q.shape and np.allclose(p, q, rtol=1e-6, atol=1e-6)
+        for (m, p), (n, q) in zip(a, b, strict=True)
+    )
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax"])
+@pytest.mark.parametrize("field", [each.name for each in fields(Job)])
+def test_every_field_of_a_job_is_in_the_key_or_changes_nothing_kept(
+    library: str, field: str
+) -> None:
+    xp: Any = np if library == "numpy" else pytest.importorskip("jax.numpy")
+    with nullcontext() if library == "numpy" else WideJAX("jax").settings():
+        asarray: Any = partial(xp.asarray, dtype=xp.float32)
+        changes = _changes(xp, asarray)
+        assert set(changes) | ELSEWHERE == {each.name for each in fields(Job)}
+        if field in ELSEWHERE:
+            return
+        job = _job(xp, asarray)
+        changed = replace(job, **{field: changes[field]})
+        with tinyloss_numpy.compilation("always"):
+            for each in (job, changed, job):
+                answer = _plain(answer_of(replace(each)))
+                assert _same(answer, _plain(replace(each).evaluate()))
+            assert not _same(answer, _plain(answer_of(replace(changed))))
+
+
+def _used(library: str) -> list[weakref.ref[Any]]:
+    """Return what tells whether a loss, its function and its formula are still there."""
+
+    def square(x: Any, y: Any) -> Any:
+        return (x - y) ** 2
+
+    loss: Any = tinyloss.loss(square)
+    asarray: Any = np.asarray
+    if library == "jax":
+        jax = pytest.importorskip("jax")
+        asarray = jax.numpy.asarray
+        jax.jit(jax.grad(loss))(asarray(X), asarray(Y))
+    if library == "dask":
+        dask = pytest.importorskip("dask.array")
+        asarray = partial(dask.from_array, chunks=2)
+    with tinyloss_numpy.compilation("never" if library == "formulas" else "always"):
+        for _ in range(2):
+            value, _ = tinyloss.value_and_grad(loss)(asarray(X), asarray(Y))
+            assert float(value) == pytest.approx(float(np.mean((X - Y) ** 2)))
+    formula = loss._describe(X, Y).formula
+    return [weakref.ref(each) for each in (loss, square, formula)]
+
+
+@pytest.mark.parametrize("library", ["formulas", "numpy", "jax", "dask"])
+def test_a_loss_that_nobody_holds_is_let_go(library: str) -> None:
+    left = _used(library)
+    for _ in range(3):
+        gc.collect()
+    assert [each() for each in left] == [None, None, None]
