@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, overload
@@ -21,6 +20,7 @@ from tinyloss._program import (
     Symbol,
     Unrecordable,
     differentiate,
+    plain_number,
     record,
 )
 from tinyloss._reads import Changing, Reads
@@ -149,15 +149,12 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
 
 def _parameter(value: Any) -> Any:
     """Return a parameter, numbers and tuples of these as Python's own."""
-    if value is None or type(value) in (float, int, bool, str) or isinstance(value, Enum):
+    if isinstance(value, Enum):
         return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
     if value.__class__ is tuple:
         return tuple(map(_parameter, value))
-    return value
+    number = plain_number(value)
+    return value if number is None else number
 
 
 def _a(noun: str) -> str:

@@ -31,7 +31,27 @@ T = TypeVar("T")
 
 _WEIGHT, _DIVISOR = "weight=", "divisor="
 """Inputs that are no arrays of the formula: no name that one may have."""
-Kept = MutableMapping[type[Formula], "Recent[T]"]
+
+
+class Recent(dict[Any, T]):
+    """What was used last, in two generations: when the younger is full, it becomes the older.
+
+    So what is in use is found at once, and what nobody uses is let go.
+    """
+
+    size = 256
+    """How many are kept at least; at most twice as many."""
+    _older: Mapping[Any, T] = MappingProxyType({})
+
+    def __missing__(self, key: Any) -> T:
+        if len(self) >= self.size:
+            self._older = dict(self)
+            self.clear()
+        found = self[key] = self._older[key]
+        return found
+
+
+Kept = MutableMapping[type[Formula], Recent[T]]
 """What is kept of each formula. Weakly, in a `WeakKeyDictionary`: a user's formula goes when its
 loss does. So what is kept must not hold the formula."""
 
@@ -185,24 +205,6 @@ def asked_of(job: Job) -> list[str]:
     """Return the methods of the formula that a job asks."""
     asked = [f"grad_{name}" for name in job.grads]
     return asked + ["value"] * job.value + ["curvature"] * job.curvature
-
-
-class Recent(dict[Any, T]):
-    """What was used last, in two generations: when the younger is full, it becomes the older.
-
-    So what is in use is found at once, and what nobody uses is let go.
-    """
-
-    size = 256
-    """How many are kept at least; at most twice as many."""
-    _older: Mapping[Any, T] = MappingProxyType({})
-
-    def __missing__(self, key: Any) -> T:
-        if len(self) >= self.size:
-            self._older = dict(self)
-            self.clear()
-        found = self[key] = self._older[key]
-        return found
 
 
 def kept_of(formula: type[Formula], key: Hashable, kept: Kept[T], make: Callable[[], T]) -> T:

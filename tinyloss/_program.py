@@ -22,7 +22,8 @@ from tinyloss.typing import Namespace
 
 __all__ = [
     "COMPARISONS", "BadFormula", "Input", "Node", "Program", "Symbol", "Unrecordable",
-    "compared_index", "differentiate", "in_order", "is_index", "is_whole", "one_class", "record",
+    "compared_index", "differentiate", "in_order", "is_index", "is_whole", "one_class", "plain_number",
+    "record",
 ]  # fmt: skip
 
 
@@ -489,8 +490,8 @@ def _node(graph: Graph, value: Any) -> Node:
     return value.node if isinstance(value, Symbol) else graph.constant(value)
 
 
-def _number(value: Any) -> Any:
-    """Return a number as Python's own: its text becomes that of a kernel."""
+def plain_number(value: Any) -> Any:
+    """Return a number as Python's own, None for anything else: its text becomes a kernel's."""
     if type(value) in (bool, int, float):
         return value
     # a subclass may write itself in any way
@@ -500,11 +501,16 @@ def _number(value: Any) -> Any:
         return float.__float__(value)
     if isinstance(value, Integral):
         return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    raise Unrecordable(
-        f"a loss's formula mixed its arrays with {_words(value)}, expected Python numbers"
-    )
+    return float(value) if isinstance(value, Real) else None
+
+
+def _number(value: Any) -> Any:
+    number = plain_number(value)
+    if number is None:
+        raise Unrecordable(
+            f"a loss's formula mixed its arrays with {_words(value)}, expected Python numbers"
+        )
+    return number
 
 
 def _words(value: Any) -> str:
