@@ -22,8 +22,8 @@ from tinyloss.typing import Namespace
 
 __all__ = [
     "COMPARISONS", "BadFormula", "Input", "Node", "Program", "Symbol", "Unrecordable",
-    "compared_index", "differentiate", "in_order", "is_index", "is_whole", "one_class", "plain_number",
-    "record",
+    "compared_index", "differentiate", "in_order", "is_index", "is_whole", "one_class",
+    "plain_number", "record",
 ]  # fmt: skip
 
 

@@ -10,12 +10,15 @@ import numpy as np
 from dask import config
 from dask.utils import parse_bytes
 
-from tinyloss._arrays import namespace
+from tinyloss._arrays import astype, namespace
 from tinyloss._engine import Answer, Job, answer_of
 from tinyloss_dask import _split
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]
+
+_WEIGHT, _DIVISOR = "weight=", "divisor="
+"""Beside a formula's arrays: no name that one may have."""
 
 
 def run(job: Job, /) -> Any:
@@ -95,9 +98,9 @@ def _in_blocks(job: Job) -> Answer:
     items = axes[:-1] if job.formula.rowwise else axes
     given = dict(job.arrays)
     if job.weight is not None:
-        given["weight"] = job.weight
+        given[_WEIGHT] = job.weight
     if isinstance(job.divisor, da.Array):
-        given["divisor"] = job.divisor
+        given[_DIVISOR] = job.divisor
     answers = da.blockwise(
         _answer_block,
         items,
@@ -123,13 +126,20 @@ def _without_arrays(job: Job) -> Job:
 def _answer_block(*blocks: Any, kind: Job, names: Sequence[str]) -> Answer:
     """Answer the job of one block."""
     arrays: dict[str, Any] = dict(zip(names, blocks, strict=True))
-    weight, divisor = arrays.pop("weight", None), arrays.pop("divisor", kind.divisor)
+    weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, kind.divisor)
     x = arrays["x"]
     job = replace(kind, xp=namespace(x), arrays=arrays, weight=weight, divisor=divisor)
     if not (job.value and job.reduce):
         return answer_of(job)
     job.value_dtype = job.xp.float64
-    answer = answer_of(job)
+    if divisor is not None and divisor == 0:
+        # The blocks' sums are added up first: 0 / 0 of one would hide the infinity of another.
+        answer = answer_of(replace(job, divisor=None))
+        with np.errstate(all="ignore"):
+            grads = [astype(job.xp, grad / divisor, grad.dtype) for grad in answer.grads]
+        answer = answer._replace(grads=tuple(grads))
+    else:
+        answer = answer_of(job)
     dimensions = x.ndim - job.formula.rowwise
     return answer._replace(value=job.xp.reshape(job.xp.asarray(answer.value), (1,) * dimensions))
 
@@ -161,7 +171,10 @@ def _taken_apart(job: Job, answers: Any) -> Answer:
     dtype = job.value_dtype or job.dtype
     if job.value and job.reduce:
         ones = tuple([(1,) * len(lengths) for lengths in of_items])
-        value = part("value", None, ones, np.float64).sum().astype(dtype)
+        value = part("value", None, ones, np.float64).sum()
+        if isinstance(job.divisor, da.Array):
+            value = da.where(job.divisor == 0, value / job.divisor, value)
+        value = value.astype(dtype)
     elif job.value:
         value = part("value", None, of_items if job.formula.per_item else of_all, dtype)
     grads = tuple([derivative(name, "grads", n) for n, name in enumerate(job.grads)])
