@@ -263,7 +263,12 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
     if type(value) is type(x) and is_host(x):
         return value
     if not hasattr(value, "dtype") and isinstance(value, _PLAIN):
-        return xp.asarray(value, **beside(x))
+        array = xp.asarray(value, **beside(x))
+        if kind(array.dtype) == "float" and not is_host(x) and not compiling():
+            # Python's numbers have 53 bits, of which torch's default dtype keeps 24.
+            wide = widest_dtype(xp, x)
+            array = array if array.dtype == wide else xp.asarray(value, dtype=wide, **beside(x))
+        return array
     try:
         own = namespace(value)
     except TypeError:
@@ -275,6 +280,10 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
         _check_device(x, value)
         return value
     if is_host(value):
+        flags = value.flags
+        if not (flags.c_contiguous and flags.writeable and value.dtype.isnative):
+            # torch takes neither negative strides nor other byte orders, nor what is read-only
+            value = namespace(value).array(value, dtype=value.dtype.newbyteorder("="), copy=True)
         array = xp.asarray(value, **beside(x))
         limits = _LIMITS.get(dtype_name(array.dtype))
         if limits is not None and dtype_name(value.dtype) in _WIDER_THAN_INT32:
