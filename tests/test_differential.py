@@ -852,6 +852,14 @@ DIFFERENCES: dict[str, Row] = {
         "torch: an error without position; optax: NaN for 3 of 3 classes, the last class for -1",
         "nothing is silently wrong",
     ),
+    "target-range": Row(
+        "A target of a binary loss outside [0, 1], such as a mask of 0 and 255; an integer target "
+        "of `hinge`, `squared_hinge` or `soft_margin` other than -1 and 1",
+        "an error that names it, also where prediction and target are swapped; NaN for that item "
+        "where targets cannot be looked at",
+        "torch, optax with logits: a loss below 0 that falls for ever",
+        "nothing is silently wrong",
+    ),
     "label-dtypes": Row(
         "Targets of any integer dtype or booleans: class indices, one-hot rows, binary targets",
         "taken",
@@ -1322,6 +1330,24 @@ def test_a_label_out_of_range_is_never_silently_wrong(torch: Any, jax: Any, opta
             jax.numpy.asarray(x), jax.numpy.asarray(y)
         )[1]
         _close(theirs, np.nan if wrong == 3 else last, np.float64)
+
+
+@shows("target-range")
+def test_a_target_outside_its_range_is_an_error(torch: Any) -> None:
+    optax, F = pytest.importorskip("optax"), torch.nn.functional
+    x, mask = np.array([3.0, -1.0], np.float32), np.array([255.0, 0.0], np.float32)
+    ours, logits = tinyloss.binary_cross_entropy_with_logits, torch.asarray(x)
+    with pytest.raises(ValueError, match=r"y\[0\] is 255"):
+        ours(x, mask)
+    with pytest.raises(ValueError, match="the prediction comes first"):
+        ours(mask / 255, x)
+    with pytest.raises(ValueError, match="expected -1 or 1"):
+        tinyloss.hinge(x, mask.astype(int) // 255)
+    for theirs in (
+        F.binary_cross_entropy_with_logits(logits, torch.asarray(mask)).item(),
+        float(optax.sigmoid_binary_cross_entropy(x, mask).mean()),
+    ):
+        assert theirs < -100
 
 
 @shows("label-dtypes")
