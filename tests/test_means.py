@@ -141,6 +141,10 @@ def test_means_do_not_depend_on_the_scale_of_class_weights(xp: Library, exponent
     assert found == []
 
 
+def mass_of(*arrays: Any, **options: Any) -> Any:
+    return anyloss.partial_mean(anyloss.mae)(*arrays, **options).weight
+
+
 def test_partial_means_have_exact_sums(xp: Library) -> None:
     x, zeros = predictions(ITEMS), np.zeros(ITEMS, np.float32)
     wide = 2.0**-52 if "float64" in xp.floats or not flushes(xp) else EPS
@@ -149,13 +153,8 @@ def test_partial_means_have_exact_sums(xp: Library) -> None:
         mass = sum(Fraction(w.item()) for w in np.broadcast_to(weights.array, ITEMS).flat)
         if flushes(xp) and mass > 1e38:
             continue  # the sum itself is no number of float32
-        part: Any = xp.call(
-            anyloss.partial_mean(anyloss.mae),
-            xp.own(x),
-            xp.own(zeros),
-            weight=xp.own(weights.array),
-        )
-        got = float(xp.fetch(part.weight))
+        result = xp.call(mass_of, xp.own(x), xp.own(zeros), weight=xp.own(weights.array))
+        got = float(xp.fetch(result))
         if abs(Fraction(got) - mass) > 8 * Fraction(wide) * mass:
             found.append(f"{weights}: got {got!r}, exact {float(mass)!r}")
     assert found == []
@@ -206,7 +205,9 @@ def test_a_weight_for_each_column_of_many_rows(xp: Library, n: int, stored: str)
     value, gradient = mean_of(xp, x, given, None)
     assert complaint(value, mean, 4 + log2(x.size)) == ""
     shares = np.array([float(w / mass) for w in exact])
-    assert complaint(gradient, np.broadcast_to(shares, x.shape), 4) == ""
+    # JAX's sum of the weights is of float32.
+    bound = 4 + log2(x.size) * flushes(xp)
+    assert complaint(gradient, np.broadcast_to(shares, x.shape), bound) == ""
 
 
 @LIBRARIES
@@ -230,4 +231,5 @@ def test_a_constant_weight_is_none(xp: Library, n: int, constant: float) -> None
     total = int(x.sum(dtype=np.float64))
     value, gradient = mean_of(xp, x, np.broadcast_to(np.float32(constant), x.shape), None)
     assert complaint(value, Fraction(total, x.size), 4 + log2(x.size)) == ""
-    assert complaint(gradient, np.full(x.shape, 1 / x.size), 4) == ""
+    bound = 4 + log2(x.size) * flushes(xp)
+    assert complaint(gradient, np.full(x.shape, 1 / x.size), bound) == ""

@@ -42,7 +42,7 @@ loss                                makes a loss of a function of yours
 softmax, log_softmax, logsumexp, log_sigmoid, softplus
                                     as accurate as the losses
 namespace                           the functions for an array, for losses of yours
-validation                          whether class indices are looked at
+validation                          whether targets are looked at
 source                              the text of what is compiled for a loss
 
 Every loss has four options, all keyword-only:

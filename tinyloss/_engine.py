@@ -891,11 +891,20 @@ class _Weights:
             # A power of two, so that nothing is rounded; one that the dtype holds.
             last = 127 if dtype_name(weight.dtype) == "float32" else 1023
             unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
-        else:
-            size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
-            unit = xp.where((size > 0) & (size < inf), size, 1.0)
-        self._unit = self._unit * unit
-        return weight / unit
+            self._unit = self._unit * unit
+            return weight / unit
+        size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
+        size = xp.where((size > 0) & (size < inf), size, 1.0)
+        # The inverse of a unit above 2**126 would be subnormal, which XLA takes for 0.
+        down = xp.where(size > 1, 2.0**-64, xp.ones_like(size))
+        near = size * down
+        # The power of two next to it: Rump, Ogita and Oishi, Accurate floating-point summation II,
+        # SIAM J. Sci. Comput. 31, 2008.
+        far = near * (2.0**24 if dtype_name(weight.dtype) == "float32" else 2.0**53)
+        unit = xp.abs(far - (far - near))
+        wide = widest_dtype(xp, self._x)
+        self._unit = self._unit * (astype(xp, unit, wide) / astype(xp, down, wide))
+        return weight * down / unit
 
     def divisor(self) -> Any:
         """Return what the sum is divided by, None for 1. Nothing is divided by 1: 0 / 1 = 0."""
