@@ -198,3 +198,34 @@ def test_a_loss_that_nobody_holds_is_let_go(library: str) -> None:
     for _ in range(3):
         gc.collect()
     assert [each() for each in left] == [None, None, None]
+
+
+@pytest.mark.parametrize("mode", ["always", "never"])
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy", "softmax_focal", "mse"])
+def test_arrays_of_a_call_are_let_go(mode: Any, name: str) -> None:
+    loss: Any = getattr(tinyloss, name)
+    x = np.full((2, 3), 0.25, np.float32)
+    rows = name in ("cross_entropy", "softmax_focal")
+    y: Any = np.array([0, 1]) if rows else np.full((2, 3), 0.5, np.float32)
+    weight = np.array([[2.0]], np.float32)[0] if rows else np.full((2, 3), 2.0, np.float32)
+    left = [weakref.ref(each) for each in (x, y, weight)]
+    with tinyloss_numpy.compilation(mode):
+        for options in ({}, {"weight": weight}):
+            tinyloss.value_and_grad(loss)(x, y, **options)
+    del x, y, weight, options
+    gc.collect()
+    assert [each() for each in left] == [None, None, None]
+
+
+def test_a_loss_of_labels_that_nobody_holds_is_let_go() -> None:
+    def picked(x: Any, y: Any) -> Any:
+        xp = tinyloss.namespace(x)
+        return -xp.sum(xp.where(y[..., None] == xp.arange(x.shape[-1]), x, 0.0), axis=-1)
+
+    loss: Any = tinyloss.loss(labels=True)(picked)
+    with tinyloss_numpy.compilation("always"):
+        tinyloss.value_and_grad(loss)(X, np.array([0, 1, 2]))
+    left = weakref.ref(loss), weakref.ref(picked)
+    del loss, picked
+    gc.collect()
+    assert [each() for each in left] == [None, None]

@@ -90,7 +90,7 @@ class _Writer:
         assert plan is not None
         text = loss.text(plan.variant)
         real, lanes = loss.recording.real, plan.variant.lanes
-        return _compiler._compile(text, real, lanes, loss.recording.title)[1]  # type: ignore[return-value]
+        return _compiler._compile(text, real, lanes, loss.recording.title).decode()
 
 
 def assembly(name: str, target: str, classes: int, dtype: str, weighted: bool, kind: str) -> str:
@@ -115,7 +115,7 @@ def main() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple().create_target_machine(cpu=CPU, opt=3, reloc="pic")
-    machine = SimpleNamespace(emit_object=target.emit_assembly)
+    machine = SimpleNamespace(emit_object=lambda module: target.emit_assembly(module).encode())
     found: list[tuple[int, int]] = []
     with patch.object(_compiler, "_machine", lambda: machine):
         for case in json.load(sys.stdin):

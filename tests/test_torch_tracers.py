@@ -95,7 +95,7 @@ def test_vmap_over_logits_and_labels(torch: Any, axis: int) -> None:
     value, gradient = torch.func.vmap(ask)(torch.asarray(X), torch.asarray(Y))
     gradient = gradient if axis == -1 else gradient.mT
     expected = reference(Y)
-    assert np.isnan(value[0, 2])
+    assert np.isnan(value.numpy()[0, 2])
     np.testing.assert_allclose(value.numpy(), expected[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient.numpy(), expected[1], rtol=1e-5, atol=1e-6)
 

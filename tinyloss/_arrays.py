@@ -225,7 +225,8 @@ def astype(xp: Namespace, array: Any, dtype: Any) -> Any:
 
 def device(x: Any) -> Any:
     """Return the device of `x`, None under a tracer and where a library has none."""
-    return getattr(x, "device", None)
+    found = getattr(x, "device", None)
+    return "cpu" if found is None and _inherits(x, "dask.array.core", "Array") else found
 
 
 def beside(x: Any) -> dict[str, Any]:
@@ -272,7 +273,7 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
     try:
         own = namespace(value)
     except TypeError:
-        if not hasattr(value, "__array__"):
+        if not hasattr(value, "__array__") or is_host(value):
             raise
         value = value.__array__()
         own = namespace(value)

@@ -18,9 +18,15 @@ def number(function: str, name: str, value: Any, *, what: str = "a finite number
             f"tinyloss.{function}: {name} is a {type(value).__name__}, expected {what} "
             "(a Python number, not an array)"
         )
-    if not isfinite(value):
+    try:
+        checked = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"tinyloss.{function}: {name} is beyond float64, expected {what}"
+        ) from None
+    if not isfinite(checked):
         raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
-    return float(value)
+    return checked
 
 
 def positive(function: str, name: str, value: Any) -> float:

@@ -13,7 +13,7 @@ from operator import add
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from tinyloss import _check, _function
-from tinyloss._arrays import bring, device, is_torch, namespace
+from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
 from tinyloss._backends import quiet
 from tinyloss._calls import misfit, named, other_reduction, readable, shown
 from tinyloss._classification import (
@@ -110,7 +110,11 @@ class _Differentiable:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> "WeightedSum":
-        return self * (1 / _check.number(type(self).__name__, "divisor", divisor))
+        name = type(self).__name__
+        number = _check.number(name, "divisor", divisor)
+        if not number:
+            raise ValueError(f"tinyloss.{name}: divisor is {divisor}, expected one other than 0")
+        return self * (1 / number)
 
     def __neg__(self) -> "WeightedSum":
         return self * -1.0
@@ -188,7 +192,8 @@ class WeightedSum(_Differentiable):
             pair = isinstance(term, (tuple, list)) and len(term) == 2
             if not pair or not isinstance(term[1], _Differentiable):
                 raise TypeError(f"tinyloss.{name}: terms holds {term!r}, {expected}")
-            checked.append((_check.number(name, "factor", term[0]), term[1]))
+            factor = _check.number(name, "factor", term[0])
+            checked += [(factor * inner, loss) for inner, loss in term[1]._terms()]
         object.__setattr__(self, "terms", tuple(checked))
 
     @_explained
@@ -424,7 +429,7 @@ class _Numbers:
         if where is None:
             return self._numbers
         kind: type[Any] = x.__class__
-        key = (kind, x.dtype, where)
+        key = (kind, widest_dtype(namespace(x), x), where)
         array = self._arrays.get(key)
         if array is not None:
             return array
@@ -465,7 +470,9 @@ def _frozen(parameter: Any) -> Any:
     if isinstance(parameter, (str, bool, int, float)) or parameter is None:
         return parameter
     if getattr(parameter, "shape", None) == ():
-        return float(parameter)
+        return parameter.item()
+    if not isinstance(parameter, Sequence) and not hasattr(parameter, "tolist"):
+        return parameter
     if hasattr(parameter, "tolist"):
         parameter = parameter.tolist()
         if set(map(type, parameter)) <= {float, int}:

@@ -233,6 +233,10 @@ class Job:
         """Return the dtype of the derivatives by an argument."""
         return self.dtype if self.wide else result_dtype(self.arrays[name].dtype, self.dtype)
 
+    def without_arrays(self) -> "Job":
+        """Return what of a job may be kept: nothing in it holds the caller's arrays."""
+        return replace(self, arrays={}, weight=None, divisor=None, out=(), look=None)
+
     def evaluate(self) -> Answer:
         """Answer by running the formulas eagerly, in the arrays' own library."""
         xp = self.xp
@@ -383,7 +387,7 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         request.labels if request.formula is not None else None,
         want,
         request.reduction,
-        request.denominator,
+        exact(request.denominator),
         request.axis,
         *[(name, exact(value)) for name, value in request.params.items()],
         mode,
@@ -400,8 +404,8 @@ def _settle_again(request: Request, want: Want) -> tuple[Job, int | None]:
         if axis is None and arrays["x"] is x and arrays["y"] is y and job.weight is None:
             if len(settled) >= _KEPT:
                 settled.clear()
-            # a formula's own dictionary must not hold it
-            settled[key] = replace(job, formula=Formula, arrays={}, look=None)
+            # a formula's own dictionary must not hold it; the divisor is a number
+            settled[key] = replace(job.without_arrays(), formula=Formula, divisor=job.divisor)
         return job, axis
     look = None
     if kept.domain is not None and mode != "never":
@@ -471,6 +475,8 @@ def narrowed(answer: Answer, want: Want, arrays: Sequence[Any]) -> Answer:
     xp = namespace(arrays[0])
 
     def to(result: Any, argnum: int) -> Any:
+        if not hasattr(arrays[argnum], "dtype"):
+            return result
         array = bring(xp, arrays[0], arrays[argnum])
         return astype(xp, result, result_dtype(array.dtype, result.dtype))
 
@@ -640,7 +646,8 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
                 f"y has shape {_show(y)}, expected {_show(x)}, the shape of x"
                 + _one_more(items, y.shape)
             )
-        if (formula.binary or formula.signed) and kind(x.dtype) == "int" != kind(y.dtype):
+        takes_some = formula.binary or formula.signed
+        if takes_some and kind(x.dtype) == "int" and kind(y.dtype) == "float":
             raise _Refusal(
                 f"x has dtype {dtype_name(x.dtype)} beside y of dtype {dtype_name(y.dtype)}, "
                 "expected a floating prediction first, then the target",
@@ -653,6 +660,11 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
     has_dtype = hasattr(request.y, "dtype") or hasattr(request.y, "__array__")
     widening = (y,) if has_dtype and not labels else ()
     dtype = compute_dtype(xp, x, *widening)
+    if not has_dtype and not labels and kind(y.dtype) == "float":
+        y = astype(xp, y, dtype)
+    for name, array in more.items():
+        if not hasattr(request.arrays[name], "dtype") and kind(array.dtype) == "float":
+            more[name] = astype(xp, array, dtype)
 
     class_weight = None
     if request.class_weight is not None:
@@ -842,7 +854,7 @@ class _Weights:
         """The weights of the classes, for a formula that takes them."""
         weight, mass = mask, None
         if request.weight is not None:
-            weight = _bring(xp, x, "weight", request.weight)
+            weight = _bring(xp, x, "weight", _floating(request.weight))
             _check_weight(weight, items, x.shape[-1] if rows is not None else None)
             weight = of_rank(xp, self._wide(weight), len(items))
             weight = weight if mask is None else xp.where(mask, weight, 0.0)
@@ -876,7 +888,7 @@ class _Weights:
         return array if name == "float64" else astype(xp, array, self._dtype)
 
     def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
-        """Return weights of which none is above 1, and count the unit that they are in."""
+        """Return weights whose largest is about 1, where it is a number; count their unit."""
         xp, request = self._xp, self._request
         if (
             request.reduction != "mean"
@@ -917,7 +929,9 @@ class _Weights:
         if isinstance(total, int):
             return total or 1
         if isinstance(total, float):
-            return total if total or self._selects() else 1.0
+            if total or not self._selects():
+                return total or 1.0
+            return xp.asarray(total, dtype=self._dtype)  # Python's own division by 0 would raise
         return astype(xp, xp.where(self._selects(), total, 1.0), self._dtype)
 
     def sums(self) -> tuple[Any, Any]:
@@ -972,7 +986,10 @@ class _Weights:
                 f"got {request.reduction!r}"
             )
         if isinstance(denominator, (int, float)) and denominator and denominator == denominator:
-            return float(denominator)
+            try:
+                return float(denominator)
+            except OverflowError:
+                raise _Refusal("denominator is beyond float64, expected a number") from None
         denominator = _bring(xp, self._x, "denominator", denominator)
         if denominator.shape != ():
             raise _Refusal(f"denominator has shape {_show(denominator)}, expected a number")
@@ -980,6 +997,14 @@ class _Weights:
         if isinstance(some, bool):
             return denominator if some else 1.0
         return xp.where(some, denominator, 1.0)
+
+
+def _floating(weight: Any) -> Any:
+    """Return weights, NumPy's integers as float64: another library may not hold these."""
+    if not is_host(weight) or kind(weight.dtype) != "int":
+        return weight
+    own = namespace(weight)
+    return own.astype(weight, own.float64)
 
 
 def _product(xp: Namespace, weight: Any, mass: Any) -> Any:
@@ -1158,8 +1183,11 @@ def _namespace_of(x: Any) -> Namespace:
 def _bring(xp: Namespace, x: Any, name: str, value: Any) -> Any:
     try:
         array = bring(xp, x, value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _Refusal(f"{name}: {error}", type(error)) from None
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        kinds = (TypeError, ValueError, OverflowError)
+        # not the error's own class, whose constructor may take something else
+        what = next((each for each in kinds if isinstance(error, each)), TypeError)
+        raise _Refusal(f"{name}: {error}", what) from None
     _check_real(name, array)
     return array
 

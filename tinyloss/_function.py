@@ -151,7 +151,7 @@ class Derived(Generic[P, R]):
     """What `make` was given besides the loss, where it is not the default."""
     _take: Callable[[Answer], R]
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._take(self.loss.ask(self.want, *args, **kwargs))
 
     @property

@@ -44,11 +44,19 @@ class Recent(dict[Any, T]):
     _older: Mapping[Any, T] = MappingProxyType({})
 
     def __missing__(self, key: Any) -> T:
+        found = self._older[key]
         if len(self) >= self.size:
             self._older = dict(self)
             self.clear()
-        found = self[key] = self._older[key]
+        self[key] = found
         return found
+
+    def add(self, key: Any, value: T) -> T:
+        """Keep a value, unless another thread was faster; return what is kept."""
+        if len(self) >= self.size:
+            self._older = dict(self)
+            self.clear()
+        return self.setdefault(key, value)
 
 
 Kept = MutableMapping[type[Formula], Recent[T]]
@@ -96,7 +104,7 @@ class Recording:
 
     def __init__(self, job: Job, real: str) -> None:
         # neither the caller's arrays nor the formula must live on here
-        self._job = replace(job, formula=Formula, arrays={}, weight=None, divisor=None, out=())
+        self._job = replace(job.without_arrays(), formula=Formula)
         self._formula = ref(job.formula)
         self.real = real
         """The name of the dtype computed in."""
@@ -215,7 +223,7 @@ def kept_of(formula: type[Formula], key: Hashable, kept: Kept[T], make: Callable
     try:
         return of_formula[key]
     except KeyError:
-        return of_formula.setdefault(key, make())
+        return of_formula.add(key, make())
 
 
 def kept_for(job: Job, kept: Kept[T], make: Callable[[Job], T]) -> T:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import copysign, inf
 from typing import Any, NamedTuple, ParamSpec
 
 from tinyloss import _check
@@ -147,15 +148,15 @@ def _widened(array: Any) -> Any:
 
 def _divided(total: Any, weight: Any) -> Any:
     """Return a quotient, 0 for 0 / 0: where nothing was selected both are 0."""
-    if isinstance(weight, (int, float)):
-        return total / (weight or 1)
+    if type(weight) in (int, float):  # not NumPy's scalars
+        return total / weight if weight else total and copysign(inf, total)
     xp = namespace(weight)
     with quiet(xp):
         return total / xp.where((weight == 0) & (total == 0), 1.0, weight)
 
 
 def _added(a: Any, b: Any) -> Any:
-    if isinstance(a, (int, float)):
+    if type(a) in (int, float):
         return a + b
     with quiet(namespace(a)):
         return a + b

@@ -77,7 +77,9 @@ class Reads:
             return exact(value)
         if issubclass(kind, (tuple, frozenset)):
             return tuple([self._key(name, each) for each in value])
-        if isinstance(value, (type, ModuleType, BuiltinFunctionType)):
+        if isinstance(value, (type, ModuleType)):
+            return value
+        if isinstance(value, BuiltinFunctionType) and _is_free(value):
             return value
         if issubclass(kind, (FunctionType, MethodType, partial)):
             self._visit(value)
@@ -121,6 +123,11 @@ class Reads:
             if found is not _NOTHING:
                 name = ".".join((read.name, *read.attributes))
                 self._found.append(self._key(name, found))
+
+
+def _is_free(function: BuiltinFunctionType) -> bool:
+    """Return whether a function of C belongs to no object, which might change."""
+    return function.__self__ is None or isinstance(function.__self__, ModuleType)
 
 
 _NOTHING = object()

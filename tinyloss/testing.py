@@ -969,6 +969,9 @@ class _Check:
             last = min(case.shape[-1], int(np.iinfo(y_dtype).max) + 1)
             y = np.asarray(rng.integers(0, last, items)).astype(y_dtype)
         else:
+            narrow = subject.binary or subject.signs
+            if kind(x_dtype) == "int" and kind(y_dtype) == "float" and narrow:
+                y_dtype = x_dtype  # the other way round they count as swapped
             signs = subject.signs and kind(y_dtype) == "int"
             domain = "signs" if signs else case.domain[1]
             y = self._draw(rng, domain, case.shape, y_dtype, subject.rows)
@@ -1246,7 +1249,7 @@ class _Check:
         if kind(given[0].dtype) != "float":
             given[0] = given[0].astype(computed)
         expected, _ = self._by_formulas(case, given, options)
-        wide = [_widened(np, each) for each in arrays]
+        wide = [_widened(np, each) for each in given]
         more = {name: _widened(np, each) for name, each in options.items()}
         truth, job = self._by_formulas(case, wide, more)
 

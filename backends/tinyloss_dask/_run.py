@@ -118,9 +118,7 @@ def _in_blocks(job: Job) -> Answer:
 def _without_arrays(job: Job) -> Job:
     """Return what of a job travels to the workers."""
     divisor = None if isinstance(job.divisor, da.Array) else job.divisor
-    return replace(
-        job, xp=None, arrays={}, params={**job.params}, weight=None, divisor=divisor, out=()
-    )
+    return replace(job.without_arrays(), xp=None, params={**job.params}, divisor=divisor)
 
 
 def _answer_block(*blocks: Any, kind: Job, names: Sequence[str]) -> Answer:
@@ -173,7 +171,7 @@ def _taken_apart(job: Job, answers: Any) -> Answer:
         ones = tuple([(1,) * len(lengths) for lengths in of_items])
         value = part("value", None, ones, np.float64).sum()
         if isinstance(job.divisor, da.Array):
-            value = da.where(job.divisor == 0, value / job.divisor, value)
+            value = da.map_blocks(_by_zero, value, job.divisor, dtype=np.float64)
         value = value.astype(dtype)
     elif job.value:
         value = part("value", None, of_items if job.formula.per_item else of_all, dtype)
@@ -181,6 +179,12 @@ def _taken_apart(job: Job, answers: Any) -> Answer:
     if job.curvature:
         curvature = derivative("x", "curvature")
     return Answer(value, grads, curvature)
+
+
+def _by_zero(value: Any, divisor: Any) -> Any:
+    """Return what is left to be divided, divided by a divisor of 0."""
+    with np.errstate(all="ignore"):
+        return value / divisor if divisor == 0 else value
 
 
 def _part(answer: Answer, name: str, number: int | None) -> Any:

@@ -46,7 +46,7 @@ def _function_of(job: Job) -> Callable[..., Answer] | None:
 
     formula = answering(job.formula, named)
     # the caller's arrays must not live on here
-    kind = replace(job, formula=formula, params={}, arrays={}, weight=None, divisor=None, out=())
+    kind = replace(job.without_arrays(), formula=formula, params={})
 
     def answer(arrays: dict[str, Any], weight: Any, divisor: Any) -> Answer:
         job = replace(kind, arrays=arrays, weight=weight, divisor=divisor)

@@ -114,12 +114,12 @@ def _run_compiled(job: Job) -> Answer | None:
     sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
     table = plan.table([_arrays.address(each) for each in arrays], sums_at, job.divisor)
     if plan.small:
-        kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own().scratch(plan.scratch_bytes))
+        kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own.scratch(plan.scratch_bytes))
     else:
 
         def work(first: int, last: int, _held: Any = (arrays, partial_sums)) -> None:
             # other threads hold by this what the table has the addresses of
-            kernel(_UNUSED, _UNUSED, first, last, table, _own().scratch(plan.scratch_bytes))
+            kernel(_UNUSED, _UNUSED, first, last, table, _own.scratch(plan.scratch_bytes))
 
         run_slabs(work, plan.groups)
     if partial_sums is not None:
@@ -182,12 +182,11 @@ class _Own(threading.local):
     def __init__(self) -> None:
         self._arrays: list[Any] = []
         self._size = 0
-        self._reserve(_KEPT_SCRATCH)
 
     def _reserve(self, size: int) -> None:
         # What was handed out before is not let go: a signal handler, or an object's end, may call
         # a loss after another call here has asked for an address and before it is used.
-        size = max(size, 2 * self._size)
+        size = max(size, 2 * self._size, _KEPT_SCRATCH)
         array = np.empty(size + 64, np.uint8)
         self._arrays.append(array)
         start = _arrays.address(array)
@@ -201,14 +200,7 @@ class _Own(threading.local):
         return self._address
 
 
-_own_memory: _Own | None = None
-
-
-def _own() -> _Own:
-    global _own_memory
-    if _own_memory is None:
-        _own_memory = _Own()
-    return _own_memory
+_own = _Own()
 
 
 SOURCE = "numba"
