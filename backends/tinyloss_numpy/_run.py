@@ -181,7 +181,7 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         self._arrays: list[Any] = []
-        self._size = 0
+        self._size = -1
 
     def _reserve(self, size: int) -> None:
         # What was handed out before is not let go: a signal handler, or an object's end, may call
