@@ -209,9 +209,10 @@ def test_arrays_of_a_call_are_let_go(mode: Any, name: str) -> None:
     y: Any = np.array([0, 1]) if rows else np.full((2, 3), 0.5, np.float32)
     weight = np.array([[2.0]], np.float32)[0] if rows else np.full((2, 3), 2.0, np.float32)
     left = [weakref.ref(each) for each in (x, y, weight)]
+    step: Any = tinyloss.value_and_grad(loss)
     with tinyloss_numpy.compilation(mode):
         for options in ({}, {"weight": weight}):
-            tinyloss.value_and_grad(loss)(x, y, **options)
+            step(x, y, **options)
     del x, y, weight, options
     gc.collect()
     assert [each() for each in left] == [None, None, None]
@@ -223,9 +224,10 @@ def test_a_loss_of_labels_that_nobody_holds_is_let_go() -> None:
         return -xp.sum(xp.where(y[..., None] == xp.arange(x.shape[-1]), x, 0.0), axis=-1)
 
     loss: Any = tinyloss.loss(labels=True)(picked)
+    step: Any = tinyloss.value_and_grad(loss)
     with tinyloss_numpy.compilation("always"):
-        tinyloss.value_and_grad(loss)(X, np.array([0, 1, 2]))
+        step(X, np.array([0, 1, 2]))
     left = weakref.ref(loss), weakref.ref(picked)
-    del loss, picked
+    del loss, picked, step
     gc.collect()
     assert [each() for each in left] == [None, None]

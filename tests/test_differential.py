@@ -898,7 +898,7 @@ DIFFERENCES: dict[str, Row] = {
     ),
     "no-curvature": Row(
         "The curvature of `mae`, `quantile` and other losses that are linear almost everywhere",
-        '0, the derivative; `hess="boosting"` gives 1',
+        '0, the derivative; `hess="boosting"` gives 1 (`mape`: 1 / |y|)',
         "scikit-learn, LightGBM: 1",
         "a second derivative unless you ask for what boosting needs",
     ),

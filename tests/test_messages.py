@@ -60,8 +60,10 @@ class TestOneClass:
     )
     def test_a_softmax_of_one_class_warns(self, loss: Any) -> None:
         x = np.zeros((5, 1))
-        with pytest.warns(RuntimeWarning, match="one class, .*binary_cross_entropy_with_logits"):
+        match = "one class, .*binary_cross_entropy_with_logits"
+        with pytest.warns(RuntimeWarning, match=match) as warned:
             assert loss(x, np.ones((5, 1)), reduction="sum") == 0
+        assert warned[0].filename == __file__
 
     def test_under_a_tracer_too(self) -> None:
         jax = pytest.importorskip("jax")

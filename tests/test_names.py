@@ -122,7 +122,7 @@ def test_arrays_named_as_a_loops_variables_are_compiled(loop: str, names: str) -
     check(names.split(), loop, np.asarray, np.asarray)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_compiled")
 @pytest.mark.parametrize("loop", CLASSES)
 def test_arrays_of_any_name_are_compiled(loop: str) -> None:

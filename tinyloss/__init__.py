@@ -19,7 +19,7 @@ msle, MSLELoss                      squared error of log(1 + x)
 mape, MAPELoss                      absolute error relative to y
 poisson_nll, PoissonNLLLoss         Poisson likelihood of counts
 gaussian_nll, GaussianNLLLoss       normal likelihood with a variance
-cross_entropy, CrossEntropyLoss     of logits, against class indices or probabilities
+cross_entropy, CrossEntropyLoss     of logits or probabilities, against class indices or shares
 nll, NLLLoss                        of log-probabilities, against class indices
 softmax_focal, SoftmaxFocalLoss     focal loss of logits of classes
 binary_cross_entropy, BCELoss       of probabilities
@@ -211,6 +211,7 @@ __all__ = [
 for _name in __all__:
     _public: _Any = globals()[_name]
     _public.__module__, _public.__qualname__, _public.__name__ = __name__, _name, _name
+del _name, _public
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
 
-__all__ = ["explained", "misfit", "named", "other_reduction", "readable", "shown"]
+__all__ = ["explained", "misfit", "named", "other_reduction", "readable", "shown", "users_level"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +46,15 @@ _SENTENCES = {
 }
 
 _OF_EVERY_LOSS = ("weight", "where", "reduction", "denominator", "axis_name", "out")
+
+
+def users_level() -> int:
+    """Return the `stacklevel` by which a warning of the caller names the user's line."""
+    level, frame = 1, inspect.currentframe()
+    frame = frame and frame.f_back
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("tinyloss"):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def misfit(

@@ -239,6 +239,14 @@ class WeightedSum(_Differentiable):
             answer = loss.ask(
                 want, x, y, *more, weight=weight, where=where, denominator=denominator
             )
+            if total is not None and getattr(total.value, "shape", ()) != getattr(
+                answer.value, "shape", ()
+            ):
+                raise ValueError(
+                    f"tinyloss.WeightedSum: {loss!r} has shape {tuple(answer.value.shape)} beside "
+                    f"{tuple(total.value.shape)} of the terms before, expected one reduction, and "
+                    "items of one shape for all"
+                )
             with quiet(namespace(x)):
                 answer = _mapped(partial(_scaled, factor=factor), answer)
                 total = answer if total is None else _mapped(add, total, answer)

@@ -42,7 +42,7 @@ from tinyloss._arrays import (
     widest_dtype,
     writeable,
 )
-from tinyloss._calls import other_reduction
+from tinyloss._calls import other_reduction, users_level
 from tinyloss._formula import Formula, boosting, exact
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
@@ -253,8 +253,9 @@ class Job:
         xp = self.xp
         value, grads, curvature = answer
         if value is not None:
-            value = self.total(xp.sum(value)) if self.reduce else value
+            value = xp.sum(value) if self.reduce else value
             value = astype(xp, value, self.value_dtype or self.dtype)
+            value = self.total(value) if self.reduce else value
         grads = tuple([self._rounded(g, n) for g, n in zip(grads, self.grads, strict=True)])
         if curvature is not None:
             curvature = self._rounded(curvature, "x")
@@ -682,9 +683,11 @@ def _settle_in(request: Request, want: Want, xp: Namespace) -> tuple[Job, int | 
             f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that the "
             "loss says nothing; binary_cross_entropy_with_logits is for one logit",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=users_level(),
         )
-    weights = _Weights(request, xp, formula, x, y, labels, class_weight, rows, mask, items, dtype)
+    weights = _Weights(
+        request, xp, formula, x, y, labels, class_weight, rows, mask, items, dtype, want.sums
+    )
     if weights.of_classes is not None:
         more["class_weight"] = weights.of_classes
     classes = None if rows is None else rows.length()
@@ -775,7 +778,7 @@ def _settle_rows(
             + _other_axis(x.shape, y.shape, axis)
         )
     if formula is request.labels:
-        if kind(y.dtype) == "float":
+        if kind(y.dtype) == "float" and 0 not in y.shape:  # an empty list has any dtype
             raise _Refusal(
                 f"y has dtype {dtype_name(y.dtype)}, expected integers: with one dimension fewer "
                 "than x it holds class indices; if they are, convert them (astype to int64)",
@@ -829,8 +832,8 @@ def _class_axis(x: Any, axis: Any) -> int:
 class _Weights:
     """What items weigh: weight, class weight and every mask as one weight for each item.
 
-    A mean does not depend on the scale of its weights. So they are divided by one number, the
-    `unit`, and their products with losses neither overflow nor underflow before the mean does.
+    A mean does not depend on the scale of its weights. So they are divided by units of about the
+    size of the largest: their products with losses neither overflow nor underflow before the mean.
     """
 
     def __init__(
@@ -846,23 +849,35 @@ class _Weights:
         mask: Any,
         items: tuple[Any, ...],
         dtype: Any,
+        sums: bool,
     ) -> None:
         self._request, self._xp, self._x = request, xp, x
+        # Sums are not in units: where they are of float32, these would overflow on the way back.
+        self._scales = request.reduction == "mean" and request.denominator is None
+        if sums and dtype_name(widest_dtype(xp, x)) == "float32":
+            self._scales = False
         self._items, self._dtype = items, dtype
-        self._unit: Any = 1.0
+        self._units: list[Any] = []
         self.of_classes: Any = None
         """The weights of the classes, for a formula that takes them."""
         weight, mass = mask, None
         if request.weight is not None:
-            weight = _bring(xp, x, "weight", _floating(request.weight))
+            given = request.weight
+            if is_host(given) and not is_host(x) and kind(given.dtype) in ("float", "int"):
+                # another library may neither hold NumPy's numbers nor see the smallest
+                own = namespace(given)
+                given = self._in_units(own.astype(given, own.float64))
+            weight = _bring(xp, x, "weight", given)
             _check_weight(weight, items, x.shape[-1] if rows is not None else None)
             weight = of_rank(xp, self._wide(weight), len(items))
             weight = weight if mask is None else xp.where(mask, weight, 0.0)
         if class_weight is not None:
             assert rows is not None
-            class_weight = self._wide(class_weight)
+            # before they are multiplied with each other
+            class_weight = self._in_units(self._wide(class_weight), rows)
+            if weight is not None and weight is not mask:
+                weight = self._in_units(weight)
             if formula.weighs_classes:
-                class_weight = self._in_units(class_weight, rows)
                 self.of_classes = astype(xp, class_weight, dtype)
             if labels:
                 mass = rows.take(class_weight, y)
@@ -889,21 +904,18 @@ class _Weights:
 
     def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
         """Return weights whose largest is about 1, where it is a number; count their unit."""
-        xp, request = self._xp, self._request
-        if (
-            request.reduction != "mean"
-            or request.denominator is not None
-            or any(n == 0 or _unknown(n) for n in weight.shape)
-        ):
+        xp = self._xp
+        if not self._scales or any(n == 0 or _unknown(n) for n in weight.shape):
             return weight
         if is_host(weight):
-            size = max(float(xp.max(weight)), -float(xp.min(weight)))
+            own = namespace(weight)
+            size = max(float(own.max(weight)), -float(own.min(weight)))
             if not 0 < size < inf or 0.5 <= size <= 1:
                 return weight
             # A power of two, so that nothing is rounded; one that the dtype holds.
             last = 127 if dtype_name(weight.dtype) == "float32" else 1023
             unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
-            self._unit = self._unit * unit
+            self._units.append(unit)
             return weight / unit
         size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
         size = xp.where((size > 0) & (size < inf), size, 1.0)
@@ -915,7 +927,7 @@ class _Weights:
         far = near * (2.0**24 if dtype_name(weight.dtype) == "float32" else 2.0**53)
         unit = xp.abs(far - (far - near))
         wide = widest_dtype(xp, self._x)
-        self._unit = self._unit * (astype(xp, unit, wide) / astype(xp, down, wide))
+        self._units.append(astype(xp, unit, wide) / astype(xp, down, wide))
         return weight * down / unit
 
     def divisor(self) -> Any:
@@ -936,10 +948,10 @@ class _Weights:
 
     def sums(self) -> tuple[Any, Any]:
         """Return the sum of the weights, and what the sum of the weighted losses is divided by."""
-        total = self._total()
-        if type(self._unit) is float and self._unit == 1:
-            return total, None
-        return total * self._unit, 1.0 / self._unit
+        total, divisor = self._total(), None
+        for unit in self._units:
+            total, divisor = total * unit, (1.0 if divisor is None else divisor) / unit
+        return total, divisor
 
     def _total(self) -> Any:
         """Return the sum over all items of what each counts, a number where that is known.
@@ -955,25 +967,28 @@ class _Weights:
             whole = kind(counted.dtype) == "bool"
             total = float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64))
             return total * (prod(self._items) // (counted.size or 1))
-        x, wide = self._x, widest_dtype(xp, self._x)
-        if counted is None:
-            like = x if len(x.shape) == len(self._items) else x[..., 0]
-            return xp.sum(xp.ones_like(like, dtype=wide))
-        repeats = prod(self._items) // (prod(counted.shape) or 1) if known else 1
-        if not known and not _same_shape(counted.shape, self._items):
-            counted = xp.broadcast_to(counted, self._items)
+        wide = widest_dtype(xp, self._x)
+        if not known:
+            return xp.sum(astype(xp, self._of_all(), wide))
+        repeats = prod(self._items) // (prod(counted.shape) or 1)
         if kind(counted.dtype) == "bool":
             defaults = xp.__array_namespace_info__().default_dtypes(device=device(counted))
             counted = xp.sum(xp.astype(counted, defaults["integral"]))
             return xp.astype(counted, wide) * repeats
         return xp.sum(counted, dtype=wide) * repeats
 
+    def _of_all(self) -> Any:
+        """Return what each item counts, where nobody knows how many there are."""
+        xp, x, counted = self._xp, self._x, self._counted
+        ones = xp.ones_like(x if len(x.shape) == len(self._items) else x[..., 0], dtype=self._dtype)
+        return ones if counted is None else ones * astype(xp, counted, self._dtype)
+
     def _selects(self) -> Any:
         """Return whether an item has a weight other than 0; a number where that is known."""
         xp, counted = self._xp, self._counted
-        if counted is None:
-            if any(map(_unknown, self._items)):
-                return self._total() != 0
+        if any(map(_unknown, self._items)):
+            counted = self._of_all()
+        elif counted is None:
             return prod(self._items) > 0
         some = xp.any(counted if kind(counted.dtype) == "bool" else counted != 0)
         return bool(some) if is_host(some) else some
@@ -987,7 +1002,8 @@ class _Weights:
             )
         if isinstance(denominator, (int, float)) and denominator and denominator == denominator:
             try:
-                return float(denominator)
+                given = {"denominator": float(denominator)}
+                return _normal(given, xp, self._dtype)["denominator"]
             except OverflowError:
                 raise _Refusal("denominator is beyond float64, expected a number") from None
         denominator = _bring(xp, self._x, "denominator", denominator)
@@ -997,14 +1013,6 @@ class _Weights:
         if isinstance(some, bool):
             return denominator if some else 1.0
         return xp.where(some, denominator, 1.0)
-
-
-def _floating(weight: Any) -> Any:
-    """Return weights, NumPy's integers as float64: another library may not hold these."""
-    if not is_host(weight) or kind(weight.dtype) != "int":
-        return weight
-    own = namespace(weight)
-    return own.astype(weight, own.float64)
 
 
 def _product(xp: Namespace, weight: Any, mass: Any) -> Any:
@@ -1019,6 +1027,8 @@ def _mask_of(request: Request, xp: Namespace, x: Any, y: Any, items: tuple[Any, 
     mask = None
     if request.where is not None:
         mask = _bring(xp, x, "where", request.where)
+        if 0 in mask.shape:
+            mask = astype(xp, mask, xp.bool)
         if kind(mask.dtype) != "bool":
             raise _Refusal(
                 f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError

@@ -60,7 +60,10 @@ class Formula:
         raise NotImplementedError
 
     def boosting_curvature(self, curvature: Any) -> Any:
-        """Return what boosting takes for the curvature: never negative, 0 by underflow alone."""
+        """Return what boosting takes for the curvature: never negative for an item that weighs.
+
+        It is 0 only by underflow, and for a class that has no part in the loss.
+        """
         return curvature
 
 

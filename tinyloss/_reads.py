@@ -7,10 +7,13 @@ formula another one when it changes.
 
 import builtins
 import dis
+import sys
+import sysconfig
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from numbers import Real
+from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -98,7 +101,7 @@ class Reads:
     def _is_home(self, module: str) -> bool:
         package = module.partition(".")[0]
         self._home = self._home or package
-        return package == self._home
+        return package == self._home or not _is_installed(package)
 
     def _visit(self, function: Any) -> None:
         """Read what a function reads, if it is of the package where the walk began."""
@@ -123,6 +126,15 @@ class Reads:
             if found is not _NOTHING:
                 name = ".".join((read.name, *read.attributes))
                 self._found.append(self._key(name, found))
+
+
+def _is_installed(package: str) -> bool:
+    """Return whether a package is of Python's library or was installed: it does not change."""
+    if package in ("__main__", "tinyloss"):
+        return package == "tinyloss"
+    found = getattr(sys.modules.get(package), "__file__", None)
+    places = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    return found is None or any(Path(place) in Path(found).parents for place in places)
 
 
 def _is_free(function: BuiltinFunctionType) -> bool:

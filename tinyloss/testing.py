@@ -12,6 +12,7 @@ NumPy, on which the formulas run for comparison, is imported when a check begins
 import inspect
 import itertools
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -186,7 +187,9 @@ def check_backend(
         asarray or module.asarray,
         to_numpy or getattr(module, "asnumpy", None) or numpy.asarray,
     )
-    with _Watch(numpy) as watch, ThreadPoolExecutor(_THREADS) as pool:
+    # Rows of one class are tried too.
+    silence = warnings.catch_warnings(action="ignore", category=RuntimeWarning)
+    with silence, _Watch(numpy) as watch, ThreadPoolExecutor(_THREADS) as pool:
         check = _Check(library, watch, pool, context, through, value_and_grad, bound, seed)
         chosen = None if only is None else set(only)
         asked = _public_losses() if losses is None else losses

@@ -1,6 +1,6 @@
 """One job as a graph: a task for each block of items, which has all of their classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isnan, prod
 from typing import Any
@@ -126,6 +126,7 @@ def _answer_block(*blocks: Any, kind: Job, names: Sequence[str]) -> Answer:
     arrays: dict[str, Any] = dict(zip(names, blocks, strict=True))
     weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, kind.divisor)
     x = arrays["x"]
+    _check_shapes(kind, arrays, weight)
     job = replace(kind, xp=namespace(x), arrays=arrays, weight=weight, divisor=divisor)
     if not (job.value and job.reduce):
         return answer_of(job)
@@ -140,6 +141,28 @@ def _answer_block(*blocks: Any, kind: Job, names: Sequence[str]) -> Answer:
         answer = answer_of(job)
     dimensions = x.ndim - job.formula.rowwise
     return answer._replace(value=job.xp.reshape(job.xp.asarray(answer.value), (1,) * dimensions))
+
+
+def _check_shapes(kind: Job, arrays: Mapping[str, Any], weight: Any) -> None:
+    """Refuse blocks that do not fit: where lengths are unknown, nobody has compared them before."""
+    shape = arrays["x"].shape
+    items = shape[:-1] if kind.formula.rowwise else shape
+    of_items = {_WEIGHT: weight, "y": arrays["y"]} if kind.labels else {_WEIGHT: weight}
+    for name, array in {**arrays, **of_items}.items():
+        if array is None or name == "class_weight":
+            continue
+        expected = items if name in of_items else shape
+        fits = array.shape == expected if name == "y" else _broadcasts(array.shape, expected)
+        if not fits:
+            raise ValueError(
+                f"tinyloss.{kind.formula.name}: a block of {name.rstrip('=')} has shape "
+                f"{array.shape}, expected {expected} beside a block of x of shape {shape}"
+            )
+
+
+def _broadcasts(shape: Sequence[int], whole: Sequence[int]) -> bool:
+    pairs = zip(reversed(shape), reversed(whole), strict=False)
+    return len(shape) <= len(whole) and all(m in (1, n) for m, n in pairs)
 
 
 def _taken_apart(job: Job, answers: Any) -> Answer:

@@ -341,7 +341,7 @@ def _weight(d: Draw, items: Shape, lib: str, dtype: str) -> Array:
     if d.chance(0.4):
         scales = [1e-3, 1e4]
         if kind in ("float32", "float64", "bfloat16"):
-            scales += [1e-37, 1e35] if lib.startswith("jax") else [1e-38, 1e-44, 1e35, 1e-20]
+            scales += [1e-35, 1e35] if lib.startswith("jax") else [1e-38, 1e-44, 1e35, 1e-20]
         if kind == "float64":
             scales += [1e-50, 1e50, 1e-300, 1e300]
         scale = float(d.one(scales))

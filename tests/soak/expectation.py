@@ -281,8 +281,11 @@ def _loss(
             kind = np.float32 if flushes else np.float64
             loose = loose or bool(np.sum(np.abs(mass)) > most / 8 and flushes)
             results["total"] = scalar(total, error + np.sum(lost * kept), loose, kind)
+            # The share of the classes in a row is added up in the dtype computed in.
+            shared = settled.class_weight is not None and not case.labels
+            near = eps if shared else wide
             results["weight"] = scalar(
-                np.sum(mass), 16 * wide * np.sum(np.abs(mass)) + least, False, kind
+                np.sum(mass), 16 * near * np.sum(np.abs(mass)) + least, False, kind
             )
         else:
             answer = L(0) if nothing else total / divisor

@@ -519,7 +519,9 @@ def kl_div_with_logits(x: Array, y: Array, *, ulp: float) -> Parts:
     reference = np.take_along_axis(log_q, at, -1) - np.take_along_axis(log_p, at, -1)
     moved = np.where(live, moved, np.exp(log_q - reference))
     shift = np.sum(moved, axis=-1, keepdims=True)
-    usable = np.isfinite(base) & np.isfinite(shift) & (np.abs(shift) < 0.5)
+    # Far logits have lost the digits of near ones in their difference.
+    far = np.max(np.where(live, np.abs(d), L(0)), axis=-1, keepdims=True) > 64
+    usable = np.isfinite(base) & np.isfinite(shift) & (np.abs(shift) < 0.5) & ~far
     ratio = np.where(
         usable, d - np.log1p(np.where(usable, shift, 0)), log_q - np.where(live, log_p, L(0))
     )
