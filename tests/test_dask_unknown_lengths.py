@@ -12,8 +12,11 @@ da: Any = pytest.importorskip("dask.array")
 
 KEPT = np.array([False, False, False, True, True, False, True, True])
 """Of blocks of two rows: none, one, one, both."""
-ROWS = [case for case in CASES if case.items == (4,) or case.x.shape == (4, 3)]
-ROWS = [case for case in ROWS if case.options.get("axis", -1) == -1]
+ROWS = [
+    case
+    for case in CASES
+    if (case.items == (4,) or case.x.shape == (4, 3)) and case.options.get("axis", -1) == -1
+]
 
 
 def filtered(host: Any) -> Any:

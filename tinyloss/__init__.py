@@ -211,7 +211,6 @@ __all__ = [
 for _name in __all__:
     _public: _Any = globals()[_name]
     _public.__module__, _public.__qualname__, _public.__name__ = __name__, _name, _name
-del _name, _public
 
 
 def __dir__() -> list[str]:

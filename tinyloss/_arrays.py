@@ -67,7 +67,7 @@ def public_namespace(x: Any, /) -> Namespace:
 
 def namespace(x: Any, /) -> Namespace:
     """Return the namespace that the formulas call: that of `x`, with nothing between."""
-    found = _NAMESPACES.get(type(x))
+    found = _NAMESPACES.get(type(x))  # pyright: ignore[reportUnknownArgumentType]
     if found is None:
         own = _find_namespace(x)
         found = _lean(own) if own.__name__ == "numpy" else own
@@ -171,8 +171,8 @@ _KINDS = {
 
 def dtype_name(dtype: Any) -> str:
     """Return the bare name of a dtype, such as "float32"."""
-    key = (type(dtype), dtype)
-    kept = _NAMES.get(key)
+    key = (type(dtype), dtype)  # pyright: ignore[reportUnknownVariableType]
+    kept = _NAMES.get(key)  # pyright: ignore[reportUnknownArgumentType]
     if kept is None:
         name = getattr(dtype, "name", None) or str(dtype)
         kept = name.rpartition(".")[2]
@@ -319,7 +319,7 @@ def library(xp: Namespace) -> str:
 
 def is_host(array: Any) -> bool:
     """Return whether an array is one of NumPy's."""
-    known = _HOST_TYPES.get(type(array))
+    known = _HOST_TYPES.get(type(array))  # pyright: ignore[reportUnknownArgumentType]
     if known is None:
         known = _inherits(array, "numpy", "ndarray", "generic")
         if not compiling():
@@ -345,7 +345,7 @@ def looks(array: Any) -> bool:
 
 def _has_memory(tensor: Any) -> bool:
     """Return whether a tensor has numbers: a fake one has none, under `vmap` it stands for many."""
-    own: Any = type(tensor)
+    own: Any = type(tensor)  # pyright: ignore[reportUnknownVariableType]
     (plain,) = [base for base in own.__mro__ if base.__name__ == "Tensor"][-1:]
     if own.__torch_dispatch__ is not plain.__torch_dispatch__:
         return False

@@ -479,13 +479,12 @@ def _frozen(parameter: Any) -> Any:
         return parameter
     if getattr(parameter, "shape", None) == ():
         return parameter.item()
-    if not isinstance(parameter, Sequence) and not hasattr(parameter, "tolist"):
-        return parameter
-    if hasattr(parameter, "tolist"):
-        parameter = parameter.tolist()
-        if set(map(type, parameter)) <= {float, int}:
-            return tuple(parameter)
-    return tuple([_frozen(each) for each in parameter])
+    numbers: Any = parameter.tolist() if hasattr(parameter, "tolist") else parameter
+    if not isinstance(numbers, (list, tuple, range)):
+        return numbers
+    if set(map(type, numbers)) <= {float, int}:  # pyright: ignore[reportUnknownArgumentType]
+        return tuple(numbers)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return tuple([_frozen(each) for each in numbers])  # pyright: ignore[reportUnknownVariableType]
 
 
 def _are_numbers(parameter: Any) -> bool:

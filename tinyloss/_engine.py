@@ -892,7 +892,7 @@ class _Weights:
             weight = self._in_units(weight)
         self.item = None if weight is None else astype(xp, weight, dtype)
         """The weight of each item, which broadcasts to the items; None for 1."""
-        self._counted = weight if mass is None else _product(xp, weight, mass)
+        self._counted: Any = weight if mass is None else _product(xp, weight, mass)
         """What the divisor of the mean is the sum of."""
 
     def _wide(self, array: Any) -> Any:
