@@ -373,7 +373,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], Mutation]] = {
     ),
     "an item is counted twice": (short, ("if (me == 0)", "if (me < 2)")),
     "a row is left out": (short, ("row < table.items", "row < table.items - 1")),
-    "the target is the class beside it": (block, ("lane == y_lane", "lane + 1 == y_lane")),
+    "the target is the class beside it": (block, ("lane == y_1_lane", "lane + 1 == y_1_lane")),
     "the sum of a row forgets the last packets": (block, ("k < KEEP", "k < KEEP - 2")),
     "rows read again lose their end": (again, ("+ CHUNK - 1) / CHUNK", ") / CHUNK")),
     "a result takes an input's place too early": (

@@ -56,3 +56,17 @@ def test_arrays_that_cannot_be_cut_alike_are_refused(loss: Any) -> None:
     y = np.zeros((4, 3), np.float32) if loss is tinyloss.mse else np.zeros(4, int)
     with pytest.raises(ValueError, match=r"compute_chunk_sizes\(\)"):
         loss(x, y)
+
+
+def test_known_lengths_are_cut_as_those_of_x() -> None:
+    """Dask cuts what comes from NumPy as it likes."""
+    dask: Any = pytest.importorskip("dask")
+    x = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    y, pos_weight = (x > 0).astype(np.float32), np.array([1.0, 2.0, 3.0], np.float32)
+    kept = da.from_array(KEPT, chunks=2)
+    of_x, of_y = da.from_array(x, chunks=(2, 3))[kept], da.from_array(y, chunks=(2, 3))[kept]
+    loss: Any = tinyloss.binary_cross_entropy_with_logits
+    with dask.config.set({"array.chunk-size": "1 B"}):
+        value = loss(of_x, of_y, pos_weight=pos_weight)
+    expected = loss(x[KEPT], y[KEPT], pos_weight=pos_weight)
+    np.testing.assert_allclose(value.compute(scheduler="synchronous"), expected, rtol=1e-6)

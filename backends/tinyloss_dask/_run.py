@@ -42,6 +42,12 @@ def _of_equal_rank(job: Job) -> Job:
 
     def ranked(name: str, array: Any, ndim: int) -> Any:
         array = array[(None,) * (ndim - array.ndim)]
+        known = {
+            axis: x.chunks[axis]
+            for axis in range(ndim)
+            if array.shape[axis] == x.shape[axis] and array.chunks[axis] != x.chunks[axis]
+        }
+        array = array.rechunk(known) if known else array
         blocks, expected = array.numblocks[:items], x.numblocks[:items]
         sides = zip(blocks, expected, array.shape[:items], strict=True)
         if any(mine != its and n != 1 for mine, its, n in sides):
