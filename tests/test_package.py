@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "_evaluation",
         "_formula",
         "_function",
+        "_numerics",
         "_program",
         "_reads",
     },

@@ -13,6 +13,7 @@ from tinyloss._engine import Request
 from tinyloss._evaluation import run
 from tinyloss._formula import Formula, exact
 from tinyloss._function import LossFunction
+from tinyloss._numerics import steep
 from tinyloss._program import (
     BadFormula,
     Input,
@@ -303,7 +304,7 @@ class _Recorded(Formula):
 
     def boosting_curvature(self, curvature: Any) -> Any:
         """Return the curvature where that is above 0, else 1."""
-        return namespace(curvature).where(curvature <= 0, 1.0, curvature)
+        return steep(curvature)
 
     def derivative(self, *by: str) -> Any:
         """Return a derivative, run on the arrays."""

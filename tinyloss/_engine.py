@@ -570,12 +570,11 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     The derivative of N / D by y_ic is N' / D - (N / D) w_i class_weight_c / D.
     """
     xp, asked, y = job.xp, job.value, job.arrays["y"]
-    job.value = True
+    job.value, to = True, job.derivative_dtype("y")
     job.arrays["y"] = astype(xp, y, job.dtype)  # its gradient is rounded once, at the end
     out, job.out = job.out, ()
     value, grads, curvature = answer_of(job)
     at = job.grads.index("y")
-    to = job.dtype if job.wide else result_dtype(y.dtype, job.dtype)
     with _backends.quiet(xp):
         share = of_rank(xp, job.arrays["class_weight"], len(y.shape)) * (value / job.divisor)
         if job.weight is not None:

@@ -15,6 +15,8 @@ from tinyloss._passes import Passes, spelled, stage
 from tinyloss._program import Input, Node, Program, record
 
 __all__ = [
+    "DIVISOR",
+    "WEIGHT",
     "Kept",
     "Place",
     "Recording",
@@ -29,7 +31,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_WEIGHT, _DIVISOR = "weight=", "divisor="
+WEIGHT, DIVISOR = "weight=", "divisor="
 """Inputs that are no arrays of the formula: no name that one may have."""
 
 
@@ -44,12 +46,7 @@ class Recent(dict[Any, T]):
     _older: Mapping[Any, T] = MappingProxyType({})
 
     def __missing__(self, key: Any) -> T:
-        found = self._older[key]
-        if len(self) >= self.size:
-            self._older = dict(self)
-            self.clear()
-        self[key] = found
-        return found
+        return self.add(key, self._older[key])
 
     def add(self, key: Any, value: T) -> T:
         """Keep a value, unless another thread was faster; return what is kept."""
@@ -112,9 +109,9 @@ class Recording:
         self.rowwise: bool = job.formula.rowwise
         self._inputs = inputs_of(job)
         if job.weight is not None:
-            self._inputs[_WEIGHT] = Input()
+            self._inputs[WEIGHT] = Input()
         if job.divisor is not None:
-            self._inputs[_DIVISOR] = Input(per_item=False)
+            self._inputs[DIVISOR] = Input(per_item=False)
         per_class = Input(per_class=self.rowwise)
         self._spelled = spelled(self._inputs)
         results = [(f"grad_{self._spelled[name]}", per_class) for name in job.grads]
@@ -125,7 +122,7 @@ class Recording:
             results.append(("curvature", per_class))
         self.results = tuple(results)
         """Results that are arrays: name, and what each varies by."""
-        arrays = {name: v for name, v in self._inputs.items() if name != _DIVISOR}
+        arrays = {name: v for name, v in self._inputs.items() if name != DIVISOR}
         self.names = tuple(arrays)
         """Inputs that are arrays, in the order of `arrays_of`."""
         self._roles = tuple(arrays.values())
@@ -158,7 +155,7 @@ class Recording:
         job = replace(self._job, formula=formula)
 
         def answer(**arrays: Any) -> tuple[Any, ...]:
-            weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, None)
+            weight, divisor = arrays.pop(WEIGHT, None), arrays.pop(DIVISOR, None)
             value, grads, curvature = job.items(arrays, weight, divisor)
             return tuple([each for each in (value, *grads, curvature) if each is not None])
 

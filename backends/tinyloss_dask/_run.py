@@ -12,13 +12,11 @@ from dask.utils import parse_bytes
 
 from tinyloss._arrays import astype, namespace
 from tinyloss._engine import Answer, Job, answer_of
+from tinyloss._kernels import DIVISOR, WEIGHT
 from tinyloss_dask import _split
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]
-
-_WEIGHT, _DIVISOR = "weight=", "divisor="
-"""Beside a formula's arrays: no name that one may have."""
 
 
 def run(job: Job, /) -> Any:
@@ -104,9 +102,9 @@ def _in_blocks(job: Job) -> Answer:
     items = axes[:-1] if job.formula.rowwise else axes
     given = dict(job.arrays)
     if job.weight is not None:
-        given[_WEIGHT] = job.weight
+        given[WEIGHT] = job.weight
     if isinstance(job.divisor, da.Array):
-        given[_DIVISOR] = job.divisor
+        given[DIVISOR] = job.divisor
     answers = da.blockwise(
         _answer_block,
         items,
@@ -130,7 +128,7 @@ def _without_arrays(job: Job) -> Job:
 def _answer_block(*blocks: Any, kind: Job, names: Sequence[str]) -> Answer:
     """Answer the job of one block."""
     arrays: dict[str, Any] = dict(zip(names, blocks, strict=True))
-    weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, kind.divisor)
+    weight, divisor = arrays.pop(WEIGHT, None), arrays.pop(DIVISOR, kind.divisor)
     x = arrays["x"]
     _check_shapes(kind, arrays, weight)
     job = replace(kind, xp=namespace(x), arrays=arrays, weight=weight, divisor=divisor)
@@ -153,7 +151,7 @@ def _check_shapes(kind: Job, arrays: Mapping[str, Any], weight: Any) -> None:
     """Refuse blocks that do not fit: where lengths are unknown, nobody has compared them before."""
     shape = arrays["x"].shape
     items = shape[:-1] if kind.formula.rowwise else shape
-    of_items = {_WEIGHT: weight, "y": arrays["y"]} if kind.labels else {_WEIGHT: weight}
+    of_items = {WEIGHT: weight, "y": arrays["y"]} if kind.labels else {WEIGHT: weight}
     for name, array in {**arrays, **of_items}.items():
         if array is None or name == "class_weight":
             continue
