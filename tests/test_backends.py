@@ -13,9 +13,9 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tinyloss import _backends
 from tinyloss._arrays import namespace
-from tinyloss._engine import Answer, Job
+from tinyloss._engine import registry as _backends
+from tinyloss._engine.run import Answer, Job
 from tinyloss.testing import Report, check_backend
 from tinyloss_numpy import _programs
 

@@ -15,7 +15,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tinyloss import _kernels
+from tinyloss.compiler import kernels as _kernels
 from tinyloss_numpy import _arrays, _compiler, _programs, _threads
 
 X = np.ones(1_000_000, "f")

@@ -11,7 +11,9 @@ import pytest
 
 import tinyloss
 from tests import exact, families, test_golden
-from tinyloss import _backends, _classes, _regression
+from tinyloss._engine import registry as _backends
+from tinyloss.losses import classes as _classes
+from tinyloss.losses import regression as _regression
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -12,9 +12,9 @@ from numpy.lib.stride_tricks import as_strided
 import tinyloss
 from tests.emulation import nvrtc
 from tests.test_package import LOSSES
-from tinyloss._engine import Want
+from tinyloss._engine.run import Want
+from tinyloss_cuda.source import write_total
 from tinyloss_cupy import _run
-from tinyloss_cupy._source import write_total
 
 Array = npt.NDArray[Any]
 

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is needed to emulate a GPU"),
 ]
 
-PUBLIC = {name: getattr(tinyloss, name) for name in tinyloss.__all__}
+PUBLIC = {name: getattr(tinyloss, name) for name in vars(tinyloss)["__all__"]}
 FUNCTIONS = ("log_sigmoid", "log_softmax", "logsumexp", "softmax", "softplus")
 LOSSES = [name for name, each in PUBLIC.items() if isinstance(each, LossFunction)]
 ROWS = """cross_entropy js_div kl_div kl_div_with_logits nll softmax_focal log_softmax logsumexp
@@ -55,10 +55,11 @@ def cupy() -> Iterator[Any]:
 
 
 def forget_kernels() -> None:
-    from tinyloss_cupy import _programs, _run
+    from tinyloss_cuda import programs
+    from tinyloss_cupy import _run
 
     _run._kernels.clear()
-    _programs._losses.clear()
+    programs._losses.clear()
 
 
 def become(capability: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 import tinyloss
 import tinyloss_numpy
 from tests.conftest import WideJAX
-from tinyloss._engine import Answer, Domain, Job, answer_of
+from tinyloss._engine.run import Answer, Domain, Job, answer_of
 from tinyloss._formula import Formula, exact
 
 RNG = np.random.default_rng(0)

@@ -25,7 +25,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 from tests.test_package import LOSSES
-from tinyloss._engine import Want
+from tinyloss._engine.run import Want
 from tinyloss_numpy import _compiler, _programs, _run
 
 Array = npt.NDArray[Any]

@@ -9,7 +9,8 @@ import pytest
 
 import tinyloss
 from tests.conftest import Library
-from tinyloss import _arrays, _classes
+from tinyloss import _arrays
+from tinyloss.losses import classes as _classes
 
 N = 3000
 WEIGHTS = np.random.default_rng(3).uniform(0.5, 2, N).astype(np.float32)

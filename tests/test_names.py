@@ -19,11 +19,11 @@ pytest.importorskip("numba")
 import tinyloss
 import tinyloss_numpy
 from tests.emulation import emulated_cupy
-from tinyloss._engine import Request
+from tinyloss._engine.run import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._passes import spelled, stage
-from tinyloss._program import Input, record
+from tinyloss.compiler.passes import spelled, stage
+from tinyloss.compiler.program import Input, record
 from tinyloss_numpy import _blocks
 
 Array = npt.NDArray[Any]

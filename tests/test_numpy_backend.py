@@ -27,7 +27,7 @@ import tinyloss
 import tinyloss_numpy
 from tests.test_program import poly
 from tinyloss import binary_cross_entropy_with_logits
-from tinyloss._engine import Request
+from tinyloss._engine.run import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss_numpy import _blocks, _compiler, _disk, _programs

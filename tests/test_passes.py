@@ -9,12 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from tests.test_program import CASES, arguments
-from tinyloss._classification import _NLL, _BCEWithLogits, _LabelCrossEntropy
-from tinyloss._evaluation import run
 from tinyloss._formula import Formula
-from tinyloss._passes import Passes, kind_of, stage
-from tinyloss._program import Graph, Input, Node, Program, record
-from tinyloss._regression import _MSE
+from tinyloss.compiler.evaluation import run
+from tinyloss.compiler.passes import Passes, kind_of, stage
+from tinyloss.compiler.program import Graph, Input, Node, Program, record
+from tinyloss.losses.binary import _BCEWithLogits
+from tinyloss.losses.multiclass import _NLL, _LabelCrossEntropy
+from tinyloss.losses.regression import _MSE
 
 EPS = 2.0**-52
 ROWS = Input(per_class=True)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tinyloss import _classification, _divergence, _regression
-from tinyloss._evaluation import run
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._program import BadFormula, Input, Unrecordable, differentiate, record
+from tinyloss.compiler.evaluation import run
+from tinyloss.compiler.program import BadFormula, Input, Unrecordable, differentiate, record
+from tinyloss.losses import binary, multiclass
+from tinyloss.losses import divergence as _divergence
+from tinyloss.losses import regression as _regression
 
 EPS = 2.0**-52
 
@@ -45,7 +47,7 @@ def formulas() -> list[tuple[type[Formula], dict[str, Any]]]:
     """Every formula of the library, with each of its parameter sets."""
     found = [
         each
-        for module in (_regression, _classification, _divergence)
+        for module in (_regression, binary, multiclass, _divergence)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Formula) and each is not Formula
     ]

@@ -68,147 +68,34 @@ A parameter counts as 0 or as the nearest normal number of the dtype computed in
 import inspect as _inspect
 from typing import Any as _Any
 
-from tinyloss._activations import (
-    log_sigmoid,
-    log_softmax,
-    logsumexp,
-    softmax,
-    softplus,
-)
-from tinyloss._arrays import public_namespace as namespace
-from tinyloss._classes import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    BinaryCrossEntropyLoss,
-    CrossEntropyLoss,
-    GaussianNLLLoss,
-    HingeLoss,
-    HuberLoss,
-    JSDivLoss,
-    KLDivLoss,
-    KLDivWithLogitsLoss,
-    LogCoshLoss,
-    MAELoss,
-    MAPELoss,
-    MeanSquaredError,
-    MSELoss,
-    MSLELoss,
-    NLLLoss,
-    PoissonNLLLoss,
-    QuantileLoss,
-    SigmoidFocalLoss,
-    SmoothL1Loss,
-    SoftMarginLoss,
-    SoftmaxFocalLoss,
-    SquaredHingeLoss,
-    WeightedSum,
-)
-from tinyloss._classification import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    hinge,
-    nll,
-    sigmoid_focal,
-    soft_margin,
-    softmax_focal,
-    squared_hinge,
-)
-from tinyloss._custom import loss
-from tinyloss._divergence import (
-    js_div,
-    kl_div,
-    kl_div_with_logits,
-)
-from tinyloss._engine import validation
-from tinyloss._function import (
-    grad,
-    grad_and_hess,
-    source,
-    value_and_grad,
-)
-from tinyloss._partial import PartialMean, partial_mean
-from tinyloss._regression import (
-    gaussian_nll,
-    huber,
-    log_cosh,
-    mae,
-    mape,
-    mse,
-    msle,
-    poisson_nll,
-    quantile,
-    smooth_l1,
-)
+from tinyloss import _arrays
+from tinyloss._custom import loss as loss
+from tinyloss._engine.run import validation as validation
+from tinyloss._function import grad as grad
+from tinyloss._function import grad_and_hess as grad_and_hess
+from tinyloss._function import source as source
+from tinyloss._function import value_and_grad as value_and_grad
+from tinyloss._partial import *
+from tinyloss.losses.activations import *
+from tinyloss.losses.binary import *
+from tinyloss.losses.classes import *
+from tinyloss.losses.divergence import *
+from tinyloss.losses.multiclass import *
+from tinyloss.losses.regression import *
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BinaryCrossEntropyLoss",
-    "CrossEntropyLoss",
-    "GaussianNLLLoss",
-    "HingeLoss",
-    "HuberLoss",
-    "JSDivLoss",
-    "KLDivLoss",
-    "KLDivWithLogitsLoss",
-    "LogCoshLoss",
-    "MAELoss",
-    "MAPELoss",
-    "MSELoss",
-    "MSLELoss",
-    "MeanSquaredError",
-    "NLLLoss",
-    "PartialMean",
-    "PoissonNLLLoss",
-    "QuantileLoss",
-    "SigmoidFocalLoss",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "SoftmaxFocalLoss",
-    "SquaredHingeLoss",
-    "WeightedSum",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "gaussian_nll",
-    "grad",
-    "grad_and_hess",
-    "hinge",
-    "huber",
-    "js_div",
-    "kl_div",
-    "kl_div_with_logits",
-    "log_cosh",
-    "log_sigmoid",
-    "log_softmax",
-    "logsumexp",
-    "loss",
-    "mae",
-    "mape",
-    "mse",
-    "msle",
-    "namespace",
-    "nll",
-    "partial_mean",
-    "poisson_nll",
-    "quantile",
-    "sigmoid_focal",
-    "smooth_l1",
-    "soft_margin",
-    "softmax",
-    "softmax_focal",
-    "softplus",
-    "source",
-    "squared_hinge",
-    "validation",
-    "value_and_grad",
-]
+namespace = _arrays.public_namespace
+
+# What is imported above, by name; type checkers see it there.
+globals()["__all__"] = sorted(
+    _name
+    for _name, _public in globals().items()
+    if _name[0] != "_" and not _inspect.ismodule(_public)
+)
 
 # Where a name is defined may change; what pickles and messages call it may not.
-for _name in __all__:
+for _name in globals()["__all__"]:
     _public: _Any = globals()[_name]
     _public.__module__, _public.__qualname__, _public.__name__ = __name__, _name, _name
 

@@ -9,12 +9,12 @@ from traceback import walk_tb
 from typing import Any, overload
 
 from tinyloss._arrays import dtype_name, namespace
-from tinyloss._engine import Request
-from tinyloss._evaluation import run
+from tinyloss._engine.run import Request
 from tinyloss._formula import Formula, exact
 from tinyloss._function import LossFunction
-from tinyloss._numerics import steep
-from tinyloss._program import (
+from tinyloss._reads import Changing, Reads
+from tinyloss.compiler.evaluation import run
+from tinyloss.compiler.program import (
     BadFormula,
     Input,
     Program,
@@ -24,7 +24,7 @@ from tinyloss._program import (
     plain_number,
     record,
 )
-from tinyloss._reads import Changing, Reads
+from tinyloss.losses._numerics import steep
 
 __all__ = ["loss"]
 
@@ -335,7 +335,7 @@ def _what(result: Any) -> str:
 
 
 _HERE = str(Path(__file__).parent)
-_ENGINE = str(Path(__file__).with_name("_engine.py"))
+_ENGINE = str(Path(__file__).parent / "_engine" / "run.py")
 
 
 def _told(error: Exception, title: str, function: Any) -> str:

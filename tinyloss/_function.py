@@ -13,9 +13,9 @@ from dataclasses import FrozenInstanceError
 from functools import partial, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from tinyloss._backends import backend_that_writes
 from tinyloss._calls import explained, misfit, readable, shown
-from tinyloss._engine import Answer, Request, Want, run
+from tinyloss._engine.registry import backend_that_writes
+from tinyloss._engine.run import Answer, Request, Want, run
 
 __all__ = ["Derived", "Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 

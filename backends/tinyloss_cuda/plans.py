@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyloss._geometry import Lying, over_items
-from tinyloss._kernels import Recording, Staged
-from tinyloss._program import Input, Node
-from tinyloss_cupy._source import CTYPES, Shape
+from tinyloss.compiler.geometry import Lying, over_items
+from tinyloss.compiler.kernels import Recording, Staged
+from tinyloss.compiler.program import Input, Node
+from tinyloss_cuda.source import CTYPES, Shape
 
 __all__ = ["ALIGNMENT", "Plan", "Variant", "make_plan"]
 

@@ -7,11 +7,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tinyloss._arrays import dtype_name
-from tinyloss._engine import Job
-from tinyloss._geometry import Lying
-from tinyloss._kernels import Kept, Recording, Staged, kept_for
-from tinyloss_cupy._plans import ALIGNMENT, Plan, Variant, make_plan
-from tinyloss_cupy._source import write
+from tinyloss._engine.run import Job
+from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.kernels import Kept, Recording, Staged, kept_for
+from tinyloss_cuda.plans import ALIGNMENT, Plan, Variant, make_plan
+from tinyloss_cuda.source import write
 
 __all__ = ["Loss", "divisor_of", "loss_of"]
 
@@ -28,7 +28,7 @@ class Loss:
         self._plans: dict[Any, Plan | None] = {}
 
     def staged(self, keep: bool) -> Staged:
-        """Return the program; for `keep` see `tinyloss._passes.stage`."""
+        """Return the program; for `keep` see `tinyloss.compiler.passes.stage`."""
         staged = self._staged.get(keep)
         if staged is None:
             staged = self._staged[keep] = self.recording.staged(keep)

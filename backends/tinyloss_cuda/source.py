@@ -15,9 +15,9 @@ from string import Template
 from textwrap import indent
 from typing import NamedTuple
 
-from tinyloss._kernels import Place, Staged
-from tinyloss._passes import Pass, kind_of
-from tinyloss._program import Node, compared_index
+from tinyloss.compiler.kernels import Place, Staged
+from tinyloss.compiler.passes import Pass, kind_of
+from tinyloss.compiler.program import Node, compared_index
 
 __all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Shape", "write", "write_total"]
 
@@ -117,7 +117,7 @@ def _join(
 
 @cache
 def _template(name: str) -> str:
-    return files("tinyloss_cupy").joinpath(name).read_text(encoding="utf-8")
+    return files("tinyloss_cuda").joinpath(name).read_text(encoding="utf-8")
 
 
 def _fill(name: str, **holes: str) -> str:

@@ -1,4 +1,4 @@
-"""CuPy's arrays in memory: what `tinyloss._outputs` asks of a library.
+"""CuPy's arrays in memory: what `tinyloss.compiler.outputs` asks of a library.
 
 CuPy is imported when it is needed: a kernel can be written without it.
 """

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from tinyloss._engine import Job
-from tinyloss._kernels import arrays_of
-from tinyloss._outputs import empty_answer, places_taken, results
-from tinyloss._program import Unrecordable
+from tinyloss._engine.run import Job
+from tinyloss.compiler.kernels import arrays_of
+from tinyloss.compiler.outputs import empty_answer, places_taken, results
+from tinyloss.compiler.program import Unrecordable
+from tinyloss_cuda.programs import divisor_of, loss_of
+from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays
-from tinyloss_cupy._programs import divisor_of, loss_of
-from tinyloss_cupy._source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 
 __all__ = ["SOURCE", "example", "run", "source"]
 

@@ -11,8 +11,8 @@ from dask import config
 from dask.utils import parse_bytes
 
 from tinyloss._arrays import astype, namespace
-from tinyloss._engine import Answer, Job, answer_of
-from tinyloss._kernels import DIVISOR, WEIGHT
+from tinyloss._engine.run import Answer, Job, answer_of
+from tinyloss.compiler.kernels import DIVISOR, WEIGHT
 from tinyloss_dask import _split
 from tinyloss_dask._blocks import with_axes
 

@@ -17,12 +17,12 @@ from dask.base import tokenize
 from dask.graph_manipulation import bind
 
 from tinyloss._arrays import namespace
-from tinyloss._engine import Job, answer_of
-from tinyloss._evaluation import Evaluation, row_numbers
+from tinyloss._engine.run import Job, answer_of
 from tinyloss._formula import Formula, answering, exact
-from tinyloss._kernels import Kept, asked_of, inputs_of, kept_of, record_parts
-from tinyloss._passes import levels_of, reduces
-from tinyloss._program import Input, Node, Program, Unrecordable, compared_index
+from tinyloss.compiler.evaluation import Evaluation, row_numbers
+from tinyloss.compiler.kernels import Kept, asked_of, inputs_of, kept_of, record_parts
+from tinyloss.compiler.passes import levels_of, reduces
+from tinyloss.compiler.program import Input, Node, Program, Unrecordable, compared_index
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]

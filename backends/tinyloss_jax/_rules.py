@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from tinyloss._arrays import of_rank
-from tinyloss._evaluation import Evaluation, row_numbers
 from tinyloss._formula import Formula
-from tinyloss._kernels import record_parts
-from tinyloss._program import Input, Node
 from tinyloss._rows import Rows
+from tinyloss.compiler.evaluation import Evaluation, row_numbers
+from tinyloss.compiler.kernels import record_parts
+from tinyloss.compiler.program import Input, Node
 from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from tinyloss._arrays import of_rank
-from tinyloss._engine import Answer, Job
+from tinyloss._engine.run import Answer, Job
 from tinyloss._formula import answering
-from tinyloss._kernels import Kept, asked_of, inputs_of, kept_for
-from tinyloss._program import Unrecordable
+from tinyloss.compiler.kernels import Kept, asked_of, inputs_of, kept_for
+from tinyloss.compiler.program import Unrecordable
 from tinyloss_jax._rules import Loss
 
 __all__ = ["run"]

@@ -1,4 +1,4 @@
-"""NumPy's arrays in memory: what `tinyloss._outputs` asks of a library."""
+"""NumPy's arrays in memory: what `tinyloss.compiler.outputs` asks of a library."""
 
 import ctypes
 from typing import Any

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tinyloss._engine import Answer, Job
-from tinyloss._kernels import arrays_of
-from tinyloss._outputs import empty_answer
+from tinyloss._engine.run import Answer, Job
+from tinyloss.compiler.kernels import arrays_of
+from tinyloss.compiler.outputs import empty_answer
 from tinyloss_numpy import _arrays
 
 __all__ = ["run"]

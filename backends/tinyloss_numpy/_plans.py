@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyloss._geometry import Geometry, Lying, over_items
-from tinyloss._kernels import Recording
+from tinyloss.compiler.geometry import Geometry, Lying, over_items
+from tinyloss.compiler.kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
 
 __all__ = ["Plan", "Variant", "make_plan"]

@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinyloss._engine import Job
+from tinyloss._engine.run import Job
 from tinyloss._formula import Formula
-from tinyloss._geometry import Lying
-from tinyloss._kernels import Kept, Recording, Staged, kept_for
+from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.kernels import Kept, Recording, Staged, kept_for
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
 from tinyloss_numpy._threads import elsewhere

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinyloss._engine import Answer, Job
-from tinyloss._geometry import Lying
-from tinyloss._kernels import arrays_of
-from tinyloss._outputs import empty_answer, places_taken, results
+from tinyloss._engine.run import Answer, Job
+from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.kernels import arrays_of
+from tinyloss.compiler.outputs import empty_answer, places_taken, results
 from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs

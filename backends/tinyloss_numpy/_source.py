@@ -15,9 +15,9 @@ Both go over items in chunks of at most LANES; a group of chunks makes one parti
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tinyloss._kernels import Place, Staged
-from tinyloss._passes import Pass, kind_of
-from tinyloss._program import Node
+from tinyloss.compiler.kernels import Place, Staged
+from tinyloss.compiler.passes import Pass, kind_of
+from tinyloss.compiler.program import Node
 
 __all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Text", "write"]
 

@@ -1,7 +1,7 @@
 """The registry of backends: finding, caching, asking.
 
 A backend is an import package with one function, `run(job)`, which answers a job of
-`tinyloss._engine` or returns `NotImplemented`. It names itself in the entry-point group
+`tinyloss._engine.run` or returns `NotImplemented`. It names itself in the entry-point group
 `tinyloss.backends`: the array library's name = the package. Ours and third parties' alike.
 """
 

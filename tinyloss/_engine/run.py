@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 from warnings import warn
 from weakref import WeakKeyDictionary
 
-from tinyloss import _backends
 from tinyloss._arrays import (
     astype,
     beside,
@@ -43,6 +42,7 @@ from tinyloss._arrays import (
     writeable,
 )
 from tinyloss._calls import other_reduction, users_level
+from tinyloss._engine import registry as _backends
 from tinyloss._formula import Formula, boosting, exact
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace

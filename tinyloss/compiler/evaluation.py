@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinyloss._program import Node, Program, Symbol, in_order, one_class
 from tinyloss._rows import Rows
+from tinyloss.compiler.program import Node, Program, Symbol, in_order, one_class
 from tinyloss.typing import Namespace
 
 __all__ = ["Evaluation", "row_numbers", "run"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from tinyloss._program import Input
+from tinyloss.compiler.program import Input
 
 __all__ = ["Geometry", "Lying", "collapse", "over_items"]
 

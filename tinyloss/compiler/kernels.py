@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from weakref import ref
 
-from tinyloss._engine import Job
+from tinyloss._engine.run import Job
 from tinyloss._formula import Formula, exact
-from tinyloss._passes import Passes, spelled, stage
-from tinyloss._program import Input, Node, Program, record
+from tinyloss.compiler.passes import Passes, spelled, stage
+from tinyloss.compiler.program import Input, Node, Program, record
 
 __all__ = [
     "DIVISOR",

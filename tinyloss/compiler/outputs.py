@@ -6,7 +6,7 @@ For backends that write results themselves.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tinyloss._engine import Answer, Job
+from tinyloss._engine.run import Answer, Job
 
 __all__ = ["Memory", "empty_answer", "places_taken", "results"]
 

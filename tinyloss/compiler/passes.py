@@ -19,7 +19,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from tinyloss._program import (
+from tinyloss.compiler.program import (
     COMPARISONS,
     Node,
     Program,

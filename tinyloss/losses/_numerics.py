@@ -213,3 +213,7 @@ def softmax_parts(x: Any) -> Softmax:
     ties = xp.sum(xp.where(top, e, 0.0), axis=-1, keepdims=True) - 1
     rest = xp.sum(xp.where(top, 0.0, e), axis=-1, keepdims=True) + ties
     return Softmax(m - x, e, top, rest, 1 + rest, xp.log1p(rest))
+
+
+LARGEST_GAMMA = 2.0**63
+"""From here on q^gamma is 0 for every q below 1, in float64 too; its square is a float32."""

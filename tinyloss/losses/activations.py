@@ -4,10 +4,10 @@ from typing import Any
 
 from tinyloss._arrays import namespace
 from tinyloss._calls import explained
-from tinyloss._engine import transform
+from tinyloss._engine.run import transform
 from tinyloss._formula import Formula
-from tinyloss._numerics import sigmoids, softmax_parts
-from tinyloss._numerics import softplus as _softplus
+from tinyloss.losses._numerics import sigmoids, softmax_parts
+from tinyloss.losses._numerics import softplus as _softplus
 from tinyloss.typing import Array
 
 __all__ = ["log_sigmoid", "log_softmax", "logsumexp", "softmax", "softplus"]

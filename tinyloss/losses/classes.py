@@ -14,23 +14,21 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from tinyloss import _check, _function
 from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
-from tinyloss._backends import quiet
 from tinyloss._calls import misfit, named, other_reduction, readable, shown
-from tinyloss._classification import (
+from tinyloss._engine.registry import quiet
+from tinyloss._engine.run import REDUCTIONS, Answer, Want, fill, narrowed, run
+from tinyloss._function import Loss, LossFunction
+from tinyloss.losses.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cross_entropy,
     hinge,
-    nll,
     sigmoid_focal,
     soft_margin,
-    softmax_focal,
     squared_hinge,
 )
-from tinyloss._divergence import js_div, kl_div, kl_div_with_logits
-from tinyloss._engine import REDUCTIONS, Answer, Want, fill, narrowed, run
-from tinyloss._function import Loss, LossFunction
-from tinyloss._regression import (
+from tinyloss.losses.divergence import js_div, kl_div, kl_div_with_logits
+from tinyloss.losses.multiclass import cross_entropy, nll, softmax_focal
+from tinyloss.losses.regression import (
     gaussian_nll,
     huber,
     log_cosh,

@@ -4,10 +4,10 @@ from typing import Any
 
 from tinyloss import _check
 from tinyloss._arrays import namespace
-from tinyloss._engine import Request
+from tinyloss._engine.run import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._numerics import (
+from tinyloss.losses._numerics import (
     exact_difference,
     expm1_minus,
     others,

@@ -25,10 +25,11 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import tinyloss
-from tinyloss import _activations, _backends
 from tinyloss._arrays import compute_dtype, dtype_name, kind, looks, writeable
-from tinyloss._engine import Job
+from tinyloss._engine import registry as _backends
+from tinyloss._engine.run import Job
 from tinyloss._function import LossFunction
+from tinyloss.losses import activations as _activations
 from tinyloss.typing import Namespace
 
 __all__ = ["Report", "check_backend"]

@@ -1,0 +1,1 @@
+"""One call, from the caller's arrays to the answer."""

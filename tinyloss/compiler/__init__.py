@@ -1,0 +1,1 @@
+"""How a formula becomes a program, for backends that compile. May change in a minor version."""
