@@ -35,8 +35,8 @@ LIBRARIES = {
 
 HINDRANCES = {
     "finch-tensor": "an index loses its `...`: a[..., 0] is a[0], a[..., None] is a[None]",
-    "blosc2": "log(where(a > 0, a, 1.0)) is 0 for every a; `where` refuses its sums, NumPy numbers; "
-    "free() ends the process",
+    "blosc2": "log(where(a > 0, a, 1.0)) is 0 for every a; `where` refuses its sums, "
+    "which are NumPy's; free() ends the process",
 }
 """What stands in the way in a library itself."""
 

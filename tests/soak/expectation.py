@@ -245,7 +245,9 @@ def _loss(
         divisor = np.sum(mass)
         divisor_error = eps + 16 * wide * np.sum(np.abs(mass)) / np.abs(divisor)
 
-    roundings = 3 + np.log2(L(max(weight.size, 1)))
+    # Pairwise sums; XLA on the CPU adds one by one, whose roundings are a random walk, about.
+    items = L(max(weight.size, 1))
+    roundings = 3 + (4 * np.sqrt(items) if flushes else np.log2(items))
     value, size, opened = settled.parts["value"]
     weighted = np.where(kept, weight * value, L(0))
     off = np.where(kept, np.abs(weight) * (settled.bound[0] * eps * size + under), L(0))
@@ -281,8 +283,10 @@ def _loss(
             kind = np.float32 if flushes else np.float64
             loose = loose or bool(np.sum(np.abs(mass)) > most / 8 and flushes)
             results["total"] = scalar(total, error + np.sum(lost * kept), loose, kind)
-            # The share of the classes in a row is added up in the dtype computed in.
-            shared = settled.class_weight is not None and not case.labels
+            # Rows' shares of the class weights, and products with `weight`, have the dtype
+            # computed in.
+            shared = settled.class_weight is not None
+            shared &= not case.labels or "weight" in options
             near = eps if shared else wide
             results["weight"] = scalar(
                 np.sum(mass), 16 * near * np.sum(np.abs(mass)) + least, False, kind
