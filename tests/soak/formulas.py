@@ -18,7 +18,6 @@ import numpy.typing as npt
 __all__ = [
     "ACTIVATIONS",
     "BINARY",
-    "BOUNDS",
     "LOSSES",
     "ROWWISE",
     "SIGNED",
@@ -627,33 +626,4 @@ ACTIVATIONS: dict[str, Callable[[Array], Part]] = {
     "logsumexp": _logsumexp,
     "softplus": lambda x: _plain(np.logaddexp(L(0), x)),
     "log_sigmoid": lambda x: _plain(-np.logaddexp(L(0), -x)),
-}
-
-
-# What the README and the docstrings promise, in eps of the size: value, gradients, curvature. The
-# focal losses add 2 or 4 for each unit of gamma, which multiplies the error of a probability.
-BOUNDS: dict[str, tuple[float, float, float]] = {
-    "mse": (2, 1, 1),
-    "mae": (1, 1, 1),
-    "huber": (2, 1, 1),
-    "smooth_l1": (3, 2, 1),
-    "log_cosh": (8, 4, 8),
-    "quantile": (2, 1, 1),
-    "msle": (8, 4, 8),
-    "mape": (4, 4, 4),
-    "poisson_nll": (4, 4, 4),
-    "gaussian_nll": (4, 4, 2),
-    "binary_cross_entropy": (4, 4, 4),
-    "binary_cross_entropy_with_logits": (4, 4, 6),
-    "sigmoid_focal": (4, 4, 8),
-    "hinge": (2, 1, 1),
-    "squared_hinge": (4, 2, 2),
-    "soft_margin": (4, 4, 6),
-    "cross_entropy": (4, 4, 8),
-    "nll": (1, 1, 1),
-    "softmax_focal": (4, 4, 8),
-    "kl_div": (4, 4, 1),
-    "kl_div_with_logits": (8, 16, 8),
-    "js_div": (8, 4, 4),
-    **dict.fromkeys(("log_softmax", "softmax", "logsumexp", "softplus", "log_sigmoid"), (4, 4, 4)),
 }
