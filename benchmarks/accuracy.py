@@ -709,10 +709,10 @@ def print_misses(console: Console, grid: Grid) -> None:
 
 def read(path: Path) -> Grid:
     """Return what was measured before."""
-    cells = [
-        Cell(**{**row, "worst": float(row["worst"])})
-        for row in json.loads(path.read_text(encoding="utf-8"))["cells"]
-    ]
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for row in rows:
+        row["worst"] = float(row["worst"])  # infinity is written as a word
+    cells = [Cell(**row) for row in rows]
     return {(cell.loss, cell.result, cell.dtype, cell.library): cell for cell in cells}
 
 
