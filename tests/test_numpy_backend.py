@@ -576,7 +576,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     plans: list[Any] = []
     monkeypatch.setattr(_programs, "_losses", {})
     monkeypatch.setattr(_programs, "_usual", WeakKeyDictionary())
-    monkeypatch.setattr(_programs.Loss, "compile", lambda _, plan, lying: plans.append(plan))
+    monkeypatch.setattr(_programs.Loss, "compile", lambda _, plan, layouts: plans.append(plan))
     with tinyloss_numpy.compilation("auto"):
         yield plans
 

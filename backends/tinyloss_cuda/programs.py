@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyloss._arrays import dtype_name
 from tinyloss._engine.run import Job
-from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import Kept, Recording, Staged, kept_for
 from tinyloss_cuda.plans import ALIGNMENT, Plan, Variant, make_plan
 from tinyloss_cuda.source import write
@@ -36,19 +36,27 @@ class Loss:
 
     def plan(
         self,
-        over: tuple[str, ...],
-        lying: Lying,
+        overwrites: tuple[str, ...],
+        layouts: Layouts,
         addresses: Sequence[int],
         divisor: str,
         clusters: bool,
     ) -> Plan | None:
         """Return how to go over arrays that lie so; None where no kernel can."""
-        key = (over, lying, tuple([each % ALIGNMENT for each in addresses]), divisor, clusters)
+        key = (
+            overwrites,
+            layouts,
+            tuple([each % ALIGNMENT for each in addresses]),
+            divisor,
+            clusters,
+        )
         try:
             return self._plans[key]
         except KeyError:
             pass
-        plan = make_plan(self.recording, self.staged, over, lying, key[2], divisor, clusters)
+        plan = make_plan(
+            self.recording, self.staged, overwrites, layouts, key[2], divisor, clusters
+        )
         if len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
         self._plans[key] = plan
@@ -56,7 +64,7 @@ class Loss:
 
     def text(self, variant: Variant) -> str:
         """Return the text of the kernel for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.places(variant.places, variant.over)
+        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
         return write(
             self.staged(variant.shape.kept in ("", "results")),
             inputs,

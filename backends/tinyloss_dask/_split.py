@@ -111,7 +111,7 @@ def _parts(
         given = _again(arrays, [*rows.values(), *before]) if rows else arrays
         return [_in_blocks(kind, labels, numbers[id(node)], node, given, rows) for node in nodes]
 
-    levels = levels_of(nodes, picks={})
+    levels = levels_of(nodes, gathers={})
     for level in range(1, max(levels.values()) + 1):
         reductions = [n for n in nodes if reduces(n) and levels[id(n)] == level]
         for node, piece in zip(reductions, pieces(reductions), strict=True):

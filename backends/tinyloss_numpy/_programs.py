@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyloss._engine.run import Job
 from tinyloss._formula import Formula
-from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import Kept, Recording, Staged, kept_for
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
@@ -68,11 +68,11 @@ class Loss:
         self.recording = Recording(job, np.dtype(job.dtype).name)
         self.waiting = True
         """Whether it has not been compiled nor paid for by what went through it."""
-        self.declined: set[Lying] = set()
+        self.declined: set[Layouts] = set()
         """How inputs lay that no kernel could be made for."""
         self._params = tuple(job.params.items())
         self._work = 0
-        self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
+        self._plans: dict[tuple[tuple[str, ...], Layouts], Plan | None] = {}
         self._kernels: dict[Variant, Compiled | str] = {}
         """Kernels by variant, or why there is none."""
 
@@ -92,7 +92,7 @@ class Loss:
 
     def text(self, variant: Variant) -> Text:
         """Return the text of the loop for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.places(variant.places, variant.over)
+        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
         return write(
             self._staged,
             inputs,
@@ -102,28 +102,28 @@ class Loss:
             rows=variant.rows,
         )
 
-    def plan(self, over: tuple[str, ...], lying: Lying) -> Plan | None:
+    def plan(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
         """Return how to go over arrays that lie so; None where no loop can."""
         try:
-            return self._plans[over, lying]
+            return self._plans[overwrites, layouts]
         except KeyError:
             pass
-        plan = make_plan(self.recording, over, lying)
+        plan = make_plan(self.recording, overwrites, layouts)
         if plan is None:
-            self._decline(lying)
+            self._decline(layouts)
         if len(self._plans) >= _KEPT_PLANS:
             self._plans.clear()
-        self._plans[over, lying] = plan
+        self._plans[overwrites, layouts] = plan
         return plan
 
-    def compile(self, plan: Plan, lying: Lying) -> Any:
+    def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
         variant = plan.variant
         if variant not in self._kernels:
             elsewhere(lambda: self._compile(variant))
         compiled = self._kernels[variant]
         if isinstance(compiled, str):
-            self._decline(lying)
+            self._decline(layouts)
             _warn_once(compiled)
             return None
         self.waiting = False
@@ -148,11 +148,11 @@ class Loss:
             else:
                 self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.rooms)
 
-    def _decline(self, lying: Lying) -> None:
+    def _decline(self, layouts: Layouts) -> None:
         """Remember how inputs lay that the formulas have to take."""
         if len(self.declined) >= _KEPT_PLANS:
             self.declined.clear()
-        self.declined.add(lying[: len(self.recording.names)])
+        self.declined.add(layouts[: len(self.recording.names)])
 
 
 _COMPILER = ("numba", "llvmlite", "platformdirs")

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyloss._engine.run import Answer, Job
-from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import arrays_of
-from tinyloss.compiler.outputs import empty_answer, places_taken, results
+from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import loss_of
 from tinyloss_numpy._threads import run_slabs
@@ -91,22 +91,22 @@ def _run_compiled(job: Job) -> Answer | None:
     if waiting and not loss.pays(job.formula, job.arrays["x"].size):
         return None
     arrays = _inputs(job)
-    if loss.declined and not job.out and _lying(arrays) in loss.declined:
+    if loss.declined and not job.out and _layouts(arrays) in loss.declined:
         return None
     answer = empty_answer(_arrays, job, arrays)
-    over: tuple[str, ...] = ()
+    overwrites: tuple[str, ...] = ()
     outputs = results(answer)
     if job.out:
-        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
-        outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
+        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
+        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
     arrays += outputs
-    lying = _lying(arrays)
-    plan = loss.plan(over, lying)
+    layouts = _layouts(arrays)
+    plan = loss.plan(overwrites, layouts)
     if plan is None:
         return None
     kernel = plan.kernel
     if kernel is None:
-        kernel = loss.compile(plan, lying)
+        kernel = loss.compile(plan, layouts)
         if kernel is None:
             return None
 
@@ -158,7 +158,7 @@ def _inputs(job: Job) -> list[Any]:
     return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays_of(job)]
 
 
-def _lying(arrays: list[Any]) -> Lying:
+def _layouts(arrays: list[Any]) -> Layouts:
     return tuple([(each.shape, each.strides, each.dtype) for each in arrays])
 
 
@@ -217,7 +217,7 @@ def source(job: Job) -> str:
     loss = loss_of(job)
     arrays = _inputs(job)
     arrays += results(empty_answer(_arrays, job, arrays))
-    plan = loss.plan((), _lying(arrays))
+    plan = loss.plan((), _layouts(arrays))
     if plan is None:
         raise TypeError(f"tinyloss.{job.formula.name}: no loop takes these arrays")
     return loss.text(plan.variant).source

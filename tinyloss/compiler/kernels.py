@@ -17,8 +17,8 @@ from tinyloss.compiler.program import Input, Node, Program, record
 __all__ = [
     "DIVISOR",
     "WEIGHT",
+    "ArrayUse",
     "Kept",
-    "Place",
     "Recording",
     "Staged",
     "arrays_of",
@@ -62,17 +62,17 @@ loss does. So what is kept must not hold the formula."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArrayUse:
     """An array of a job as a kernel sees it."""
 
     name: str
     """As the kernel's text spells it."""
     dtype: str
-    side_by_side: bool
+    contiguous: bool
     """Whether it is read many numbers at a time, along the classes or, if it has none, the items:
     it lies there without gaps."""
     role: Input
-    over: str = ""
+    overwrites: str = ""
     """The input whose place an output takes."""
 
     @property
@@ -127,24 +127,26 @@ class Recording:
         """Inputs that are arrays, in the order of `arrays_of`."""
         self._roles = tuple(arrays.values())
 
-    def roles(self, over: tuple[str, ...] = ()) -> tuple[Input, ...]:
+    def roles(self, overwrites: tuple[str, ...] = ()) -> tuple[Input, ...]:
         """Return what each array varies by: inputs, then results that take no input's place."""
-        taken = over or ("",) * len(self.results)
+        taken = overwrites or ("",) * len(self.results)
         new = [role for (_, role), name in zip(self.results, taken, strict=True) if not name]
         return (*self._roles, *new)
 
-    def places(
-        self, lying: Sequence[tuple[str, bool]], over: Sequence[str]
-    ) -> tuple[list[Place], list[Place]]:
+    def arrays(
+        self, layouts: Sequence[tuple[str, bool]], overwrites: Sequence[str]
+    ) -> tuple[list[ArrayUse], list[ArrayUse]]:
         """Return inputs and results, from dtype and lie of each array (see `roles`)."""
-        each = iter(lying)
+        each = iter(layouts)
         inputs = [
-            Place(self._spelled[name], *next(each), role)
+            ArrayUse(self._spelled[name], *next(each), role)
             for name, role in zip(self.names, self._roles, strict=True)
         ]
         outputs = [
-            Place(name, *(("", False) if taken else next(each)), role, self._spelled.get(taken, ""))
-            for (name, role), taken in zip(self.results, over, strict=True)
+            ArrayUse(
+                name, *(("", False) if taken else next(each)), role, self._spelled.get(taken, "")
+            )
+            for (name, role), taken in zip(self.results, overwrites, strict=True)
         ]
         return inputs, outputs
 
