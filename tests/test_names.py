@@ -23,7 +23,8 @@ from tinyloss._engine.run import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.compiler.passes import spelled, stage
-from tinyloss.compiler.program import Input, record
+from tinyloss.compiler.program import Input
+from tinyloss.compiler.recorder import record
 from tinyloss_numpy import _blocks
 
 Array = npt.NDArray[Any]

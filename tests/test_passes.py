@@ -12,7 +12,8 @@ from tests.test_program import CASES, arguments
 from tinyloss._formula import Formula
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage
-from tinyloss.compiler.program import Graph, Input, Node, Program, record
+from tinyloss.compiler.program import Graph, Input, Node, Program
+from tinyloss.compiler.recorder import record
 from tinyloss.losses.binary import _BCEWithLogits
 from tinyloss.losses.multiclass import _NLL, _LabelCrossEntropy
 from tinyloss.losses.regression import _MSE

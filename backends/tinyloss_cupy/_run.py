@@ -8,7 +8,7 @@ import numpy as np
 from tinyloss._engine.run import Job
 from tinyloss.compiler.kernels import arrays_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
-from tinyloss.compiler.program import Unrecordable
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_cuda.programs import divisor_of, loss_of
 from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays

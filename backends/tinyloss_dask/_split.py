@@ -22,7 +22,8 @@ from tinyloss._formula import Formula, answering, exact
 from tinyloss.compiler.evaluation import Evaluation, row_numbers
 from tinyloss.compiler.kernels import Kept, asked_of, inputs_of, kept_of, record_parts
 from tinyloss.compiler.passes import levels_of, reduces
-from tinyloss.compiler.program import Input, Node, Program, Unrecordable, compared_index
+from tinyloss.compiler.program import Input, Node, Program, compared_index
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]

@@ -12,7 +12,7 @@ from tinyloss._arrays import of_rank
 from tinyloss._engine.run import Answer, Job
 from tinyloss._formula import answering
 from tinyloss.compiler.kernels import Kept, asked_of, inputs_of, kept_for
-from tinyloss.compiler.program import Unrecordable
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_jax._rules import Loss
 
 __all__ = ["run"]

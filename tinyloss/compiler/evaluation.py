@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyloss._rows import Rows
-from tinyloss.compiler.program import Node, Program, Symbol, in_order, one_class
+from tinyloss.compiler.program import Node, Program, in_order, one_class
+from tinyloss.compiler.recorder import Symbol
 from tinyloss.typing import Namespace
 
 __all__ = ["Evaluation", "row_numbers", "run"]

@@ -12,7 +12,8 @@ from weakref import ref
 from tinyloss._engine.run import Job
 from tinyloss._formula import Formula, exact
 from tinyloss.compiler.passes import Passes, spelled, stage
-from tinyloss.compiler.program import Input, Node, Program, record
+from tinyloss.compiler.program import Input, Node, Program
+from tinyloss.compiler.recorder import record
 
 __all__ = [
     "DIVISOR",
