@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
 from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import Input
 from tinyloss.compiler.recorder import BadFormula, Unrecordable, record
 from tinyloss.losses import binary, multiclass
 from tinyloss.losses import divergence as _divergence
@@ -56,21 +55,21 @@ def formulas() -> list[tuple[type[Formula], dict[str, Any]]]:
     return [(each, params) for each in found for params in PARAMETERS.get(each.__name__, [{}])]
 
 
-def arguments(formula: type[Formula]) -> tuple[dict[str, Input], dict[str, Any]]:
+def arguments(formula: type[Formula]) -> tuple[dict[str, Role], dict[str, Any]]:
     """What a formula's arrays vary by, and arrays inside every loss's domain."""
     rng = np.random.default_rng(0)
     rows, name = formula.rowwise, formula.__name__
     arrays: dict[str, Any] = {"x": rng.random((6, 5)) * 0.8 + 0.1}
     arrays["y"] = rng.integers(0, 5, 6) if name in LABELS else rng.random((6, 5)) * 0.8 + 0.1
-    inputs = {"x": Input(per_class=rows), "y": Input(per_class=rows and name not in LABELS)}
+    inputs = {"x": Role(per_class=rows), "y": Role(per_class=rows and name not in LABELS)}
     if formula.signed:
         arrays["y"] = np.where(arrays["y"] > 0.5, 1.0, -1.0)
     if name in MORE:
         arrays[MORE[name]] = rng.random((6, 5)) + 0.5
-        inputs[MORE[name]] = Input(per_class=rows)
-    if formula.weighs_classes:
+        inputs[MORE[name]] = Role(per_class=rows)
+    if "class_weight" in formula.roles:
         arrays["class_weight"] = rng.random(5) + 0.5
-        inputs["class_weight"] = Input(per_item=False, per_class=True)
+        inputs["class_weight"] = Role(per_item=False, per_class=True)
     return inputs, arrays
 
 
@@ -111,7 +110,7 @@ def test_equal_expressions_are_one_node() -> None:
         xp = tinyloss.namespace(x)
         return xp.exp(x - y) + xp.exp(x - y)
 
-    program = record(twice, {"x": Input(), "y": Input()})
+    program = record(twice, {"x": Role(), "y": Role()})
     assert [node.op for node in program.nodes()] == ["input", "input", "subtract", "exp", "add"]
 
 
@@ -128,7 +127,7 @@ def test_equal_expressions_are_one_node() -> None:
 )
 def test_what_cannot_be_recorded_says_so(line: Callable[..., Any], message: str) -> None:
     with pytest.raises((Unrecordable, BadFormula), match=message):
-        record(line, {"x": Input(), "y": Input()})
+        record(line, {"x": Role(), "y": Role()})
 
 
 @tinyloss.loss

@@ -8,6 +8,7 @@
        |        passes       says which loop over a row computes what, and spells each line
     Passes      what a backend writes out in its language
        |        kernels      keeps one kernel for all jobs that differ in their arrays alone
+       |        numbers      computes on the host what varies by nothing
        |        geometry     makes one or two plain loops of shapes and strides
     kernel      reads the job's arrays, writes to those of      outputs
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinyloss.backend import Role
+
 __all__ = [
-    "COMPARISONS", "LOGICAL", "Graph", "Input", "Node", "Program", "compared_index", "in_order",
+    "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order",
     "is_index", "is_number", "is_whole", "one_class",
 ]  # fmt: skip
 
@@ -33,16 +35,6 @@ class Node:
     def __repr__(self) -> str:
         # Not its arguments: nodes are shared, and written out they would be exponentially many.
         return f"<node {self.op}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """What an argument of a recorded function varies by."""
-
-    per_item: bool = True
-    per_class: bool = False
-    integer: bool = False
-    """Whether it holds indices of classes."""
 
 
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -142,7 +134,7 @@ class Graph:
         # -0.0 equals 0.0 but is another constant
         return self._keep(("constant", repr(number), per_item, per_class), node)
 
-    def input(self, name: str, varies: Input) -> Node:
+    def input(self, name: str, varies: Role) -> Node:
         """Return the node of an argument."""
         node = Node(
             "input",
@@ -213,7 +205,7 @@ class Program:
     """A recorded function of named inputs."""
 
     graph: Graph
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, Role]
     outputs: tuple[Node, ...]
 
     def nodes(self) -> list[Node]:

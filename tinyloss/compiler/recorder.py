@@ -11,7 +11,8 @@ from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Input, Node, Program
+from tinyloss.backend import Role
+from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Node, Program
 from tinyloss.typing import Namespace
 
 __all__ = ["RECORDER", "BadFormula", "Symbol", "Unrecordable", "plain_number", "record"]
@@ -492,7 +493,7 @@ _FOREIGN = (TypeError, AttributeError, ValueError, IndexError, NotImplementedErr
 
 
 def record(
-    function: Callable[..., Any], inputs: Mapping[str, Input], *, dtype: str = "float32"
+    function: Callable[..., Any], inputs: Mapping[str, Role], *, dtype: str = "float32"
 ) -> Program:
     """Record a function of the named inputs; it returns an array or a tuple of arrays.
 

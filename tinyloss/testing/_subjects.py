@@ -121,9 +121,9 @@ def subjects_of(np: Any, watch: Watch, loss: Any) -> Iterator[Subject]:
         job = watch.job(partial(loss, *given))
         if job is None:
             continue
-        found = replace(subject, rows=job.formula.rowwise)
+        found = replace(subject, rows=job.kind.rowwise)
         if not alone:
-            found = _described(np, watch, replace(found, labels=job.labels), given)
+            found = _described(np, watch, replace(found, labels=job.kind.role("y").integer), given)
         domains = [tuple(_domains(np, watch, found, params)) for params in found.variants]
         yield replace(found, domains=tuple(domains))
 

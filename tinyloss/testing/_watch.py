@@ -8,9 +8,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from tinyloss._arrays import dtype_name
 from tinyloss._engine import registry
-from tinyloss._engine.run import Job
+from tinyloss._engine.job import Job, evaluate, replaced
+from tinyloss._engine.run import prepared_by
 from tinyloss.typing import Namespace
 
 __all__ = ["Log", "Watch", "logged"]
@@ -36,6 +36,7 @@ class Watch:
 
     def __init__(self, numpy: Any) -> None:
         self._numpy, self._backend_of = numpy, registry.backend_of
+        self._stand_ins: dict[int, registry.Backend] = {}
 
     def __enter__(self) -> "Watch":
         _ONE_AT_A_TIME.acquire()
@@ -48,8 +49,9 @@ class Watch:
         _ONE_AT_A_TIME.release()
 
     def _between(self, xp: Namespace) -> registry.Backend:
-        between: Any = SimpleNamespace(run=partial(self._answer, self._backend_of(xp)))
-        return between  # type: ignore[no-any-return]
+        backend = self._backend_of(xp)
+        between: Any = SimpleNamespace(prepare=lambda kind: partial(self._answer, backend))
+        return self._stand_ins.setdefault(id(backend), between)
 
     def _answer(self, backend: registry.Backend | None, job: Job) -> Any:
         log = _LOG.get()
@@ -57,8 +59,8 @@ class Watch:
             log.jobs.append(job)
             return self._evaluate(job)
         if log is not None:
-            log.programs.append(_program_of(job))
-        answer = NotImplemented if backend is None else backend.run(job)
+            log.programs.append(job.kind)
+        answer = NotImplemented if backend is None else prepared_by(backend, job.kind)(job)
         if answer is not NotImplemented:
             return answer
         if log is not None:
@@ -66,13 +68,17 @@ class Watch:
         return self._evaluate(job)
 
     def _evaluate(self, job: Job) -> Any:
-        if job.formula.rowwise:
+        if job.kind.rowwise:
             # NumPy sums pairwise along contiguous memory only.
-            for name, array in job.arrays.items():
-                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous:
-                    job.arrays[name] = self._numpy.ascontiguousarray(array)
+            arrays = {
+                name: self._numpy.ascontiguousarray(array)
+                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous
+                else array
+                for name, array in job.arrays.items()
+            }
+            job = replaced(job, arrays=arrays)
         with self._numpy.errstate(all="ignore"):
-            return job.evaluate()
+            return evaluate(job)
 
     def formulas(self, call: Callable[[], Any]) -> tuple[Any, Job]:
         """Return what a call returns where the formulas answer, and the job they answered."""
@@ -95,20 +101,3 @@ def logged(log: Log, call: Callable[[], Any]) -> Any:
         return call()
     finally:
         _LOG.reset(token)
-
-
-def _program_of(job: Job) -> Any:
-    """Return what two jobs have in common that one program can answer."""
-    return (
-        job.formula,
-        tuple(job.params.items()),
-        tuple((name, dtype_name(array.dtype)) for name, array in job.arrays.items()),
-        str(job.dtype),
-        job.labels,
-        job.unchecked and job.domain,
-        job.weight is None,
-        job.reduce,
-        job.value,
-        job.grads,
-        job.curvature,
-    )
