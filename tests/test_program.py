@@ -10,8 +10,9 @@ import pytest
 import tinyloss
 from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
+from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import BadFormula, Unrecordable, differentiate, record
+from tinyloss.compiler.recorder import BadFormula, Unrecordable, record
 from tinyloss.losses import binary, multiclass
 from tinyloss.losses import divergence as _divergence
 from tinyloss.losses import regression as _regression

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyloss.backend import Answer, Job, Kind, delivered
-from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, arrays_of, numbers_of, recording_of
-from tinyloss.compiler.outputs import empty_answer, places_taken, results
+from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import CompiledLoss
 from tinyloss_numpy._threads import run_slabs
@@ -104,7 +104,7 @@ def _ready(loss: CompiledLoss, job: Job) -> Callable[..., Answer | None] | None:
         return None
     arrays = _inputs(job)
     first = empty_answer(_arrays, job, arrays)
-    plan = loss.plan((), _lying([*arrays, *results(first)]))
+    plan = loss.plan((), _layouts([*arrays, *results(first)]))
     if plan is None or plan.kernel is None or not plan.small or plan.groups > 1:
         return None
     given = {name: float(number) for name, number in numbers_of(job).items()}
@@ -154,22 +154,22 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"].size):
         return None
     arrays = _inputs(job)
-    if loss.declined and not job.out and _lying(arrays) in loss.declined:
+    if loss.declined and not job.out and _layouts(arrays) in loss.declined:
         return None
     answer = empty_answer(_arrays, job, arrays)
-    over: tuple[str, ...] = ()
+    overwrites: tuple[str, ...] = ()
     outputs = results(answer)
     if job.out:
-        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
-        outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
+        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
+        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
     arrays += outputs
-    lying = _lying(arrays)
-    plan = loss.plan(over, lying)
+    layouts = _layouts(arrays)
+    plan = loss.plan(overwrites, layouts)
     if plan is None:
         return None
     kernel = plan.kernel
     if kernel is None:
-        kernel = loss.compile(plan, lying)
+        kernel = loss.compile(plan, layouts)
         if kernel is None:
             return None
 
@@ -238,7 +238,7 @@ def _inputs(job: Job) -> list[Any]:
     return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays_of(job)]
 
 
-def _lying(arrays: list[Any]) -> Lying:
+def _layouts(arrays: list[Any]) -> Layouts:
     return tuple([(each.shape, each.strides, each.dtype) for each in arrays])
 
 
@@ -298,7 +298,7 @@ def source(job: Job) -> str:
     loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
     arrays = _inputs(job)
     arrays += results(empty_answer(_arrays, job, arrays))
-    plan = loss.plan((), _lying(arrays))
+    plan = loss.plan((), _layouts(arrays))
     if plan is None:
         raise TypeError(f"tinyloss.{kind.formula.name}: no loop takes these arrays")
     return loss.text(plan.variant).source

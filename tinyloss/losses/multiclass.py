@@ -86,7 +86,7 @@ class _CrossEntropy(Formula):
         return below + (self.mass * s.log_z)[..., 0]
 
     def grad_x(self) -> Any:
-        return _pull(self.softmax, self.q)
+        return _softmax_gradient(self.softmax, self.q)
 
     def grad_y(self) -> Any:
         s = self.softmax
@@ -190,7 +190,7 @@ class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
 
-def _pull(softmax: Softmax, q: Any) -> Any:
+def _softmax_gradient(softmax: Softmax, q: Any) -> Any:
     """Return p sum(q) - q, the gradient of sum_c q_c (-log p_c), each class without the others'.
 
     p_j sum(q) - q_j = (e_j sum_{c != j} q_c - q_j sum_{c != j} e_c) / z: for a one-hot q one of
@@ -475,7 +475,7 @@ class _SoftmaxFocal(Formula):
         return self.xp.sum(product(self.y, self.f.value), axis=-1)
 
     def grad_x(self) -> Any:
-        return _pull(self.s, self.y * self.f.slope)
+        return _softmax_gradient(self.s, self.y * self.f.slope)
 
     def grad_y(self) -> Any:
         absent = self.impossible & (self.y == 0)
