@@ -13,7 +13,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import WideJAX
+from tests.support.libraries import WideJAX
 from tinyloss._engine.run import Answer, Domain, Job, answer_of
 from tinyloss._formula import Formula, exact
 
