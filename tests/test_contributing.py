@@ -75,11 +75,17 @@ def test_its_backend_answers_and_declines(monkeypatch: pytest.MonkeyPatch) -> No
     exec(next(each for each in blocks(TEXT, "python") if "nacre" in each), vars(backend))
     answers: list[Any] = []
 
-    def run(job: Any) -> Any:
-        answers.append(backend.run(job))
-        return answers[-1]
+    def prepare(kind: Any) -> Any:
+        prepared = backend.prepare(kind)
 
-    monkeypatch.setattr(registry, "backend_of", lambda xp: SimpleNamespace(run=run))
+        def answer(job: Any) -> Any:
+            answers.append(prepared(job))
+            return answers[-1]
+
+        return answer
+
+    ours = SimpleNamespace(prepare=prepare)
+    monkeypatch.setattr(registry, "backend_of", lambda xp: ours)
     x = np.array([1.0, 3.0])
     assert tinyloss.mse(x, [0.0, 0.0]) == 5.0
     assert answers.pop() is NotImplemented

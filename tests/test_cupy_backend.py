@@ -50,11 +50,7 @@ def cupy() -> Iterator[Any]:
 
 
 def forget_kernels() -> None:
-    from tinyloss_cuda import programs
-    from tinyloss_cupy import _run
-
-    _run._kernels.clear()
-    programs._losses.clear()
+    tinyloss.clear_caches()
 
 
 def become(capability: str) -> None:

@@ -153,8 +153,8 @@ def test_blocks_are_answered_by_compiled_loops(size: str, monkeypatch: pytest.Mo
     answered: list[bool] = []
     compiled = _run._run_compiled
 
-    def watched(job: Any) -> Any:
-        answer = compiled(job)
+    def watched(loss: Any, job: Any) -> Any:
+        answer = compiled(loss, job)
         answered.append(answer is not None)
         return answer
 

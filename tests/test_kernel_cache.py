@@ -19,7 +19,7 @@ pytest.importorskip("numba")
 import tinyloss
 import tinyloss_numpy
 from tests.support.process import python
-from tinyloss_numpy import _compiler, _disk, _programs
+from tinyloss_numpy import _compiler, _disk
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no modes here")
 
@@ -46,12 +46,11 @@ def call(loss: Any = tinyloss.mse) -> bytes:
     """Return the bits of a call to a kernel that no memory holds; a warning is an error."""
     x = np.linspace(-3, 3, 500)
     with (
-        pytest.MonkeyPatch.context() as patch,
         tinyloss_numpy.compilation("always"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
-        patch.setattr(_programs, "_losses", {})
+        tinyloss.clear_caches()
         derive: Any = tinyloss.value_and_grad(loss)
         value, gradient = derive(x, np.cos(x))
     return bytes(value.tobytes() + gradient.tobytes())

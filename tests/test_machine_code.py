@@ -24,7 +24,8 @@ pytest.importorskip("numba")
 import tinyloss
 from tests.support.process import python
 from tests.support.specs import LOSSES
-from tinyloss._engine.run import Want
+from tinyloss._engine.request import Want
+from tinyloss.compiler.kernels import recording_of
 from tinyloss_numpy import _compiler, _programs, _run
 
 Array = npt.NDArray[Any]
@@ -68,28 +69,23 @@ def every_case() -> Iterator[Case]:
                 yield name, target, classes, dtype, weighted, kind
 
 
-class _Writer:
-    """The backend, asked for the assembly text of its kernel instead of the kernel's own."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def source(self, job: Any) -> str:
-        loss = _programs.loss_of(job)
-        arrays = _run._inputs(job)
-        over = tuple("x" if self.kind == "in place" else "" for _ in loss.recording.results)
-        like = job.arrays["x"]
-        results = [
-            np.empty_like(like if role.per_class or not loss.recording.rowwise else like[..., 0])
-            for (_, role), taken in zip(loss.recording.results, over, strict=True)
-            if not taken
-        ]
-        lying = [(each.shape, each.strides, each.dtype) for each in (*arrays, *results)]
-        plan = loss.plan(over, tuple(lying))
-        assert plan is not None
-        text = loss.text(plan.variant)
-        real, lanes = loss.recording.real, plan.variant.lanes
-        return _compiler._compile(text, real, lanes, loss.recording.title).decode()
+def code(job: Any, in_place: bool) -> str:
+    """Return the assembly text of a job's kernel."""
+    loss = _programs.CompiledLoss(recording_of(job.kind, np.dtype(job.kind.dtype).name))
+    arrays = _run._inputs(job)
+    over = tuple("x" if in_place else "" for _ in loss.recording.results)
+    like = job.arrays["x"]
+    results = [
+        np.empty_like(like if role.per_class or not loss.recording.rowwise else like[..., 0])
+        for (_, role), taken in zip(loss.recording.results, over, strict=True)
+        if not taken
+    ]
+    lying = [(each.shape, each.strides, each.dtype) for each in (*arrays, *results)]
+    plan = loss.plan(over, tuple(lying))
+    assert plan is not None
+    text = loss.text(plan.variant)
+    real, lanes = loss.recording.real, plan.variant.lanes
+    return _compiler._compile(text, real, lanes, loss.recording.title).decode()
 
 
 def assembly(name: str, target: str, classes: int, dtype: str, weighted: bool, kind: str) -> str:
@@ -102,9 +98,10 @@ def assembly(name: str, target: str, classes: int, dtype: str, weighted: bool, k
     argnums = {"value": (), "in place": (0,)}.get(
         kind, (0,) if target == "labels" else tuple(range(len(arrays)))
     )
-    want = Want(True, argnums, kind == "everything", source=_Writer(kind))
+    want = Want(True, argnums, kind == "everything")
     options = {"weight": np.ones(shape[:1], dtype)} if weighted else {}
-    return str(loss.ask(want, *arrays, **options).value)
+    (job,) = loss.jobs(want, *arrays, **options)
+    return code(job, kind == "in place")
 
 
 def main() -> None:

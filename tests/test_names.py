@@ -19,11 +19,11 @@ pytest.importorskip("numba")
 import tinyloss
 import tinyloss_numpy
 from tests.support.emulation import emulated_cupy
-from tinyloss._engine.run import Request
-from tinyloss._formula import Formula
+from tinyloss._engine.request import Request
+from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
 from tinyloss.compiler.passes import spelled, stage
-from tinyloss.compiler.program import Input, record
+from tinyloss.compiler.program import record
 from tinyloss_numpy import _blocks
 
 Array = npt.NDArray[Any]
@@ -243,7 +243,7 @@ def test_number_of_another_class_is_a_plain_number_in_the_text(number: Any) -> N
         xp = x.__array_namespace__()
         return number * x + xp.full_like(x, number) ** number + xp.clip(x, number) - number
 
-    passes = stage(record(every, {"x": Input(), "y": Input()}))
+    passes = stage(record(every, {"x": Role(), "y": Role()}))
     constants = [n.constant for n in passes.program.nodes() if n.op == "constant"]
     assert constants
     assert {type(each) for each in constants} <= {int, float}
@@ -257,7 +257,7 @@ def test_number_of_another_class_compares_with_class_indices(number: Any) -> Non
     def target(x: Any, y: Any) -> Any:
         return x.__array_namespace__().where(y == number, y, number)
 
-    passes = stage(record(target, {"x": Input(per_class=True), "y": Input(integer=True)}))
+    passes = stage(record(target, {"x": Role(per_class=True), "y": Role(integer=True)}))
     text = passes.text(passes.program.outputs[0])
     assert "import" not in text
     if isinstance(number, int):

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import ml_dtypes
 import numpy as np
@@ -26,7 +25,7 @@ import tinyloss_numpy
 from tests.support.formulas import poly
 from tests.support.process import python
 from tinyloss import binary_cross_entropy_with_logits
-from tinyloss._engine.run import Request
+from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss_numpy import _blocks, _compiler, _disk, _programs
@@ -573,9 +572,10 @@ def test_nan_that_is_left_out_reaches_nothing(bad: float) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Plans that were to be compiled, by default as it is outside of tests; none is."""
     plans: list[Any] = []
-    monkeypatch.setattr(_programs, "_losses", {})
-    monkeypatch.setattr(_programs, "_usual", WeakKeyDictionary())
-    monkeypatch.setattr(_programs.Loss, "compile", lambda _, plan, lying: plans.append(plan))
+    tinyloss.clear_caches()
+    monkeypatch.setattr(
+        _programs.CompiledLoss, "compile", lambda _, plan, lying: plans.append(plan)
+    )
     with tinyloss_numpy.compilation("auto"):
         yield plans
 
@@ -989,8 +989,8 @@ def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 
 def compiled_call() -> str:
     """Answer with the bits of a call to a kernel that no memory holds."""
-    with pytest.MonkeyPatch.context() as patch, compiled():
-        patch.setattr(_programs, "_losses", {})
+    with compiled():
+        tinyloss.clear_caches()
         return bits(tinyloss.value_and_grad(tinyloss.mse)(numbers(500), numbers(500, seed=1)))
 
 
@@ -1052,7 +1052,7 @@ def test_failure_to_compile_is_one_warning_a_loss_and_the_formulas(
         raise RuntimeError("no space left")
 
     monkeypatch.setattr(_compiler, "load", fail)
-    monkeypatch.setattr(_programs, "_losses", {})
+    tinyloss.clear_caches()
     monkeypatch.setattr(_programs, "_warned", set())
     x, y = numbers(50), numbers(50, seed=1)
     losses: list[Loss] = [tinyloss.mse, tinyloss.mae, tinyloss.log_cosh]

@@ -9,22 +9,22 @@ import numpy.typing as npt
 import pytest
 
 from tests.support.formulas import CASES, arguments
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, Role
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage
-from tinyloss.compiler.program import Graph, Input, Node, Program, record
+from tinyloss.compiler.program import Graph, Node, Program, record
 from tinyloss.losses.binary import _BCEWithLogits
 from tinyloss.losses.multiclass import _NLL, _LabelCrossEntropy
 from tinyloss.losses.regression import _MSE
 
 EPS = 2.0**-52
-ROWS = Input(per_class=True)
-LABELS = {"x": ROWS, "y": Input(integer=True)}
-ELEMENTS = {"x": Input(), "y": Input()}
+ROWS = Role(per_class=True)
+LABELS = {"x": ROWS, "y": Role(integer=True)}
+ELEMENTS = {"x": Role(), "y": Role()}
 
 
 def staged(
-    formula: type[Formula], inputs: Mapping[str, Input], *answers: str, **params: Any
+    formula: type[Formula], inputs: Mapping[str, Role], *answers: str, **params: Any
 ) -> Passes:
     def every(**arrays: Any) -> tuple[Any, ...]:
         formulas = formula(**arrays, **params)
@@ -102,7 +102,7 @@ def test_outputs_of_each_class_are_computed_in_the_last_pass() -> None:
 
 
 def test_number_of_all_items_is_computed_once() -> None:
-    inputs = {**ELEMENTS, "divisor": Input(per_item=False)}
+    inputs = {**ELEMENTS, "divisor": Role(per_item=False)}
     passes = stage(record(lambda x, y, divisor: (x - y) * (1 / divisor), inputs))
     assert operations(passes.uniform) == ["input", "divide"]
     assert operations(passes.final) == ["input", "input", "subtract", "multiply"]
@@ -111,7 +111,7 @@ def test_number_of_all_items_is_computed_once() -> None:
 # ----------------------------------------------------------------------------------------- the text
 
 
-def line(function: Callable[..., Any], inputs: Mapping[str, Input] = ELEMENTS) -> str:
+def line(function: Callable[..., Any], inputs: Mapping[str, Role] = ELEMENTS) -> str:
     """Return the text of the last operation of a function."""
     passes = stage(record(function, inputs))
     return passes.text(passes.program.outputs[0])
@@ -259,7 +259,7 @@ def test_passes_of_every_formula_compute_what_the_program_does(
 ) -> None:
     inputs, arrays = arguments(formula)
     if formula.rowwise and not inputs["y"].per_class:
-        inputs["y"] = Input(integer=True)
+        inputs["y"] = Role(integer=True)
     wanted = ["value", "grad_x", "grad_y", "grad_var", "curvature"]
     answers = [each for each in wanted if hasattr(formula, each)]
     passes = staged(formula, inputs, *answers, **params)

@@ -9,10 +9,10 @@ import pytest
 
 import tinyloss
 from tests.support.formulas import CASES, LABELS, arguments, charbonnier, poly, spread
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import BadFormula, Input, Unrecordable, differentiate, record
+from tinyloss.compiler.program import BadFormula, Unrecordable, differentiate, record
 
 EPS = 2.0**-52
 
@@ -51,7 +51,7 @@ def test_equal_expressions_are_one_node() -> None:
         xp = tinyloss.namespace(x)
         return xp.exp(x - y) + xp.exp(x - y)
 
-    program = record(twice, {"x": Input(), "y": Input()})
+    program = record(twice, {"x": Role(), "y": Role()})
     assert [node.op for node in program.nodes()] == ["input", "input", "subtract", "exp", "add"]
 
 
@@ -68,7 +68,7 @@ def test_equal_expressions_are_one_node() -> None:
 )
 def test_what_cannot_be_recorded_says_so(line: Callable[..., Any], message: str) -> None:
     with pytest.raises((Unrecordable, BadFormula), match=message):
-        record(line, {"x": Input(), "y": Input()})
+        record(line, {"x": Role(), "y": Role()})
 
 
 def central(f: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:

@@ -14,8 +14,10 @@ from functools import partial, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from tinyloss._calls import explained, misfit, readable, shown
+from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.registry import backend_that_writes
-from tinyloss._engine.run import Answer, Request, Want, run
+from tinyloss._engine.request import Request, Want
+from tinyloss._engine.run import job_of, run
 
 __all__ = ["Derived", "Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 
@@ -37,6 +39,10 @@ class Loss(Protocol[P_contra]):
 
     def ask(self, want: Want, /, *args: P_contra.args, **kwargs: P_contra.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
+        ...
+
+    def jobs(self, want: Want, /, *args: P_contra.args, **kwargs: P_contra.kwargs) -> list[Job]:
+        """Return the jobs that answer a call."""
         ...
 
     def takes_labels(self, **parameters: Any) -> bool:
@@ -73,6 +79,10 @@ class LossFunction(Generic[P]):
             self._refuse(args, kwargs)
             raise
         return run(request, want)
+
+    def jobs(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> list[Job]:
+        """Return the jobs that answer a call."""
+        return [job_of(self.describe(*args, **kwargs), want)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
@@ -372,17 +382,17 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
         ) from None
     if isinstance(loss, type) or not hasattr(loss, "ask"):
         raise _no_loss(loss)
-    want = Want(value=True, argnums=(0,), source=backend)
-    if arrays:
-        return str(loss.ask(want, *arrays, **options).value)
-    x = backend.example((128, 1000), "float32")
-    y = backend.example((128,), "int64") if loss.takes_labels(**options) else x
-    more = [
-        x
-        for each in inspect.signature(loss).parameters.values()
-        if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty
-    ]
-    return str(loss.ask(want, x, y, *more[2:], **options).value)
+    if not arrays:
+        x = backend.example((128, 1000), "float32")
+        y = backend.example((128,), "int64") if loss.takes_labels(**options) else x
+        more = [
+            x
+            for each in inspect.signature(loss).parameters.values()
+            if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty
+        ]
+        arrays = (x, y, *more[2:])
+    jobs = loss.jobs(Want(value=True, argnums=(0,)), *arrays, **options)
+    return "\n".join(map(backend.source, jobs))
 
 
 def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyloss.backend import Role
 from tinyloss.compiler.geometry import Lying, over_items
 from tinyloss.compiler.kernels import Recording, Staged
-from tinyloss.compiler.program import Input, Node
+from tinyloss.compiler.program import Node
 from tinyloss_cuda.source import CTYPES, Shape
 
 __all__ = ["ALIGNMENT", "Plan", "Variant", "make_plan"]
@@ -67,7 +68,7 @@ class Plan:
 class _Array(NamedTuple):
     """An array of a call; steps are in bytes."""
 
-    role: Input
+    role: Role
     size: int
     """Of a number."""
     address: int

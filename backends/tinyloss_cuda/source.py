@@ -150,7 +150,9 @@ class _Writer:
         shape: Shape,
         divisor: str,
     ) -> None:
-        self.staged, self.total, nodes = staged
+        self.staged, nodes = staged.passes, staged.outputs
+        self.total = staged.totals[0] if staged.totals else None
+        self.numbers, self.uniforms = staged.numbers, staged.uniform
         self.name = self.staged.name
         self.inputs, self.real, self.shape, self.divisor = inputs, real, shape, divisor
         self.outputs = [*zip(outputs, nodes, strict=True)]
@@ -174,21 +176,21 @@ class _Writer:
         ]
         if self.total is not None:
             parameters.append("Sum* partial_sums")
-        if self.divisor == "number":
-            parameters.append("const double divisor_number")
-        elif self.divisor:
+        parameters += [f"const double number_{n}" for n in range(len(self.numbers))]
+        if self.divisor not in ("", "number"):
             parameters.append(f"const {CTYPES[self.divisor]}* divisor_array")
         return _listed([*parameters, "const Table table"])
 
     def uniform(self) -> list[str]:
-        lines: list[str] = []
-        for node in self.staged.uniform:
-            if node.op != "input":
-                lines.append(self.computed(node))
-            elif self.divisor == "number":
-                lines.append(f"const real {self.name(node)} = real(divisor_number);")
-            else:
+        lines = [
+            f"const {kind_of(node)} {self.name(node)} = {kind_of(node)}(number_{n});"
+            for n, node in enumerate(self.numbers)
+        ]
+        for node in self.uniforms:
+            if node.op == "input":
                 lines.append(f"const real {self.name(node)} = widen(read(divisor_array));")
+            else:
+                lines.append(self.computed(node))
         return lines
 
     def end(self) -> str:

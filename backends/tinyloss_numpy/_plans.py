@@ -53,7 +53,7 @@ class Plan:
         class_steps: Sequence[int],
         number_size: int,
     ) -> None:
-        self.variant = variant
+        self.variant, self.classes = variant, classes
         inner, lanes = geometry.inner, variant.lanes
         length = min(lanes, max(1, _GROUP // classes)) if variant.rows else lanes
         chunks_per_outer = -(-inner // length)
@@ -79,17 +79,13 @@ class Plan:
         entries = len(self._head) + 1 + len(self._outer) + len(self._steps) * (3 + DIMENSIONS)
         self._pack = struct.Struct(f"{entries}q").pack
 
-    def table(self, addresses: Sequence[int], partial_sums: int, divisor: Any) -> bytes:
+    def table(self, addresses: Sequence[int], partial_sums: int, numbers: bytes) -> bytes:
         """Return the table of arguments, as `_source` reads it."""
         entries = [*self._head, partial_sums, *self._outer]
         for address, steps in zip(addresses, self._steps, strict=True):
             entries.append(address)
             entries += steps
-        packed = self._pack(*entries)
-        return packed if divisor is None else packed + _pack_number(float(divisor))
-
-
-_pack_number = struct.Struct("d").pack
+        return self._pack(*entries) + numbers
 
 
 def make_plan(recording: Recording, over: tuple[str, ...], lying: Lying) -> Plan | None:

@@ -1,22 +1,23 @@
 """One job: compiled or not, and if so, its table of arguments and its threads."""
 
+import struct
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
 
 import numpy as np
 
-from tinyloss._engine.run import Answer, Job
+from tinyloss.backend import Answer, Job, Kind, delivered
 from tinyloss.compiler.geometry import Lying
-from tinyloss.compiler.kernels import arrays_of
+from tinyloss.compiler.kernels import arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, places_taken, results
 from tinyloss_numpy import _arrays, _blocks
-from tinyloss_numpy._programs import loss_of
+from tinyloss_numpy._programs import CompiledLoss
 from tinyloss_numpy._threads import run_slabs
 
-__all__ = ["SOURCE", "compilation", "example", "quiet", "run", "source"]
+__all__ = ["SOURCE", "compilation", "example", "prepare", "quiet", "source"]
 
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
 
@@ -34,11 +35,9 @@ def compilation(mode: Literal["auto", "always", "never"], /) -> Generator[None]:
     ----------
     mode
         "auto" (the default): once enough numbers have gone through a loss for compiling it to pay,
-        at the first call for a large array, after some hundred calls for small ones. Each value of
-        a parameter is another loop. So a loss with other parameters than it was first compiled
-        with waits until its formulas have taken as long as compiling does, some 30 million
-        elements: a parameter that changes with every call compiles nothing anew. "always": at the
-        first call. "never": not at all.
+        at the first call for a large array, after some hundred calls for small ones. "always": at
+        the first call. "never": not at all. The value of a parameter is no matter: a schedule
+        compiles nothing anew.
 
     Notes
     -----
@@ -74,21 +73,24 @@ def quiet() -> Any:
     return np.errstate(all="ignore")
 
 
-def run(job: Job, /) -> Answer:
-    """Answer a job."""
-    if _compilation.get() != "never" and 0 not in job.arrays["x"].shape:
-        answer = _run_compiled(job)
-        if answer is not None:
-            return answer
-    return _blocks.run(job)
+def prepare(kind: Kind, /) -> Callable[[Job], Answer]:
+    """Return what answers the jobs of a kind."""
+    loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
+
+    def answer(job: Job) -> Answer:
+        if _compilation.get() != "never" and 0 not in job.arrays["x"].shape:
+            compiled = _run_compiled(loss, job)
+            if compiled is not None:
+                return compiled
+        return _blocks.run(job)
+
+    return answer
 
 
-def _run_compiled(job: Job) -> Answer | None:
+def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
-    loss = loss_of(job)
     # First what sends a job to the formulas, which make their results themselves.
-    waiting = loss.waiting and _compilation.get() == "auto"
-    if waiting and not loss.pays(job.formula, job.arrays["x"].size):
+    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"].size):
         return None
     arrays = _inputs(job)
     if loss.declined and not job.out and _lying(arrays) in loss.declined:
@@ -110,9 +112,12 @@ def _run_compiled(job: Job) -> Answer | None:
         if kernel is None:
             return None
 
-    partial_sums = np.empty(plan.groups) if job.value and job.reduce else None
+    kind = job.kind
+    partial_sums = np.empty(plan.groups) if kind.value and kind.reduce else None
     sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
-    table = plan.table([_arrays.address(each) for each in arrays], sums_at, job.divisor)
+    given = {name: float(number) for name, number in numbers_of(job).items()}
+    numbers = _packed(loss.numbers(given, plan.classes))
+    table = plan.table([_arrays.address(each) for each in arrays], sums_at, numbers)
     if plan.small:
         kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own.scratch(plan.scratch_bytes))
     else:
@@ -127,12 +132,18 @@ def _run_compiled(job: Job) -> Answer | None:
         answer = Answer(value, answer.grads, answer.curvature)
     elif answer.value is not None and answer.value.ndim == 0:
         answer = Answer(answer.value[()], answer.grads, answer.curvature)
-    return job.deliver(answer) if job.out or job.arrays["x"].shape else _scalars(answer)
+    if job.out or job.arrays["x"].shape:
+        return delivered(answer, job.out)
+    return _scalars(answer)
+
+
+def _packed(numbers: Sequence[float]) -> bytes:
+    return struct.pack(f"{len(numbers)}d", *numbers)
 
 
 def _reduced(job: Job, partial_sums: Any) -> Any:
     """Return the sum over all items, divided, in the dtype of the value."""
-    scalar = _SCALARS[job.value_dtype or job.dtype]
+    scalar = _SCALARS[job.kind.value_dtype or job.kind.dtype]
     divisor = 1.0 if job.divisor is None else float(job.divisor)
     if len(partial_sums) == 1 and divisor:
         value = float(partial_sums[0]) / divisor
@@ -214,10 +225,11 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
 
 def source(job: Job) -> str:
     """Return the text of the loop that answers a job."""
-    loss = loss_of(job)
+    kind = job.kind
+    loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
     arrays = _inputs(job)
     arrays += results(empty_answer(_arrays, job, arrays))
     plan = loss.plan((), _lying(arrays))
     if plan is None:
-        raise TypeError(f"tinyloss.{job.formula.name}: no loop takes these arrays")
+        raise TypeError(f"tinyloss.{kind.formula.name}: no loop takes these arrays")
     return loss.text(plan.variant).source

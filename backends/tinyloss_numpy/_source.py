@@ -82,7 +82,9 @@ class _Writer:
         real: str,
         lanes: int,
     ) -> None:
-        self.staged, self.total, nodes = staged
+        self.staged, self.numbers = staged.passes, staged.numbers
+        self.totals = staged.totals
+        nodes = staged.outputs
         self.inputs = inputs
         self.outputs = [*zip(outputs, nodes, strict=True)]
         self.real, self.lanes = real, lanes
@@ -140,12 +142,12 @@ class _Writer:
             for offset, suffix in enumerate(("start", "item", "class")):
                 write(f"{place.name}_{suffix} = entry(table, {at + offset})")
         at = HEADER + ARRAY_ENTRIES * len(self.all_places())
-        for node in self.staged.uniform:
-            if node.op == "input":
-                write(f"{self.staged.name(node)} = real(number(table, {at}))")
-                at += 1
-            else:
-                self.node(node)
+        for node in self.numbers:
+            load = f"number(table, {at})"
+            write(
+                f"{self.staged.name(node)} = {f'{load} != 0' if node.boolean else f'real({load})'}"
+            )
+            at += 1
 
     def all_places(self) -> list[Place]:
         return [*self.inputs, *(place for place, _ in self.outputs if not place.over)]
@@ -158,8 +160,8 @@ class _Writer:
         """Write the loops over groups and chunks around the body."""
         write = self.write
         with write.loop("for group in range(first, last):"):
-            if self.total is not None:
-                write("clear_row(total_sums)")
+            for name in self.total_names():
+                write(f"clear_row({name}_sums)")
             chunks = "range(group * chunks_per_group, min(chunks, (group + 1) * chunks_per_group))"
             with write.loop(f"for chunk in {chunks}:"):
                 write("outer = chunk // chunks_per_outer")
@@ -173,10 +175,12 @@ class _Writer:
                             f" + outset(table, {at}, outer)"
                         )
                 self.chunk()
-                if self.total is not None:
-                    write("add_row(total_sums, value_lanes, count)")
-            if self.total is not None:
-                write("store_total(partial_sums, group, fold_row(total_sums))")
+                for name in self.total_names():
+                    write(f"add_row({name}_sums, {name}_lanes, count)")
+            for number, name in enumerate(self.total_names()):
+                each = len(self.totals)
+                index = "group" if each == 1 else f"group * {each} + {number}"
+                write(f"store_total(partial_sums, {index}, fold_row({name}_sums))")
         write("return 0")
 
     def chunk(self) -> None:
@@ -184,9 +188,9 @@ class _Writer:
 
     def text(self) -> Text:
         self.head()
-        if self.total is not None:
-            self.sums("total")
-            self.lane_buffer("value")
+        for name in self.total_names():
+            self.sums(name)
+            self.lane_buffer(name)
         at = len(self.write.lines)
         self.buffers()
         if self.rooms:
@@ -230,8 +234,11 @@ class _Writer:
         for place, node in self.outputs:
             if not place.per_class:
                 self.store_item(place, node, i)
-        if self.total is not None:
-            self.write(f"store_value(value_lanes, {i}, {self.staged.as_real(self.total)})")
+        for name, node in zip(self.total_names(), self.totals, strict=True):
+            self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
+
+    def total_names(self) -> list[str]:
+        return [f"share_{number}" for number in range(len(self.totals))]
 
     def reduce(self, node: Node, lane: str) -> None:
         """Take a lane's number into its maximum, or lay it down to be summed."""
@@ -408,7 +415,7 @@ class _Tiles(_Writer):
 
     def item_nodes(self) -> list[Node]:
         nodes = [node for place, node in self.outputs if not place.per_class]
-        return nodes if self.total is None else [*nodes, self.total]
+        return [*nodes, *self.totals]
 
     def chunk(self) -> None:
         write = self.write

@@ -7,8 +7,7 @@ import pytest
 
 import tinyloss
 from tests.support.slopes import CASES as SLOPES
-from tinyloss._formula import Formula
-from tinyloss.compiler.program import Input
+from tinyloss._formula import Formula, Role
 from tinyloss.losses import binary, divergence, multiclass, regression
 
 
@@ -32,21 +31,21 @@ FORMULAS = [
 ]
 
 
-def arguments(formula: type[Formula]) -> tuple[dict[str, Input], dict[str, Any]]:
+def arguments(formula: type[Formula]) -> tuple[dict[str, Role], dict[str, Any]]:
     """What a formula's arrays vary by, and arrays inside every loss's domain."""
     rng = np.random.default_rng(0)
     rows, labels = formula.rowwise, formula in LABELS
     arrays: dict[str, Any] = {"x": rng.random((6, 5)) * 0.8 + 0.1}
     arrays["y"] = rng.integers(0, 5, 6) if labels else rng.random((6, 5)) * 0.8 + 0.1
-    inputs = {"x": Input(per_class=rows), "y": Input(per_class=rows and not labels)}
+    inputs = {"x": Role(per_class=rows), "y": Role(per_class=rows and not labels)}
     if formula.signed:
         arrays["y"] = np.where(arrays["y"] > 0.5, 1.0, -1.0)
     for name in dict.fromkeys(name for asked in ASKED[formula] for name in asked.arrays):
         arrays[name] = rng.random((6, 5)) + 0.5
-        inputs[name] = Input(per_class=rows)
-    if formula.weighs_classes:
+        inputs[name] = Role(per_class=rows)
+    if "class_weight" in formula.roles:
         arrays["class_weight"] = rng.random(5) + 0.5
-        inputs["class_weight"] = Input(per_item=False, per_class=True)
+        inputs["class_weight"] = Role(per_item=False, per_class=True)
     return inputs, arrays
 
 

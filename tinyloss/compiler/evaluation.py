@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinyloss._rows import Rows
+from tinyloss.backend import Rows
 from tinyloss.compiler.program import Node, Program, Symbol, in_order, one_class
 from tinyloss.typing import Namespace
 
@@ -68,7 +68,8 @@ class Evaluation:
         xp = self._xp
         if node.op == "input":
             array = self._arrays[node.constant]
-            return array[..., None] if self._rowwise and not node.per_class else array
+            one_each = self._rowwise and node.per_item and not node.per_class
+            return array[..., None] if one_each else array
         args = [self._results[id(arg)] for arg in self._needed(node)]
         if isinstance(self._x, Symbol):
             # its nodes, not its results: what varies by nothing stays a number of the program

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from tinyloss.compiler.program import Input
+from tinyloss.backend import Role
 
 __all__ = ["Geometry", "Lying", "collapse", "over_items"]
 
@@ -31,7 +31,7 @@ class Geometry(NamedTuple):
         return prod(self.outer)
 
 
-def over_items(rowwise: bool, roles: Sequence[Input], lying: Lying) -> Geometry:
+def over_items(rowwise: bool, roles: Sequence[Role], lying: Lying) -> Geometry:
     """Return the items of the arrays of a call as plain loops; the first array is x."""
     shape = lying[0][0]
     items = shape[:-1] if rowwise else shape
@@ -41,7 +41,7 @@ def over_items(rowwise: bool, roles: Sequence[Input], lying: Lying) -> Geometry:
 
 
 def _strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Input, items: Sequence[int]
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Role, items: Sequence[int]
 ) -> Sequence[int]:
     """Return an array's strides over the items, 0 where it is broadcast."""
     if not role.per_item:

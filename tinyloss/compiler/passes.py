@@ -19,6 +19,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from tinyloss.compiler.numbers import KNOWN
 from tinyloss.compiler.program import (
     COMPARISONS,
     Node,
@@ -35,9 +36,6 @@ __all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stag
 _COSTLY = frozenset(
     "cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(),
 )
-
-# What needs no computing: a number in the text, the length of a row.
-_KNOWN = ("constant", "classes")
 
 _INFIX = {
     "add": "+",
@@ -199,7 +197,7 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
             needed[id(output)] = output
     _close(needed, picks)
     for node in nodes:
-        if id(node) not in needed or node.op in _KNOWN or _loops(node, picks):
+        if id(node) not in needed or node.op in KNOWN or _loops(node, picks):
             continue
         if not node.per_item:
             staged.uniform.append(node)

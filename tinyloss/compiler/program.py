@@ -18,10 +18,11 @@ from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from tinyloss.backend import Role
 from tinyloss.typing import Namespace
 
 __all__ = [
-    "COMPARISONS", "BadFormula", "Input", "Node", "Program", "Symbol", "Unrecordable",
+    "COMPARISONS", "BadFormula", "Node", "Program", "Symbol", "Unrecordable",
     "compared_index", "differentiate", "in_order", "is_index", "is_whole", "one_class",
     "plain_number", "record",
 ]  # fmt: skip
@@ -53,16 +54,6 @@ class Node:
     def __repr__(self) -> str:
         # Not its arguments: nodes are shared, and written out they would be exponentially many.
         return f"<node {self.op}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """What an argument of a recorded function varies by."""
-
-    per_item: bool = True
-    per_class: bool = False
-    integer: bool = False
-    """Whether it holds indices of classes."""
 
 
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -163,7 +154,7 @@ class Graph:
         # -0.0 equals 0.0 but is another constant
         return self._keep(("constant", repr(number), per_item, per_class), node)
 
-    def input(self, name: str, varies: Input) -> Node:
+    def input(self, name: str, varies: Role) -> Node:
         """Return the node of an argument."""
         node = Node(
             "input",
@@ -694,7 +685,7 @@ class Program:
     """A recorded function of named inputs."""
 
     graph: Graph
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, Role]
     outputs: tuple[Node, ...]
 
     def nodes(self) -> list[Node]:
@@ -733,7 +724,7 @@ _FOREIGN = (TypeError, AttributeError, ValueError, IndexError, NotImplementedErr
 
 
 def record(
-    function: Callable[..., Any], inputs: Mapping[str, Input], *, dtype: str = "float32"
+    function: Callable[..., Any], inputs: Mapping[str, Role], *, dtype: str = "float32"
 ) -> Program:
     """Record a function of the named inputs; it returns an array or a tuple of arrays.
 

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from tinyloss import _check, _function
 from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
 from tinyloss._calls import misfit, named, other_reduction, readable, shown
+from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.registry import quiet
-from tinyloss._engine.run import REDUCTIONS, Answer, Want, fill, narrowed, run
+from tinyloss._engine.request import REDUCTIONS, Want
+from tinyloss._engine.run import fill, narrowed, run
 from tinyloss._function import Loss, LossFunction
 from tinyloss.losses.binary import (
     binary_cross_entropy,
@@ -229,10 +231,6 @@ class WeightedSum(_Differentiable):
             )
         total: Answer | None = None
         out, want = want.out, want._replace(out=(), wide=True)
-        if want.source is not None:
-            options = {"weight": weight, "where": where, "denominator": denominator}
-            asked = [loss.ask(want, x, y, *more, **options) for _, loss in self.terms]
-            return Answer("\n".join([answer.value for answer in asked]))
         for factor, loss in self.terms:
             answer = loss.ask(
                 want, x, y, *more, weight=weight, where=where, denominator=denominator
@@ -253,6 +251,10 @@ class WeightedSum(_Differentiable):
             with quiet(namespace(x)):
                 total = narrowed(total, want, (x, y, *more))
         return fill("WeightedSum", total, out) if out else total
+
+    def jobs(self, want: Want, /, *arrays: Any, **options: Any) -> list[Job]:
+        """Return the jobs that answer a call."""
+        return [job for _, loss in self.terms for job in loss.jobs(want, *arrays, **options)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices, for every term."""
@@ -346,6 +348,10 @@ class _Configured(_Differentiable):
             return self._parameters
         x = args[0] if args else kwargs.get("x")
         return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
+
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
+        """Return the jobs that answer a call."""
+        return self.function.jobs(want, *args, **kwargs, **self._given(args, kwargs))
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""

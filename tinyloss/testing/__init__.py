@@ -27,7 +27,8 @@ from typing import Any, TypeAlias
 import tinyloss
 from tinyloss._arrays import compute_dtype, dtype_name, kind, looks, writeable
 from tinyloss._engine import registry as _backends
-from tinyloss._engine.run import Job
+from tinyloss._engine.job import Job, evaluate, replaced
+from tinyloss._engine.run import prepared_by
 from tinyloss._function import LossFunction
 from tinyloss.losses import activations as _activations
 from tinyloss.typing import Namespace
@@ -228,6 +229,7 @@ class _Watch:
 
     def __init__(self, numpy: Any) -> None:
         self._numpy, self._backend_of = numpy, _backends.backend_of
+        self._stand_ins: dict[int, _backends.Backend] = {}
 
     def __enter__(self) -> "_Watch":
         _ONE_AT_A_TIME.acquire()
@@ -240,8 +242,9 @@ class _Watch:
         _ONE_AT_A_TIME.release()
 
     def _between(self, xp: Namespace) -> _backends.Backend:
-        between: Any = SimpleNamespace(run=partial(self._answer, self._backend_of(xp)))
-        return between  # type: ignore[no-any-return]
+        backend = self._backend_of(xp)
+        between: Any = SimpleNamespace(prepare=lambda kind: partial(self._answer, backend))
+        return self._stand_ins.setdefault(id(backend), between)
 
     def _answer(self, backend: _backends.Backend | None, job: Job) -> Any:
         log = _LOG.get()
@@ -249,8 +252,8 @@ class _Watch:
             log.jobs.append(job)
             return self._evaluate(job)
         if log is not None:
-            log.programs.append(_program_of(job))
-        answer = NotImplemented if backend is None else backend.run(job)
+            log.programs.append(job.kind)
+        answer = NotImplemented if backend is None else prepared_by(backend, job.kind)(job)
         if answer is not NotImplemented:
             return answer
         if log is not None:
@@ -258,13 +261,17 @@ class _Watch:
         return self._evaluate(job)
 
     def _evaluate(self, job: Job) -> Any:
-        if job.formula.rowwise:
+        if job.kind.rowwise:
             # NumPy sums pairwise along contiguous memory only.
-            for name, array in job.arrays.items():
-                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous:
-                    job.arrays[name] = self._numpy.ascontiguousarray(array)
+            arrays = {
+                name: self._numpy.ascontiguousarray(array)
+                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous
+                else array
+                for name, array in job.arrays.items()
+            }
+            job = replaced(job, arrays=arrays)
         with self._numpy.errstate(all="ignore"):
-            return job.evaluate()
+            return evaluate(job)
 
     def formulas(self, call: Callable[[], Any]) -> tuple[Any, Job]:
         """Return what a call returns where the formulas answer, and the job they answered."""
@@ -279,23 +286,6 @@ def _logged(log: _Log, call: Callable[[], Any]) -> Any:
         return call()
     finally:
         _LOG.reset(token)
-
-
-def _program_of(job: Job) -> Any:
-    """Return what two jobs have in common that one program can answer."""
-    return (
-        job.formula,
-        tuple(job.params.items()),
-        tuple((name, dtype_name(array.dtype)) for name, array in job.arrays.items()),
-        str(job.dtype),
-        job.labels,
-        job.unchecked and job.domain,
-        job.weight is None,
-        job.reduce,
-        job.value,
-        job.grads,
-        job.curvature,
-    )
 
 
 # ----------------------------------------------------------------------------- what can be called
@@ -858,7 +848,7 @@ class _Check:
         plain = _Subject(loss, loss.__name__, arguments, frozenset(parameters))
         if not hasattr(loss, "ask"):
             _, job = self.watch.formulas(lambda: loss(x))
-            yield replace(plain, rows=job.formula.rowwise)
+            yield replace(plain, rows=job.kind.rowwise)
             return
         for y in (x, np.zeros(2, np.int64)):
             given = [x, y, *(x for _ in arguments[2:])]
@@ -866,7 +856,7 @@ class _Check:
                 _, job = self.watch.formulas(lambda: loss(*given))  # noqa: B023 - called at once
             except (TypeError, ValueError):
                 continue
-            subject = replace(plain, labels=job.labels, rows=job.formula.rowwise)
+            subject = replace(plain, labels=job.kind.role("y").integer, rows=job.kind.rowwise)
             yield self._described(subject, given)
 
     def _described(self, subject: _Subject, given: list[Any]) -> _Subject:
