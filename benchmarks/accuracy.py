@@ -4,9 +4,10 @@
                                   [--quick] [--json PATH]
     python -m benchmarks.accuracy --markdown [--json PATH]
 
-For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
-of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where there is
-a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it where they have the loss.
+For each loss it prints the worst error over all families of inputs (`tests/support/specs.py`),
+in eps of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where
+there is a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it where they have the
+loss.
 On JAX arrays it is measured twice, both under `jax.jit`: asked for its derivatives (`jax.jit`), and
 with its value differentiated by JAX (`jax.grad`). It ends with status 1 if tinyloss misses a bound
 of its contract. With `--markdown` it measures nothing, and prints README's table of what was.
@@ -45,11 +46,13 @@ import tinyloss_numpy
 from benchmarks._measure import library, machine, versions
 from benchmarks._printing import console_of, markdown_table, progress_bar, write_report
 from benchmarks.gpu import device, no_gpu
-from tests.exact import EXACT, Truth, compute_dtype, evaluate
-from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
+from tests.support.answers import ARGUMENTS, answers, differentiable, split
+from tests.support.dtypes import DTYPES, compute_dtype
+from tests.support.exact import Truth, evaluate
+from tests.support.families import HALF_BOUND, allowed, families, judge, scales
+from tests.support.specs import BOUNDS, EXACT
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-ARGUMENTS = ("x", "y", "var")
 NAMES = {
     "value": "value",
     "x": "d/dx",
@@ -113,40 +116,9 @@ def jax() -> Any:
     return module
 
 
-def split(kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments to differentiate by, and the parameters."""
-    return (
-        [kwargs[name] for name in ARGUMENTS if name in kwargs],
-        {name: value for name, value in kwargs.items() if name not in ARGUMENTS},
-    )
-
-
-def differentiable(loss: str, x: Any, y: Any) -> dict[str, int]:
-    """Return the arguments by which a loss has gradients, each with its number."""
-    exact = EXACT[loss]
-    labels = exact.rowwise and y.ndim < x.ndim
-    names = [name for name in exact.gradients if not (labels and name == "y")]
-    return {name: ARGUMENTS.index(name) for name in names}
-
-
 def function_of(loss: str) -> Any:
     """Return tinyloss's function of this name."""
     return getattr(importlib.import_module("tinyloss"), loss)
-
-
-def ask_tinyloss(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything that tinyloss tells of these items."""
-    tinyloss: Any = importlib.import_module("tinyloss")
-    function = function_of(loss)
-    arguments, parameters = split(kwargs)
-    if not EXACT[loss].target:
-        return {"value": function(arguments[0])}
-    numbers = differentiable(loss, *arguments[:2])
-    value, gradients = tinyloss.value_and_grad(function, tuple(numbers.values()))(
-        *arguments, reduction="none", **parameters
-    )
-    _, curvature = tinyloss.grad_and_hess(function)(*arguments, **parameters)
-    return {"value": value, **dict(zip(numbers, gradients, strict=True)), "curvature": curvature}
 
 
 def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,19 +140,19 @@ def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def ask_formulas(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     with tinyloss_numpy.compilation("never"):
-        return ask_tinyloss(loss, kwargs)
+        return answers(loss, kwargs)
 
 
 def ask_compiled(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     with tinyloss_numpy.compilation("always"), tinyloss_numpy.threads(1):
-        return ask_tinyloss(loss, kwargs)
+        return answers(loss, kwargs)
 
 
 def ask_cupy(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     cupy = library("cupy")
     arrays, given = arrays_of(kwargs)
     on_device = {name: cupy.asarray(a) for name, a in arrays.items()}
-    results = ask_tinyloss(loss, {**on_device, **dict(given)})
+    results = answers(loss, {**on_device, **dict(given)})
     return {name: cupy.asnumpy(result) for name, result in results.items()}
 
 
@@ -362,7 +334,7 @@ ASK: dict[str, Ask] = {
     "numpy": ask_formulas,
     "compiled": ask_compiled,
     "cupy": ask_cupy,
-    "jax.jit": partial(ask_jit, ask_tinyloss),
+    "jax.jit": partial(ask_jit, answers),
     "jax.grad": partial(ask_jit, ask_autodiff),
     "torch": ask_torch,
     "optax": ask_optax,

@@ -9,8 +9,9 @@ import pytest
 
 import tinyloss
 from benchmarks.accuracy import NAMES, OURS, RESULTS, bound_text, markdown, read
-from tests.exact import EXACT
-from tests.families import BOUNDS, DTYPES, allowed
+from tests.support.dtypes import DTYPES
+from tests.support.families import allowed
+from tests.support.specs import BOUNDS, EXACT
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 GRID = read(RESULTS)

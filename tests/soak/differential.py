@@ -30,10 +30,10 @@ import numpy.typing as npt
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import LIBRARIES, Library, leaves
 from tests.soak.draw import LIBRARIES_DRAWN, Case, draw
 from tests.soak.expectation import expect
 from tests.soak.formulas import ACTIVATIONS, LOSSES
+from tests.support.libraries import LIBRARIES, Library, leaves
 
 __all__ = ["Failure", "soak"]
 

@@ -12,9 +12,9 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from tests.families import allowed
 from tests.soak.draw import Case
 from tests.soak.formulas import ACTIVATIONS, LOSSES, ROWWISE, SIGNED, L, Part
+from tests.support.families import allowed
 
 __all__ = ["Expected", "compute_dtype", "expect"]
 

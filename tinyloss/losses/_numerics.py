@@ -217,3 +217,8 @@ def softmax_parts(x: Any) -> Softmax:
 
 LARGEST_GAMMA = 2.0**63
 """From here on q^gamma is 0 for every q below 1, in float64 too; its square is a float32."""
+
+
+def gamma_of(gamma: float) -> float:
+    """Return the exponent of a focal loss, a small whole one as an integer: multiplications."""
+    return int(gamma) if gamma == int(min(gamma, 17.0)) else min(gamma, LARGEST_GAMMA)

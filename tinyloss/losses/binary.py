@@ -5,11 +5,11 @@ from typing import Any
 
 from tinyloss import _check
 from tinyloss._arrays import namespace
-from tinyloss._engine.run import Request
+from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import (
-    LARGEST_GAMMA,
+    gamma_of,
     positive_part,
     product,
     sigmoids,
@@ -218,9 +218,9 @@ class _SigmoidFocal(Formula):
     name = "sigmoid_focal"
     binary = True
 
-    def __init__(self, x: Any, y: Any, *, alpha: float | None, gamma: float) -> None:
+    def __init__(self, x: Any, y: Any, *, alpha: Any, gamma: Any, root: int | None = None) -> None:
         self.xp = xp = namespace(x)
-        self.x, self.y, self.gamma = x, y, min(gamma, LARGEST_GAMMA)
+        self.x, self.y, self.gamma, self.root = x, y, gamma, root
         bce = _BCEWithLogits(x, y)
         self.c, self.dc, self.ddc = bce.value(), bce.grad_x(), bce.curvature()
         p, n = bce.s.plus, bce.s.minus
@@ -236,12 +236,11 @@ class _SigmoidFocal(Formula):
 
     def _power(self) -> Any:
         """Return q^gamma."""
-        xp, gamma, q = self.xp, self.gamma, self.q
-        if not 0 < gamma < 1:
+        xp, gamma, q, k = self.xp, self.gamma, self.q, self.root
+        if k is None:
             return q**gamma
         # (exp(-|x| / k))^(gamma k): k a power of 2, so that |x| / k is exact, and gamma k is from
         # 1 to 2, so that the outer power adds to no error.
-        k = 2.0 ** ceil(-log2(gamma))
         root = xp.exp(xp.abs(self.x) * (-1 / k))
         return xp.where(self.tail, root ** (gamma * k), xp.where(self.tail, 1.0, q) ** gamma)
 
@@ -335,7 +334,8 @@ def sigmoid_focal(
     """
     params = {
         "alpha": None if alpha is None else _check.in_range("sigmoid_focal", "alpha", alpha, 0, 1),
-        "gamma": _check.in_range("sigmoid_focal", "gamma", gamma, 0.0),
+        "gamma": gamma_of(_check.in_range("sigmoid_focal", "gamma", gamma, 0.0)),
+        "root": 2 ** ceil(-log2(gamma)) if 0 < gamma < 1 else None,
     }
     return Request(_SigmoidFocal, x, y, weight, where, reduction, denominator, params)
 

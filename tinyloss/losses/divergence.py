@@ -4,7 +4,7 @@ from typing import Any
 
 from tinyloss import _check
 from tinyloss._arrays import namespace
-from tinyloss._engine.run import Request
+from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import (

@@ -4,14 +4,14 @@ from typing import Any
 
 from tinyloss import _check
 from tinyloss._arrays import astype, namespace
-from tinyloss._engine.run import Request
-from tinyloss._formula import Formula
+from tinyloss._engine.request import Request
+from tinyloss._formula import CLASS, LABEL, Formula
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import (
-    LARGEST_GAMMA,
     Softmax,
     classes_of,
     exp_difference,
+    gamma_of,
     others,
     product,
     softmax_parts,
@@ -32,6 +32,7 @@ class _LabelCrossEntropy(Formula):
 
     name = "cross_entropy"
     rowwise = True
+    roles = {"y": LABEL}
     compares_classes = True
 
     def __init__(self, x: Any, y: Any) -> None:
@@ -62,16 +63,17 @@ class _CrossEntropy(Formula):
     name = "cross_entropy"
     rowwise = True
     compares_classes = True
-    weighs_classes = True
+    roles = {"class_weight": CLASS}
 
     def __init__(
-        self, x: Any, y: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
+        self, x: Any, y: Any, *, label_smoothing: Any = None, class_weight: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
         self.softmax, self.impossible = softmax_parts(x), x == -xp.inf
-        self.kept, self.class_weight = 1 - label_smoothing, class_weight
+        self.kept = 1 if label_smoothing is None else 1 - label_smoothing
+        self.class_weight = class_weight
         q = y
-        if label_smoothing:
+        if label_smoothing is not None:
             possible = xp.where(self.impossible, xp.zeros_like(x), 1.0)
             count = xp.sum(possible, axis=-1, keepdims=True)
             q = self.kept * y + xp.where(self.impossible, 0.0, label_smoothing / count)
@@ -84,7 +86,7 @@ class _CrossEntropy(Formula):
         return below + (self.mass * s.log_z)[..., 0]
 
     def grad_x(self) -> Any:
-        return _pull(self.softmax, self.q)
+        return _softmax_gradient(self.softmax, self.q)
 
     def grad_y(self) -> Any:
         s = self.softmax
@@ -100,6 +102,8 @@ class _CrossEntropy(Formula):
 
 class _SmoothedLabelCrossEntropy(_CrossEntropy):
     """Class indices where every class gets a share."""
+
+    roles = {"class_weight": CLASS, "y": LABEL}
 
     def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
@@ -120,6 +124,7 @@ def _floored(x: Any) -> tuple[Any, Any]:
 class _LabelCrossEntropyOfProbabilities(Formula):
     name = "cross_entropy"
     rowwise = True
+    roles = {"y": LABEL}
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = namespace(x)
@@ -144,17 +149,18 @@ class _LabelCrossEntropyOfProbabilities(Formula):
 class _CrossEntropyOfProbabilities(Formula):
     name = "cross_entropy"
     rowwise = True
-    weighs_classes = True
+    roles = {"class_weight": CLASS}
 
     def __init__(
-        self, x: Any, y: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
+        self, x: Any, y: Any, *, label_smoothing: Any = None, class_weight: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
         self.p, _ = _floored(x)
         self.log_p = xp.log(self.p)
-        self.kept, self.class_weight = 1 - label_smoothing, class_weight
+        self.kept = 1 if label_smoothing is None else 1 - label_smoothing
+        self.class_weight = class_weight
         q = y
-        if label_smoothing:
+        if label_smoothing is not None:
             q = self.kept * y + label_smoothing / xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
         self.q = q if class_weight is None else q * class_weight
 
@@ -177,12 +183,14 @@ class _CrossEntropyOfProbabilities(Formula):
 
 
 class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
+    roles = {"class_weight": CLASS, "y": LABEL}
+
     def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
 
-def _pull(softmax: Softmax, q: Any) -> Any:
+def _softmax_gradient(softmax: Softmax, q: Any) -> Any:
     """Return p sum(q) - q, the gradient of sum_c q_c (-log p_c), each class without the others'.
 
     p_j sum(q) - q_j = (e_j sum_{c != j} q_c - q_j sum_{c != j} e_c) / z: for a one-hot q one of
@@ -308,6 +316,7 @@ def cross_entropy(
 class _NLL(Formula):
     name = "nll"
     rowwise = True
+    roles = {"y": LABEL}
 
     def __init__(self, x: Any, y: Any) -> None:
         self.x, self.target = x, classes_of(x, y)
@@ -406,8 +415,8 @@ def nll(
 class _FocalOfLoss:
     """f(c) = (1 - exp(-c))^gamma c and its slopes, given c, p = exp(-c) and q = 1 - p."""
 
-    def __init__(self, c: Any, p: Any, q: Any, gamma: float) -> None:
-        xp, gamma = namespace(c), min(gamma, LARGEST_GAMMA)
+    def __init__(self, c: Any, p: Any, q: Any, gamma: Any) -> None:
+        xp = namespace(c)
         self.power = q**gamma
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
         of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
@@ -420,6 +429,7 @@ class _FocalOfLoss:
 class _LabelSoftmaxFocal(Formula):
     name = "softmax_focal"
     rowwise = True
+    roles = {"y": LABEL}
     compares_classes = True
 
     def __init__(self, x: Any, y: Any, *, gamma: float) -> None:
@@ -450,7 +460,7 @@ class _SoftmaxFocal(Formula):
     name = "softmax_focal"
     rowwise = True
     compares_classes = True
-    weighs_classes = True
+    roles = {"class_weight": CLASS}
 
     def __init__(self, x: Any, y: Any, *, gamma: float, class_weight: Any = None) -> None:
         self.xp = xp = namespace(x)
@@ -465,7 +475,7 @@ class _SoftmaxFocal(Formula):
         return self.xp.sum(product(self.y, self.f.value), axis=-1)
 
     def grad_x(self) -> Any:
-        return _pull(self.s, self.y * self.f.slope)
+        return _softmax_gradient(self.s, self.y * self.f.slope)
 
     def grad_y(self) -> Any:
         absent = self.impossible & (self.y == 0)
@@ -564,7 +574,7 @@ def softmax_focal(
         where,
         reduction,
         denominator,
-        {"gamma": _check.in_range("softmax_focal", "gamma", gamma, 0.0)},
+        {"gamma": gamma_of(_check.in_range("softmax_focal", "gamma", gamma, 0.0))},
         axis=axis,
         axis_name=axis_name,
         labels=_LabelSoftmaxFocal,
