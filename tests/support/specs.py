@@ -323,9 +323,9 @@ LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), LossFun
 
 
 CLASSES: dict[Any, Any] = {
-    each: function
+    each: loss
     for name in PUBLIC
     if inspect.isclass(each := getattr(tinyloss, name))
-    and isinstance(function := getattr(each, "function", None), LossFunction)
+    and isinstance(loss := getattr(each, "function", None), LossFunction)
 }
 """The loss of each class."""
