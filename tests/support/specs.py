@@ -322,14 +322,10 @@ PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
 LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), LossFunction)]
 
 
-def _public(name: str) -> Any:
-    return getattr(tinyloss, name)
-
-
 CLASSES: dict[Any, Any] = {
-    each: each.function
+    each: loss
     for name in PUBLIC
-    for each in [_public(name)]
-    if inspect.isclass(each) and isinstance(getattr(each, "function", None), LossFunction)
+    if inspect.isclass(each := getattr(tinyloss, name))
+    and isinstance(loss := getattr(each, "function", None), LossFunction)
 }
 """The loss of each class."""
