@@ -11,11 +11,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from functools import partial, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
 from tinyloss._calls import explained, misfit, readable, shown
+from tinyloss._check import Check
 from tinyloss._engine.registry import backend_that_writes
 from tinyloss._engine.run import Answer, Request, Want, run
+from tinyloss.typing import Options
 
 __all__ = ["Derived", "Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 
@@ -51,28 +53,35 @@ class LossFunction(Generic[P]):
     __qualname__: str
 
     def __init__(self, describe: Callable[P, Request]) -> None:
-        self.describe = describe
+        self.describe: Callable[..., Request] = describe
         update_wrapper(self, describe)
-        self.__annotations__ = {**self.__annotations__, "return": Any}
-        signature = inspect.signature(describe).replace(return_annotation=Any)
-        self.__signature__ = readable(signature)
+        parameters = _parameters(describe)
+        self._checks = {each.name: _check_of(each.annotation) for each in parameters}
+        bare = [each.replace(annotation=_bare(each.annotation)) for each in parameters]
+        known = [each for each in bare if each.annotation is not each.empty]
+        self.__annotations__ = {each.name: each.annotation for each in known} | {"return": Any}
+        self.__signature__ = readable(inspect.Signature(bare, return_annotation=Any))
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        try:
-            request = self.describe(*args, **kwargs)
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
-        return run(request, _VALUE).value
+        return run(self.request(args, kwargs), _VALUE).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
+        return run(self.request(args, kwargs), want)
+
+    def request(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Request:
+        """Return what a call asks, its parameters checked."""
         try:
-            request = self.describe(*args, **kwargs)
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
-        return run(request, want)
+            for name, value in kwargs.items():
+                check = self._checks[name]
+                if check is not None:
+                    kwargs[name] = check(self.__name__, name, value)
+            return self.describe(*args, **kwargs)
+        except (KeyError, TypeError):
+            message = misfit(self.__name__, self.__signature__, args, kwargs)
+            if message is None:
+                raise
+        raise TypeError(message)
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
@@ -88,18 +97,7 @@ class LossFunction(Generic[P]):
             for each in self.__signature__.parameters.values()
             if each.kind is each.POSITIONAL_OR_KEYWORD
         ]
-        describe: Callable[..., Request] = self.describe
-        try:
-            return describe(*positional, **parameters)
-        except TypeError:
-            self._refuse(positional, parameters)
-            raise
-
-    def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise what is wrong with the arguments of a call, if they do not fit."""
-        message = misfit(self.__name__, self.__signature__, args, kwargs)
-        if message is not None:
-            raise TypeError(message) from None
+        return self.request(positional, parameters)
 
     def __get__(self, owner: Any, kind: Any = None) -> LossFunction[P]:
         # As an attribute of a class it stays the function it is; and help() takes what has
@@ -111,6 +109,37 @@ class LossFunction(Generic[P]):
 
     def __reduce__(self) -> str:
         return self.__qualname__
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return a function's parameters, its **options as the parameters that they stand for.
+
+    Options of rows come before the function's own parameters, those of every loss after.
+    """
+    *own, last = inspect.signature(function).parameters.values()
+    if last.kind is not last.VAR_KEYWORD:
+        return [*own, last]
+    (options,) = get_args(last.annotation)
+    spelled = [
+        inspect.Parameter(name, last.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default in Request._field_defaults.items()
+        if (annotation := options.__annotations__.get(name)) is not None
+    ]
+    return sorted(
+        [*own, *spelled],
+        key=lambda p: (p.kind is p.KEYWORD_ONLY, p.name in Options.__annotations__, p in own),
+    )
+
+
+def _check_of(annotation: Any) -> Callable[[str, str, Any], Any] | None:
+    """Return the check that an annotation holds, if it does."""
+    of_parameter = getattr(annotation, "__metadata__", ())
+    return next((each.run for each in of_parameter if isinstance(each, Check)), None)
+
+
+def _bare(annotation: Any) -> Any:
+    """Return an annotation without its check."""
+    return annotation if _check_of(annotation) is None else annotation.__origin__
 
 
 class Derived(Generic[P, R]):
