@@ -138,7 +138,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
     for attribute in ("__qualname__", "__module__", "__doc__"):
         setattr(describe, attribute, getattr(inside, attribute, title))
     describe.__signature__ = public  # type: ignore[attr-defined]
-    return LossFunction(describe)
+    return LossFunction(describe, replays=False)
 
 
 def _parameter(value: Any) -> Any:

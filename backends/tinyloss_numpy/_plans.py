@@ -68,24 +68,18 @@ class Plan:
         self.scratch_bytes = 0
 
         filler = (0,) * (DIMENSIONS - len(geometry.outer))
-        self._head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group, self.room)
-        self._outer = (*geometry.outer, *filler)
-        self._steps = [
-            (step, class_step, *outer, *filler)
-            for step, class_step, outer in zip(
-                geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
-            )
-        ]
-        entries = len(self._head) + 1 + len(self._outer) + len(self._steps) * (3 + DIMENSIONS)
-        self._pack = struct.Struct(f"{entries}q").pack
+        head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group, self.room)
+        entries = [*head, *geometry.outer, *filler]
+        for step, class_step, outer in zip(
+            geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
+        ):
+            entries += [step, class_step, *outer, *filler]
+        self._steps = struct.pack(f"{len(entries)}q", *entries)
+        self._addresses = struct.Struct(f"{len(class_steps) + 1}q").pack
 
-    def table(self, addresses: Sequence[int], partial_sums: int, numbers: bytes) -> bytes:
-        """Return the table of arguments, as `_source` reads it."""
-        entries = [*self._head, partial_sums, *self._outer]
-        for address, steps in zip(addresses, self._steps, strict=True):
-            entries.append(address)
-            entries += steps
-        return self._pack(*entries) + numbers
+    def table(self, numbers: bytes, *addresses: int) -> bytes:
+        """Return the table of arguments, as `_source` reads it; the last address is the sums'."""
+        return self._steps + numbers + self._addresses(*addresses)
 
 
 def make_plan(recording: Recording, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:

@@ -23,9 +23,9 @@ __all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Text", "write"]
 
 DIMENSIONS = 6
 """Outer dimensions that a table has room for."""
-HEADER = 8 + DIMENSIONS
-ARRAY_ENTRIES = 3 + DIMENSIONS
-"""An array's address, its step from item to item and from class to class, its outer strides."""
+HEADER = 7 + DIMENSIONS
+ARRAY_ENTRIES = 2 + DIMENSIONS
+"""An array's step from item to item and from class to class, its outer strides."""
 
 _HEADER_NAMES = (
     "classes",
@@ -35,7 +35,6 @@ _HEADER_NAMES = (
     "chunks",
     "chunks_per_group",
     "room",
-    "partial_sums",
 )
 
 
@@ -137,17 +136,19 @@ class _Writer:
         write("wide()")
         for at, name in enumerate(_HEADER_NAMES):
             write(f"{name} = entry(table, {at})")
-        for number, array in enumerate(self.all_arrays()):
+        places = self.all_arrays()
+        numbers_at = HEADER + ARRAY_ENTRIES * len(places)
+        addresses_at = numbers_at + len(self.numbers)
+        for number, array in enumerate(places):
             at = HEADER + ARRAY_ENTRIES * number
-            for offset, suffix in enumerate(("start", "item", "class")):
-                write(f"{array.name}_{suffix} = entry(table, {at + offset})")
-        at = HEADER + ARRAY_ENTRIES * len(self.all_arrays())
-        for node in self.numbers:
+            write(f"{array.name}_start = entry(table, {addresses_at + number})")
+            write(f"{array.name}_item = entry(table, {at})")
+            write(f"{array.name}_class = entry(table, {at + 1})")
+        write(f"partial_sums = entry(table, {addresses_at + len(places)})")
+        for at, node in enumerate(self.numbers, numbers_at):
             load = f"number(table, {at})"
-            write(
-                f"{self.staged.name(node)} = {f'{load} != 0' if node.boolean else f'real({load})'}"
-            )
-            at += 1
+            load = f"{load} != 0" if node.boolean else f"real({load})"
+            write(f"{self.staged.name(node)} = {load}")
 
     def all_arrays(self) -> list[ArrayUse]:
         return [*self.inputs, *(array for array, _ in self.outputs if not array.overwrites)]
@@ -169,7 +170,7 @@ class _Writer:
                 write("count = min(length, inner - begin)")
                 for number, array in enumerate(self.all_arrays()):
                     if array.per_item:
-                        at = HEADER + ARRAY_ENTRIES * number + 3
+                        at = HEADER + ARRAY_ENTRIES * number + 2
                         write(
                             f"{array.name}_chunk = {array.name}_start + begin * {array.name}_item"
                             f" + offset_of(table, {at}, outer)"

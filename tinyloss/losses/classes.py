@@ -18,7 +18,7 @@ from tinyloss._calls import misfit, named, other_reduction, readable, shown
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.registry import quiet
 from tinyloss._engine.request import REDUCTIONS, Want
-from tinyloss._engine.run import fill, narrowed, run
+from tinyloss._engine.run import fill, narrowed
 from tinyloss._function import Loss, LossFunction
 from tinyloss.losses.binary import (
     binary_cross_entropy,
@@ -392,11 +392,10 @@ def _called(stub: Callable[P, Any]) -> Callable[P, Any]:
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            request = self.function.describe(*args, **kwargs, **self._given(args, kwargs))
+            return self.function.ask(_VALUE, *args, **kwargs, **self._given(args, kwargs)).value
         except TypeError:
             self._refuse(args, kwargs)
             raise
-        return run(request, _VALUE).value
 
     return _typed_as(stub, call)
 
@@ -406,11 +405,11 @@ def _asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
         try:
-            request = self.function.describe(*args, **kwargs, **self._given(args, kwargs))
+            answer: Answer = self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
         except TypeError:
             self._refuse(args, kwargs)
             raise
-        return run(request, want)
+        return answer
 
     return _typed_as(stub, ask)
 
