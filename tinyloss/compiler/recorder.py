@@ -1,8 +1,8 @@
 """Recording a formula: an array library whose arrays (`Symbol`) carry no numbers.
 
-Calling a loss's formulas with symbols leaves their operations behind as a program. A symbol also
-knows whether it has a dimension after those of the items: what does not fit is refused while it is
-recorded, whatever batch comes later.
+A formula called with symbols records its operations as a program. A symbol also knows whether it
+has a dimension after those of the items. So an operation on arrays that do not fit is refused
+while it is recorded, whatever the batch.
 """
 
 import math
@@ -18,17 +18,17 @@ from tinyloss.typing import Namespace
 __all__ = ["RECORDER", "BadFormula", "Symbol", "Unrecordable", "plain_number", "record"]
 
 
-# What is looked up on an array or a namespace and not there is an AttributeError in Python.
+# An AttributeError too: Python expects one of a missing attribute of an array or a namespace.
 class Unrecordable(TypeError, AttributeError):
-    """A formula does what cannot be recorded: only its value can be had, run eagerly."""
+    """A formula does what cannot be recorded; its value can still be computed eagerly."""
 
 
 class BadFormula(ValueError):
-    """A formula is not the loss of an item: its arrays do not fit, or it looks at other items."""
+    """A formula is not the loss of one item: its arrays do not fit, or it uses other items."""
 
 
 class _Shape:
-    """The shape of a symbol: what is known of it is the dimension after those of the items."""
+    """The shape of a symbol: only the dimension after those of the items is known."""
 
     def __init__(self, of: "Symbol") -> None:
         self._of = of
@@ -76,12 +76,12 @@ class Symbol:
 
     @property
     def shape(self) -> _Shape:
-        """The shape, of which [-1] is known: the classes."""
+        """The shape; only [-1], the number of classes, is known."""
         return _Shape(self)
 
     @property
     def words(self) -> str:
-        """What the shape is, for messages."""
+        """The shape as text, for messages."""
         parts = ["..."] * self.node.per_item
         if self.last:
             parts.append("C" if self.node.per_class else "1")
@@ -274,7 +274,7 @@ def _apply(op: str, *args: Any) -> Symbol:
 
 
 def _check_kinds(op: str, nodes: Sequence[Node]) -> None:
-    """Refuse what libraries do differently with booleans and numbers, or not at all."""
+    """Refuse operations on booleans or numbers that libraries do differently, or not at all."""
     if op in _NUMERIC and all(n.boolean for n in nodes):
         raise Unrecordable(
             f"a loss's formula used {op} of booleans alone, expected numbers: "
@@ -290,10 +290,10 @@ def _node(graph: Graph, value: Any) -> Node:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a number as Python's own, None for anything else: its text becomes a kernel's."""
+    """Return a number as Python's own, None for anything else: kernels contain its text."""
     if type(value) in (bool, int, float):
         return value
-    # a subclass may write itself in any way
+    # a subclass may have any text
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, float):
@@ -487,8 +487,9 @@ RECORDER: Namespace = _Recorder(
 )
 
 
-# What libraries raise that are given a symbol for an array of theirs, and Python for a method or
-# an operator that it lacks. A formula's own errors of these types come again when it runs eagerly.
+# Libraries raise these when they are given a symbol for an array. So does Python for a method or
+# an operator that a symbol lacks. A formula's own errors of these types are raised again when it
+# runs eagerly.
 _FOREIGN = (TypeError, AttributeError, ValueError, IndexError, NotImplementedError)
 
 

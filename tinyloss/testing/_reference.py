@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tinyloss
 from tinyloss._arrays import kind
-from tinyloss._engine.job import Job
+from tinyloss.backend import Job
 from tinyloss.testing._arguments import moved
 from tinyloss.testing._arrays import PRECISION
 from tinyloss.testing._cases import Case

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tinyloss._engine import registry
-from tinyloss._engine.job import Job, evaluate, replaced
 from tinyloss._engine.run import prepared_by
+from tinyloss.backend import Backend, Job, evaluate, replaced
 from tinyloss.typing import Namespace
 
 __all__ = ["Log", "Watch", "logged"]
@@ -36,7 +36,7 @@ class Watch:
 
     def __init__(self, numpy: Any) -> None:
         self._numpy, self._backend_of = numpy, registry.backend_of
-        self._stand_ins: dict[int, registry.Backend] = {}
+        self._stand_ins: dict[int, Backend] = {}
 
     def __enter__(self) -> "Watch":
         _ONE_AT_A_TIME.acquire()
@@ -48,12 +48,12 @@ class Watch:
         registry.backend_of = self._backend_of
         _ONE_AT_A_TIME.release()
 
-    def _between(self, xp: Namespace) -> registry.Backend:
+    def _between(self, xp: Namespace) -> Backend:
         backend = self._backend_of(xp)
         between: Any = SimpleNamespace(prepare=lambda kind: partial(self._answer, backend))
         return self._stand_ins.setdefault(id(backend), between)
 
-    def _answer(self, backend: registry.Backend | None, job: Job) -> Any:
+    def _answer(self, backend: Backend | None, job: Job) -> Any:
         log = _LOG.get()
         if log is not None and log.formulas:
             log.jobs.append(job)
@@ -70,10 +70,9 @@ class Watch:
     def _evaluate(self, job: Job) -> Any:
         if job.kind.rowwise:
             # NumPy sums pairwise along contiguous memory only.
+            np = self._numpy
             arrays = {
-                name: self._numpy.ascontiguousarray(array)
-                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous
-                else array
+                name: np.asarray(array, order="C") if isinstance(array, np.ndarray) else array
                 for name, array in job.arrays.items()
             }
             job = replaced(job, arrays=arrays)
