@@ -9,8 +9,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import tinyloss
-from tests.emulation import nvrtc
-from tests.test_package import LOSSES
+from tests.support.emulation import nvrtc
+from tests.support.specs import LOSSES
 from tinyloss._engine.request import Want
 from tinyloss_cuda.source import write_total
 from tinyloss_cupy import _run

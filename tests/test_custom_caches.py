@@ -13,7 +13,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import WideJAX
+from tests.support.libraries import WideJAX
 from tinyloss._formula import exact
 from tinyloss.backend import (
     Answer,

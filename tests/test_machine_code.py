@@ -6,10 +6,8 @@ its own, on any machine of the family; nothing of it is run.
 """
 
 import json
-import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -24,7 +22,8 @@ import pytest
 pytest.importorskip("numba")
 
 import tinyloss
-from tests.test_package import LOSSES
+from tests.support.process import python
+from tests.support.specs import LOSSES
 from tinyloss._engine.request import Want
 from tinyloss.compiler.kernels import recording_of
 from tinyloss_numpy import _compiler, _programs, _run
@@ -123,16 +122,13 @@ def main() -> None:
 
 def masked(cases: list[Case]) -> list[tuple[Case, int]]:
     """Return the cases whose kernels store under a mask, and how often."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from tests.test_machine_code import main; main()"],
-        input=json.dumps(cases),
-        env={**os.environ, "NUMBA_CPU_NAME": CPU, "NUMBA_CPU_FEATURES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
+    said = python(
+        "from tests.test_machine_code import main; main()",
+        stdin=json.dumps(cases),
+        NUMBA_CPU_NAME=CPU,
+        NUMBA_CPU_FEATURES="",
     )
-    assert done.returncode == 0, done.stderr
-    found = [*zip(cases, json.loads(done.stdout), strict=True)]
+    found = [*zip(cases, json.loads(said), strict=True)]
     assert all(packed for _, (_, packed) in found), "no vectors at all"
     return [(case, stores) for case, (stores, _) in found if stores]
 

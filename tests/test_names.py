@@ -18,7 +18,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tests.emulation import emulated_cupy
+from tests.support.emulation import emulated_cupy
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction

@@ -1,9 +1,7 @@
 """The compiled NumPy backend: its answers, bits and memory, its cache on disk, its failures."""
 
 import hashlib
-import inspect
 import os
-import subprocess
 import sys
 import threading
 import tracemalloc
@@ -24,7 +22,8 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tests.test_program import poly
+from tests.support.formulas import poly
+from tests.support.process import python
 from tinyloss import binary_cross_entropy_with_logits
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
@@ -494,7 +493,7 @@ def test_forked_child_computes_the_same_bits() -> None:
         status = os.waitpid(child, 0)[1]
         print(os.waitstatus_to_exitcode(status), call() == first)
     """
-    assert python(code).stdout == "0 True\n"
+    assert python(code) == "0 True\n"
 
 
 # -------------------------------------------------------------------------------- NaN and infinity
@@ -936,16 +935,6 @@ def test_out_of_a_library_without_kernels(torch: Any) -> None:
 # ------------------------------------------------------------------------------------ kept kernels
 
 
-def python(code: str, **environment: str) -> Any:
-    """Run Python; what a fallback would warn of is an error there."""
-    roots = [str(Path(inspect.getfile(m)).parents[1]) for m in (tinyloss, tinyloss_numpy)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(roots)} | environment
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", inspect.cleandoc("\n" + code)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 def cache_in(folder: Path) -> dict[str, str]:
     """Return the environment of a process whose user's cache folder is this."""
     if sys.platform != "linux":
@@ -968,17 +957,17 @@ def files(folder: Path) -> list[Path]:
 
 def test_later_processes_load_kernels_without_numba(tmp_path: Path) -> None:
     environment = cache_in(tmp_path)
-    *result, with_numba = python(COMPILED_CALL, **environment).stdout.split()
+    *result, with_numba = python(COMPILED_CALL, **environment).split()
     assert with_numba == "True"
     assert len(files(tmp_path / "tinyloss")) == 1
-    assert python(COMPILED_CALL, **environment).stdout.split() == [*result, "False"]
+    assert python(COMPILED_CALL, **environment).split() == [*result, "False"]
 
 
 def test_processes_may_write_the_same_kernel_at_once(tmp_path: Path) -> None:
     environment = cache_in(tmp_path)
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(python, COMPILED_CALL, **environment) for _ in range(2)]
-        first, second = (run.result().stdout for run in runs)
+        first, second = (run.result() for run in runs)
     assert first == second
     assert len(files(tmp_path)) == 1
 
@@ -1094,8 +1083,7 @@ def test_missing_compiler_is_one_warning_and_the_formulas(module: str, tmp_path:
         (warning,) = caught
         print(values, warning.category.__name__, "{module}" in str(warning.message))
     """
-    done = python(code, **cache_in(tmp_path))
-    assert done.stdout == "[2.5, 2.5, 1.5, 1.5] RuntimeWarning True\n"
+    assert python(code, **cache_in(tmp_path)) == "[2.5, 2.5, 1.5, 1.5] RuntimeWarning True\n"
 
 
 def test_small_calls_import_no_compiler() -> None:
@@ -1105,7 +1093,7 @@ def test_small_calls_import_no_compiler() -> None:
             tinyloss.value_and_grad(tinyloss.cross_entropy)(np.zeros((32, 10)), [0] * 32)
         print(sorted({"numba", "llvmlite", "tinyloss_numpy"} & set(sys.modules)))
     """
-    assert python(code).stdout == "['tinyloss_numpy']\n"
+    assert python(code) == "['tinyloss_numpy']\n"
 
 
 def test_error_in_another_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

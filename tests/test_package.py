@@ -4,10 +4,7 @@ import ast
 import importlib.metadata
 import importlib.resources
 import inspect
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +18,10 @@ import tinyloss_cupy
 import tinyloss_dask
 import tinyloss_jax
 import tinyloss_numpy
+from tests.support.process import ROOT, python
+from tests.support.specs import LOSSES, PUBLIC
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
-PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
-LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), type(tinyloss.mse))]
-
 BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy]
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "ml_dtypes"}
@@ -58,21 +53,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 
-def run_python(code: str) -> str:
-    # A clone without an installation finds its packages by pytest's settings, which a child lacks.
-    roots = [str(PACKAGE.parent), str(Path(inspect.getfile(tinyloss_numpy)).parents[1])]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(roots)}
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-
-
 def test_import_loads_no_array_library() -> None:
     modules = ["tinyloss.testing", "tinyloss.typing", "tinyloss.compiler.kernels"]
     code = (
         f"import sys; before = set(sys.modules); import tinyloss, {', '.join(modules)}; "
         "print(*set(sys.modules) - before)"
     )
-    loaded = {name.partition(".")[0] for name in run_python(code).split()}
+    loaded = {name.partition(".")[0] for name in python(code).split()}
     assert "tinyloss" in loaded
     assert not loaded & (ARRAY_LIBRARIES | COMPILERS)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.test_program import CASES, arguments
+from tests.support.formulas import CASES, arguments
 from tinyloss._formula import Formula, Role
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage

@@ -136,15 +136,15 @@ class _Writer:
         write("wide()")
         for at, name in enumerate(_HEADER_NAMES):
             write(f"{name} = entry(table, {at})")
-        places = self.all_arrays()
-        numbers_at = HEADER + ARRAY_ENTRIES * len(places)
+        arrays = self.all_arrays()
+        numbers_at = HEADER + ARRAY_ENTRIES * len(arrays)
         addresses_at = numbers_at + len(self.numbers)
-        for number, array in enumerate(places):
+        for number, array in enumerate(arrays):
             at = HEADER + ARRAY_ENTRIES * number
             write(f"{array.name}_start = entry(table, {addresses_at + number})")
             write(f"{array.name}_item = entry(table, {at})")
             write(f"{array.name}_class = entry(table, {at + 1})")
-        write(f"partial_sums = entry(table, {addresses_at + len(places)})")
+        write(f"partial_sums = entry(table, {addresses_at + len(arrays)})")
         for at, node in enumerate(self.numbers, numbers_at):
             load = f"number(table, {at})"
             load = f"{load} != 0" if node.boolean else f"real({load})"

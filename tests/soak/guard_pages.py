@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 import tinyloss
 import tinyloss_numpy
-from tests.test_package import LOSSES
+from tests.support.specs import LOSSES
 from tinyloss_numpy import _arrays, _blocks, _run
 
 Array = npt.NDArray[Any]
