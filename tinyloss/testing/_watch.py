@@ -1,4 +1,4 @@
-"""What passes between the engine and the backends: logged, or answered by the formulas instead."""
+"""Jobs on their way from the engine to a backend: logged, or answered by the formulas instead."""
 
 import threading
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class Watch:
-    """Stands between the engine and the backends while a check runs."""
+    """Replaces the registry's backends by ones that log, while a check runs."""
 
     def __init__(self, numpy: Any) -> None:
         self._numpy, self._backend_of = numpy, registry.backend_of
@@ -80,7 +80,7 @@ class Watch:
             return evaluate(job)
 
     def formulas(self, call: Callable[[], Any]) -> tuple[Any, Job]:
-        """Return what a call returns where the formulas answer, and the job they answered."""
+        """Return a call's result, answered by the formulas, and its job."""
         log = Log(formulas=True)
         result = logged(log, call)
         return result, log.jobs[-1]
@@ -94,7 +94,7 @@ class Watch:
 
 
 def logged(log: Log, call: Callable[[], Any]) -> Any:
-    """Return what a call returns, with what happens in it logged."""
+    """Return a call's result and log its jobs."""
     token = _LOG.set(log)
     try:
         return call()
