@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from tinyloss._engine import registry
 from tinyloss._engine.run import prepared_by
-from tinyloss.backend import Backend, Job, evaluate, replaced
+from tinyloss.backend import Backend, Job, Kind, evaluate, replaced
 from tinyloss.typing import Namespace
 
 __all__ = ["Log", "Watch", "logged"]
@@ -50,7 +50,11 @@ class Watch:
 
     def _between(self, xp: Namespace) -> Backend:
         backend = self._backend_of(xp)
-        between: Any = SimpleNamespace(prepare=lambda kind: partial(self._answer, backend))
+
+        def prepare(_: Kind) -> Callable[[Job], Any]:
+            return partial(self._answer, backend)
+
+        between: Any = SimpleNamespace(prepare=prepare)
         return self._stand_ins.setdefault(id(backend), between)
 
     def _answer(self, backend: Backend | None, job: Job) -> Any:
@@ -59,7 +63,8 @@ class Watch:
             log.jobs.append(job)
             return self._evaluate(job)
         if log is not None:
-            log.programs.append(job.kind)
+            # A backend may divide outside of its program.
+            log.programs.append(replace(job.kind, divided=False))
         answer = NotImplemented if backend is None else prepared_by(backend, job.kind)(job)
         if answer is not NotImplemented:
             return answer
