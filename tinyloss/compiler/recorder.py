@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from tinyloss.backend import Role
 from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Node, Program
@@ -53,6 +53,23 @@ class _Shape:
     __hash__ = None  # type: ignore[assignment]
 
 
+_Operator: TypeAlias = Callable[["Symbol", Any], "Symbol"]
+
+
+def _operator(op: str) -> _Operator:
+    return lambda a, b: _apply(op, a, b)
+
+
+def _operators(op: str) -> tuple[_Operator, _Operator, _Operator]:
+    """Return the operator of an operation, the reflected and the one in place."""
+
+    def in_place(a: "Symbol", b: Any) -> "Symbol":
+        a.keep_argument()
+        return _apply(op, a, b)
+
+    return _operator(op), lambda a, b: _apply(op, b, a), in_place
+
+
 class Symbol:
     """An array without numbers: operations on it are recorded."""
 
@@ -87,9 +104,6 @@ class Symbol:
             parts.append("C" if self.node.per_class else "1")
         return f"of shape ({', '.join(parts)}{',' * (len(parts) == 1)})"
 
-    def _record(self, op: str, *args: Any) -> "Symbol":
-        return _apply(op, self, *args)
-
     def __getitem__(self, key: Any) -> "Symbol":
         parts: Any = key if key.__class__ is tuple else ()
         index: Any = parts[1] if len(parts) == 2 and parts[0] is ... else key
@@ -117,10 +131,11 @@ class Symbol:
         return _reduced("sum", _apply("where", classes == at, self, 0.0))
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        self._keep_argument()
+        self.keep_argument()
         raise Unrecordable("a loss's formula set elements of an array, expected xp.where")
 
-    def _keep_argument(self) -> None:
+    def keep_argument(self) -> None:
+        """Refuse to change an argument in place."""
         if self.node.op == "input":
             raise BadFormula(
                 f"a loss's formula changed its argument {self.node.constant} in place, expected "
@@ -143,76 +158,32 @@ class Symbol:
 
     __float__ = __int__ = __index__ = __len__ = __iter__ = __bool__
 
-    def __add__(self, other: Any) -> "Symbol":
-        return self._record("add", other)
-
-    def __radd__(self, other: Any) -> "Symbol":
-        return _apply("add", other, self)
-
-    def __sub__(self, other: Any) -> "Symbol":
-        return self._record("subtract", other)
-
-    def __rsub__(self, other: Any) -> "Symbol":
-        return _apply("subtract", other, self)
-
-    def __mul__(self, other: Any) -> "Symbol":
-        return self._record("multiply", other)
-
-    def __rmul__(self, other: Any) -> "Symbol":
-        return _apply("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> "Symbol":
-        return self._record("divide", other)
-
-    def __rtruediv__(self, other: Any) -> "Symbol":
-        return _apply("divide", other, self)
-
-    def __pow__(self, other: Any) -> "Symbol":
-        return self._record("pow", other)
-
-    def __rpow__(self, other: Any) -> "Symbol":
-        return _apply("pow", other, self)
+    __add__, __radd__, __iadd__ = _operators("add")
+    __sub__, __rsub__, __isub__ = _operators("subtract")
+    __mul__, __rmul__, __imul__ = _operators("multiply")
+    __truediv__, __rtruediv__, __itruediv__ = _operators("divide")
+    __pow__, __rpow__, __ipow__ = _operators("pow")
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")  # type: ignore[assignment]
+    __and__, __or__ = _operator("logical_and"), _operator("logical_or")
 
     def __neg__(self) -> "Symbol":
-        return self._record("negative")
+        return _apply("negative", self)
 
     def __abs__(self) -> "Symbol":
-        return self._record("abs")
-
-    def __lt__(self, other: Any) -> "Symbol":
-        return self._record("less", other)
-
-    def __le__(self, other: Any) -> "Symbol":
-        return self._record("less_equal", other)
-
-    def __gt__(self, other: Any) -> "Symbol":
-        return self._record("greater", other)
-
-    def __ge__(self, other: Any) -> "Symbol":
-        return self._record("greater_equal", other)
-
-    def __eq__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return self._record("equal", other)
-
-    def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return self._record("not_equal", other)
-
-    def __and__(self, other: Any) -> "Symbol":
-        return self._record("logical_and", other)
-
-    def __or__(self, other: Any) -> "Symbol":
-        return self._record("logical_or", other)
-
-    def __xor__(self, other: Any) -> "Symbol":
-        if self.node.boolean:
-            return self._record("not_equal", other)
-        return self._no_operator("^", "** for a power, != for booleans")
+        return _apply("abs", self)
 
     def __invert__(self) -> "Symbol":
-        return self._record("logical_not")
+        return _apply("logical_not", self)
 
     def __pos__(self) -> "Symbol":
         return self
+
+    def __xor__(self, other: Any) -> "Symbol":
+        if self.node.boolean:
+            return _apply("not_equal", self, other)
+        return self._no_operator("^", "** for a power, != for booleans")
 
     def _no_operator(self, sign: str, instead: str) -> NoReturn:
         raise Unrecordable(
@@ -230,26 +201,6 @@ class Symbol:
         self._no_operator("@", "xp.sum(a * b, axis=-1)")
 
     __rmod__, __rfloordiv__, __rmatmul__ = __mod__, __floordiv__, __matmul__
-
-    def __iadd__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("add", other)
-
-    def __isub__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("subtract", other)
-
-    def __imul__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("multiply", other)
-
-    def __itruediv__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("divide", other)
-
-    def __ipow__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("pow", other)
 
 
 def _apply(op: str, *args: Any) -> Symbol:
@@ -407,7 +358,7 @@ def _sign(x: Symbol, /) -> Symbol:
 def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
     name = _dtype_name(dtype)
     if name == "bool":
-        return x if x.node.boolean else x != 0
+        return x if x.node.boolean else _apply("not_equal", x, 0)
     if name != x.graph.dtype:
         raise Unrecordable(
             f"a loss's formula used astype to {name}, expected x.dtype: "
