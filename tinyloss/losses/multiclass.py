@@ -7,11 +7,12 @@ from tinyloss._engine.run import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import (
-    LARGEST_GAMMA,
     Softmax,
     classes_of,
     exp_difference,
+    exponent,
     others,
+    power,
     product,
     softmax_parts,
     steep,
@@ -64,13 +65,14 @@ class _CrossEntropy(Formula):
     weighs_classes = True
 
     def __init__(
-        self, x: Any, y: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
+        self, x: Any, y: Any, *, label_smoothing: Any = None, class_weight: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
         self.softmax, self.impossible = softmax_parts(x), x == -xp.inf
-        self.kept, self.class_weight = 1 - label_smoothing, class_weight
+        self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
+        self.class_weight = class_weight
         q = y
-        if label_smoothing:
+        if label_smoothing is not None:
             possible = xp.where(self.impossible, xp.zeros_like(x), 1.0)
             count = xp.sum(possible, axis=-1, keepdims=True)
             q = self.kept * y + xp.where(self.impossible, 0.0, label_smoothing / count)
@@ -100,7 +102,7 @@ class _CrossEntropy(Formula):
 class _SmoothedLabelCrossEntropy(_CrossEntropy):
     """Class indices where every class gets a share."""
 
-    def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
@@ -145,14 +147,15 @@ class _CrossEntropyOfProbabilities(Formula):
     weighs_classes = True
 
     def __init__(
-        self, x: Any, y: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
+        self, x: Any, y: Any, *, label_smoothing: Any = None, class_weight: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
         self.p, _ = _floored(x)
         self.log_p = xp.log(self.p)
-        self.kept, self.class_weight = 1 - label_smoothing, class_weight
+        self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
+        self.class_weight = class_weight
         q = y
-        if label_smoothing:
+        if label_smoothing is not None:
             q = self.kept * y + label_smoothing / xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
         self.q = q if class_weight is None else q * class_weight
 
@@ -174,7 +177,7 @@ class _CrossEntropyOfProbabilities(Formula):
 
 
 class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
-    def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
@@ -268,16 +271,17 @@ def cross_entropy(
     >>> print(f"{tinyloss.cross_entropy(x, np.array([[1.0, 0.0], [0.5, 0.5]])):.4f}")
     0.4066
     """
+    smooth = not isinstance(label_smoothing, float) or label_smoothing != 0
     formula: type[Formula]
     labels: type[Formula]
     if from_logits:
         formula = _CrossEntropy
-        labels = _SmoothedLabelCrossEntropy if label_smoothing else _LabelCrossEntropy
+        labels = _SmoothedLabelCrossEntropy if smooth else _LabelCrossEntropy
     else:
         formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities
-        if label_smoothing:
+        if smooth:
             labels = _SmoothedLabelCrossEntropyOfProbabilities
-    params = {"label_smoothing": label_smoothing} if label_smoothing else {}
+    params = {"label_smoothing": label_smoothing} if smooth else {}
     return Request(formula, x, y, params, labels=labels, **options)
 
 
@@ -356,9 +360,9 @@ def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
 class _FocalOfLoss:
     """f(c) = (1 - exp(-c))^gamma c and its slopes, given c, p = exp(-c) and q = 1 - p."""
 
-    def __init__(self, c: Any, p: Any, q: Any, gamma: float) -> None:
-        xp, gamma = namespace(c), min(gamma, LARGEST_GAMMA)
-        self.power = q**gamma
+    def __init__(self, c: Any, p: Any, q: Any, gamma: Any) -> None:
+        xp = namespace(c)
+        self.power = power(q, gamma)
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
         of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
         pc_q = p * xp.where(q == 0, 1.0, of_c)
@@ -372,7 +376,7 @@ class _LabelSoftmaxFocal(Formula):
     rowwise = True
     compares_classes = True
 
-    def __init__(self, x: Any, y: Any, *, gamma: float) -> None:
+    def __init__(self, x: Any, y: Any, *, gamma: Any) -> None:
         self.ce = ce = _LabelCrossEntropy(x, y)
         q = ce.o * ce.inverse_z
         p = exp_difference(ce.xt, ce.m) * ce.inverse_z
@@ -402,7 +406,7 @@ class _SoftmaxFocal(Formula):
     compares_classes = True
     weighs_classes = True
 
-    def __init__(self, x: Any, y: Any, *, gamma: float, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, gamma: Any, class_weight: Any = None) -> None:
         self.xp = xp = namespace(x)
         self.s, self.impossible = softmax_parts(x), x == -xp.inf
         s = self.s
@@ -494,5 +498,5 @@ def softmax_focal(
     >>> tinyloss.softmax_focal(x, np.array([0])).round(6).item()
     0.010869
     """
-    params = {"gamma": gamma}
+    params = {"gamma": exponent(gamma)}
     return Request(_SoftmaxFocal, x, y, params, labels=_LabelSoftmaxFocal, **options)
