@@ -1,14 +1,16 @@
 """How accurate each loss and each of its derivatives is, against mpmath.
 
     python -m benchmarks.accuracy [--losses mse,huber] [--libraries numpy,cupy] [--n 120]
-                                  [--quick] [--json PATH] [--markdown]
+                                  [--quick] [--json PATH]
+    python -m benchmarks.accuracy --markdown [--json PATH]
 
-For each loss it prints the worst error over all families of inputs (`tests/families.py`), in eps
-of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where there is
-a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it where they have the loss.
+For each loss it prints the worst error over all families of inputs (`tests/support/specs.py`),
+in eps of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where
+there is a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it where they have the
+loss.
 On JAX arrays it is measured twice, both under `jax.jit`: asked for its derivatives (`jax.jit`), and
 with its value differentiated by JAX (`jax.grad`). It ends with status 1 if tinyloss misses a bound
-of its contract.
+of its contract. With `--markdown` it measures nothing, and prints README's table of what was.
 
 Means are measured as whole calls, on each of these: of weights of every scale, of weights and masks
 that broadcast, against the exact quotient of the two sums.
@@ -19,6 +21,7 @@ private classes its gradient boosting uses.
 
 import argparse
 import importlib
+import json
 import math
 import multiprocessing
 import os
@@ -43,11 +46,13 @@ import tinyloss_numpy
 from benchmarks._measure import library, machine, versions
 from benchmarks._printing import console_of, markdown_table, progress_bar, write_report
 from benchmarks.gpu import device, no_gpu
-from tests.exact import EXACT, Truth, compute_dtype, evaluate
-from tests.families import BOUNDS, DTYPES, HALF_BOUND, allowed, families, judge, scales
+from tests.support.answers import ARGUMENTS, answers, differentiable, split
+from tests.support.dtypes import DTYPES, compute_dtype
+from tests.support.exact import Truth, evaluate
+from tests.support.families import HALF_BOUND, allowed, families, judge, scales
+from tests.support.specs import BOUNDS, EXACT
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-ARGUMENTS = ("x", "y", "var")
 NAMES = {
     "value": "value",
     "x": "d/dx",
@@ -111,40 +116,9 @@ def jax() -> Any:
     return module
 
 
-def split(kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments to differentiate by, and the parameters."""
-    return (
-        [kwargs[name] for name in ARGUMENTS if name in kwargs],
-        {name: value for name, value in kwargs.items() if name not in ARGUMENTS},
-    )
-
-
-def differentiable(loss: str, x: Any, y: Any) -> dict[str, int]:
-    """Return the arguments by which a loss has gradients, each with its number."""
-    exact = EXACT[loss]
-    labels = exact.rowwise and y.ndim < x.ndim
-    names = [name for name in exact.gradients if not (labels and name == "y")]
-    return {name: ARGUMENTS.index(name) for name in names}
-
-
 def function_of(loss: str) -> Any:
     """Return tinyloss's function of this name."""
     return getattr(importlib.import_module("tinyloss"), loss)
-
-
-def ask_tinyloss(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything that tinyloss tells of these items."""
-    tinyloss: Any = importlib.import_module("tinyloss")
-    function = function_of(loss)
-    arguments, parameters = split(kwargs)
-    if not EXACT[loss].target:
-        return {"value": function(arguments[0])}
-    numbers = differentiable(loss, *arguments[:2])
-    value, gradients = tinyloss.value_and_grad(function, tuple(numbers.values()))(
-        *arguments, reduction="none", **parameters
-    )
-    _, curvature = tinyloss.grad_and_hess(function)(*arguments, **parameters)
-    return {"value": value, **dict(zip(numbers, gradients, strict=True)), "curvature": curvature}
 
 
 def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,19 +140,19 @@ def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def ask_formulas(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     with tinyloss_numpy.compilation("never"):
-        return ask_tinyloss(loss, kwargs)
+        return answers(loss, kwargs)
 
 
 def ask_compiled(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     with tinyloss_numpy.compilation("always"), tinyloss_numpy.threads(1):
-        return ask_tinyloss(loss, kwargs)
+        return answers(loss, kwargs)
 
 
 def ask_cupy(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     cupy = library("cupy")
     arrays, given = arrays_of(kwargs)
     on_device = {name: cupy.asarray(a) for name, a in arrays.items()}
-    results = ask_tinyloss(loss, {**on_device, **dict(given)})
+    results = answers(loss, {**on_device, **dict(given)})
     return {name: cupy.asnumpy(result) for name, result in results.items()}
 
 
@@ -360,7 +334,7 @@ ASK: dict[str, Ask] = {
     "numpy": ask_formulas,
     "compiled": ask_compiled,
     "cupy": ask_cupy,
-    "jax.jit": partial(ask_jit, ask_tinyloss),
+    "jax.jit": partial(ask_jit, answers),
     "jax.grad": partial(ask_jit, ask_autodiff),
     "torch": ask_torch,
     "optax": ask_optax,
@@ -698,14 +672,33 @@ def print_misses(console: Console, grid: Grid) -> None:
             console.print(f"note: {cell.library} {cell.dtype}, {cell.loss}: {cell.note}")
 
 
-def markdown(grid: Grid) -> str:
-    """Return the table for the README: the worst of all that is ours, values and gradients."""
+def read(path: Path) -> Grid:
+    """Return what was measured before."""
+    cells = [
+        Cell(**{**row, "worst": float(row["worst"])})
+        for row in json.loads(path.read_text(encoding="utf-8"))["cells"]
+    ]
+    return {(cell.loss, cell.result, cell.dtype, cell.library): cell for cell in cells}
 
-    def plain(cells: Iterable[Cell | None]) -> str:
-        here = [cell for cell in cells if cell is not None]
+
+def results_of(loss: str) -> dict[str, list[str]]:
+    """Return the results of a loss that README tells apart: gradients of one bound are one."""
+    exact, groups = EXACT[loss], {"value": ["value"]}
+    if not exact.target:
+        return groups
+    for argument in exact.gradients:
+        alike = allowed(loss, argument, {}) == allowed(loss, "x", {})
+        groups.setdefault("x" if alike else argument, []).append(argument)
+    return groups | {"curvature": ["curvature"]}
+
+
+def markdown(grid: Grid) -> str:
+    """Return README's table: the worst of all that is ours, beside the bounds, and of others."""
+
+    def plain(cells: Iterable[Cell]) -> str:
+        here = list(cells)
         if not here:
-            return "–"
-        worst = max(here, key=lambda cell: cell.worst)
+            return ""
         marks = "".join(
             mark
             for mark, count in (
@@ -715,33 +708,41 @@ def markdown(grid: Grid) -> str:
             )
             if count
         )
-        text = number(worst.worst) + marks
-        failed = marks or (worst.worst > 100)
-        return f"**{text}**" if failed else text
+        worst = max(cell.worst for cell in here)
+        text = (number(worst) if worst else "0") + marks
+        return f"**{text}**" if marks or worst > 100 else text
 
-    def pair(loss: str, dtype: str, names: Iterable[str]) -> str:
-        names = list(names)
-        value = plain(grid.get((loss, "value", dtype, name)) for name in names)
-        if not EXACT[loss].target:
-            return value
-        gradient = plain(grid.get((loss, "x", dtype, name)) for name in names)
-        return value if gradient == "–" else f"{value}, {gradient}"
+    def joined(texts: Mapping[str, str]) -> str:
+        shown = {name: text for name, text in texts.items() if text}
+        others = [f"{name} {shown.pop(name)}" for name in ARGUMENTS[1:] if name in shown]
+        if others:
+            shown["x"] += f" ({', '.join(others)})"
+        return ", ".join(shown.values())
+
+    def measured(loss: str, dtype: str, *names: str) -> str:
+        texts = {
+            group: plain(
+                grid[key]
+                for result in results
+                for name in names
+                if (key := (loss, result, dtype, name)) in grid
+            )
+            for group, results in results_of(loss).items()
+        }
+        return joined(texts)
 
     heads = ["loss", "bound", "tinyloss float32", "tinyloss float64"]
     heads += ["torch float32", "optax float32", "scikit-learn float32"]
-    lines: list[list[str]] = []
-    for loss in dict.fromkeys(loss for loss, _ in rows_of(grid)):
-        bounds = [
-            bound_text(loss, result)
-            for result in (("value", "x") if EXACT[loss].target else ("value",))
+    lines = [
+        [
+            f"`{loss}`",
+            joined({group: bound_text(loss, group) for group in results_of(loss)}),
+            measured(loss, "float32", *OURS),
+            measured(loss, "float64", *OURS),
+            *[measured(loss, "float32", name) for name in ("torch", "optax", "sklearn")],
         ]
-        cells = [
-            pair(loss, "float32", OURS),
-            pair(loss, "float64", OURS),
-            *(pair(loss, "float32", [name]) for name in ("torch", "optax", "sklearn")),
-        ]
-        cells = ["" if cell == "–" else cell for cell in cells]
-        lines.append([f"`{loss}`", ", ".join(bounds), *cells])
+        for loss in dict.fromkeys(loss for loss, _ in rows_of(grid))
+    ]
     return "\n".join(markdown_table(heads, lines))
 
 
@@ -774,9 +775,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, help="items of a family (rows: a third); default 120")
     parser.add_argument("--quick", action="store_true", help="few items; default --n 10")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where results are written")
-    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
+    parser.add_argument("--markdown", action="store_true", help="print README's table, from --json")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
     given = parser.parse_args(arguments)
+    if given.markdown:
+        sys.stdout.write(markdown(read(given.json)) + "\n")
+        return 0
 
     losses = given.losses.split(",") if given.losses else list(EXACT)
     dtypes = given.dtypes.split(",") if given.dtypes else list(DTYPES)
@@ -821,8 +825,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     print_table(console, grid)
     print_misses(console, grid)
-    if given.markdown:
-        sys.stdout.write(markdown(grid) + "\n")
     seconds = time.perf_counter() - started
     report = {
         "machine": machine() | ({"gpu": device()} if "cupy" in present else {}),

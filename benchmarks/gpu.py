@@ -49,6 +49,7 @@ from benchmarks._printing import (
     spread,
     write_report,
 )
+from tests.support.gpu import HOLD_UP
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 MODULES = ("tinyloss", "cupy", "numpy", "ml_dtypes", "torch", "triton", "liger_kernel")
@@ -408,15 +409,9 @@ THREADS = 256
 IN_FLIGHT = 4
 """Packets that a thread of the copy has on their way at once."""
 
-KERNELS = r"""
-extern "C" __global__ void hold_up(const long long nanoseconds) {
-    long long begin, now;
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(begin));
-    do {
-        asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-    } while (now - begin < nanoseconds);
-}
-
+KERNELS = (
+    HOLD_UP
+    + r"""
 // The buffer is all 0: nothing is ever written, though a compiler cannot know.
 extern "C" __global__ void sweep(const uint4* buffer, const long long packets, unsigned* never) {
     unsigned folded = 0;
@@ -439,6 +434,7 @@ extern "C" __global__ void copy(const uint4* from, uint4* to, const long long pa
         if (first + k * blockDim.x < packets) to[first + k * blockDim.x] = packet[k];
 }
 """
+)
 
 
 class Kernels(NamedTuple):

@@ -2,10 +2,11 @@
 
     python -m benchmarks.traffic [--json PATH] [--markdown]
 
-A few rows, or some thousand elements, of each shape run on the emulator of `tests/emulation`, which
-counts what value and gradient read and write of every array; the rest of a shape is more of the
-same. What a device copy reaches on an H100 and an H200 (3.0 and 4.3 TB/s, reads and writes counted)
-makes times of these bytes: floors, computed, that a kernel may reach or not.
+A few rows, or some thousand elements, of each shape run on the emulator of
+`tests/support/emulation`, which counts what value and gradient read and write of every array; the
+rest of a shape is more of the same. What a device copy reaches on an H100 and an H200 (3.0 and 4.3
+TB/s, reads and writes counted) makes times of these bytes: floors, computed, that a kernel may
+reach or not.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tinyloss
-from tests.emulation import emulated_cupy, machine
+from tests.support.emulation import emulated_cupy, machine
 
 RESULTS = Path(__file__).parent / "results" / "traffic.json"
 COPY = {"H100": 3.0e12, "H200": 4.3e12}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library
+from tests.support.libraries import Library
 
 INF = np.inf
 # Rows whose gradient of logsumexp is settled, with it: softmax and its limits.

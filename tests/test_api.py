@@ -16,41 +16,16 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library
-from tests.test_libraries import ACTIVATIONS, CASES, Case, brought, every_case
+from tests.support.cases import CASES, Case, brought, every_case
+from tests.support.libraries import Library
+from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
 
 on = pytest.mark.parametrize
 
-FUNCTIONS: dict[str, Any] = {case.loss.__name__: case.loss for case in CASES}
-
-CLASSES: dict[Any, Any] = {
-    tinyloss.MSELoss: tinyloss.mse,
-    tinyloss.MeanSquaredError: tinyloss.mse,
-    tinyloss.MAELoss: tinyloss.mae,
-    tinyloss.HuberLoss: tinyloss.huber,
-    tinyloss.SmoothL1Loss: tinyloss.smooth_l1,
-    tinyloss.LogCoshLoss: tinyloss.log_cosh,
-    tinyloss.QuantileLoss: tinyloss.quantile,
-    tinyloss.MSLELoss: tinyloss.msle,
-    tinyloss.MAPELoss: tinyloss.mape,
-    tinyloss.PoissonNLLLoss: tinyloss.poisson_nll,
-    tinyloss.GaussianNLLLoss: tinyloss.gaussian_nll,
-    tinyloss.CrossEntropyLoss: tinyloss.cross_entropy,
-    tinyloss.NLLLoss: tinyloss.nll,
-    tinyloss.BCELoss: tinyloss.binary_cross_entropy,
-    tinyloss.BCEWithLogitsLoss: tinyloss.binary_cross_entropy_with_logits,
-    tinyloss.SigmoidFocalLoss: tinyloss.sigmoid_focal,
-    tinyloss.SoftmaxFocalLoss: tinyloss.softmax_focal,
-    tinyloss.HingeLoss: tinyloss.hinge,
-    tinyloss.SquaredHingeLoss: tinyloss.squared_hinge,
-    tinyloss.SoftMarginLoss: tinyloss.soft_margin,
-    tinyloss.KLDivLoss: tinyloss.kl_div,
-    tinyloss.KLDivWithLogitsLoss: tinyloss.kl_div_with_logits,
-    tinyloss.JSDivLoss: tinyloss.js_div,
-}
+FUNCTIONS = {name: getattr(tinyloss, name) for name in LOSSES}
 CLASS_OF = {function: cls for cls, function in reversed(CLASSES.items())}
 
 # Every class as it is by default, and with every parameter that a case sets.

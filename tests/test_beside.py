@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library
+from tests.support.libraries import Library
 
 
 class Column:

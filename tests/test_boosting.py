@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
-from tests.conftest import Library
-from tests.test_gradients import CASES, Case
+from tests.support.libraries import Library
+from tests.support.slopes import CASES, Case
 
 Array = npt.NDArray[Any]
 

@@ -1,6 +1,7 @@
 """What is compiled when, and what the losses that are not compiled cost; settings of threads."""
 
 import contextvars
+import gc
 import tracemalloc
 import weakref
 from collections.abc import Generator, Iterator
@@ -15,7 +16,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tinyloss.compiler import kernels as _kernels
+from tinyloss._cache import Cache
 from tinyloss_numpy import _arrays, _compiler, _programs, _threads
 
 X = np.ones(1_000_000, "f")
@@ -32,8 +33,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return load(*args)
 
     monkeypatch.setattr(_compiler, "load", noted)
-    monkeypatch.setattr(_programs, "_losses", weakref.WeakKeyDictionary())
-    monkeypatch.setattr(_programs, "_usual", weakref.WeakKeyDictionary())
+    tinyloss.clear_caches()
     with tinyloss_numpy.compilation("auto"):
         yield titles
 
@@ -44,16 +44,7 @@ def test_parameter_that_changes_with_every_call_compiles_once(compiled: list[str
     assert compiled == ["huber"]
 
 
-def test_other_value_compiles_once_it_has_paid(compiled: list[str]) -> None:
-    tinyloss.huber(X, X)
-    calls = 0
-    while len(compiled) < 2 and calls < 100:
-        tinyloss.huber(X, X, delta=0.5)
-        calls += 1
-    assert 10 < calls < 100
-
-
-def test_first_parameters_compile_whatever_is_asked_at_the_first_call(compiled: list[str]) -> None:
+def test_what_is_asked_compiles_at_its_first_call(compiled: list[str]) -> None:
     for ask in (tinyloss.huber, tinyloss.grad(tinyloss.huber)):
         ask(X, X, delta=0.5)
     tinyloss.mse(X, X)
@@ -64,26 +55,26 @@ def test_program_that_nobody_uses_is_let_go(
     compiled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its machine code, too; one in use stays."""
-    monkeypatch.setattr(_kernels.Recent, "size", 3)
+    monkeypatch.setattr(Cache, "size", 3)
+    engines: list[weakref.ref[Any]] = []
+    link = _compiler._link
+
+    def noted(code: bytes) -> Any:
+        kernel: Any = link(code)
+        engines.append(weakref.ref(kernel.engine))
+        return kernel
+
+    monkeypatch.setattr(_compiler, "_link", noted)
     x = np.ones(5)
-    tinyloss.huber(x, x)  # used again and again, below
-    (programs,) = _programs._losses.values()
-    (used,) = programs.values()
     with tinyloss_numpy.compilation("always"):
-        tinyloss.huber(x, x, delta=2.0)
-        unused = next(each for each in programs.values() if each is not used)
-        (kernel,) = unused._kernels.values()
-        assert not isinstance(kernel, str)
-        engine = weakref.ref(kernel.run.engine)
-        end = weakref.ref(unused)
-        del unused, kernel
-    for delta in np.linspace(0.1, 0.9, 20):
-        tinyloss.huber(x, x, delta=float(delta))
-        tinyloss.huber(x, x)
-        assert len(programs) <= 3
-    assert used in programs.values()
-    assert end() is None
-    assert engine() is None
+        tinyloss.sigmoid_focal(x, x, gamma=2)
+        for gamma in range(3, 12):
+            tinyloss.sigmoid_focal(x, x, gamma=gamma)
+            tinyloss.sigmoid_focal(x, x, gamma=2)
+    gc.collect()
+    alive = [engine() is not None for engine in engines]
+    assert alive[0]
+    assert not any(alive[1:4])
 
 
 # -------------------------------------------------------------------------- memory of the formulas
@@ -96,7 +87,7 @@ def no_kernel(why: str, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
     def fail(*_: Any) -> Any:
         raise RuntimeError("no kernel")
 
-    monkeypatch.setattr(_programs, "_losses", {})
+    tinyloss.clear_caches()
     if why == "not worth it":
         monkeypatch.setattr(_programs, "_WORTH_COMPILING", float("inf"))
         yield "auto"

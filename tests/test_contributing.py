@@ -1,7 +1,11 @@
-"""The loss that CONTRIBUTING.md walks through is as good as those that ship; its backend runs."""
+"""What CONTRIBUTING.md says is carried out: its loss on a copy of the tree, its backend here."""
 
+import ast
 import re
+import shlex
+import shutil
 import sys
+from os import pathsep
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,68 +14,78 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests import exact, families, test_golden
-from tinyloss._engine import registry as _backends
-from tinyloss.losses import classes as _classes
-from tinyloss.losses import regression as _regression
+from tests.support.process import ROOT, python
+from tinyloss._engine import registry
 
-TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
-def block(start: str) -> str:
-    """Return the Python block of CONTRIBUTING.md that starts so."""
-    found = re.search(rf"^```python\n({re.escape(start)}.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    assert found is not None, start
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## )", TEXT, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
     return found[1]
 
 
-@pytest.fixture
-def charbonnier(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Carry out what CONTRIBUTING.md says."""
-    module = dict(vars(_regression))
-    exec(block("class _Charbonnier"), module)
-    definition = dict(vars(exact))
-    exec(block("def _charbonnier"), definition)
-    for line in (
-        '`"charbonnier": _pointwise(_charbonnier)`',
-        '`"charbonnier": Bound(2, 3, 8)`',
-        '`"charbonnier": _REGRESSION`',
-    ):
-        assert line in TEXT
-    entry = exact._pointwise(definition["_charbonnier"])
-    monkeypatch.setitem(exact.EXACT, "charbonnier", entry)
-    monkeypatch.setitem(families.BOUNDS, "charbonnier", families.Bound(2, 3, 8))
-    monkeypatch.setitem(families._FAMILIES, "charbonnier", families._REGRESSION)
-    monkeypatch.setattr(tinyloss, "charbonnier", module["charbonnier"], raising=False)
-    return module["charbonnier"]
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("dtype", families.DTYPES)
-@pytest.mark.parametrize("family", families._REGRESSION)
-def test_it_is_as_accurate_as_it_promises(charbonnier: Any, dtype: str, family: str) -> None:
-    assert charbonnier.__name__ == "charbonnier"
-    test_golden.test_every_result_is_within_the_bound_of_its_loss("charbonnier", dtype, family)
+def carry_out(block: str, tree: Path) -> None:
+    """Put a block where its first line says: a file, "above" a line of it or at its end.
+
+    What a block adds to the package by a public name goes into its module's `__all__`.
+    """
+    place, _, code = block.partition("\n")
+    name, _, line = place.removeprefix("# ").partition(", above ")
+    path = tree / name
+    text = path.read_text(encoding="utf-8")
+    if line:
+        assert text.count(f"\n{line}") == 1, place
+        text = text.replace(f"\n{line}", f"\n{code}{line}")
+    else:
+        text += f"\n\n{code}"
+        public = [
+            each.name
+            for each in ast.parse(code).body
+            if isinstance(each, ast.ClassDef | ast.FunctionDef) and not each.name.startswith("_")
+        ]
+        names = "".join(f'    "{each}",\n' for each in public)
+        text = text.replace("__all__ = [\n", f"__all__ = [\n{names}", 1)
+    path.write_text(text, encoding="utf-8")
 
 
-def test_its_class_has_its_parameters(charbonnier: Any) -> None:
-    module = vars(_classes) | {"charbonnier": charbonnier}
-    exec(block("class CharbonnierLoss"), module)
-    loss = module["CharbonnierLoss"](eps=4.0)
-    assert repr(loss) == "CharbonnierLoss(eps=4.0)"
-    assert loss(np.array([3.0]), np.array([0.0])) == 5.0
+@pytest.mark.long
+def test_its_loss_is_added_as_it_says(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    how = section("Add a loss")
+    for block in blocks(how, "python"):
+        carry_out(block, tree)
+    (commands,) = blocks(how, "sh")
+    for command in commands.splitlines():
+        program, *arguments = shlex.split(command, comments=True)
+        assert program == "python"
+        python(*arguments, cwd=tree, PYTHONPATH=f"{tree}{pathsep}{tree / 'backends'}")
+    assert "`charbonnier(eps)` | `CharbonnierLoss`" in (tree / "README.md").read_text("utf-8")
 
 
 def test_its_backend_answers_and_declines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nacre", np)
     backend = ModuleType("tinyloss_nacre")
-    exec(block('"""tinyloss on arrays'), vars(backend))
+    exec(next(each for each in blocks(TEXT, "python") if "nacre" in each), vars(backend))
     answers: list[Any] = []
 
-    def run(job: Any) -> Any:
-        answers.append(backend.run(job))
-        return answers[-1]
+    def prepare(kind: Any) -> Any:
+        prepared = backend.prepare(kind)
 
-    monkeypatch.setattr(_backends, "backend_of", lambda xp: SimpleNamespace(run=run))
+        def answer(job: Any) -> Any:
+            answers.append(prepared(job))
+            return answers[-1]
+
+        return answer
+
+    ours = SimpleNamespace(prepare=prepare)
+    monkeypatch.setattr(registry, "backend_of", lambda xp: ours)
     x = np.array([1.0, 3.0])
     assert tinyloss.mse(x, [0.0, 0.0]) == 5.0
     assert answers.pop() is NotImplemented

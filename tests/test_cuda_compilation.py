@@ -1,6 +1,5 @@
 """The CUDA kernels compiled for GPUs by NVRTC, which needs none: they compile, and fit."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -10,9 +9,9 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import tinyloss
-from tests.emulation import nvrtc
-from tests.test_package import LOSSES
-from tinyloss._engine.run import Want
+from tests.support.emulation import nvrtc
+from tests.support.specs import LOSSES
+from tinyloss._engine.request import Want
 from tinyloss_cuda.source import write_total
 from tinyloss_cupy import _run
 
@@ -55,20 +54,10 @@ def of_shape(shape: tuple[int, ...], dtype: Any) -> Array:
     return as_strided(one, shape, strides)
 
 
-@dataclass(frozen=True)
-class _Writer:
-    """The backend, asked for GPUs with or without clusters."""
-
-    clusters: bool
-
-    def source(self, job: Any) -> str:
-        return _run.source(job, self.clusters)
-
-
 def source(loss: Any, clusters: bool, *arrays: Array, argnums: tuple[int, ...] = (0,)) -> str:
     """Return the kernel that computes value and gradients on GPUs with or without clusters."""
-    want = Want(value=True, argnums=argnums, source=_Writer(clusters))
-    return str(loss.ask(want, *arrays).value)
+    (job,) = loss.jobs(Want(value=True, argnums=argnums), *arrays)
+    return _run.source(job, clusters)
 
 
 def arrays_of(name: str, classes: int, dtype: Any, target: str) -> tuple[Array, ...]:

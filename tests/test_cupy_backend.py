@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
-from tests.emulation import EmulationError, HostAccessError, emulated_cupy, machine
-from tests.emulation.compiler import Counts, Machine, compiled
-from tests.test_package import run_python
-from tinyloss._function import LossFunction
+from tests.support.emulation import EmulationError, HostAccessError, emulated_cupy, machine
+from tests.support.emulation.compiler import Counts, Machine, compiled
+from tests.support.gpu import CLASSES, FUNCTIONS, ROWS
+from tests.support.process import python
+from tests.support.specs import LOSSES
 from tinyloss.testing import Report, check_backend
 
 Array = npt.NDArray[Any]
@@ -25,12 +26,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is needed to emulate a GPU"),
 ]
 
-PUBLIC = {name: getattr(tinyloss, name) for name in vars(tinyloss)["__all__"]}
-FUNCTIONS = ("log_sigmoid", "log_softmax", "logsumexp", "softmax", "softplus")
-LOSSES = [name for name, each in PUBLIC.items() if isinstance(each, LossFunction)]
-ROWS = """cross_entropy js_div kl_div kl_div_with_logits nll softmax_focal log_softmax logsumexp
-softmax""".split()
-CLASSES = (1, 2, 7, 100, 257, 1000, 5003, 32000, 50257, 131072, 262144)
 CLUSTERS, NO_CLUSTERS = "90", "80"
 """Compute capabilities."""
 
@@ -55,11 +50,7 @@ def cupy() -> Iterator[Any]:
 
 
 def forget_kernels() -> None:
-    from tinyloss_cuda import programs
-    from tinyloss_cupy import _run
-
-    _run._kernels.clear()
-    programs._losses.clear()
+    tinyloss.clear_caches()
 
 
 def become(capability: str) -> None:
@@ -114,14 +105,14 @@ def check(**options: Any) -> Report:
 
 @pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
 def test_kernels_answer_as_the_formulas_do(name: str) -> None:
-    assert check(losses=[PUBLIC[name]]).cases > 10
+    assert check(losses=[getattr(tinyloss, name)]).cases > 10
 
 
 @pytest.mark.parametrize("capability", [CLUSTERS, NO_CLUSTERS])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_of_any_length(name: str, capability: str) -> None:
     become(capability)
-    assert check(losses=[PUBLIC[name]], classes=CLASSES).cases >= len(CLASSES)
+    assert check(losses=[getattr(tinyloss, name)], classes=CLASSES).cases >= len(CLASSES)
 
 
 @pytest.mark.slow
@@ -129,13 +120,15 @@ def test_rows_of_any_length(name: str, capability: str) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_of_any_length_and_dtype(name: str, capability: str) -> None:
     become(capability)
-    assert check(losses=[PUBLIC[name]], classes=CLASSES, full=True).cases >= 5 * len(CLASSES)
+    assert check(losses=[getattr(tinyloss, name)], classes=CLASSES, full=True).cases >= 5 * len(
+        CLASSES
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
 def test_kernels_answer_as_the_formulas_do_in_thousands_of_cases(name: str) -> None:
-    check(losses=[PUBLIC[name]], full=True)
+    check(losses=[getattr(tinyloss, name)], full=True)
 
 
 def test_classes_that_lie_apart() -> None:
@@ -216,7 +209,7 @@ def test_a_gpu_that_refuses_clusters_gets_blocks_of_their_own() -> None:
 
 
 def test_another_error_does_not_turn_clusters_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.emulation import compiler
+    from tests.support.emulation import compiler
     from tinyloss_cupy import _run
 
     error = sys.modules["cupy"].cuda.driver.CUDADriverError
@@ -536,7 +529,7 @@ def test_a_kernel_is_written_without_cupy() -> None:
         "import tinyloss\n"
         "print(len(tinyloss.source(tinyloss.mse, target='cuda')))"
     )
-    assert int(run_python(code)) > 1000
+    assert int(python(code)) > 1000
 
 
 def test_cupy_without_a_gpu_changes_nothing_and_speaks_for_itself() -> None:
@@ -552,9 +545,9 @@ try:
 except cupy.cuda.runtime.CUDARuntimeError as error:
     print("CuPy:", error)
 """
-    if run_python("try: import cupy\nexcept ImportError: print('missing')"):
+    if python("try: import cupy\nexcept ImportError: print('missing')"):
         pytest.skip("could not import 'cupy': it is not installed")
-    said = run_python(code)
+    said = python(code)
     if said.startswith("has a GPU"):
         pytest.skip("there is a GPU")
     assert said.startswith("1.0 CuPy: cudaError")

@@ -13,9 +13,19 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import WideJAX
-from tinyloss._engine.run import Answer, Domain, Job, answer_of
-from tinyloss._formula import Formula, exact
+from tests.support.libraries import WideJAX
+from tinyloss._formula import exact
+from tinyloss.backend import (
+    Answer,
+    Argument,
+    Domain,
+    Formula,
+    Job,
+    Kind,
+    answer_of,
+    evaluate,
+    replaced,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
@@ -85,55 +95,40 @@ class _Square(_OtherSquare):
 
 
 def _job(xp: Any, asarray: Callable[[Any], Any]) -> Job:
-    return Job(
-        xp=xp,
-        formula=_Square,
-        arrays={"x": asarray(X), "y": asarray(Y)},
-        params={"factor": 1.0},
-        dtype=xp.float32,
-        labels=False,
-        weight=None,
-        divisor=None,
-        reduce=True,
-        value=True,
-        grads=("x",),
-        curvature=False,
-    )
+    arrays = {"x": asarray(X), "y": asarray(Y)}
+    return Job(_kind(arrays, xp), xp, arrays, numbers={"factor": 1.0})
 
 
-def _changes(xp: Any, asarray: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return another value for each field of a job."""
+def _kind(arrays: dict[str, Any], xp: Any) -> Kind:
+    arguments = tuple([Argument(n, each.dtype, _Square.role(n)) for n, each in arrays.items()])
+    return Kind(_Square, arguments, xp.float32, numbers=("factor",), grads=("x",))
+
+
+def _changes(xp: Any, asarray: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
+    """Return for each field of a kind, and what else of a job goes with it, another value."""
+    weight = asarray(np.arange(12.0).reshape(3, 4))
+    half = {"x": xp.asarray(X, xp.float16), "y": xp.asarray(Y, xp.float16)}
+    narrow = {"arrays": half, "arguments": _kind(half, xp).arguments}
+    static: dict[str, Any] = {"static": {"factor": 7}, "static_key": 7}
     return {
-        "formula": _OtherSquare,
-        "arrays": {"x": asarray(Y), "y": asarray(X)},
-        "params": {"factor": -1.0},
-        "dtype": xp.float64,
-        "weight": asarray(np.arange(12.0).reshape(3, 4)),
-        "divisor": 7,
-        "reduce": False,
-        "value": False,
-        "grads": ("y",),
-        "curvature": True,
-        "value_dtype": xp.float64,
-        "domain": Domain("signs"),
-        "unchecked": True,
-        "wide": True,
+        "formula": {"formula": _OtherSquare},
+        "arguments": narrow,
+        "dtype": {"dtype": xp.float64},
+        "static_key": {**static, "numbers": {}},
+        "weighted": {"weighted": True, "weight": weight},
+        "divided": {"divided": True, "divisor": 7},
+        "reduce": {"reduce": False},
+        "value": {"value": False},
+        "grads": {"grads": ("y",)},
+        "curvature": {"curvature": True},
+        "value_dtype": {"value_dtype": xp.float64},
+        "unchecked": {"unchecked": Domain("signs")},
+        "wide": {**narrow, "wide": True},
     }
 
 
-def _before(xp: Any, field: str) -> dict[str, Any]:
-    """Return what else a job must have for a field to matter."""
-    if field == "wide":
-        return {"arrays": {"x": xp.asarray(X, xp.float16), "y": xp.asarray(Y, xp.float16)}}
-    if field in ("domain", "unchecked"):
-        return {"domain": Domain("probabilities"), "unchecked": field == "domain"}
-    return {}
-
-
-# Not of this job: class indices and rows have tests of their own. What backends are given to
-# write into is theirs to fill, a module is the same for all arrays of a library, and a look at
-# targets answers nothing.
-ELSEWHERE = {"xp", "labels", "out", "look", "axis_name", "classes"}
+# Rows and what a kind is found by in other words have tests of their own.
+ELSEWHERE = {"axis_name", "classes", "static", "numbers"}
 
 
 def _plain(answer: Answer) -> list[tuple[str, Any]]:
@@ -148,25 +143,34 @@ def _same(a: list[tuple[str, Any]], b: list[tuple[str, Any]]) -> bool:
     )
 
 
+def test_every_field_of_a_kind_has_another_value_below() -> None:
+    assert set(_changes(np, np.asarray)) | ELSEWHERE == {each.name for each in fields(Kind)}
+
+
 @pytest.mark.parametrize("library", ["numpy", "jax"])
-@pytest.mark.parametrize("field", [each.name for each in fields(Job)])
-def test_every_field_of_a_job_is_in_the_key_or_changes_nothing_kept(
-    library: str, field: str
-) -> None:
+@pytest.mark.parametrize("field", sorted(_changes(np, np.asarray)))
+def test_what_one_field_tells_apart_is_answered_apart(library: str, field: str) -> None:
     xp: Any = np if library == "numpy" else pytest.importorskip("jax.numpy")
     with nullcontext() if library == "numpy" else WideJAX("jax").settings():
         asarray: Any = partial(xp.asarray, dtype=xp.float32)
         changes = _changes(xp, asarray)
-        assert set(changes) | ELSEWHERE == {each.name for each in fields(Job)}
-        if field in ELSEWHERE:
-            return
-        job = replace(_job(xp, asarray), **_before(xp, field))
-        changed = replace(job, **{field: changes[field]})
+        before = changes["arguments"] if field == "wide" else {}
+        job = replaced(_job(xp, asarray), **before)
+        changed = _with(job, **changes[field])
+        assert job.kind != changed.kind
         with tinyloss_numpy.compilation("always"):
             for each in (job, changed, job):
-                answer = _plain(answer_of(replace(each)))
-                assert _same(answer, _plain(replace(each).evaluate()))
-            assert not _same(answer, _plain(answer_of(replace(changed))))
+                answer = _plain(answer_of(each))
+                assert _same(answer, _plain(evaluate(each)))
+            assert not _same(answer, _plain(answer_of(changed)))
+
+
+def _with(job: Job, **changes: Any) -> Job:
+    numbers = changes.pop("numbers", None)
+    job = replaced(job, **changes)
+    if numbers is None:
+        return job
+    return replace(job, numbers=numbers, kind=replace(job.kind, numbers=tuple(numbers)))
 
 
 def _used(library: str) -> list[weakref.ref[Any]]:

@@ -4,8 +4,6 @@ import contextlib
 import importlib
 import importlib.util
 import json
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Generator
@@ -18,7 +16,8 @@ import pytest
 import tinyloss
 import tinyloss.testing
 import tinyloss_numpy
-from tests.conftest import NumPyArray
+from tests.support.libraries import NumPyArray
+from tests.support.process import python
 
 dask: Any = pytest.importorskip("dask")
 da: Any = pytest.importorskip("dask.array")
@@ -154,8 +153,8 @@ def test_blocks_are_answered_by_compiled_loops(size: str, monkeypatch: pytest.Mo
     answered: list[bool] = []
     compiled = _run._run_compiled
 
-    def watched(job: Any) -> Any:
-        answer = compiled(job)
+    def watched(loss: Any, job: Any) -> Any:
+        answer = compiled(loss, job)
         answered.append(answer is not None)
         return answer
 
@@ -217,14 +216,8 @@ def module() -> Any:
 
 
 def example(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), "--json", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    said = python(str(EXAMPLE), "--json", *arguments)
+    report: dict[str, Any] = json.loads(said.splitlines()[-1])
     return report
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.test_libraries import CASES, Case
+from tests.support.cases import CASES, Case
 
 da: Any = pytest.importorskip("dask.array")
 

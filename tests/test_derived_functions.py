@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library
+from tests.support.libraries import Library
 from tinyloss import HuberLoss, MAELoss, MSELoss, grad, grad_and_hess, partial_mean, value_and_grad
 
 on = pytest.mark.parametrize

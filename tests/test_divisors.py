@@ -7,7 +7,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import Library
+from tests.support.libraries import Library
 
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinyloss
-
-
-def _load() -> ModuleType:
-    path = Path(__file__).parents[1] / "examples" / "train_digits.py"
-    spec = importlib.util.spec_from_file_location("train_digits", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # a dataclass looks its own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-digits: Any = _load()
-EPS = float(np.finfo(np.float32).eps)
-
-
-def first_losses(array: str, dtype: str = "float32") -> np.ndarray:
-    return np.asarray(digits.train(array, dtype=dtype, epochs=1).steps[:20])
+from tests.support.example import EPS, digits, first_losses
 
 
 @pytest.mark.parametrize("seed", range(3))

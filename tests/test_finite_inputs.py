@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
-from tests.conftest import Library
+from tests.support.libraries import Library
 
 Array = npt.NDArray[Any]
 

@@ -1,12 +1,12 @@
 """Gradients and curvature of the whole loss, against central differences taken in mpmath.
 
 What is differentiated is a textbook's reduced loss, written here from the definition of an item
-(tests.exact) and of the mean: sum(weight * loss) / sum(weight) over the selected items, class
-weights counting as weights. It shares no line with the library, and no closed form.
+(tests.support.exact) and of the mean: sum(weight * loss) / sum(weight) over the selected items,
+class weights counting as weights. It shares no line with the library, and no closed form.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
-from tests.exact import EXACT, items, mp
-from tests.families import allowed, scales
+from tests.support.exact import items
+from tests.support.families import allowed, scales
+from tests.support.jets import mp
+from tests.support.slopes import ARGUMENTS, CASES, Case, Params
+from tests.support.specs import EXACT
 
 Array = npt.NDArray[Any]
-Params = dict[str, Any]
 
 # Losses are picked by name here, so that their signatures are not known to a type checker.
 value_and_grad: Any = tinyloss.value_and_grad
@@ -34,205 +36,6 @@ EPS = 2.0**-52
 BITS, STEP = 500, mp.mpf(2) ** -100
 NOISE = 2.0**-190
 
-ITEMS, CLASSES = (2, 3), 4
-ARGUMENTS = ("x", "y", "var")
-ARRAYS = {"class_weight", "pos_weight"}
-"""Parameters that are arrays, which no loss object holds."""
-
-
-# ----------------------------------------------------------------------------------- what is tried
-
-
-@dataclass(frozen=True)
-class Case:
-    """A loss with its parameters and inputs, classes in the last axis."""
-
-    loss: str
-    id: str
-    arrays: dict[str, Array]
-    params: Params = field(default_factory=dict[str, Any])
-    fixed: tuple[str, ...] = ()
-    """Arguments that the loss is not differentiated by: class indices."""
-
-    @property
-    def argnums(self) -> tuple[int, ...]:
-        return tuple(k for k, name in enumerate(self.arrays) if name not in self.fixed)
-
-    @property
-    def exact_params(self) -> Params:
-        return {k: v for k, v in self.params.items() if k != "axis"}
-
-    def item_shape(self) -> tuple[int, ...]:
-        x = self.arrays["x"]
-        return x.shape[:-1] if EXACT[self.loss].rowwise else x.shape
-
-
-def _rng(loss: str) -> np.random.Generator:
-    return np.random.default_rng([7, *loss.encode()])
-
-
-def _regression() -> Iterator[Case]:
-    # Differences on both sides of every threshold: |x - y| from 0.03 to 5, none on a kink.
-    difference = np.array([[0.03, -0.2, 0.7], [-1.3, 2.1, -5.0]])
-    plain: dict[str, list[Params]] = {
-        "mse": [{}],
-        "mae": [{}],
-        "huber": [{}, {"delta": 0.5}, {"delta": 3.0}],
-        "smooth_l1": [{}, {"beta": 0.5}, {"beta": 3.0}, {"beta": 0.0}],
-        "log_cosh": [{}],
-        "quantile": [{}, {"q": 0.9}, {"q": 0.0}, {"q": 1.0}],
-        "mape": [{}, {"eps": 0.5}],
-    }
-    for loss, parameters in plain.items():
-        y = _rng(loss).normal(size=ITEMS)
-        for params in parameters:
-            yield Case(loss, _name(params), {"x": y + difference, "y": y}, params)
-
-    rng = _rng("msle")
-    yield Case("msle", "", {"x": rng.uniform(-0.8, 3, ITEMS), "y": rng.uniform(-0.8, 3, ITEMS)})
-
-    rng = _rng("poisson_nll")
-    count = np.array([[0.0, 1.0, 3.0], [0.4, 1.6, 12.0]])
-    # Not on the step of Stirling's term at a count of 1.
-    real = np.array([[0.2, 0.7, 3.0], [0.4, 1.6, 12.0]])
-    log_rate = rng.normal(size=ITEMS)
-    for params in ({}, {"full": True}):
-        y = real if params else count
-        yield Case("poisson_nll", _name(params), {"x": log_rate, "y": y}, params)
-    for params in (
-        {"log_input": False},
-        {"log_input": False, "eps": 0.5},
-        {"log_input": False, "full": True},
-    ):
-        yield Case("poisson_nll", _name(params), {"x": np.exp(log_rate), "y": real}, params)
-
-    rng = _rng("gaussian_nll")
-    x, y, var = rng.normal(size=ITEMS), rng.normal(size=ITEMS), rng.uniform(0.1, 3, ITEMS)
-    var[0, 1] = 0.125
-    for params in ({}, {"full": True}, {"eps": 0.25}):
-        yield Case("gaussian_nll", _name(params), {"x": x, "y": y, "var": var}, params)
-
-
-def _binary() -> Iterator[Case]:
-    rng = _rng("binary")
-    hard = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    soft = rng.uniform(0.05, 0.95, ITEMS)
-    logits = np.array([[-3.0, 2.0, -0.4], [1.5, 5.0, 0.1]])
-    loss = "binary_cross_entropy"
-    p = 1 / (1 + np.exp(-logits))
-    for kind, y in (("hard", hard), ("soft", soft)):
-        yield Case(loss, kind, {"x": p, "y": y})
-    # Where the clipping bites, the derivative is a convention: tests.test_golden has it.
-    yield Case(loss, "eps=1e-3", {"x": p, "y": soft}, {"eps": 1e-3})
-
-    loss = "binary_cross_entropy_with_logits"
-    for (kind, y), params in product(
-        (("hard", hard), ("soft", soft)),
-        ({}, {"pos_weight": 3.0}, {"pos_weight": np.array([0.5, 2.0, 3.0])}),
-    ):
-        yield Case(loss, f"{kind},{_name(params)}", {"x": logits, "y": y}, params)
-
-    for (kind, y), params in product(
-        (("hard", hard), ("soft", soft)),
-        (
-            {},
-            {"alpha": 0.25},
-            {"gamma": 0.0},
-            {"gamma": 0.5},
-            {"gamma": 1.0, "alpha": 0.9},
-            {"gamma": 3.5},
-        ),
-    ):
-        yield Case("sigmoid_focal", f"{kind},{_name(params)}", {"x": logits, "y": y}, params)
-
-    sign = 2 * hard - 1
-    for loss in ("hinge", "squared_hinge", "soft_margin"):
-        yield Case(loss, "", {"x": logits, "y": sign})
-        yield Case(loss, "real targets", {"x": logits, "y": sign * (soft + 0.5)})
-
-
-def _rows() -> Iterator[Case]:
-    rng = _rng("rows")
-    shape = (*ITEMS, CLASSES)
-    x = 2 * rng.normal(size=shape)
-    labels = np.array([[0, 3, 1], [2, 2, 0]])
-    e = np.exp(rng.normal(size=shape))
-    soft = e / e.sum(-1, keepdims=True)
-    loose = rng.uniform(0.1, 2, shape)
-    class_weight = np.array([0.5, 2.0, 1.25, 0.1])
-    masked = x.copy()
-    masked[0, 0, 1] = masked[1, 2, 3] = -np.inf
-
-    weights: list[Params] = [{}, {"class_weight": class_weight}]
-    labelled = {"x": x, "y": labels}
-    for params in weights:
-        for smoothing, ignore in product(
-            ({}, {"label_smoothing": 0.1}), ({}, {"ignore_index": 2}, {"ignore_index": -100})
-        ):
-            y = labels
-            if ignore.get("ignore_index") == -100:
-                y = np.where(labels == 2, -100, labels)
-            every = {**params, **smoothing, **ignore}
-            case = {"x": x, "y": y}
-            yield Case("cross_entropy", f"labels,{_name(every)}", case, every, ("y",))
-        for smoothing in ({}, {"label_smoothing": 0.1}, {"label_smoothing": 1.0}):
-            every = {**params, **smoothing}
-            yield Case("cross_entropy", f"soft,{_name(every)}", {"x": x, "y": soft}, every)
-            yield Case("cross_entropy", f"loose,{_name(every)}", {"x": x, "y": loose}, every)
-            yield Case(
-                "cross_entropy",
-                f"masked,{_name(every)}",
-                {"x": masked, "y": labels},
-                every,
-                ("y",),
-            )
-    for params, smoothing in product(weights, ({}, {"label_smoothing": 0.1})):
-        every = {"from_logits": False, **params, **smoothing}
-        name = _name(every)
-        case = {"x": loose / 2.5, "y": labels}
-        yield Case("cross_entropy", f"labels,{name}", case, every, ("y",))
-        yield Case("cross_entropy", f"soft,{name}", {"x": loose / 2.5, "y": soft}, every)
-    yield Case("cross_entropy", "axis=1", labelled, {"axis": 1}, ("y",))
-    yield Case("cross_entropy", "soft,axis=0", {"x": x, "y": soft}, {"axis": 0})
-
-    for params in weights:
-        for gamma in ({}, {"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 3.0}):
-            every = {**params, **gamma}
-            name = _name(every)
-            yield Case("softmax_focal", f"labels,{name}", labelled, every, ("y",))
-            yield Case("softmax_focal", f"soft,{name}", {"x": x, "y": soft}, every)
-        every = {**params, "ignore_index": 2}
-        yield Case("softmax_focal", f"labels,{_name(every)}", labelled, every, ("y",))
-        log_p = np.log(soft)
-        for ignore in ({}, {"ignore_index": 2}):
-            every = {**params, **ignore}
-            yield Case("nll", _name(every), {"x": log_p, "y": labels}, every, ("y",))
-    yield Case("softmax_focal", "soft,axis=1", {"x": x, "y": soft}, {"axis": 1})
-    yield Case("nll", "axis=0", {"x": np.log(soft), "y": labels}, {"axis": 0}, ("y",))
-
-    other = np.exp(rng.normal(size=shape))
-    other /= other.sum(-1, keepdims=True)
-    for axis in ({}, {"axis": 1}):
-        pairs = {"x": np.log(other), "y": soft}
-        yield Case("kl_div", _name(axis), pairs, axis)
-        logs = {"x": np.log(other), "y": np.log(soft)}
-        yield Case(
-            "kl_div", _name({"log_target": True, **axis}), logs, {"log_target": True, **axis}
-        )
-        yield Case("kl_div_with_logits", _name(axis), {"x": x, "y": np.log(soft) + 1}, axis)
-        yield Case("js_div", _name(axis), {"x": other, "y": soft}, axis)
-    yield Case("js_div", "loose", {"x": other, "y": loose})
-
-
-def _name(params: Params) -> str:
-    def show(value: Any) -> str:
-        return "array" if isinstance(value, np.ndarray) else str(value)
-
-    return ",".join(f"{k}={show(v)}" for k, v in params.items())
-
-
-CASES = [*_regression(), *_binary(), *_rows()]
-
 
 @dataclass(frozen=True)
 class Options:
@@ -243,13 +46,16 @@ class Options:
     denominator: Any = None
     weight: Any = None
     where: Any = None
+    selection: str = ""
+    """What says of weight and mask which they are."""
 
     def kwargs(self) -> Params:
         given = {"denominator": self.denominator, "weight": self.weight, "where": self.where}
         return {"reduction": self.reduction} | {k: v for k, v in given.items() if v is not None}
 
 
-def _options() -> Iterator[Options]:
+def _options(turn: int) -> Iterator[Options]:
+    """Yield a third of all combinations, in which each pair of a mode, a weight, a mask is."""
     each = np.array([[0.5, 2.0, 0.25], [0.0, 1.5, 3.0]])
     one_for_each_column = np.array([2.0, 0.3, 1.0])
     mask = np.array([[True, True, False], [True, False, True]])
@@ -262,13 +68,20 @@ def _options() -> Iterator[Options]:
     )
     weights = (("", None), ("weight", each), ("broadcast", one_for_each_column))
     masks = (("", None), ("where", mask), ("column", mask[:1]))
-    for (reduction, denominator), (w, weight), (m, where) in product(modes, weights, masks):
+    for i, j in product(range(5), range(3)):
+        (reduction, denominator), (w, weight) = modes[i], weights[j]
+        m, where = masks[(i + j + turn) % 3]
         over = f"over {denominator}" if denominator is not None else ""
         name = ",".join(a for a in (reduction, over, w, m) if a)
-        yield Options(name, reduction, denominator, weight, where)
+        yield Options(name, reduction, denominator, weight, where, f"{w},{m}")
 
 
-OPTIONS = list(_options())
+PAIRS, *REST = (list(_options(turn)) for turn in range(3))
+in_turn = pytest.mark.parametrize(
+    "chosen",
+    [PAIRS, *(pytest.param(rest, marks=pytest.mark.long) for rest in REST)],
+    ids=["pairs", "second", "third"],
+)
 
 
 # ------------------------------------------------------------------------------------ the textbook
@@ -428,11 +241,12 @@ def _floats(numbers: list[Any], shape: tuple[int, ...]) -> Array:
     return np.array([float(a) for a in numbers]).reshape(shape)
 
 
+@in_turn
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
-def test_the_gradient_is_the_slope_of_the_whole_loss(case: Case) -> None:
+def test_the_gradient_is_the_slope_of_the_whole_loss(case: Case, chosen: list[Options]) -> None:
     arrays, params = _arguments(case)
     function = getattr(tinyloss, case.loss)
-    for options in OPTIONS:
+    for options in chosen:
         with mp.workprec(BITS):
             book = Textbook(case, options)
             value = book.terms() if options.reduction == "none" else [book.loss()]
@@ -464,16 +278,20 @@ def test_curvature_is_the_slope_of_the_gradient(case: Case) -> None:
     """Per item, weighted and unreduced, whatever the reduction."""
     arrays, params = _arguments(case)
     function = grad_and_hess(getattr(tinyloss, case.loss))
-    for options in OPTIONS:
+    selections: dict[str, list[Options]] = {}
+    for options in PAIRS:
+        selections.setdefault(options.selection, []).append(options)
+    for alike in selections.values():
         with mp.workprec(BITS):
-            per_item = Options("none", "none", None, options.weight, options.where)
+            per_item = Options("none", "none", None, alike[0].weight, alike[0].where)
             book = Textbook(case, per_item)
             slope, bend = book.gradient(0), book.curvature()
-        gradient, curvature = function(*arrays, **params, **options.kwargs())
         factor, shape = _factor(book), case.arrays["x"].shape
-        for name, got, exact in (("x", gradient, slope), ("curvature", curvature, bend)):
-            tolerance = _tolerance(case, name, _floats(exact, shape), factor)
-            _check(_back(case, got), exact, tolerance, f"{options.id}: {name}")
+        for options in alike:
+            gradient, curvature = function(*arrays, **params, **options.kwargs())
+            for name, got, exact in (("x", gradient, slope), ("curvature", curvature, bend)):
+                tolerance = _tolerance(case, name, _floats(exact, shape), factor)
+                _check(_back(case, got), exact, tolerance, f"{options.id}: {name}")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
@@ -517,50 +335,15 @@ def test_what_is_not_selected_has_no_slope_and_changes_none(case: Case, poison: 
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
-def test_every_way_to_ask_gives_the_same_numbers(case: Case) -> None:
-    arrays, params = _arguments(case)
-    function = getattr(tinyloss, case.loss)
-    weight = np.array([[0.5, 2.0, 0.25], [0.0, 1.5, 3.0]])
-    every, grads = value_and_grad(function, case.argnums)(*arrays, weight=weight, **params)
-    value, first = value_and_grad(function)(*arrays, weight=weight, **params)
-    assert function(*arrays, weight=weight, **params) == value == every
-    np.testing.assert_array_equal(first, grads[0])
-    for k, expected in zip(case.argnums, grads, strict=True):
-        alone = grad(function, k)(*arrays, weight=weight, **params)
-        np.testing.assert_array_equal(alone, expected)
-        backwards = grad(function, (k, 0))(*arrays, weight=weight, **params)
-        np.testing.assert_array_equal(backwards[0], expected)
-        np.testing.assert_array_equal(backwards[1], first)
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
 def test_nothing_selected_is_0_with_gradient_0(case: Case) -> None:
     arrays, params = _arguments(case)
     call = value_and_grad(getattr(tinyloss, case.loss), case.argnums)
-    for nothing in ({"where": np.zeros(ITEMS, bool)}, {"weight": np.zeros(ITEMS)}):
+    for nothing in (
+        {"where": np.zeros(case.item_shape(), bool)},
+        {"weight": np.zeros(case.item_shape())},
+    ):
         for reduction in ("mean", "sum", "none"):
             value, grads = call(*arrays, **params, **nothing, reduction=reduction)
             assert not np.asarray(value).any()
             for gradient in grads:
                 assert not gradient.any()
-
-
-@pytest.mark.parametrize(
-    "case",
-    [case for case in CASES if not ARRAYS & set(case.params)],
-    ids=lambda case: f"{case.loss}[{case.id}]",
-)
-def test_a_scaled_sum_of_losses_has_the_sum_of_gradients(case: Case) -> None:
-    """`0.5 * a + b` is differentiated as a whole."""
-    arrays, params = _arguments(case)
-    loss = next(
-        each
-        for each in vars(tinyloss).values()
-        if isinstance(each, type)
-        and getattr(each, "function", None) is getattr(tinyloss, case.loss)
-    )
-    value, gradient = value_and_grad(getattr(tinyloss, case.loss))(*arrays, **params)
-    both = 0.5 * loss(**params) + 2 * loss(**params)
-    got, slope = both.value_and_grad(*arrays)
-    np.testing.assert_allclose(got, 2.5 * value, rtol=4 * EPS)
-    np.testing.assert_allclose(slope, 2.5 * gradient, rtol=4 * EPS)

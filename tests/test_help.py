@@ -4,15 +4,14 @@ import inspect
 import pickle
 import pydoc
 import re
-import subprocess
-import sys
 import typing
 from typing import Any
 
 import pytest
 
 import tinyloss
-from tests.test_package import LOSSES, PUBLIC
+from tests.support.process import python
+from tests.support.specs import LOSSES, PUBLIC
 
 on = pytest.mark.parametrize
 
@@ -38,8 +37,7 @@ def test_the_package_lists_all_names_to_others() -> None:
         "from tinyloss import *; import tinyloss, rlcompleter; "
         "print(rlcompleter.Completer({'t': tinyloss}).attr_matches('t.cross'), mse)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "t.cross_entropy" in done.stdout
+    assert "t.cross_entropy" in python(code)
 
 
 @on("name", PUBLIC)

@@ -203,7 +203,7 @@ def slow_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return load(*args)
 
     monkeypatch.setattr(_compiler, "load", slowly)
-    monkeypatch.setattr(_programs, "_losses", {})
+    tinyloss.clear_caches()
     monkeypatch.setattr(_programs, "_warned", set())
     with warnings.catch_warnings(), tinyloss_numpy.compilation("always"):
         warnings.simplefilter("error")

@@ -5,25 +5,19 @@ is held to `tinyloss.grad` and `tinyloss.grad_and_hess` on NumPy, where there is
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library, NumPyArray, dtype_name
-from tests.exact import EXACT
-from tests.families import allowed, families
-from tests.test_libraries import (
-    CASES,
-    Case,
-    _assert_rounded_once,
-    assert_close,
-    brought,
-    compare,
-    every_case,
-    weight_and_mask,
-)
+from tests.support.cases import CASES, Case, brought, every_case, weight_and_mask
+from tests.support.compare import close as compared
+from tests.support.compare import rounded_once
+from tests.support.families import allowed, families
+from tests.support.libraries import Library, NumPyArray, dtype_name
+from tests.support.specs import EXACT
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
@@ -49,13 +43,10 @@ FEW: dict[str, tuple[Any, NumPyArray, NumPyArray]] = {
 few = pytest.mark.parametrize(("loss", "x", "y"), FEW.values(), ids=FEW)
 
 
-def close(actual: Any, expected: Any, eps: float = EPS64, within: float = 16) -> None:
-    """Hold `actual` to `expected`, by its largest component.
+close = partial(compared, eps=16, why="four functions of 2 eps, and sums in another order")
 
-    16 eps, if nothing else is said, as between libraries: see `assert_close`.
-    """
-    expected = np.asarray(expected)
-    assert_close(np.asarray(actual), expected, eps * within / 16, "result")
+# A derivative line by line adds what the closed form cancels beforehand.
+BY_LINES = "terms up to ten times as large as their sum"
 
 
 def in_numpy(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -99,8 +90,8 @@ class TestFirstDerivatives:
 
         gradients, along = jax.device_get(traced(jax, everything, arrays, options))
         expected = anyloss.grad(case.loss, case.argnums)(*arrays, **options)
-        for name, gradient in gradients.items():
-            compare(gradient, expected, EPS64, name)
+        for gradient in gradients.values():
+            close(gradient, expected)
         terms = np.concatenate([(g * w).ravel() for g, w in zip(expected, ways, strict=True)])
         for each in along:  # terms of either sign: within 16 eps of their magnitudes
             assert abs(each - terms.sum()) <= 16 * EPS64 * np.abs(terms).sum()
@@ -223,9 +214,7 @@ class TestSecondDerivatives:
 
         result = traced(jax, diagonal, arrays, options)
         expected = anyloss.grad_and_hess(case.loss)(*arrays, **options)[1]
-        # Line by line a derivative adds what the closed form cancels beforehand: at these inputs
-        # terms up to ten times as large as their sum.
-        close(result, expected, within=128)
+        close(result, expected, eps=128, why=BY_LINES)
 
     @pytest.mark.parametrize(
         ("loss", "x", "y"),
@@ -251,9 +240,8 @@ class TestSecondDerivatives:
             }
 
         results = jax.device_get(jax.jit(products)(x, y, WAY))
-        for name, result in results.items():
-            # at these inputs terms up to ten times as large as their sum
-            assert_close(result, results["hessian"], 8 * EPS64, name)
+        for result in results.values():
+            close(result, results["hessian"], eps=128, why=BY_LINES)
 
     @pytest.mark.parametrize("name", [name for name, exact in EXACT.items() if exact.target])
     def test_none_is_nan_where_the_closed_curvature_is_finite(self, name: str, jax: Any) -> None:
@@ -432,7 +420,7 @@ class TestDtypes:
             assert dtype_name(value) == dtype_name(gradient) == dtype
             expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(X, Y)
             for result, each in zip((value, gradient), expected, strict=True):
-                close(result, each, float(np.finfo(dtype).eps))
+                close(result, each, dtype=dtype)
 
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     @few
@@ -449,7 +437,7 @@ class TestDtypes:
         wide = native(*single)
         for half, each, kind in ((value, wide[0], "float32"), (gradient, wide[1], dtype)):
             host = np.asarray(half).astype(np.float32)
-            _assert_rounded_once(host, np.asarray(each), kind, fused=True)
+            rounded_once(host, np.asarray(each), kind, fused=True)
 
 
 class TestLabelsOutOfRange:
@@ -598,7 +586,7 @@ class TestLossesOfUsers:
         slope, curvature = jax.jit(ask)(X, OTHER)
         expected = anyloss.grad_and_hess(charbonnier)(X, OTHER)
         close(slope, expected[0])
-        close(curvature, expected[1], within=64)  # (x - y)^2 and eps^2 over their sum, twice
+        close(curvature, expected[1], eps=64, why="(x - y)^2 and eps^2 over their sum, twice")
 
     def test_a_value_of_rows_by_functions_of_jax(self, jax: Any) -> None:
         @tinyloss.loss(rowwise=True)

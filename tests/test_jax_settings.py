@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.test_libraries import Case, every_case, weight_and_mask
+from tests.support.cases import Case, every_case, weight_and_mask
 
 
 def ask(jax: Any, case: Case) -> Any:

@@ -4,8 +4,6 @@ import functools
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +18,8 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tinyloss_numpy import _compiler, _disk, _programs
+from tests.support.process import python
+from tinyloss_numpy import _compiler, _disk
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no modes here")
 
@@ -47,12 +46,11 @@ def call(loss: Any = tinyloss.mse) -> bytes:
     """Return the bits of a call to a kernel that no memory holds; a warning is an error."""
     x = np.linspace(-3, 3, 500)
     with (
-        pytest.MonkeyPatch.context() as patch,
         tinyloss_numpy.compilation("always"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
-        patch.setattr(_programs, "_losses", {})
+        tinyloss.clear_caches()
         derive: Any = tinyloss.value_and_grad(loss)
         value, gradient = derive(x, np.cos(x))
     return bytes(value.tobytes() + gradient.tobytes())
@@ -142,7 +140,7 @@ def test_function_that_is_not_there_is_not_called(cache: SimpleNamespace) -> Non
 
 def test_user_without_a_home_compiles_and_keeps_nothing(tmp_path: Path) -> None:
     """As in a container whose user has no name."""
-    code = """if True:
+    code = """
         import os, pwd, warnings
         warnings.simplefilter("error", RuntimeWarning)
         for name in ("HOME", "XDG_CACHE_HOME"):
@@ -156,9 +154,7 @@ def test_user_without_a_home_compiles_and_keeps_nothing(tmp_path: Path) -> None:
         with tinyloss_numpy.compilation("always"):
             print(tinyloss.mse(np.array([1.0, 2.0]), np.zeros(2)), _disk._folder())
     """
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("2.5 None\n", "")
+    assert python(code, cwd=tmp_path) == "2.5 None\n"
     assert list(tmp_path.iterdir()) == []
 
 

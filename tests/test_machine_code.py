@@ -6,10 +6,8 @@ its own, on any machine of the family; nothing of it is run.
 """
 
 import json
-import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -24,8 +22,10 @@ import pytest
 pytest.importorskip("numba")
 
 import tinyloss
-from tests.test_package import LOSSES
-from tinyloss._engine.run import Want
+from tests.support.process import python
+from tests.support.specs import LOSSES
+from tinyloss._engine.request import Want
+from tinyloss.compiler.kernels import recording_of
 from tinyloss_numpy import _compiler, _programs, _run
 
 Array = npt.NDArray[Any]
@@ -69,28 +69,23 @@ def every_case() -> Iterator[Case]:
                 yield name, target, classes, dtype, weighted, kind
 
 
-class _Writer:
-    """The backend, asked for the assembly text of its kernel instead of the kernel's own."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def source(self, job: Any) -> str:
-        loss = _programs.loss_of(job)
-        arrays = _run._inputs(job)
-        over = tuple("x" if self.kind == "in place" else "" for _ in loss.recording.results)
-        like = job.arrays["x"]
-        results = [
-            np.empty_like(like if role.per_class or not loss.recording.rowwise else like[..., 0])
-            for (_, role), taken in zip(loss.recording.results, over, strict=True)
-            if not taken
-        ]
-        lying = [(each.shape, each.strides, each.dtype) for each in (*arrays, *results)]
-        plan = loss.plan(over, tuple(lying))
-        assert plan is not None
-        text = loss.text(plan.variant)
-        real, lanes = loss.recording.real, plan.variant.lanes
-        return _compiler._compile(text, real, lanes, loss.recording.title).decode()
+def code(job: Any, in_place: bool) -> str:
+    """Return the assembly text of a job's kernel."""
+    loss = _programs.CompiledLoss(recording_of(job.kind, np.dtype(job.kind.dtype).name))
+    arrays = _run._inputs(job)
+    over = tuple("x" if in_place else "" for _ in loss.recording.results)
+    like = job.arrays["x"]
+    results = [
+        np.empty_like(like if role.per_class or not loss.recording.rowwise else like[..., 0])
+        for (_, role), taken in zip(loss.recording.results, over, strict=True)
+        if not taken
+    ]
+    layouts = [(each.shape, each.strides, each.dtype) for each in (*arrays, *results)]
+    plan = loss.plan(over, tuple(layouts))
+    assert plan is not None
+    text = loss.text(plan.variant)
+    real, lanes = loss.recording.real, plan.variant.lanes
+    return _compiler._compile(text, real, lanes, loss.recording.title).decode()
 
 
 def assembly(name: str, target: str, classes: int, dtype: str, weighted: bool, kind: str) -> str:
@@ -103,9 +98,10 @@ def assembly(name: str, target: str, classes: int, dtype: str, weighted: bool, k
     argnums = {"value": (), "in place": (0,)}.get(
         kind, (0,) if target == "labels" else tuple(range(len(arrays)))
     )
-    want = Want(True, argnums, kind == "everything", source=_Writer(kind))
+    want = Want(True, argnums, kind == "everything")
     options = {"weight": np.ones(shape[:1], dtype)} if weighted else {}
-    return str(loss.ask(want, *arrays, **options).value)
+    (job,) = loss.jobs(want, *arrays, **options)
+    return code(job, kind == "in place")
 
 
 def main() -> None:
@@ -126,16 +122,13 @@ def main() -> None:
 
 def masked(cases: list[Case]) -> list[tuple[Case, int]]:
     """Return the cases whose kernels store under a mask, and how often."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from tests.test_machine_code import main; main()"],
-        input=json.dumps(cases),
-        env={**os.environ, "NUMBA_CPU_NAME": CPU, "NUMBA_CPU_FEATURES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
+    said = python(
+        "from tests.test_machine_code import main; main()",
+        stdin=json.dumps(cases),
+        NUMBA_CPU_NAME=CPU,
+        NUMBA_CPU_FEATURES="",
     )
-    assert done.returncode == 0, done.stderr
-    found = [*zip(cases, json.loads(done.stdout), strict=True)]
+    found = [*zip(cases, json.loads(said), strict=True)]
     assert all(packed for _, (_, packed) in found), "no vectors at all"
     return [(case, stores) for case, (stores, _) in found if stores]
 

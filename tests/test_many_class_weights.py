@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library
+from tests.support.libraries import Library
 from tinyloss import _arrays, _objects
 
 N = 3000

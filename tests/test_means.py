@@ -17,8 +17,8 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import Library
 from tests.soak.means import Weights, exact_mean, weights_of
+from tests.support.libraries import Library
 
 Array = npt.NDArray[Any]
 

@@ -19,12 +19,12 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tests.emulation import emulated_cupy
-from tinyloss._engine.run import Request
-from tinyloss._formula import Formula
+from tests.support.emulation import emulated_cupy
+from tinyloss._engine.request import Request
+from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
 from tinyloss.compiler.passes import spelled, stage
-from tinyloss.compiler.program import Input, record
+from tinyloss.compiler.recorder import record
 from tinyloss_numpy import _blocks
 
 Array = npt.NDArray[Any]
@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 OWN = """i n c l j group chunk count outer begin first last table work room rooms classes inner
 length chunks partial_sums total_sums value_lanes first_class lane_number class_index value
 curvature grad_x kernel real index inf nan where maximum minimum raised abs exp log1p pow select
-wide label entry number outset fold_row add_row LANES SIZE store_total load_x store_x
+wide label entry number offset_of fold_row add_row LANES SIZE store_total load_x store_x
 x_start x_item x_class x_chunk x_row x_block x_packed x_room x_packed_room x_each x_array x_run
 x_packets t3 t10 t20 t30 max_4 sum_10 x_0 y_1 x_1 load_x_0 grad_x_0 x_0_start range min max table_0
 tile row me head lanes lane k spot turn exchange total Sum Packet Table KEEP TEAM THREADS
@@ -248,7 +248,7 @@ def test_number_of_another_class_is_a_plain_number_in_the_text(number: Any) -> N
         xp = x.__array_namespace__()
         return number * x + xp.full_like(x, number) ** number + xp.clip(x, number) - number
 
-    passes = stage(record(every, {"x": Input(), "y": Input()}))
+    passes = stage(record(every, {"x": Role(), "y": Role()}))
     constants = [n.constant for n in passes.program.nodes() if n.op == "constant"]
     assert constants
     assert {type(each) for each in constants} <= {int, float}
@@ -262,7 +262,7 @@ def test_number_of_another_class_compares_with_class_indices(number: Any) -> Non
     def target(x: Any, y: Any) -> Any:
         return x.__array_namespace__().where(y == number, y, number)
 
-    passes = stage(record(target, {"x": Input(per_class=True), "y": Input(integer=True)}))
+    passes = stage(record(target, {"x": Role(per_class=True), "y": Role(integer=True)}))
     text = passes.text(passes.program.outputs[0])
     assert "import" not in text
     if isinstance(number, int):

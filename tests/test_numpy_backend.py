@@ -1,9 +1,7 @@
 """The compiled NumPy backend: its answers, bits and memory, its cache on disk, its failures."""
 
 import hashlib
-import inspect
 import os
-import subprocess
 import sys
 import threading
 import tracemalloc
@@ -14,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Unpack
-from weakref import WeakKeyDictionary
 
 import ml_dtypes
 import numpy as np
@@ -25,9 +22,10 @@ pytest.importorskip("numba")
 
 import tinyloss
 import tinyloss_numpy
-from tests.test_program import poly
+from tests.support.formulas import poly
+from tests.support.process import python
 from tinyloss import binary_cross_entropy_with_logits
-from tinyloss._engine.run import Request
+from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.typing import Options
@@ -486,7 +484,7 @@ def test_forked_child_computes_the_same_bits() -> None:
         status = os.waitpid(child, 0)[1]
         print(os.waitstatus_to_exitcode(status), call() == first)
     """
-    assert python(code).stdout == "0 True\n"
+    assert python(code) == "0 True\n"
 
 
 # -------------------------------------------------------------------------------- NaN and infinity
@@ -565,9 +563,10 @@ def test_nan_that_is_left_out_reaches_nothing(bad: float) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Plans that were to be compiled, by default as it is outside of tests; none is."""
     plans: list[Any] = []
-    monkeypatch.setattr(_programs, "_losses", {})
-    monkeypatch.setattr(_programs, "_usual", WeakKeyDictionary())
-    monkeypatch.setattr(_programs.Loss, "compile", lambda _, plan, lying: plans.append(plan))
+    tinyloss.clear_caches()
+    monkeypatch.setattr(
+        _programs.CompiledLoss, "compile", lambda _, plan, layouts: plans.append(plan)
+    )
     with tinyloss_numpy.compilation("auto"):
         yield plans
 
@@ -927,17 +926,7 @@ def test_out_of_a_library_without_kernels(torch: Any) -> None:
 # ------------------------------------------------------------------------------------ kept kernels
 
 
-def python(code: str, **environment: str) -> Any:
-    """Run Python; what a fallback would warn of is an error there."""
-    roots = [str(Path(inspect.getfile(m)).parents[1]) for m in (tinyloss, tinyloss_numpy)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(roots)} | environment
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", inspect.cleandoc("\n" + code)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def cache_in(folder: Path) -> dict[str, str]:
+def cache_in(folder: Path) -> dict[str, Any]:
     """Return the environment of a process whose user's cache folder is this."""
     if sys.platform != "linux":
         pytest.skip("other systems do not name the user's cache folder by a variable")
@@ -959,17 +948,17 @@ def files(folder: Path) -> list[Path]:
 
 def test_later_processes_load_kernels_without_numba(tmp_path: Path) -> None:
     environment = cache_in(tmp_path)
-    *result, with_numba = python(COMPILED_CALL, **environment).stdout.split()
+    *result, with_numba = python(COMPILED_CALL, **environment).split()
     assert with_numba == "True"
     assert len(files(tmp_path / "tinyloss")) == 1
-    assert python(COMPILED_CALL, **environment).stdout.split() == [*result, "False"]
+    assert python(COMPILED_CALL, **environment).split() == [*result, "False"]
 
 
 def test_processes_may_write_the_same_kernel_at_once(tmp_path: Path) -> None:
     environment = cache_in(tmp_path)
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(python, COMPILED_CALL, **environment) for _ in range(2)]
-        first, second = (run.result().stdout for run in runs)
+        first, second = (run.result() for run in runs)
     assert first == second
     assert len(files(tmp_path)) == 1
 
@@ -991,8 +980,8 @@ def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
 
 def compiled_call() -> str:
     """Answer with the bits of a call to a kernel that no memory holds."""
-    with pytest.MonkeyPatch.context() as patch, compiled():
-        patch.setattr(_programs, "_losses", {})
+    with compiled():
+        tinyloss.clear_caches()
         return bits(tinyloss.value_and_grad(tinyloss.mse)(numbers(500), numbers(500, seed=1)))
 
 
@@ -1054,7 +1043,7 @@ def test_failure_to_compile_is_one_warning_a_loss_and_the_formulas(
         raise RuntimeError("no space left")
 
     monkeypatch.setattr(_compiler, "load", fail)
-    monkeypatch.setattr(_programs, "_losses", {})
+    tinyloss.clear_caches()
     monkeypatch.setattr(_programs, "_warned", set())
     x, y = numbers(50), numbers(50, seed=1)
     losses: list[Loss] = [tinyloss.mse, tinyloss.mae, tinyloss.log_cosh]
@@ -1085,8 +1074,7 @@ def test_missing_compiler_is_one_warning_and_the_formulas(module: str, tmp_path:
         (warning,) = caught
         print(values, warning.category.__name__, "{module}" in str(warning.message))
     """
-    done = python(code, **cache_in(tmp_path))
-    assert done.stdout == "[2.5, 2.5, 1.5, 1.5] RuntimeWarning True\n"
+    assert python(code, **cache_in(tmp_path)) == "[2.5, 2.5, 1.5, 1.5] RuntimeWarning True\n"
 
 
 def test_small_calls_import_no_compiler() -> None:
@@ -1096,7 +1084,7 @@ def test_small_calls_import_no_compiler() -> None:
             tinyloss.value_and_grad(tinyloss.cross_entropy)(np.zeros((32, 10)), [0] * 32)
         print(sorted({"numba", "llvmlite", "tinyloss_numpy"} & set(sys.modules)))
     """
-    assert python(code).stdout == "['tinyloss_numpy']\n"
+    assert python(code) == "['tinyloss_numpy']\n"
 
 
 def test_error_in_another_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

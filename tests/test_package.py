@@ -4,10 +4,7 @@ import ast
 import importlib.metadata
 import importlib.resources
 import inspect
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +18,10 @@ import tinyloss_cupy
 import tinyloss_dask
 import tinyloss_jax
 import tinyloss_numpy
+from tests.support.process import ROOT, python
+from tests.support.specs import LOSSES, PUBLIC
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
-PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
-LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), type(tinyloss.mse))]
-
 BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy]
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "ml_dtypes"}
@@ -37,10 +32,11 @@ SECTIONS = ["Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases",
 # What the modules of a folder, or a module in none, import of ours.
 MAY_IMPORT: dict[str, set[str]] = {
     "_arrays": {"typing"},
+    "_cache": set(),
     "_calls": {"typing"},
     "_check": set(),
     "_custom": {"_arrays", "_engine", "_formula", "_function", "_reads", "compiler", "losses"},
-    "_engine": {"_arrays", "_calls", "_formula", "_rows", "typing"},
+    "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "typing"},
     "_formula": set(),
     "_function": {"_calls", "_check", "_engine", "typing"},
     "_objects": {
@@ -57,7 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_reads": {"_formula"},
     "_rows": {"_arrays", "typing"},
     "_transforms": {"_calls", "_engine", "_function"},
-    "compiler": {"_engine", "_formula", "_rows", "typing"},
+    "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
+    "compiler": {"backend", "typing"},
     "losses": {
         "_arrays",
         "_calls",
@@ -69,21 +66,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "typing",
     },
     "testing": {"_arrays", "_engine", "_function", "losses", "typing"},
-    "tinyloss_cuda": {"_arrays", "_engine", "compiler"},
-    "tinyloss_cupy": {"_engine", "compiler", "tinyloss_cuda"},
-    "tinyloss_dask": {"_arrays", "_engine", "_formula", "compiler"},
-    "tinyloss_jax": {"_arrays", "_engine", "_formula", "_rows", "compiler"},
-    "tinyloss_numpy": {"_engine", "_formula", "compiler"},
+    "tinyloss_cuda": {"backend", "compiler"},
+    "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
+    "tinyloss_dask": {"backend", "compiler"},
+    "tinyloss_jax": {"backend", "compiler"},
+    "tinyloss_numpy": {"backend", "compiler"},
     "typing": {"_check"},
 }
-
-
-def run_python(code: str) -> str:
-    # A clone without an installation finds its packages by pytest's settings, which a child lacks.
-    roots = [str(PACKAGE.parent), str(Path(inspect.getfile(tinyloss_numpy)).parents[1])]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(roots)}
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
 def test_import_loads_no_array_library() -> None:
@@ -92,7 +81,7 @@ def test_import_loads_no_array_library() -> None:
         f"import sys; before = set(sys.modules); import tinyloss, {', '.join(modules)}; "
         "print(*set(sys.modules) - before)"
     )
-    loaded = {name.partition(".")[0] for name in run_python(code).split()}
+    loaded = {name.partition(".")[0] for name in python(code).split()}
     assert "tinyloss" in loaded
     assert not loaded & (ARRAY_LIBRARIES | COMPILERS)
 
@@ -186,10 +175,10 @@ def test_imports_are_those_of_the_table() -> None:
 def test_templates_are_shipped() -> None:
     """From where the package is installed, not from a checkout beside it."""
     shipped = {each.name for each in importlib.resources.files(tinyloss_cuda).iterdir()}
-    templates = {"words.cuh", "rows.cu", "pass.cu", "elements.cu", "total.cu"}
+    templates = {"prelude.cuh", "rows.cu", "pass.cu", "elements.cu", "total.cu"}
     assert templates <= shipped
     text = tinyloss.source(tinyloss.mse, target="cuda")
-    words = importlib.resources.files(tinyloss_cuda).joinpath("words.cuh")
+    words = importlib.resources.files(tinyloss_cuda).joinpath("prelude.cuh")
     assert words.read_text(encoding="utf-8") in text
 
 

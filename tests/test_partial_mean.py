@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library, NumPyArray
+from tests.support.libraries import Library, NumPyArray
 from tinyloss import PartialMean, partial_mean
 
 RNG = np.random.default_rng(5)

@@ -8,23 +8,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.test_program import CASES, arguments
-from tinyloss._formula import Formula
+from tests.support.formulas import CASES, arguments
+from tinyloss._formula import Formula, Role
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage
-from tinyloss.compiler.program import Graph, Input, Node, Program, record
+from tinyloss.compiler.program import Graph, Node, Program
+from tinyloss.compiler.recorder import record
 from tinyloss.losses.binary import _BCEWithLogits
 from tinyloss.losses.multiclass import _NLL, _LabelCrossEntropy
 from tinyloss.losses.regression import _MSE
 
 EPS = 2.0**-52
-ROWS = Input(per_class=True)
-LABELS = {"x": ROWS, "y": Input(integer=True)}
-ELEMENTS = {"x": Input(), "y": Input()}
+ROWS = Role(per_class=True)
+LABELS = {"x": ROWS, "y": Role(integer=True)}
+ELEMENTS = {"x": Role(), "y": Role()}
 
 
 def staged(
-    formula: type[Formula], inputs: Mapping[str, Input], *answers: str, **params: Any
+    formula: type[Formula], inputs: Mapping[str, Role], *answers: str, **params: Any
 ) -> Passes:
     def every(**arrays: Any) -> tuple[Any, ...]:
         formulas = formula(**arrays, **params)
@@ -72,16 +73,16 @@ def test_what_costs_little_is_computed_again() -> None:
 
 def test_logit_of_the_target_is_picked_and_not_summed() -> None:
     passes = staged(_LabelCrossEntropy, LABELS, "value", "grad_x")
-    ((value, index),) = passes.picks.values()
+    ((value, index),) = passes.gathers.values()
     assert (value.constant, index.constant) == ("x", "y")
     reductions = [node for step in passes.passes for node in step.reductions]
-    assert not set(passes.picks) & set(map(id, reductions))
+    assert not set(passes.gathers) & set(map(id, reductions))
 
 
 def test_value_of_nll_needs_no_pass_over_the_classes() -> None:
     passes = staged(_NLL, LABELS, "value")
     assert passes.passes == []
-    assert len(passes.picks) == 1
+    assert len(passes.gathers) == 1
 
 
 def test_elementwise_loss_has_no_pass() -> None:
@@ -102,7 +103,7 @@ def test_outputs_of_each_class_are_computed_in_the_last_pass() -> None:
 
 
 def test_number_of_all_items_is_computed_once() -> None:
-    inputs = {**ELEMENTS, "divisor": Input(per_item=False)}
+    inputs = {**ELEMENTS, "divisor": Role(per_item=False)}
     passes = stage(record(lambda x, y, divisor: (x - y) * (1 / divisor), inputs))
     assert operations(passes.uniform) == ["input", "divide"]
     assert operations(passes.final) == ["input", "input", "subtract", "multiply"]
@@ -111,7 +112,7 @@ def test_number_of_all_items_is_computed_once() -> None:
 # ----------------------------------------------------------------------------------------- the text
 
 
-def line(function: Callable[..., Any], inputs: Mapping[str, Input] = ELEMENTS) -> str:
+def line(function: Callable[..., Any], inputs: Mapping[str, Role] = ELEMENTS) -> str:
     """Return the text of the last operation of a function."""
     passes = stage(record(function, inputs))
     return passes.text(passes.program.outputs[0])
@@ -178,7 +179,7 @@ def test_same_program_has_the_same_text_each_time() -> None:
             f"{passes.name(n)} = {passes.text(n)}"
             for step in passes.passes
             for n in (*step.scalars, *step.elements)
-            if n.op not in ("input", "class_index") and id(n) not in passes.picks
+            if n.op not in ("input", "class_index") and id(n) not in passes.gathers
         ]
 
     assert text() == text()
@@ -242,8 +243,8 @@ class Interpreter:
                 value = array if node.per_class or not rows else array[..., None]
             elif node.op == "class_index":
                 value = np.arange(self.arrays["x"].shape[-1])
-            elif id(node) in self.passes.picks:
-                picked, index = self.passes.picks[id(node)]
+            elif id(node) in self.passes.gathers:
+                picked, index = self.passes.gathers[id(node)]
                 at = new[self.name(index)]
                 value = np.take_along_axis(self.arrays[picked.constant], at, axis=-1)
             else:
@@ -259,7 +260,7 @@ def test_passes_of_every_formula_compute_what_the_program_does(
 ) -> None:
     inputs, arrays = arguments(formula)
     if formula.rowwise and not inputs["y"].per_class:
-        inputs["y"] = Input(integer=True)
+        inputs["y"] = Role(integer=True)
     wanted = ["value", "grad_x", "grad_y", "grad_var", "curvature"]
     answers = [each for each in wanted if hasattr(formula, each)]
     passes = staged(formula, inputs, *answers, **params)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library
+from tests.support.libraries import Library
 
 # Losses are picked by name here, so that their signatures are not known to a type checker.
 value_and_grad: Any = tinyloss.value_and_grad

@@ -8,71 +8,14 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tinyloss._formula import Formula
+from tests.support.formulas import CASES, LABELS, arguments, charbonnier, poly, spread
+from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
+from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import BadFormula, Input, Unrecordable, differentiate, record
-from tinyloss.losses import binary, multiclass
-from tinyloss.losses import divergence as _divergence
-from tinyloss.losses import regression as _regression
+from tinyloss.compiler.recorder import BadFormula, Unrecordable, record
 
 EPS = 2.0**-52
-
-# Every parameter that changes which lines of a formula run.
-PARAMETERS: dict[str, list[dict[str, Any]]] = {
-    "_Huber": [{"delta": 0.4}],
-    "_SmoothL1": [{"beta": 0.4}],
-    "_Quantile": [{"q": 0.3}],
-    "_MAPE": [{"eps": 1e-8}],
-    "_PoissonLog": [{"full": False}, {"full": True}],
-    "_PoissonRate": [{"full": False, "eps": 1e-8}, {"full": True, "eps": 1e-8}],
-    "_Gaussian": [{"full": True, "eps": 1e-6}],
-    "_BCE": [{"eps": None}, {"eps": 1e-7}],
-    "_SigmoidFocal": [{"alpha": None, "gamma": 0.0}, {"alpha": 0.25, "gamma": 2.5}],
-    "_CrossEntropy": [{}, {"label_smoothing": 0.1}],
-    "_SmoothedLabelCrossEntropy": [{"label_smoothing": 0.1}],
-    "_CrossEntropyOfProbabilities": [{}, {"label_smoothing": 0.1}],
-    "_SmoothedLabelCrossEntropyOfProbabilities": [{"label_smoothing": 0.1}],
-    "_LabelSoftmaxFocal": [{"gamma": 2.0}],
-    "_SoftmaxFocal": [{"gamma": 2.0}],
-}
-LABELS = {
-    "_LabelCrossEntropy", "_SmoothedLabelCrossEntropy", "_LabelCrossEntropyOfProbabilities",
-    "_SmoothedLabelCrossEntropyOfProbabilities", "_NLL", "_LabelSoftmaxFocal",
-}  # fmt: skip
-MORE = {"_Gaussian": "var", "_BCEWithLogits": "pos_weight"}
-
-
-def formulas() -> list[tuple[type[Formula], dict[str, Any]]]:
-    """Every formula of the library, with each of its parameter sets."""
-    found = [
-        each
-        for module in (_regression, binary, multiclass, _divergence)
-        for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, Formula) and each is not Formula
-    ]
-    return [(each, params) for each in found for params in PARAMETERS.get(each.__name__, [{}])]
-
-
-def arguments(formula: type[Formula]) -> tuple[dict[str, Input], dict[str, Any]]:
-    """What a formula's arrays vary by, and arrays inside every loss's domain."""
-    rng = np.random.default_rng(0)
-    rows, name = formula.rowwise, formula.__name__
-    arrays: dict[str, Any] = {"x": rng.random((6, 5)) * 0.8 + 0.1}
-    arrays["y"] = rng.integers(0, 5, 6) if name in LABELS else rng.random((6, 5)) * 0.8 + 0.1
-    inputs = {"x": Input(per_class=rows), "y": Input(per_class=rows and name not in LABELS)}
-    if formula.signed:
-        arrays["y"] = np.where(arrays["y"] > 0.5, 1.0, -1.0)
-    if name in MORE:
-        arrays[MORE[name]] = rng.random((6, 5)) + 0.5
-        inputs[MORE[name]] = Input(per_class=rows)
-    if formula.weighs_classes:
-        arrays["class_weight"] = rng.random(5) + 0.5
-        inputs["class_weight"] = Input(per_item=False, per_class=True)
-    return inputs, arrays
-
-
-CASES = [pytest.param(f, p, id=f"{f.__name__}-{p}") for f, p in formulas()]
 
 
 @pytest.mark.parametrize(("formula", "params"), CASES)
@@ -97,7 +40,7 @@ def test_derivative_of_the_recorded_value_is_the_closed_form(
     inputs, arrays = arguments(formula)
     value = record(lambda **a: formula(**a, **params).value(), inputs, dtype="float64")
     for name in ("x", "y", "var"):
-        if hasattr(formula, f"grad_{name}") and not (name == "y" and formula.__name__ in LABELS):
+        if hasattr(formula, f"grad_{name}") and not (name == "y" and formula in LABELS):
             (slope,) = run(differentiate(value, name), np, arrays)
             closed = getattr(formula(**arrays, **params), f"grad_{name}")()
             # Ordinary inputs, where reverse mode loses little: a hundred roundings of about 1.
@@ -109,7 +52,7 @@ def test_equal_expressions_are_one_node() -> None:
         xp = tinyloss.namespace(x)
         return xp.exp(x - y) + xp.exp(x - y)
 
-    program = record(twice, {"x": Input(), "y": Input()})
+    program = record(twice, {"x": Role(), "y": Role()})
     assert [node.op for node in program.nodes()] == ["input", "input", "subtract", "exp", "add"]
 
 
@@ -126,32 +69,7 @@ def test_equal_expressions_are_one_node() -> None:
 )
 def test_what_cannot_be_recorded_says_so(line: Callable[..., Any], message: str) -> None:
     with pytest.raises((Unrecordable, BadFormula), match=message):
-        record(line, {"x": Input(), "y": Input()})
-
-
-@tinyloss.loss
-def charbonnier(x: Any, y: Any, *, eps: float = 1e-3) -> Any:
-    """Charbonnier loss."""
-    xp = tinyloss.namespace(x)
-    return xp.sqrt((x - y) ** 2 + eps**2)
-
-
-@tinyloss.loss(rowwise=True)
-def spread(x: Any, y: Any) -> Any:
-    """Squared error of a row, divided by its largest target."""
-    xp = tinyloss.namespace(x)
-    return xp.sum((x - y) ** 2, axis=-1) / xp.max(y, axis=-1)
-
-
-@tinyloss.loss(labels=True)
-def poly(x: Any, y: Any, *, epsilon: float = 2.0) -> Any:
-    """PolyLoss: cross-entropy and epsilon times the probability of being wrong."""
-    xp = tinyloss.namespace(x)
-    target = y[..., None] == xp.arange(x.shape[-1])
-    shifted = x - xp.max(x, axis=-1, keepdims=True)
-    norm = xp.sum(xp.exp(shifted), axis=-1)
-    log_p = xp.sum(xp.where(target, shifted, 0.0), axis=-1) - xp.log(norm)
-    return epsilon * (1 - xp.exp(log_p)) - log_p
+        record(line, {"x": Role(), "y": Role()})
 
 
 def central(f: Callable[[Any], Any], x: Any, step: float = 1e-6) -> Any:

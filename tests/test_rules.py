@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import ml_dtypes
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyloss
-from tests.conftest import LIBRARIES, Library, dtype_name, with_x64
-from tests.test_libraries import ACTIVATIONS, CASES, FEW_CASES, Case, brought, every_case, in_pairs
+from tests.support.cases import CASES, FEW_CASES, Case, brought, every_case, in_pairs
+from tests.support.compare import close as compared
+from tests.support.libraries import LIBRARIES, Library, dtype_name, with_x64
+from tests.support.specs import ACTIVATIONS
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
@@ -43,18 +46,11 @@ def everywhere(*also: str, x64: bool = False) -> pytest.MarkDecorator:
     )
 
 
-def close(actual: Any, expected: Any, eps: float = 16 * EPS) -> None:
-    """Compare within `eps` of the largest component.
-
-    16 eps: both sides are computed by the same formulas, in another order of summation or after
-    another rounding of a weight or a divisor.
-    """
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.shape == expected.shape
-    finite = np.isfinite(expected)
-    np.testing.assert_array_equal(actual[~finite], expected[~finite])
-    scale = np.max(np.abs(expected[finite]), initial=0.0)
-    np.testing.assert_allclose(actual[finite], expected[finite], rtol=0, atol=eps * scale)
+# The same formulas, in another order of summation or after another rounding of a weight or divisor.
+close = partial(compared, eps=16, why="the same formulas, summed or divided otherwise")
+close32 = partial(close, dtype="float32")
+# Autodiff adds and subtracts what a closed form cancels beforehand.
+by_lines = partial(compared, eps=256, why="a dozen operations on terms ten times their sum")
 
 
 def doubles(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -162,10 +158,9 @@ class TestRule1Shapes:
         whole = xp.call(ask, *arrays, reduction="none")
         first: Any = (0, ...) if case.rowwise else (0, 0)
         one = xp.call(ask, *[each[first if each.ndim > 1 else 0] for each in arrays])
-        eps = 16 * float(np.finfo(np.float32).eps)
         for name in ("value", "plain", "curvature"):
-            close(xp.numpy(one[name]), xp.numpy(whole[name])[first], eps)
-        close(xp.numpy(one["grads"][0]), xp.numpy(whole["grads"][0])[first], eps)
+            close32(xp.numpy(one[name]), xp.numpy(whole[name])[first])
+        close32(xp.numpy(one["grads"][0]), xp.numpy(whole["grads"][0])[first])
         assert one["value"].shape == ()
 
     @basic_case
@@ -216,9 +211,8 @@ class TestRule1Shapes:
         )
         p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
         one_hot = np.moveaxis(np.eye(3)[y], -1, 1)
-        eps = 16 * float(np.finfo(np.float32).eps)
-        close(xp.numpy(result[0]), -np.log((p * one_hot).sum(axis=1)).mean(), eps)
-        close(xp.numpy(result[1]), (p - one_hot) / 8, eps)
+        close32(xp.numpy(result[0]), -np.log((p * one_hot).sum(axis=1)).mean())
+        close32(xp.numpy(result[1]), (p - one_hot) / 8)
 
 
 class TestRule2WeightedMean:
@@ -315,10 +309,9 @@ class TestRule2WeightedMean:
 
         sevens = {"a": xp.asarray(np.array(7.0)), "b": xp.asarray(np.array(7))}
         (total, grad), *divided = xp.fetch(xp.call(all_of_them, *arrays, **sevens))
-        eps = 16 * float(np.finfo(np.float32).eps)
         for value, by_x in divided:
-            close(value, total / 7, eps)
-            close(by_x, grad / 7, eps)
+            close32(value, total / 7)
+            close32(by_x, grad / 7)
 
     def test_denominator_makes_accumulated_batches_equal_to_one(self) -> None:
         rng = np.random.default_rng(6)
@@ -407,9 +400,8 @@ class TestRule3Selecting:
         ask = everything(loss)
         result = xp.fetch(xp.call(ask, xp.asarray(x), xp.asarray(y), ignore_index=index))
         expected = ask(x[[0, 1, 3]].astype(float), y[[0, 1, 3]])
-        eps = 16 * float(np.finfo(np.float32).eps)
-        close(result["value"], expected["value"], eps)
-        close(result["grads"][0][[0, 1, 3]], expected["grads"][0], eps)
+        close32(result["value"], expected["value"])
+        close32(result["grads"][0][[0, 1, 3]], expected["grads"][0])
         assert not np.any(result["grads"][0][2])
         assert not np.any(result["curvature"][2])
 
@@ -439,7 +431,7 @@ class TestRule3Selecting:
         case.loss(*arrays, **chosen).backward()
         ours = anyloss.grad(case.loss, case.argnums)(*[each.detach() for each in arrays], **chosen)
         for n, expected in zip(case.argnums, ours, strict=True):
-            close(arrays[n].grad.numpy(), expected.numpy(), AUTODIFF)
+            by_lines(arrays[n].grad.numpy(), expected.numpy())
 
     @basic_case
     def test_jax_autodiff_sees_no_unselected_nan(self, case: Case, jax: Any) -> None:
@@ -450,12 +442,7 @@ class TestRule3Selecting:
         native = jax.jit(lambda *arrays: jax.grad(case.loss, case.argnums)(*arrays, **chosen))
         ours = anyloss.grad(case.loss, case.argnums)(*arrays, **chosen)
         for each, expected in zip(native(*arrays), ours, strict=True):
-            close(each, expected, AUTODIFF)
-
-
-# Autodiff of a value adds and subtracts what a closed form cancels beforehand: at ordinary inputs
-# the terms are within a factor of 10 of their sum, and a dozen operations follow each other.
-AUTODIFF = 256 * EPS
+            by_lines(each, expected)
 
 
 class TestNativeAutodiff:
@@ -512,7 +499,7 @@ class TestNativeAutodiff:
         case.loss(*arrays, **options).backward()
         ours = anyloss.grad(case.loss, case.argnums)(*[each.detach() for each in arrays], **options)
         for n, expected in zip(case.argnums, ours, strict=True):
-            close(arrays[n].grad.numpy(), expected.numpy(), AUTODIFF)
+            by_lines(arrays[n].grad.numpy(), expected.numpy())
 
     @on("loss,x,y", POINTS, ids=IDS)
     def test_torch_backward_where_torch_has_kinks(
@@ -520,12 +507,12 @@ class TestNativeAutodiff:
     ) -> None:
         tensor = torch.asarray(np.array(x)).requires_grad_()
         loss(tensor, torch.asarray(np.array(y))).backward()
-        close(tensor.grad.numpy(), anyloss.grad(loss)(np.array(x), np.array(y)), AUTODIFF)
+        by_lines(tensor.grad.numpy(), anyloss.grad(loss)(np.array(x), np.array(y)))
 
     @on("loss,x,y", POINTS, ids=IDS)
     def test_jax_grad_where_jax_has_kinks(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         native = jax.jit(jax.grad(loss))(jax.numpy.asarray(x), jax.numpy.asarray(y))
-        close(native, anyloss.grad(loss)(np.array(x), np.array(y)), AUTODIFF)
+        by_lines(native, anyloss.grad(loss)(np.array(x), np.array(y)))
 
     def test_jax_vmap(self, jax: Any) -> None:
         x = jax.numpy.asarray(np.random.default_rng(0).standard_normal((4, 3)))
@@ -645,10 +632,9 @@ class TestRule5Labels:
         def ask(x: Any, *labels: Any) -> Any:
             return tuple(anyloss.value_and_grad(tinyloss.cross_entropy)(x, y) for y in labels)
 
-        eps = 16 * float(np.finfo(np.float32).eps)
         for value, grad in xp.fetch(xp.call(ask, xp.asarray(x), *labels)):
-            close(value, expected, eps)
-            close(grad, gradient, eps)
+            close32(value, expected)
+            close32(grad, gradient)
 
     def test_boolean_labels(self, xp: Library) -> None:
         x = xp.asarray([[0.0, 1.0], [2.0, 0.0]])
@@ -702,7 +688,7 @@ class TestRule5Labels:
         for value, y, index in zip(xp.fetch(values), labels, indices, strict=True):
             kept = y != index
             expected = tinyloss.cross_entropy(x[kept], y[kept])
-            close(value, expected, 16 * float(np.finfo(np.float32).eps))
+            close32(value, expected)
 
     def test_never_looking(self, xp: Library) -> None:
         x, y = xp.asarray(np.zeros((2, 3))), xp.asarray([0, 3], "int32")
@@ -1130,9 +1116,8 @@ class TestRule10WhereResultsLive:
         )
         options["weight"] = weight
         expected, gradient = anyloss.value_and_grad(tinyloss.cross_entropy)(x, y, **options)
-        eps = 16 * float(np.finfo(np.float32).eps)
-        close(xp.numpy(value), expected, eps)
-        close(xp.numpy(grad), gradient, eps)
+        close32(xp.numpy(value), expected)
+        close32(xp.numpy(grad), gradient)
 
     @everywhere()
     def test_host_target_beside_any_library(self, case: Case, xp: Library) -> None:
@@ -1141,7 +1126,7 @@ class TestRule10WhereResultsLive:
         value = xp.call(case.loss, x, case.y, *more)
         assert dtype_name(value) == "float32"
         expected = case.loss(*case.arrays)
-        close(xp.numpy(value), expected, 16 * float(np.finfo(np.float32).eps))
+        close32(xp.numpy(value), expected)
 
     def test_pos_weight_and_variance_from_the_host(self, xp: Library) -> None:
         x, y = xp.asarray([[0.5, -1.0]]), xp.asarray([[1.0, 0.0]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.conftest import Library, dtype_name
+from tests.support.libraries import Library, dtype_name
 from tinyloss import CrossEntropyLoss, HuberLoss, MAELoss, MSELoss, WeightedSum
 
 on = pytest.mark.parametrize

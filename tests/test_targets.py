@@ -7,7 +7,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.conftest import Library, with_x64
+from tests.support.libraries import Library, with_x64
 
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize

@@ -1,16 +1,13 @@
 """Losses under torch's tracers: what cannot be looked at is not looked at, and nothing breaks."""
 
 import contextlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinyloss
+from tests.support.process import python
 
 # Of its own, when vmap first loads its decompositions.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -42,32 +39,19 @@ assert torch.isnan(compiled[1]).any().item() == (name == "cross_entropy")
 """
 
 
-def in_fresh_process(script: str, *arguments: str) -> None:
-    """Run a script where no loss has been called before."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["mse", "cross_entropy"])
 @pytest.mark.parametrize("graph", ["breaks", "fullgraph"])
 def test_first_call_of_a_process_may_be_compiled(torch: Any, graph: str, name: str) -> None:
     assert torch
-    in_fresh_process(COMPILED, "eager", graph, name)
+    python("-c", COMPILED, "eager", graph, name)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_through_the_whole_of_torchs_compiler(torch: Any, backend: str) -> None:
     assert torch
-    in_fresh_process(COMPILED, backend, "fullgraph", "cross_entropy")
+    python("-c", COMPILED, backend, "fullgraph", "cross_entropy")
 
 
 X = np.linspace(-2, 2, 24, dtype=np.float32).reshape(2, 4, 3)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.test_api import CLASSES, FUNCTIONS
-from tests.test_libraries import ACTIVATIONS
+from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES
 
 on = pytest.mark.parametrize
 
@@ -118,7 +117,7 @@ def test_reductions_of_other_libraries(reduction: str) -> None:
         tl.mse(X, Y, reduction=None)
 
 
-@on("name", [*FUNCTIONS, *[each.__name__ for each in ACTIVATIONS]])
+@on("name", [*LOSSES, *[each.__name__ for each in ACTIVATIONS]])
 def test_every_function_names_itself(name: str) -> None:
     function = getattr(tl, name)
     with pytest.raises(TypeError, match=rf"^tinyloss\.{name}: got an unexpected keyword"):
@@ -168,7 +167,7 @@ def test_source_complains_of_what_was_given(loss: Any) -> None:
 
 
 @on("target", ["numba", "cuda"])
-@on("name", list(FUNCTIONS))
+@on("name", LOSSES)
 def test_every_loss_has_a_source_without_arrays(name: str, target: str) -> None:
     loss: Any = getattr(tl, name)
     assert tl.source(loss, target=target)

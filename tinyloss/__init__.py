@@ -44,6 +44,7 @@ softmax, log_softmax, logsumexp, log_sigmoid, softplus
 namespace                           the functions for an array, for losses of yours
 validation                          whether targets are looked at
 source                              the text of what is compiled for a loss
+clear_caches                        forgets what was found out about earlier calls
 
 Every loss has four options, all keyword-only:
 
@@ -69,8 +70,9 @@ import inspect as _inspect
 from typing import Any as _Any
 
 from tinyloss import _arrays
+from tinyloss._cache import clear_caches as clear_caches
 from tinyloss._custom import loss as loss
-from tinyloss._engine.run import validation as validation
+from tinyloss._engine.targets import validation as validation
 from tinyloss._objects import WeightedSum as WeightedSum
 from tinyloss._partial import PartialMean as PartialMean
 from tinyloss._partial import partial_mean as partial_mean

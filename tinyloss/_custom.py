@@ -6,24 +6,17 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from tinyloss._arrays import dtype_name, namespace
-from tinyloss._engine.run import Request
-from tinyloss._formula import Formula, exact
+from tinyloss._engine.request import Request
+from tinyloss._formula import LABEL, Formula, Role, exact
 from tinyloss._function import LossFunction
 from tinyloss._reads import Changing, Reads
+from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import (
-    BadFormula,
-    Input,
-    Program,
-    Symbol,
-    Unrecordable,
-    differentiate,
-    plain_number,
-    record,
-)
+from tinyloss.compiler.program import Program
+from tinyloss.compiler.recorder import BadFormula, Symbol, Unrecordable, plain_number, record
 from tinyloss.losses._numerics import steep
 
 __all__ = ["loss"]
@@ -141,7 +134,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
     for attribute in ("__qualname__", "__module__", "__doc__"):
         setattr(describe, attribute, getattr(inside, attribute, title))
     describe.__signature__ = public  # type: ignore[attr-defined]
-    return LossFunction(describe)
+    return LossFunction(describe, replays=False)
 
 
 def _parameter(value: Any) -> Any:
@@ -218,9 +211,8 @@ def _changing_in(key: Any) -> Changing | None:
 def _formula_of(
     per_item: Callable[..., Any], title: str, in_rows: bool, labels: bool
 ) -> type["_Recorded"]:
-    inputs = {"x": Input(per_class=in_rows), "y": Input(per_class=in_rows and not labels)}
-    if labels:
-        inputs["y"] = Input(integer=True)
+    each = Role(per_class=in_rows)
+    inputs = {"x": each, "y": LABEL if labels else each}
     programs: dict[Any, Program | str] = {}
 
     def make(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program | str:
@@ -248,6 +240,7 @@ def _formula_of(
     class _Custom(_Recorded):
         name = title
         rowwise = in_rows
+        roles: ClassVar[Mapping[str, Role]] = {"y": LABEL} if labels else {}
 
         def value(self) -> Any:
             x = self.arrays["x"]
@@ -277,6 +270,8 @@ def _formula_of(
 
 class _Recorded(Formula):
     """A formula whose derivatives are those of its recorded value."""
+
+    steady = True
 
     def __init__(self, /, x: Any, y: Any, **params: Any) -> None:
         self.arrays, self.params = {"x": x, "y": y}, params

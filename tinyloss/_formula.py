@@ -6,11 +6,32 @@ Python numbers for constants, no `if` on data, so that the same lines run eagerl
 and through the recorder.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-__all__ = ["Formula", "answering", "boosting", "exact"]
+__all__ = ["CLASS", "ITEM", "LABEL", "NUMBER", "Formula", "Role", "boosting", "exact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What an argument of a formula varies by."""
+
+    per_item: bool = True
+    per_class: bool = False
+    integer: bool = False
+    """Whether it holds indices of classes."""
+
+
+ITEM = Role()
+"""One number for each item."""
+CLASS = Role(per_item=False, per_class=True)
+"""One number for each class, the same for all items."""
+LABEL = Role(integer=True)
+"""The index of a class for each item."""
+NUMBER = Role(per_item=False)
+"""One number for all."""
 
 
 class Formula:
@@ -42,14 +63,19 @@ class Formula:
     signed: ClassVar[bool] = False
     """Whether targets are -1 and +1, so that a boolean target stands for these."""
 
-    of_rows: ClassVar[frozenset[str]] = frozenset()
-    """Arguments of a rowwise formula that have one number for each row, as class indices have."""
+    roles: ClassVar[Mapping[str, Role]] = MappingProxyType({})
+    """What arguments vary by that do not vary as x does: class indices, class weights."""
+
+    steady: ClassVar[bool] = False
+    """Whether its parameters choose the formula, numbers too: another number is another program."""
 
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
 
-    weighs_classes: ClassVar[bool] = False
-    """Whether the formula itself takes `class_weight`; else it becomes a weight of the item."""
+    @classmethod
+    def role(cls, name: str) -> Role:
+        """Return what an argument varies by."""
+        return cls.roles.get(name) or Role(per_class=cls.rowwise)
 
     def value(self) -> Any:
         """Return the loss of each item."""
@@ -82,33 +108,6 @@ def boosting(own: type[Formula]) -> type[Formula]:
     # Where it goes when the formula goes: it holds that.
     setattr(own, "_boosting", Boosting)  # noqa: B010 - of no other formula
     return Boosting
-
-
-def answering(own: type[Formula], answer: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Any:
-    """Return a formula whose parts a function of its arrays returns, by their methods' names.
-
-    For backends that compute the formulas' results by themselves and leave the rest to the job.
-    """
-
-    class Answering(Formula):
-        name = own.name
-        rowwise = own.rowwise
-        per_item = own.per_item
-
-        def __init__(self, **arrays: Any) -> None:
-            self._parts = answer(arrays)
-
-        def __getattr__(self, name: str) -> Any:
-            part = self._parts[name]
-            return lambda: part
-
-        def value(self) -> Any:
-            return self._parts["value"]
-
-        def curvature(self) -> Any:
-            return self._parts["curvature"]
-
-    return Answering
 
 
 def exact(value: Any) -> Hashable:

@@ -8,13 +8,16 @@ its value or derivatives, is asked of the same description.
 from __future__ import annotations  # torch.compile trips over `P.args`, new each time
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, Protocol, get_args
 
 from tinyloss._calls import misfit, readable
 from tinyloss._check import Check
-from tinyloss._engine.run import Answer, Request, Want, run
+from tinyloss._engine.job import Answer, Job
+from tinyloss._engine.memo import Known, answered
+from tinyloss._engine.request import Request, Want
+from tinyloss._engine.run import job_of
 from tinyloss.typing import Options
 
 __all__ = ["Loss", "LossFunction"]
@@ -36,6 +39,10 @@ class Loss(Protocol[P_contra]):
         """Return the parts of the answer that are wanted."""
         ...
 
+    def jobs(self, want: Want, /, *args: P_contra.args, **kwargs: P_contra.kwargs) -> list[Job]:
+        """Return the jobs that answer a call."""
+        ...
+
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
         ...
@@ -47,8 +54,10 @@ class LossFunction(Generic[P]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, describe: Callable[P, Request]) -> None:
+    def __init__(self, describe: Callable[P, Request], *, replays: bool = True) -> None:
+        """Take the description of a call; `replays`: the same of the same arguments, always."""
         self.describe: Callable[..., Request] = describe
+        self._known: Known | None = Known() if replays else None
         update_wrapper(self, describe)
         parameters = _parameters(describe)
         self._checks = {each.name: _check_of(each.annotation) for each in parameters}
@@ -58,25 +67,31 @@ class LossFunction(Generic[P]):
         self.__signature__ = readable(inspect.Signature(bare, return_annotation=Any))
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return run(self.request(args, kwargs), _VALUE).value
+        return answered(self._known, self.request, _VALUE, args, kwargs).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
-        return run(self.request(args, kwargs), want)
+        return answered(self._known, self.request, want, args, kwargs)
 
-    def request(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Request:
+    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Return what a call asks, its parameters checked."""
         try:
-            for name, value in kwargs.items():
-                check = self._checks[name]
-                if check is not None:
-                    kwargs[name] = check(self.__name__, name, value)
-            return self.describe(*args, **kwargs)
+            checked = {
+                name: value
+                if (check := self._checks[name]) is None
+                else check(self.__name__, name, value)
+                for name, value in kwargs.items()
+            }
+            return self.describe(*args, **checked)
         except (KeyError, TypeError):
             message = misfit(self.__name__, self.__signature__, args, kwargs)
             if message is None:
                 raise
         raise TypeError(message)
+
+    def jobs(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> list[Job]:
+        """Return the jobs that answer a call."""
+        return [job_of(self.request(args, kwargs), want)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""

@@ -15,8 +15,11 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, dataclass_transform
 from tinyloss import _check, _transforms
 from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
 from tinyloss._calls import misfit, named, other_reduction, readable, shown
+from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.registry import quiet
-from tinyloss._engine.run import REDUCTIONS, Answer, Request, Want, fill, narrowed, run
+from tinyloss._engine.request import REDUCTIONS, Request, Want
+from tinyloss._engine.run import fill, job_of, narrowed, run
+from tinyloss._engine.sums import summed
 from tinyloss._function import Loss, LossFunction
 from tinyloss._partial import mapped
 from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
@@ -180,12 +183,12 @@ class WeightedSum(Differentiable):
                 f"tinyloss.partial_mean: {self!r} is a sum of means, each with weights of its own, "
                 "expected one loss: take the parts of each term, and add up their values"
             )
-        total: Answer | None = None
         options = {"weight": weight, "where": where, "denominator": denominator}
+        request = self._summed((x, y, *more), options)
+        if request is not None:
+            return run(request, want)
+        total: Answer | None = None
         out, want = want.out, want._replace(out=(), wide=True)
-        if want.source is not None:
-            asked = [loss.ask(want, x, y, *more, **options) for _, loss in self.terms]
-            return Answer("\n".join([answer.value for answer in asked]))
         for factor, loss in self.terms:
             answer = loss.ask(want, x, y, *more, **options)
             if total is not None and getattr(total.value, "shape", ()) != getattr(
@@ -204,6 +207,20 @@ class WeightedSum(Differentiable):
             with quiet(namespace(x)):
                 total = narrowed(total, want, (x, y, *more))
         return fill("WeightedSum", total, out) if out else total
+
+    def _summed(self, arrays: Sequence[Any], options: Mapping[str, Any]) -> Request | None:
+        """Return the sum as one loss; None where its terms are not alike enough."""
+        return summed(
+            [factor for factor, _ in self.terms],
+            [loss.request(arrays, options) for _, loss in self.terms],
+        )
+
+    def jobs(self, want: Want, /, *arrays: Any, **options: Any) -> list[Job]:
+        """Return the jobs that answer a call."""
+        request = self._summed(arrays, options)
+        if request is not None:
+            return [job_of(request, want)]
+        return [job for _, loss in self.terms for job in loss.jobs(want, *arrays, **options)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices, for every term."""
@@ -328,7 +345,16 @@ class Configured(Differentiable):
         }
         object.__setattr__(self, "_arrays", arrays)
 
-    def _request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
+    def _answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
+        if kwargs.keys().isdisjoint(self._own):
+            try:
+                return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
+            except TypeError:
+                self.request(args, kwargs)
+                raise
+        return run(self.request(args, kwargs), want)
+
+    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Return what a call with these arguments asks."""
         try:
             if not kwargs.keys().isdisjoint(self._own):
@@ -344,6 +370,10 @@ class Configured(Differentiable):
             return self._parameters
         x = args[0] if args else kwargs.get("x")
         return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
+
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
+        """Return the jobs that answer a call."""
+        return [job_of(self.request(args, kwargs), want)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
@@ -382,7 +412,7 @@ def called(stub: Callable[P, Any]) -> Callable[P, Any]:
     """Return the method that calls a configured loss, typed as the stub is."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run(self._request(args, kwargs), _VALUE).value
+        return self._answer(_VALUE, args, kwargs).value
 
     return _typed_as(stub, call)
 
@@ -391,7 +421,8 @@ def asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
     """Return the method that asks a configured loss, typed as the stub is."""
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
-        return run(self._request(args, kwargs), want)
+        answer: Answer = self._answer(want, args, kwargs)
+        return answer
 
     return _typed_as(stub, ask)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, ParamSpec
 from tinyloss import _check
 from tinyloss._arrays import astype, namespace, widest_dtype
 from tinyloss._calls import explained
+from tinyloss._engine.job import Answer
 from tinyloss._engine.registry import quiet
-from tinyloss._engine.run import Answer, Want
+from tinyloss._engine.request import Want
 from tinyloss._function import Loss
 from tinyloss._transforms import Derived
 

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from tinyloss._calls import explained, shown
+from tinyloss._engine.job import Answer
 from tinyloss._engine.registry import backend_that_writes
-from tinyloss._engine.run import Answer, Want
+from tinyloss._engine.request import Want
 from tinyloss._function import Loss
 
 __all__ = ["Derived", "grad", "grad_and_hess", "source", "value_and_grad"]
@@ -280,17 +281,17 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
         ) from None
     if isinstance(loss, type) or not hasattr(loss, "ask"):
         raise _no_loss(loss)
-    want = Want(value=True, argnums=(0,), source=backend)
-    if arrays:
-        return str(loss.ask(want, *arrays, **options).value)
-    x = backend.example((128, 1000), "float32")
-    y = backend.example((128,), "int64") if loss.takes_labels(**options) else x
-    more = [
-        x
-        for each in inspect.signature(loss).parameters.values()
-        if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty
-    ]
-    return str(loss.ask(want, x, y, *more[2:], **options).value)
+    if not arrays:
+        x = backend.example((128, 1000), "float32")
+        y = backend.example((128,), "int64") if loss.takes_labels(**options) else x
+        more = [
+            x
+            for each in inspect.signature(loss).parameters.values()
+            if each.kind is each.POSITIONAL_OR_KEYWORD and each.default is each.empty
+        ]
+        arrays = (x, y, *more[2:])
+    jobs = loss.jobs(Want(value=True, argnums=(0,)), *arrays, **options)
+    return "\n".join(map(backend.source, jobs))
 
 
 def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:

@@ -1,64 +1,79 @@
-"""From a job to the kernels that answer it: recorded, planned, written, once each."""
+"""From a recording to its kernels: planned, written, once each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinyloss._arrays import dtype_name
-from tinyloss._engine.run import Job
-from tinyloss.compiler.geometry import Lying
-from tinyloss.compiler.kernels import Kept, Recording, Staged, kept_for
+from tinyloss.backend import Cache, dtype_name
+from tinyloss.compiler.geometry import Layouts
+from tinyloss.compiler.kernels import DIVISOR, Recording, Staged
+from tinyloss.compiler.numbers import Numbers
 from tinyloss_cuda.plans import ALIGNMENT, Plan, Variant, make_plan
 from tinyloss_cuda.source import write
 
-__all__ = ["Loss", "divisor_of", "loss_of"]
-
-_KEPT_PLANS = 256
-"""Plans of one program: more different shapes than that are made again."""
+__all__ = ["CompiledLoss", "divisor_of"]
 
 
-class Loss:
-    """One kind of program: its passes, and its plans so far."""
+class CompiledLoss:
+    """One program: its passes, and its plans so far."""
 
-    def __init__(self, job: Job) -> None:
-        self.recording = Recording(job, np.dtype(job.dtype).name)
-        self._staged: dict[bool, Staged] = {}
-        self._plans: dict[Any, Plan | None] = {}
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self._staged: dict[tuple[bool, str], Staged] = {}
+        self._numbers: dict[int, Numbers] = {}
+        self._plans: Cache[Plan | None] = Cache()
 
-    def staged(self, keep: bool) -> Staged:
+    def staged(self, keep: bool, divisor: str) -> Staged:
         """Return the program; for `keep` see `tinyloss.compiler.passes.stage`."""
-        staged = self._staged.get(keep)
-        if staged is None:
-            staged = self._staged[keep] = self.recording.staged(keep)
-        return staged
+        key = keep, _place(divisor)
+        if key not in self._staged:
+            on_device = (DIVISOR,) if key[1] else ()
+            self._staged[key] = self.recording.staged(keep, on_device)
+        return self._staged[key]
+
+    def numbers(self, variant: Variant, given: Mapping[str, Any], classes: int) -> list[np.float64]:
+        """Return what a kernel takes as numbers."""
+        staged = self._staged_for(variant)
+        if id(staged) not in self._numbers:
+            self._numbers[id(staged)] = Numbers(staged.numbers, np)
+        on_device = _place(variant.divisor)
+        host = {n: float(each) for n, each in given.items() if not on_device or n != DIVISOR}
+        return [np.float64(each) for each in self._numbers[id(staged)](host, classes)]
+
+    def _staged_for(self, variant: Variant) -> Staged:
+        return self.staged(variant.shape.kept in ("", "results"), variant.divisor)
 
     def plan(
         self,
-        over: tuple[str, ...],
-        lying: Lying,
+        overwrites: tuple[str, ...],
+        layouts: Layouts,
         addresses: Sequence[int],
         divisor: str,
         clusters: bool,
     ) -> Plan | None:
         """Return how to go over arrays that lie so; None where no kernel can."""
-        key = (over, lying, tuple([each % ALIGNMENT for each in addresses]), divisor, clusters)
-        try:
-            return self._plans[key]
-        except KeyError:
-            pass
-        plan = make_plan(self.recording, self.staged, over, lying, key[2], divisor, clusters)
-        if len(self._plans) >= _KEPT_PLANS:
-            self._plans.clear()
-        self._plans[key] = plan
-        return plan
+        key = (
+            overwrites,
+            layouts,
+            tuple([each % ALIGNMENT for each in addresses]),
+            divisor,
+            clusters,
+        )
+
+        def make() -> Plan | None:
+            def staged(keep: bool) -> Staged:
+                return self.staged(keep, divisor)
+
+            return make_plan(self.recording, staged, overwrites, layouts, key[2], divisor, clusters)
+
+        return self._plans.made(key, make)
 
     def text(self, variant: Variant) -> str:
         """Return the text of the kernel for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.places(variant.places, variant.over)
+        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
         return write(
-            self.staged(variant.shape.kept in ("", "results")),
+            self._staged_for(variant),
             inputs,
             outputs,
             real=self.recording.real,
@@ -67,16 +82,12 @@ class Loss:
         )
 
 
-def divisor_of(job: Job) -> str:
+def divisor_of(divisor: Any) -> str:
     """Return what a job's divisor is: the dtype of an array, "number", or nothing."""
-    if job.divisor is None:
+    if divisor is None:
         return ""
-    return "number" if isinstance(job.divisor, (int, float)) else dtype_name(job.divisor.dtype)
+    return "number" if isinstance(divisor, (int, float)) else dtype_name(divisor.dtype)
 
 
-_losses: Kept[Loss] = WeakKeyDictionary()
-
-
-def loss_of(job: Job) -> Loss:
-    """Return the one object for everything of a job but its arrays."""
-    return kept_for(job, _losses, Loss)
+def _place(divisor: str) -> str:
+    return "" if divisor == "number" else divisor

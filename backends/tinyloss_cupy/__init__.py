@@ -3,11 +3,11 @@
 A job's program is pasted into CUDA templates: one kernel reads the arrays once, where they lie,
 and writes the results once. Nothing waits for the device, and nothing is copied from it.
 
-    run             a job from arrays to answer
+    prepare         what answers the jobs of a kind
     _arrays         CuPy's arrays in memory
     tinyloss_cuda   the kernels: their text, plans and launches
 """
 
-from tinyloss_cupy._run import SOURCE, example, run, source
+from tinyloss_cupy._run import SOURCE, example, prepare, source
 
-__all__ = ["SOURCE", "example", "run", "source"]
+__all__ = ["SOURCE", "example", "prepare", "source"]

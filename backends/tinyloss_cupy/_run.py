@@ -1,71 +1,86 @@
 """One job: its kernel launched on the current stream, the blocks' sums added up by another."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tinyloss._engine.run import Job
-from tinyloss.compiler.kernels import arrays_of
-from tinyloss.compiler.outputs import empty_answer, places_taken, results
-from tinyloss.compiler.program import Unrecordable
-from tinyloss_cuda.programs import divisor_of, loss_of
+from tinyloss.backend import NUMBER, Cache, Job, Kind, delivered, domain_of, evaluate, replaced
+from tinyloss.compiler.kernels import arrays_of, numbers_of, recording_of
+from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
+from tinyloss.compiler.recorder import Unrecordable
+from tinyloss_cuda.programs import CompiledLoss, divisor_of
 from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays
 
-__all__ = ["SOURCE", "example", "run", "source"]
+__all__ = ["SOURCE", "example", "prepare", "source"]
 
 _OPTIONS = ("-std=c++17", "--fmad=false")
 """Lines of a formula are rounded as they stand, as everywhere else."""
 
 
-def run(job: Job, /) -> Any:
-    """Answer a job."""
-    x = job.arrays["x"]
-    if 0 in x.shape:
-        return job.evaluate()
-    divisor = divisor_of(job)
-    if divisor not in ("", "number", *CTYPES):
-        return NotImplemented
-    try:
-        with x.device:
-            return _launch(job, divisor, x.device)
-    except Unrecordable:
-        return NotImplemented
+def prepare(kind: Kind, /) -> Callable[[Job], Any]:
+    """Return what answers the jobs of a kind."""
+    loss = _loss_of(kind)
+    held = any(role == NUMBER for _, _, role in kind.arguments)
+
+    def answer(job: Job) -> Any:
+        x = job.arrays["x"]
+        if 0 in x.shape:
+            return evaluate(job)
+        divisor = divisor_of(job.divisor)
+        # A parameter on the device is read by the formulas.
+        if held or divisor not in ("", "number", *CTYPES):
+            return NotImplemented
+        try:
+            with x.device:
+                return _launch(loss, job, divisor, x.device)
+        except Unrecordable:
+            return NotImplemented
+
+    return answer
 
 
-def _launch(job: Job, divisor: str, device: Any) -> Any:
+def _loss_of(kind: Kind) -> CompiledLoss:
+    return CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
+
+
+def _launch(loss: CompiledLoss, job: Job, divisor: str, device: Any) -> Any:
     import cupy
 
     if cupy.cuda.runtime.is_hip:
         return NotImplemented
-    loss = loss_of(job)
+    kind = job.kind
     arrays = arrays_of(job)
     answer = empty_answer(_arrays, job, arrays)
     outputs = results(answer)
-    over: tuple[str, ...] = ()
+    overwrites: tuple[str, ...] = ()
     if job.out:
-        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
-        outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
+        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
+        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
     arrays += outputs
-    lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+    layouts = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
     addresses = [_arrays.address(each) for each in arrays]
     number = divisor == "number"
     on_device = arrays if number or not divisor else [*arrays, job.divisor]
     if any(each.data.device_id != device.id for each in on_device):
         return NotImplemented  # CuPy has its own words for that
     more = [np.float64(job.divisor)] if number else on_device[len(arrays) :]
-    reduced = job.value and job.reduce
+    reduced = kind.value and kind.reduce
+    classes = arrays[0].shape[-1] if kind.rowwise else 1
 
     def launch(clusters: bool) -> Any:
-        plan = loss.plan(over, lying, addresses, divisor, clusters)
+        plan = loss.plan(overwrites, layouts, addresses, divisor, clusters)
         if plan is None:
             return NotImplemented
         if plan.kernel is None:
             plan.kernel = _kernel(loss.text(plan.variant))
         width = 2 if loss.recording.real == "float64" else 1
         sums = [cupy.empty((plan.sums, width), np.float64)] if reduced else []
-        plan.kernel(plan.grid, plan.block, (*arrays, *sums, *more, plan.table))
+        numbers = loss.numbers(plan.variant, numbers_of(job), classes)
+        held = [] if number else more
+        plan.kernel(plan.grid, plan.block, (*arrays, *sums, *numbers, *held, plan.table))
         return sums
 
     try:
@@ -79,15 +94,15 @@ def _launch(job: Job, divisor: str, device: Any) -> Any:
     if sums is NotImplemented:
         return NotImplemented
     if reduced:
-        dtype = np.dtype(job.value_dtype or job.dtype)
+        dtype = np.dtype(kind.value_dtype or kind.dtype)
         value = cupy.empty((), dtype)
         kernel = _kernel(write_total(loss.recording.real, dtype.name, divisor))
         kernel((1,), (TOTAL_THREADS,), (*sums, np.int64(len(sums[0])), value, *more))
         answer = answer._replace(value=value)
-    return job.deliver(answer)
+    return delivered(answer, job.out)
 
 
-_kernels: dict[str, Any] = {}
+_kernels: Cache[Any] = Cache()
 _without_clusters: set[int] = set()
 _devices: dict[int, bool] = {}
 
@@ -96,11 +111,10 @@ def _kernel(text: str) -> Any:
     """Return the kernel of a text; CuPy keeps what it compiles on disk."""
     import cupy
 
-    kernel = _kernels.get(text)
-    if kernel is None:
-        module = cupy.RawModule(code=text, options=_OPTIONS)
-        kernel = _kernels.setdefault(text, module.get_function(KERNEL))
-    return kernel
+    def make() -> Any:
+        return cupy.RawModule(code=text, options=_OPTIONS).get_function(KERNEL)
+
+    return _kernels.made(text, make)
 
 
 def _has_clusters(device: Any) -> bool:
@@ -143,14 +157,14 @@ def source(job: Job, clusters: bool = True) -> str:
 
     NumPy's arrays stand for CuPy's that lie alike: to write a kernel takes no GPU.
     """
-    divisor = divisor_of(job)
+    divisor, role = divisor_of(job.divisor), job.kind.role("y")
     # targets on a GPU are not looked at
-    job = replace(job, unchecked=job.domain is not None)
-    loss = loss_of(job)
+    domain = domain_of(job.kind.formula, role.integer, job.arrays["y"])
+    loss = _loss_of(replace(job.kind, unchecked=domain))
     arrays = arrays_of(job)
-    arrays += results(empty_answer(_Drawn(), replace(job, out=()), arrays))
-    lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
-    plan = loss.plan((), lying, [0] * len(arrays), divisor, clusters)
+    arrays += results(empty_answer(_Drawn(), replaced(job, out=()), arrays))
+    layouts = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+    plan = loss.plan((), layouts, [0] * len(arrays), divisor, clusters)
     if plan is None:
-        raise TypeError(f"tinyloss.{job.formula.name}: no kernel takes these arrays")
+        raise TypeError(f"tinyloss.{job.kind.formula.name}: no kernel takes these arrays")
     return loss.text(plan.variant)

@@ -6,23 +6,35 @@ holds a few of them whatever the size of a row. In a pass each block is a job of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from dask.graph_manipulation import bind
 
-from tinyloss._arrays import namespace
-from tinyloss._engine.run import Job, answer_of
-from tinyloss._formula import Formula, answering, exact
+from tinyloss.backend import (
+    CLASS,
+    ITEM,
+    NUMBER,
+    Answer,
+    Argument,
+    Formula,
+    Job,
+    Kind,
+    answer_of,
+    cache_of,
+    delivered,
+    finished,
+    namespace,
+    scaled,
+)
 from tinyloss.compiler.evaluation import Evaluation, row_numbers
-from tinyloss.compiler.kernels import Kept, asked_of, inputs_of, kept_of, record_parts
+from tinyloss.compiler.kernels import asked_of, record_parts
+from tinyloss.compiler.numbers import Numbers, on_host
 from tinyloss.compiler.passes import levels_of, reduces
-from tinyloss.compiler.program import Input, Node, Program, Unrecordable, compared_index
+from tinyloss.compiler.program import Node, Program, compared_index
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]
@@ -30,49 +42,38 @@ __all__ = ["run"]
 
 def run(job: Job) -> Any:
     """Answer a job."""
-    kind = _Kind(
-        job.formula,
-        tuple(job.params.items()),
-        tuple(inputs_of(job).items()),
-        tuple(asked_of(job)),
-        np.dtype(job.dtype).name,
-    )
+    kind = job.kind
     try:
         program = _program_of(kind)
     except Unrecordable:
         return NotImplemented
-    if not all(_is_local(node) for node in program.nodes()):
+    held = any(role == NUMBER for _, _, role in kind.arguments)
+    if held or not all(_is_local(node) for node in program.nodes()):
         return NotImplemented
     before = [each for each in (job.weight, job.divisor) if isinstance(each, da.Array)]
-    formula = answering(job.formula, partial(_parts, kind, job.labels, before))
-    return replace(job, formula=formula, params={}).evaluate()
+    classes = job.arrays["x"].shape[-1]
+    nodes = on_host(program)
+    numbers = Numbers(nodes, np)(job.numbers, classes)
+
+    def parts(arrays: Mapping[str, Any]) -> Answer:
+        named = _parts(kind, numbers, before, arrays)
+        grads = tuple([named[f"grad_{name}"] for name in kind.grads])
+        return Answer(named.get("value"), grads, named.get("curvature"))
+
+    arrays = {
+        name: job.arrays[name] if role.integer else job.arrays[name].astype(kind.dtype)
+        for name, _, role in kind.arguments
+    }
+    answer = finished(job, scaled(kind, arrays, job.weight, job.divisor, parts))
+    return delivered(answer, job.out)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What decides the program of a job; it travels to the workers."""
-
-    formula: type[Formula]
-    params: tuple[tuple[str, Any], ...]
-    inputs: tuple[tuple[str, Input], ...]
-    asked: tuple[str, ...]
-    dtype: str
-
-    def key(self, *more: Any) -> Any:
-        """Return what tells kinds of one formula apart."""
-        return exact((self.params, self.inputs, self.asked, self.dtype, *more))
-
-
-_programs: Kept[Program] = WeakKeyDictionary()
-_pieces: Kept[type[Formula]] = WeakKeyDictionary()
-
-
-def _program_of(kind: _Kind) -> Program:
+def _program_of(kind: Kind) -> Program:
     def make() -> Program:
-        params, inputs = dict(kind.params), dict(kind.inputs)
-        return record_parts(kind.formula, params, inputs, kind.asked, kind.dtype)
+        return record_parts(kind, asked_of(kind), np.dtype(kind.dtype).name)
 
-    return kept_of(kind.formula, kind.key(), _programs, make)
+    program: Program = cache_of(kind.formula, "dask").made(kind, make)
+    return program
 
 
 def _is_local(node: Node) -> bool:
@@ -91,7 +92,7 @@ def _is_local(node: Node) -> bool:
 
 
 def _parts(
-    kind: _Kind, labels: bool, before: Sequence[Any], arrays: Mapping[str, Any]
+    kind: Kind, values: Sequence[float], before: Sequence[Any], arrays: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what is asked of the formula, as Dask arrays.
 
@@ -100,7 +101,7 @@ def _parts(
     program = _program_of(kind)
     nodes = program.nodes()
     numbers = {id(node): number for number, node in enumerate(nodes)}
-    known: dict[int, Any] = {}
+    known: dict[int, Any] = _known(program, values)
     x = arrays["x"]
     xp = namespace(x)
 
@@ -109,9 +110,9 @@ def _parts(
         evaluate = Evaluation(program, xp, arrays, known=known)
         rows = {f"n{numbers[id(n)]}": evaluate(n)[..., 0] for n in row_numbers(_terms(nodes))}
         given = _again(arrays, [*rows.values(), *before]) if rows else arrays
-        return [_in_blocks(kind, labels, numbers[id(node)], node, given, rows) for node in nodes]
+        return [_in_blocks(kind, values, numbers[id(node)], node, given, rows) for node in nodes]
 
-    levels = levels_of(nodes, picks={})
+    levels = levels_of(nodes, gathers={})
     for level in range(1, max(levels.values()) + 1):
         reductions = [n for n in nodes if reduces(n) and levels[id(n)] == level]
         for node, piece in zip(reductions, pieces(reductions), strict=True):
@@ -124,7 +125,11 @@ def _parts(
         results[id(node)] if id(node) in results else evaluate.output(node)
         for node in program.outputs
     ]
-    return dict(zip(kind.asked, outputs, strict=True))
+    return dict(zip(asked_of(kind), outputs, strict=True))
+
+
+def _known(program: Program, values: Sequence[float]) -> dict[int, Any]:
+    return {id(node): value for node, value in zip(on_host(program), values, strict=True)}
 
 
 def _terms(nodes: Sequence[Node]) -> list[Node]:
@@ -143,8 +148,8 @@ def _again(arrays: Mapping[str, Any], after: Sequence[Any]) -> dict[str, Any]:
 
 
 def _in_blocks(
-    kind: _Kind,
-    labels: bool,
+    kind: Kind,
+    values: Sequence[float],
     number: int,
     node: Node,
     arrays: Mapping[str, Any],
@@ -157,15 +162,16 @@ def _in_blocks(
     first_class = da.arange(x.shape[-1], chunks=like_classes)
     given = {"first_class": first_class, **arrays, **rows}
     dtype = np.dtype(kind.dtype)
+    of_classes = [name for name, _, role in kind.arguments if role == CLASS]
     return da.blockwise(
         _block,
         axes,
-        *with_axes(given, x.ndim),
+        *with_axes(given, [*of_classes, "first_class"]),
         kind=kind,
-        labels=labels,
+        values=tuple(values),
         number=number,
         names=tuple(given),
-        of_rows=frozenset(rows),
+        of_rows=tuple(rows),
         adjust_chunks=None if node.per_class else {axes[-1]: 1},
         dtype=dtype,
         meta=np.empty((0,) * x.ndim, dtype),
@@ -175,39 +181,35 @@ def _in_blocks(
 
 def _block(
     *blocks: Any,
-    kind: _Kind,
-    labels: bool,
+    kind: Kind,
+    values: tuple[float, ...],
     number: int,
     names: Sequence[str],
-    of_rows: frozenset[str],
+    of_rows: tuple[str, ...],
 ) -> Any:
     """Answer the job of a block: the value of a formula that is one node of the program."""
     arrays: dict[str, Any] = dict(zip(names, blocks, strict=True))
     first_class = arrays.pop("first_class")[0]
     x = arrays["x"]
-    if labels:
-        arrays["y"] = arrays["y"] - first_class
-    key = kind.key(number, of_rows)
-    piece = kept_of(kind.formula, key, _pieces, lambda: _piece_of(kind, number, of_rows))
-    job = Job(
-        xp=namespace(x),
-        formula=piece,
-        arrays=arrays,
-        params={},
-        dtype=np.dtype(kind.dtype).type,
-        labels=labels,
-        weight=None,
-        divisor=None,
-        reduce=False,
-        value=True,
-        grads=(),
-        curvature=False,
+    for name, _, role in kind.arguments:
+        if role.integer:
+            arrays[name] = arrays[name] - first_class
+    piece: type[Formula] = cache_of(kind.formula, "dask").made(
+        (kind, number, of_rows), lambda: _piece_of(kind, number, of_rows)
     )
-    value = answer_of(job).value
+    of_block = Kind(
+        formula=piece,
+        arguments=tuple([Argument(n, each.dtype, piece.role(n)) for n, each in arrays.items()]),
+        dtype=np.dtype(kind.dtype).type,
+        numbers=tuple([f"number_{n}" for n in range(len(values))]),
+        reduce=False,
+    )
+    numbers = dict(zip(of_block.numbers, values, strict=True))
+    value = answer_of(Job(of_block, namespace(x), arrays, numbers=numbers)).value
     return value[..., None] if piece.per_item else value
 
 
-def _piece_of(kind: _Kind, number: int, rows: frozenset[str]) -> type[Formula]:
+def _piece_of(kind: Kind, number: int, rows: Sequence[str]) -> type[Formula]:
     """Return the formula whose value is one node of a program, given numbers of the rows."""
     program = _program_of(kind)
     nodes = program.nodes()
@@ -217,14 +219,16 @@ def _piece_of(kind: _Kind, number: int, rows: frozenset[str]) -> type[Formula]:
         name = kind.formula.name
         rowwise = True
         per_item = not node.per_class
-        of_rows = rows
+        roles = {name: role for name, _, role in kind.arguments} | dict.fromkeys(rows, ITEM)
 
-        def __init__(self, **arrays: Any) -> None:
-            self.arrays = arrays
+        def __init__(self, **given: Any) -> None:
+            values = [given.pop(name) for name in [*given] if name.startswith("number_")]
+            self.arrays, self.known = given, _known(program, values)
 
         def value(self) -> Any:
             arrays = {name: a for name, a in self.arrays.items() if name not in rows}
-            known = {id(nodes[int(name[1:])]): self.arrays[name][..., None] for name in rows}
+            of_rows = {id(nodes[int(name[1:])]): self.arrays[name][..., None] for name in rows}
+            known = self.known | of_rows
             evaluate = Evaluation(program, namespace(arrays["x"]), arrays, known=known)
             return evaluate.output(node)
 

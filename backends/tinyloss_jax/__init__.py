@@ -3,7 +3,7 @@
 A job is one jitted function, traced once for each kind of job: its formulas go through XLA, and
 JAX's transformations meet closed-form derivatives in it.
 
-    run             the function of a job
+    prepare         the function of a kind of job
     _rules          a loss's parts with the rule that differentiates them
     _namespace      functions whose derivatives stay finite
     _rows           reductions over classes: in one array, over devices, over a mapped axis
@@ -11,16 +11,17 @@ JAX's transformations meet closed-form derivatives in it.
 JAX is imported when the first of its arrays is met, not before.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["run", "split_rows"]
+__all__ = ["prepare", "split_rows"]
 
 
-def run(job: Any, /) -> Any:
-    """Answer a job."""
+def prepare(kind: Any, /) -> Callable[[Any], Any]:
+    """Return what answers the jobs of a kind."""
     from tinyloss_jax import _run
 
-    return _run.run(job)
+    return _run.prepare(kind)
 
 
 def split_rows(x: Any, axis_name: Any) -> Any:

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tinyloss._arrays import of_rank
-from tinyloss._rows import Rows
+from tinyloss.backend import Rows, of_rank
 
 __all__ = ["SplitRows", "WholeRows"]
 

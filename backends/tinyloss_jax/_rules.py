@@ -12,36 +12,31 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from tinyloss._arrays import of_rank
-from tinyloss._formula import Formula
-from tinyloss._rows import Rows
+from tinyloss.backend import NUMBER, Kind, Rows, of_rank
 from tinyloss.compiler.evaluation import Evaluation, row_numbers
-from tinyloss.compiler.kernels import record_parts
-from tinyloss.compiler.program import Input, Node
+from tinyloss.compiler.kernels import asked_of, record_parts, roles_of
+from tinyloss.compiler.numbers import Numbers, on_host
+from tinyloss.compiler.program import Node
 from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
 
-__all__ = ["Loss"]
+__all__ = ["Rule"]
 
 Parts = tuple[Any, ...]
 
 
-class Loss:
+class Rule:
     """The parts that are asked of a formula, and the program of these and of their derivatives."""
 
-    def __init__(
-        self,
-        formula: type[Formula],
-        params: Mapping[str, Any],
-        inputs: Mapping[str, Input],
-        asked: Sequence[str],
-        dtype: Any,
-        axis_name: Any,
-    ) -> None:
-        self._inputs, self._asked, self._dtype = inputs, asked, dtype
-        self._axis_name, self._rowwise = axis_name, formula.rowwise
+    def __init__(self, kind: Kind) -> None:
+        formula = kind.formula
+        inputs = roles_of(kind)
+        self.asked = asked = asked_of(kind)
+        self._inputs, self._dtype = inputs, kind.dtype
+        self._axis_name, self._rowwise = kind.axis_name, kind.rowwise
         gradients = {
             name: f"grad_{name}"
             for name, role in inputs.items()
@@ -57,8 +52,11 @@ class Loss:
         closed = [*gradients.values(), *(["curvature"] if self._curved else [])]
         names = list(dict.fromkeys([*asked, *closed]))
 
-        self._program = record_parts(formula, params, inputs, names, jnp.dtype(dtype).name)
+        self._program = record_parts(kind, names, jnp.dtype(kind.dtype).name)
         self._nodes = dict(zip(names, self._program.outputs, strict=True))
+        held = {name for name, role in roles_of(kind).items() if role == NUMBER}
+        self._known = on_host(self._program, held)
+        self._numbers = Numbers(self._known, np)
         self._closed = {name: self._nodes[grad] for name, grad in gradients.items()}
         """The closed-form gradients, by their arguments."""
         self._slope: Any = jax.custom_jvp(self._slope_by_lines)
@@ -67,6 +65,10 @@ class Loss:
         function.defjvp(self.rule, symbolic_zeros=True)
         self.function: Callable[[dict[str, Any]], Parts] = function
         """From the formula's arrays to the parts."""
+
+    def numbers(self, given: Mapping[str, float], classes: int) -> dict[str, float]:
+        """Return what the parts take as numbers beside the arrays."""
+        return {f"={n}": number for n, number in enumerate(self._numbers(given, classes))}
 
     def parts(self, names: Sequence[str], arrays: dict[str, Any]) -> Parts:
         """Return parts of the formula."""
@@ -100,10 +102,10 @@ class Loss:
         (arrays,), (all_moves,) = primals, tangents
         moves = _moving(all_moves)
         evaluate, _ = self._evaluation(arrays)
-        parts = tuple([self._part(name, evaluate, arrays) for name in self._asked])
-        names = [name for name in self._asked if name != "value"]
+        parts = tuple([self._part(name, evaluate, arrays) for name in self.asked])
+        names = [name for name in self.asked if name != "value"]
         along = dict(zip(names, _pushed(partial(self.parts, names), arrays, moves), strict=True))
-        if "value" in self._asked:
+        if "value" in self.asked:
             others = {name: move for name, move in moves.items() if name not in self._closed}
             value = partial(self.parts, ["value"])
             shares = [*_pushed(value, arrays, others)] if others else []
@@ -111,7 +113,7 @@ class Loss:
                 closed = {name: move for name, move in moves.items() if name in self._closed}
                 shares.append(self._along_gradients(evaluate, arrays, closed))
             along["value"] = sum(shares[1:], shares[0])
-        return parts, tuple([along[name] for name in self._asked])
+        return parts, tuple([along[name] for name in self.asked])
 
     def _along_gradients(
         self, evaluate: Evaluation, arrays: dict[str, Any], moves: Mapping[str, Any]
@@ -140,8 +142,8 @@ class Loss:
         self, arrays: Mapping[str, Any], known: Iterable[tuple[Node, Any]] = ()
     ) -> tuple[Evaluation, Rows]:
         wide = {
-            name: array if self._inputs[name].integer else array.astype(self._dtype)
-            for name, array in arrays.items()
+            name: arrays[name] if role.integer else arrays[name].astype(self._dtype)
+            for name, role in self._inputs.items()
         }
         x = wide["x"]
         # by our hand: whoever set jax_numpy_rank_promotion="raise" means his own mistakes
@@ -150,7 +152,8 @@ class Loss:
             for name, array in wide.items()
         }
         rows = WholeRows(jnp, x) if self._axis_name is None else SplitRows(x, self._axis_name)
-        results = {id(node): result for node, result in known}
+        numbers = {id(node): arrays[f"={n}"] for n, node in enumerate(self._known)}
+        results = numbers | {id(node): result for node, result in known}
         return Evaluation(self._program, xp, wide, rows, results), rows
 
 

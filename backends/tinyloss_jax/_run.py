@@ -1,57 +1,54 @@
-"""One job: its jitted function, kept for all jobs of its kind."""
+"""The jitted function of a kind of job."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
 
-from tinyloss._arrays import of_rank
-from tinyloss._engine.run import Answer, Job
-from tinyloss._formula import answering
-from tinyloss.compiler.kernels import Kept, asked_of, inputs_of, kept_for
-from tinyloss.compiler.program import Unrecordable
-from tinyloss_jax._rules import Loss
+from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
+from tinyloss.compiler.recorder import Unrecordable
+from tinyloss_jax._rules import Rule
 
-__all__ = ["run"]
-
-_kept: Kept[Callable[..., Answer] | None] = WeakKeyDictionary()
+__all__ = ["prepare"]
 
 
-def run(job: Job, /) -> Any:
-    """Answer a job."""
-    if 0 in job.arrays["x"].shape:
-        return NotImplemented
-    function = kept_for(job, _kept, _function_of)
-    if function is None:
-        return NotImplemented
-    divisor = float(job.divisor) if isinstance(job.divisor, int) else job.divisor
-    items = job.arrays["x"].ndim - job.formula.rowwise
-    weight = None if job.weight is None else of_rank(jnp, job.weight, items)
-    return function(job.arrays, weight, divisor)
-
-
-def _function_of(job: Job) -> Callable[..., Answer] | None:
-    """Return the function of a job's arrays; None where its formula cannot be recorded."""
-    asked = asked_of(job)
+def prepare(kind: Kind, /) -> Callable[[Job], Any]:
+    """Return what answers the jobs of a kind."""
     try:
-        loss = Loss(job.formula, job.params, inputs_of(job), asked, job.dtype, job.axis_name)
+        rule = Rule(kind)
     except Unrecordable:
-        return None
+        return lambda job: NotImplemented
+    function = _function_of(kind, rule)
 
-    def named(arrays: dict[str, Any]) -> dict[str, Any]:
-        return dict(zip(asked, loss.function(arrays), strict=True))
+    def answer(job: Job) -> Any:
+        if 0 in job.arrays["x"].shape:
+            return NotImplemented
+        divisor = float(job.divisor) if isinstance(job.divisor, int) else job.divisor
+        items = job.arrays["x"].ndim - kind.rowwise
+        weight = None if job.weight is None else of_rank(jnp, job.weight, items)
+        numbers = rule.numbers(
+            job.numbers, kind.classes or job.arrays["x"].shape[-1] if kind.rowwise else 1
+        )
+        return function(job.arrays, numbers, weight, divisor)
 
-    formula = answering(job.formula, named)
-    # the caller's arrays must not live on here
-    kind = replace(job.without_arrays(), formula=formula, params={})
+    return answer
 
-    def answer(arrays: dict[str, Any], weight: Any, divisor: Any) -> Answer:
-        job = replace(kind, arrays=arrays, weight=weight, divisor=divisor)
-        return job.finished(job.items(arrays, weight, divisor))
 
-    answer.__name__ = answer.__qualname__ = job.formula.name
+def _function_of(kind: Kind, rule: Rule) -> Callable[..., Answer]:
+    """Return the function of a job's arrays."""
+
+    def parts_of(arrays: Any) -> Answer:
+        named = dict(zip(rule.asked, rule.function(arrays), strict=True))
+        grads = tuple([named[f"grad_{name}"] for name in kind.grads])
+        return Answer(named.get("value"), grads, named.get("curvature"))
+
+    def answer(
+        arrays: dict[str, Any], numbers: dict[str, Any], weight: Any, divisor: Any
+    ) -> Answer:
+        parts = scaled(kind, {**arrays, **numbers}, weight, divisor, parts_of)
+        return finished(Job(kind, jnp, arrays, weight, divisor), parts)
+
+    answer.__name__ = answer.__qualname__ = kind.formula.name
     jitted: Callable[..., Answer] = jax.jit(answer)
     return jitted

@@ -1,4 +1,4 @@
-"""From a job to the kernel that answers it: recorded, staged, written, compiled, once each."""
+"""From a recording to its kernels: staged, planned, written, compiled, once each."""
 
 import atexit
 import os
@@ -6,33 +6,23 @@ import threading
 from functools import cached_property
 from typing import Any, NamedTuple
 from warnings import warn
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinyloss._engine.run import Job
-from tinyloss._formula import Formula
-from tinyloss.compiler.geometry import Lying
-from tinyloss.compiler.kernels import Kept, Recording, Staged, kept_for
+from tinyloss.backend import Cache
+from tinyloss.compiler.geometry import Layouts
+from tinyloss.compiler.kernels import Recording, Staged
+from tinyloss.compiler.numbers import Numbers
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
 from tinyloss_numpy._threads import elsewhere
 
-__all__ = ["Loss", "loss_of"]
-
-_KEPT_PLANS = 256
-"""Plans of one program: more different shapes than that are made again."""
+__all__ = ["CompiledLoss"]
 
 _WORTH_COMPILING = 2**19
 """Elements after which compiling a program, about a second, starts to pay if more are to come."""
-_WORTH_ANOTHER = 2**25
-"""Elements that the formulas take about a second for: compiling has paid even if none come."""
 _WORTH_A_CALL = 2**11
 """Elements that a call's own cost amounts to."""
-
-_usual: WeakKeyDictionary[type[Formula], Any] = WeakKeyDictionary()
-"""The parameters that a formula was first compiled with: the only ones, in most programs."""
-
 
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):
@@ -61,38 +51,38 @@ class Compiled(NamedTuple):
     rooms: int
 
 
-class Loss:
-    """One kind of program: its passes, and its kernels so far."""
+class CompiledLoss:
+    """One program: its passes, and its plans and kernels so far."""
 
-    def __init__(self, job: Job) -> None:
-        self.recording = Recording(job, np.dtype(job.dtype).name)
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
         self.waiting = True
         """Whether it has not been compiled nor paid for by what went through it."""
-        self.declined: set[Lying] = set()
+        self.declined: Cache[bool] = Cache()
         """How inputs lay that no kernel could be made for."""
-        self._params = tuple(job.params.items())
         self._work = 0
-        self._plans: dict[tuple[tuple[str, ...], Lying], Plan | None] = {}
+        self._plans: Cache[Plan | None] = Cache()
         self._kernels: dict[Variant, Compiled | str] = {}
         """Kernels by variant, or why there is none."""
 
-    def pays(self, formula: type[Formula], elements: int) -> bool:
+    def pays(self, elements: int) -> bool:
         """Count elements that would go through it uncompiled; return whether to compile it."""
         self._work += elements + _WORTH_A_CALL
-        usual = _usual.get(formula, self._params) == self._params
-        if self._work < (_WORTH_COMPILING if usual else _WORTH_ANOTHER):
-            return False
-        _usual.setdefault(formula, self._params)
-        self.waiting = False
-        return True
+        self.waiting = self._work < _WORTH_COMPILING
+        return not self.waiting
 
     @cached_property
     def _staged(self) -> Staged:
         return self.recording.staged()
 
+    @cached_property
+    def numbers(self) -> Numbers:
+        """What the kernels take as numbers, as a function of the job's."""
+        return Numbers(self._staged.numbers, np)
+
     def text(self, variant: Variant) -> Text:
         """Return the text of the loop for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.places(variant.places, variant.over)
+        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
         return write(
             self._staged,
             inputs,
@@ -102,28 +92,24 @@ class Loss:
             rows=variant.rows,
         )
 
-    def plan(self, over: tuple[str, ...], lying: Lying) -> Plan | None:
+    def plan(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
         """Return how to go over arrays that lie so; None where no loop can."""
-        try:
-            return self._plans[over, lying]
-        except KeyError:
-            pass
-        plan = make_plan(self.recording, over, lying)
+        return self._plans.made((overwrites, layouts), lambda: self._planned(overwrites, layouts))
+
+    def _planned(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
+        plan = make_plan(self.recording, overwrites, layouts)
         if plan is None:
-            self._decline(lying)
-        if len(self._plans) >= _KEPT_PLANS:
-            self._plans.clear()
-        self._plans[over, lying] = plan
+            self._decline(layouts)
         return plan
 
-    def compile(self, plan: Plan, lying: Lying) -> Any:
+    def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
         variant = plan.variant
         if variant not in self._kernels:
             elsewhere(lambda: self._compile(variant))
         compiled = self._kernels[variant]
         if isinstance(compiled, str):
-            self._decline(lying)
+            self._decline(layouts)
             _warn_once(compiled)
             return None
         self.waiting = False
@@ -148,11 +134,9 @@ class Loss:
             else:
                 self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.rooms)
 
-    def _decline(self, lying: Lying) -> None:
+    def _decline(self, layouts: Layouts) -> None:
         """Remember how inputs lay that the formulas have to take."""
-        if len(self.declined) >= _KEPT_PLANS:
-            self.declined.clear()
-        self.declined.add(lying[: len(self.recording.names)])
+        self.declined.add(layouts[: len(self.recording.names)], True)
 
 
 _COMPILER = ("numba", "llvmlite", "platformdirs")
@@ -178,11 +162,3 @@ def _warn_once(message: str) -> None:
     if message not in _warned:
         _warned.add(message)
         warn(message, RuntimeWarning, stacklevel=2)
-
-
-_losses: Kept[Loss] = WeakKeyDictionary()
-
-
-def loss_of(job: Job) -> Loss:
-    """Return the one object for everything of a job but its arrays."""
-    return kept_for(job, _losses, Loss)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tinyloss
 import tinyloss_numpy
 from tests.soak._timed import Counts, timed
-from tinyloss_numpy import _compiler, _disk, _programs
+from tinyloss_numpy import _compiler, _disk
 
 Array = npt.NDArray[Any]
 
@@ -184,7 +184,7 @@ def caches(rng: random.Random, deadline: float) -> Counts:
             check(draw(random.Random(seed)))
             counts["calls"] += 1
             if rng.random() < 0.2:  # as a new process, which has its kernels on disk alone
-                _programs._losses.clear()
+                tinyloss.clear_caches()
                 counts["forgotten"] += 1
             kept = [path for path in folder.iterdir() if path.is_file()]
             if kept and rng.random() < 0.1:

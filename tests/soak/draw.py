@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from tests.conftest import numpy_dtype
 from tests.soak.formulas import ACTIVATIONS, BINARY, LOSSES, ROWWISE, SIGNED
+from tests.support.libraries import numpy_dtype
 
 __all__ = ["LIBRARIES_DRAWN", "Case", "draw"]
 

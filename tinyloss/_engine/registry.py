@@ -1,11 +1,12 @@
 """The registry of backends: finding, caching, asking.
 
-A backend is an import package with one function, `run(job)`, which answers a job of
-`tinyloss._engine.run` or returns `NotImplemented`. It names itself in the entry-point group
-`tinyloss.backends`: the array library's name = the package. Ours and third parties' alike.
+A backend is an import package with one function, `prepare(kind)`, which returns what answers the
+jobs of a kind: a function that returns an answer, or `NotImplemented`. It names itself in the
+entry-point group `tinyloss.backends`: the array library's name = the package. Ours and third
+parties' alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any, Protocol
@@ -31,8 +32,12 @@ class Backend(Protocol):
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
     """
 
-    def run(self, job: Any, /) -> Any:
-        """Answer a job, or return NotImplemented to leave it to the formulas."""
+    def prepare(self, kind: Any, /) -> Callable[[Any], Any]:
+        """Return a function that answers a job of this kind.
+
+        It is kept with the loss's formula and called for all jobs of the kind. It returns
+        NotImplemented to leave a job to the formulas.
+        """
         ...
 
 

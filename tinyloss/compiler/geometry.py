@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from tinyloss.compiler.program import Input
+from tinyloss.backend import Role
 
-__all__ = ["Geometry", "Lying", "collapse", "over_items"]
+__all__ = ["Geometry", "Layouts", "collapse", "over_items"]
 
-Lying = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
+Layouts = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
 """Shape, strides in bytes and dtype of each array of a call."""
 
 
@@ -31,17 +31,17 @@ class Geometry(NamedTuple):
         return prod(self.outer)
 
 
-def over_items(rowwise: bool, roles: Sequence[Input], lying: Lying) -> Geometry:
+def over_items(rowwise: bool, roles: Sequence[Role], layouts: Layouts) -> Geometry:
     """Return the items of the arrays of a call as plain loops; the first array is x."""
-    shape = lying[0][0]
+    shape = layouts[0][0]
     items = shape[:-1] if rowwise else shape
     return collapse(
-        items, [_strides(*each, role, items) for each, role in zip(lying, roles, strict=True)]
+        items, [_strides(*each, role, items) for each, role in zip(layouts, roles, strict=True)]
     )
 
 
 def _strides(
-    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Input, items: Sequence[int]
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, role: Role, items: Sequence[int]
 ) -> Sequence[int]:
     """Return an array's strides over the items, 0 where it is broadcast."""
     if not role.per_item:

@@ -6,9 +6,9 @@ For backends that write results themselves.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tinyloss._engine.run import Answer, Job
+from tinyloss.backend import Answer, Job
 
-__all__ = ["Memory", "empty_answer", "places_taken", "results"]
+__all__ = ["Memory", "empty_answer", "overwritten_inputs", "results"]
 
 
 class Memory(Protocol):
@@ -37,24 +37,24 @@ def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
     A reduced value is left to the backend. A derivative is written into the caller's array for it
     where that overlaps no input, except as one with it.
     """
-    x, rowwise = job.arrays["x"], job.formula.rowwise
+    x, kind = job.arrays["x"], job.kind
     value = curvature = None
-    if job.value and not job.reduce:
-        dtype = job.value_dtype or job.dtype
-        one_each = rowwise and job.formula.per_item
+    if kind.value and not kind.reduce:
+        dtype = kind.value_dtype or kind.dtype
+        one_each = kind.rowwise and kind.formula.per_item
         value = memory.empty(x.shape[:-1], dtype) if one_each else memory.empty_like(x, dtype)
 
     def derivative(name: str, number: int) -> Any:
         if job.out:
             into = job.out[number]
             if not any(
-                memory.may_overlap(into, a) and not _same_place(memory, into, a) for a in inputs
+                memory.may_overlap(into, a) and not _same_memory(memory, into, a) for a in inputs
             ):
                 return into
-        return memory.empty_like(job.arrays[name], job.derivative_dtype(name))
+        return memory.empty_like(job.arrays[name], kind.derivative_dtype(name))
 
-    grads = tuple([derivative(name, n) for n, name in enumerate(job.grads)])
-    if job.curvature:
+    grads = tuple([derivative(name, n) for n, name in enumerate(kind.grads)])
+    if kind.curvature:
         curvature = derivative("x", -1)
     return Answer(value, grads, curvature)
 
@@ -64,21 +64,21 @@ def results(answer: Answer) -> list[Any]:
     return [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
 
 
-def places_taken(
+def overwritten_inputs(
     memory: Memory, outputs: Sequence[Any], names: Sequence[str], inputs: Sequence[Any]
 ) -> tuple[str, ...]:
     """Return for each output the name of the input whose place it takes, or nothing."""
 
     def taken(output: Any) -> str:
         for name, array in zip(names, inputs, strict=True):
-            if _same_place(memory, output, array):
+            if _same_memory(memory, output, array):
                 return name
         return ""
 
     return tuple([taken(each) for each in outputs])
 
 
-def _same_place(memory: Memory, a: Any, b: Any) -> bool:
+def _same_memory(memory: Memory, a: Any, b: Any) -> bool:
     return bool(
         memory.address(a) == memory.address(b)
         and a.shape == b.shape

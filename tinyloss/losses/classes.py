@@ -3,7 +3,8 @@
 from typing import Any
 
 from tinyloss import _check
-from tinyloss._engine.run import Answer, Want
+from tinyloss._engine.job import Answer
+from tinyloss._engine.request import Want
 from tinyloss._objects import Configured, LabelLoss, RowLoss, TargetLoss, asked, called
 from tinyloss.losses.binary import (
     binary_cross_entropy,

@@ -10,7 +10,7 @@ What runs is the backend's own source and launch; what cannot be seen is speed, 
 GPU makes writes visible, and the last bits of its elementary functions.
 """
 
-from tests.emulation.compiler import EmulationError, machine
-from tests.emulation.cupy_ import HostAccessError, emulated_cupy
+from tests.support.emulation.compiler import EmulationError, machine
+from tests.support.emulation.cupy_ import HostAccessError, emulated_cupy
 
 __all__ = ["EmulationError", "HostAccessError", "emulated_cupy", "machine"]

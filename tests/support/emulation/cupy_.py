@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tests.emulation.compiler import compiled, machine
+from tests.support.emulation.compiler import compiled, machine
 
 __all__ = ["ABSENT", "HostAccessError", "emulated_cupy"]
 

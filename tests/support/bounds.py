@@ -1,0 +1,212 @@
+"""How far off a loss may be.
+
+Where a result passes through 0 between terms of opposite sign, its bound is absolute, in eps of the
+sum of the magnitudes of these terms. The functions here give that sum, from the numbers of an item.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.jets import exp, mp
+from tests.support.rows import softmax
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far off a loss may be, in eps of its compute dtype; 0 is exact.
+
+    The losses' docstrings and README's table say the same, by `tests/test_accuracy.py`.
+    """
+
+    value: float
+    gradient: float
+    curvature: float = 4.0
+    of: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Gradients (by their argument) whose bound is another."""
+    per_gamma: float = 0.0
+    """What each unit of gamma adds."""
+    underflow: float = 0.0
+    """Smallest subnormal numbers of absolute error that do not count.
+
+    For products whose small factor is subnormal before the large one multiplies it: p^2 log p.
+    """
+    scale: Callable[..., dict[str, Any]] | None = None
+    """The sum of magnitudes, where a bound is absolute: from the numbers of one item, by result.
+
+    0 where terms of one sign are added: there the bound is relative.
+    """
+
+
+def log_cosh(x: Any, y: Any) -> dict[str, Any]:
+    # sech^2 decays like exp(-2|d|): a rounded d is off by |d| eps/2.
+    d = abs(x - y)
+    e = exp(-2 * d)
+    return {"curvature": 4 * e / (1 + e) ** 2 * (1 + d)}
+
+
+def msle(x: Any, y: Any) -> dict[str, Any]:
+    if x <= -1 or y <= -1:
+        return {"curvature": 0}
+    return {"curvature": 2 * (1 + abs(mp.log1p(x) - mp.log1p(y))) / (1 + x) ** 2}
+
+
+def mape(x: Any, y: Any, *, eps: Any = 2.0**-52) -> dict[str, Any]:
+    return {"y": 0 if abs(y) < eps else 1 / abs(y) + abs(x - y) / y**2}
+
+
+def poisson_nll(
+    x: Any, y: Any, *, log_input: bool = True, full: bool = False, eps: Any = 1e-8
+) -> dict[str, Any]:
+    if log_input:
+        terms, slope, by_y = exp(x) + abs(x * y), exp(x) + y, abs(x)
+    else:
+        # log(x + eps) as log a + log1p(b / a): x + eps itself is not a floating-point number.
+        above, below = max(x, eps), min(x, eps)
+        log = abs(mp.log(above)) + mp.log1p(mp.mpf(below) / above)
+        terms, slope, by_y = x + y * log, 1 + y / (x + eps), log
+    if full and y > 1:
+        terms += y * mp.log(y) + y + mp.log(2 * mp.pi * y) / 2
+        by_y += mp.log(y) + 1 / (2 * y)
+    return {"value": terms, "x": slope, "y": by_y}
+
+
+def gaussian_nll(
+    x: Any, y: Any, var: Any, *, full: bool = False, eps: Any = 1e-6
+) -> dict[str, Any]:
+    v, d = max(var, mp.mpf(eps)), x - y
+    terms = (abs(mp.log(v)) + d * d / v + (mp.log(2 * mp.pi) if full else 0)) / 2
+    return {"value": terms, "var": 0 if var < eps else (1 / v + (d / v) ** 2) / 2}
+
+
+def binary_cross_entropy(x: Any, y: Any, *, eps: Any) -> dict[str, Any]:
+    p, other = max(x, eps), max(1 - x, eps)
+    return {"y": abs(mp.log(p)) + abs(mp.log(other))}
+
+
+def binary_cross_entropy_with_logits(x: Any, y: Any, *, pos_weight: Any = 1) -> dict[str, Any]:
+    if mp.isinf(x):
+        return {"x": 0, "y": 0}
+    right, wrong = 1 / (1 + exp(-x)), 1 / (1 + exp(x))
+    soft = 0 < y < 1
+    by_y = pos_weight * mp.log1p(exp(-x)) + mp.log1p(exp(x)) if pos_weight != 1 else 0
+    return {"x": (1 - y) * right + pos_weight * y * wrong if soft else 0, "y": by_y}
+
+
+def sigmoid_focal(x: Any, y: Any, *, alpha: Any = None, gamma: Any = 2.0) -> dict[str, Any]:
+    """Sums of magnitudes for a t^gamma b, t = 1 - p_t, b the cross-entropy, by the product rule."""
+    if mp.isinf(x):
+        return {"x": 0, "y": 0, "curvature": 0}
+    p, q = 1 / (1 + exp(-x)), 1 / (1 + exp(x))
+    t, b = y * q + (1 - y) * p, y * mp.log1p(exp(-x)) + (1 - y) * mp.log1p(exp(x))
+    a, a1 = (1, 0) if alpha is None else (alpha * y + (1 - alpha) * (1 - y), abs(2 * alpha - 1))
+    side = abs(1 - 2 * y)
+    t1, t2 = side * p * q, side * p * q * (p + q)
+    b1, b2 = (1 - y) * p + y * q, p * q
+    g, power = gamma, t**gamma
+    g1 = g * power / t
+    g2 = abs(g * (g - 1)) * power / t**2
+    return {
+        "x": a * (g1 * t1 * b + power * b1) if 0 < y < 1 else 0,
+        "y": a1 * power * b + a * (g1 * abs(q - p) * b + power * abs(x)),
+        "curvature": a * (g2 * t1**2 * b + g1 * t2 * b + 2 * g1 * t1 * b1 + power * b2),
+    }
+
+
+def _probabilities(x: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return p and -log p of a row, 0 where there are none."""
+    soft = softmax(x)
+    nothing: list[Any] = [0] * len(x)
+    return (nothing, nothing) if soft is None else (soft.p, soft.surprise)
+
+
+def _targets_of(y: Any, c: int, class_weight: Any) -> list[Any]:
+    t = y if isinstance(y, list) else [mp.mpf(j == y) for j in range(c)]
+    return t if class_weight is None else [a * w for a, w in zip(t, class_weight, strict=True)]
+
+
+def cross_entropy(
+    x: list[Any],
+    y: Any,
+    *,
+    class_weight: Any = None,
+    label_smoothing: Any = 0.0,
+    ignore_index: int | None = None,
+    from_logits: bool = True,
+    floor: Any = 0,
+) -> dict[str, Any]:
+    c = len(x)
+    if not from_logits:
+        return {"x": [0] * c}
+    p, t = _probabilities(x)[0], _targets_of(y, c, class_weight)
+    if label_smoothing:
+        w = [1] * c if class_weight is None else class_weight
+        live = sum(a > 0 for a in p)
+        t = [
+            (1 - label_smoothing) * a + (label_smoothing / live * w[j] if p[j] else 0)
+            for j, a in enumerate(t)
+        ]
+    elif sum(a != 0 for a in t) <= 1:
+        return {"x": [0] * c}
+    total = mp.fsum(t)
+    return {"x": [a * total + b for a, b in zip(p, t, strict=True)]}
+
+
+def softmax_focal(
+    x: list[Any],
+    y: Any,
+    *,
+    gamma: Any = 2.0,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
+    c = len(x)
+    (p, logs), t = _probabilities(x), _targets_of(y, c, class_weight)
+    q = [mp.fsum([b for k, b in enumerate(p) if k != j]) for j in range(c)]
+    first, second = [mp.mpf(0)] * c, [mp.mpf(0)] * c
+    for k in range(c):
+        if t[k] == 0 or p[k] == 0 or q[k] == 0:
+            continue
+        r, log = q[k], logs[k]
+        first[k] = t[k] * (r**gamma + gamma * r ** (gamma - 1) * p[k] * log)
+        second[k] = t[k] * (
+            r**gamma
+            + 2 * gamma * r ** (gamma - 1) * p[k]
+            + gamma * abs(gamma - 1) * r ** (gamma - 2) * p[k] ** 2 * log
+        )
+    hard = sum(a != 0 for a in t) <= 1
+    by_x, curvature = [], []
+    for j in range(c):
+        slopes = [q[j] if k == j else p[j] for k in range(c)]
+        by_x.append(0 if hard else mp.fsum(f * s for f, s in zip(first, slopes, strict=True)))
+        curvature.append(
+            mp.fsum(
+                second[k] * s**2 + first[k] * (s**2 + p[j] * q[j]) for k, s in enumerate(slopes)
+            )
+        )
+    return {"x": by_x, "curvature": curvature}
+
+
+def kl_div(x: list[Any], y: list[Any], *, log_target: bool = False) -> dict[str, Any]:
+    terms, by_y = [], []
+    for a, b in zip(x, y, strict=True):
+        if (b == -mp.inf) if log_target else (b == 0):
+            by_y.append(0)
+        elif log_target:
+            terms.append(exp(b) * abs(b - a))
+            by_y.append(exp(b) * (abs(b - a) + 1))
+        else:
+            terms.append(b * (abs(mp.log(b)) + abs(a)))
+            by_y.append(abs(mp.log(b)) + abs(a) + 1)
+    return {"value": mp.fsum(terms), "y": by_y}
+
+
+def kl_div_with_logits(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    (p, log_p), (q, log_q) = _probabilities(x), _probabilities(y)
+    by_y = [b * (log_p[j] + log_q[j] + 1) if p[j] and b else 0 for j, b in enumerate(q)]
+    return {"x": [a + b for a, b in zip(p, q, strict=True)], "y": by_y}
+
+
+def logsumexp(x: list[Any], y: Any) -> dict[str, Any]:
+    soft = softmax(x)
+    return {"value": 0 if soft is None else abs(max(x)) + soft.log_z - max(x)}

@@ -1,0 +1,67 @@
+"""Ordinary calls of a loss: no kink, no infinity, every float exact in float32."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Drawn = Callable[[np.random.Generator], Array]
+
+SHAPE = (4, 3)
+
+
+@dataclass(frozen=True)
+class Call:
+    """How to draw the arrays of a call, and its options."""
+
+    arrays: tuple[Drawn, ...]
+    options: dict[str, Any]
+
+
+def call(*arrays: Drawn, **options: Any) -> Call:
+    return Call(arrays, options)
+
+
+def values(low: float, high: float) -> Drawn:
+    return lambda rng: rng.uniform(low, high, SHAPE).astype(np.float32)
+
+
+def logits(*shape: int) -> Drawn:
+    return lambda rng: (2 * rng.standard_normal(shape or SHAPE)).astype(np.float32)
+
+
+def signs(rng: np.random.Generator) -> Array:
+    return np.where(rng.uniform(size=SHAPE) < 0.5, np.float32(-1), np.float32(1))
+
+
+def shares(*shape: int, axis: int = -1) -> Drawn:
+    def drawn(rng: np.random.Generator) -> Array:
+        each = rng.uniform(0.1, 1.0, shape or SHAPE).astype(np.float32)
+        rows: Array = each / each.sum(axis=axis, keepdims=True)
+        return rows
+
+    return drawn
+
+
+def log_shares(rng: np.random.Generator) -> Array:
+    logs: Array = np.log(shares()(rng))
+    return logs
+
+
+def indices(*shape: int) -> Drawn:
+    """Class indices, of which every class comes up."""
+    wanted = shape or SHAPE[:1]
+    return lambda rng: rng.permutation(np.arange(np.prod(wanted)) % 3).reshape(wanted)
+
+
+PER_CLASS = np.array([0.5, 1.0, 2.5], dtype=np.float32)
+REAL = (logits(), logits())
+POSITIVE = (values(0, 5), values(0, 5))
+PROBABILITY = (values(0.05, 0.95), values(0, 1))
+BINARY = (logits(), values(0, 1))
+SCORES = (logits(), signs)
+LABELS = (logits(), indices())
+SOFT = (logits(), shares())

@@ -1,0 +1,185 @@
+"""The elementary functions of the compiled loops beside NumPy's and mpmath's: inputs and errors."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import mpmath
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from tinyloss_numpy._elementary import functions
+from tinyloss_numpy._llvm import wide
+from tinyloss_numpy._memory import accessors
+
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "pow")
+DTYPES = ("float32", "float64")
+BOUND = 2.0
+"""In eps; of subnormal results one smallest subnormal more."""
+
+Array = npt.NDArray[Any]
+
+
+def arguments(name: str) -> int:
+    """Return how many arguments a function takes."""
+    return 2 if name == "pow" else 1
+
+
+def loop(name: str, dtype: str) -> Any:
+    """Return a loop that fills an array so many times, as the backend's own loops read and write.
+
+    It takes the addresses of the inputs and of the output, their length and the times.
+    """
+    function = functions(dtype)[name]
+    access = accessors(dict.fromkeys(("x", "y", "out"), (dtype, dtype)))
+    load_x, load_y, store = access["load_x"], access["load_y"], access["store_out"]
+
+    def of_one(x: int, out: int, length: int, times: int) -> None:
+        wide()
+        for _ in range(times):
+            for i in range(length):
+                store(out, i, function(load_x(x, i)))
+
+    def of_two(x: int, y: int, out: int, length: int, times: int) -> None:
+        wide()
+        for _ in range(times):
+            for i in range(length):
+                store(out, i, function(load_x(x, i), load_y(y, i)))
+
+    fill: Any = of_two if arguments(name) == 2 else of_one
+    signature = numba.types.void(*[numba.types.intp] * (3 + arguments(name)))
+    return numba.njit(signature, nogil=True, error_model="numpy")(fill)
+
+
+def apply(fill: Any, *inputs: Array) -> Array:
+    """Return what a loop makes of contiguous arrays."""
+    out = np.empty_like(inputs[0])
+    fill(*(x.ctypes.data for x in inputs), out.ctypes.data, out.size, 1)
+    return out
+
+
+# ------------------------------------------------------------------------------------------ sample
+
+
+def thresholds(dtype: str) -> Array:
+    """Return where the functions change: reduction, overflow, underflow, special values."""
+    info = np.finfo(dtype)
+    least = float(info.smallest_subnormal)
+    ends = [math.log(float(info.max)), math.log(float(info.tiny)), math.log(least)]
+    ends += [ends[0] + math.log(2), ends[2] - math.log(2), math.log(float(info.eps))]
+    steps = (np.arange(40) + 0.5) * math.log(2)
+    binades = math.sqrt(0.5) * 2.0 ** np.array([*range(-6, 7), info.maxexp - 1, info.minexp])
+    numbers = [0.0, 1.0, 2.0, 0.5, float(info.tiny), least, float(info.max)]
+    result = np.concatenate([ends, steps, 2 * steps, binades, binades - 1, numbers])
+    return np.concatenate([result, -result]).astype(dtype)
+
+
+def specials(dtype: str) -> Array:
+    """Return the numbers for which a function has a rule of its own."""
+    info = np.finfo(dtype)
+    large = 2.0 ** (info.nmant + 1)  # from here on every number is even
+    ends = np.array([info.smallest_subnormal, info.tiny, info.max, 1 - info.epsneg, 1 + info.eps])
+    numbers = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, large - 1, large, math.inf, *ends])
+    return np.concatenate([numbers, -numbers, [math.nan]]).astype(dtype)
+
+
+def sample(name: str, dtype: str, number: int, seed: int = 0) -> tuple[Array, ...]:
+    """Return inputs: about so many of each exponent, of each range that matters, of each end."""
+    rng = np.random.default_rng(seed)
+    info = np.finfo(dtype)
+    integers = {"float32": np.uint32, "float64": np.uint64}[dtype]
+
+    def anything() -> Array:
+        """Every exponent in turn, both signs, any significand; some NaN and infinities."""
+        exponent = np.arange(number, dtype=integers) % 2**info.iexp
+        sign = rng.integers(0, 2, number, dtype=integers) << (info.bits - 1)
+        significand = rng.integers(0, 2**info.nmant, number, dtype=integers)
+        bits: Array = sign | (exponent << info.nmant) | significand
+        return bits.view(dtype)
+
+    def near(center: float, least: float) -> Array:
+        """As many of each order of magnitude of the distance from the center."""
+        distance = 2.0 ** rng.uniform(least, 0, number)
+        return center + np.where(rng.random(number) < 0.5, distance, -distance)
+
+    with np.errstate(all="ignore"):
+        if arguments(name) == 1:
+            ends = thresholds(dtype)
+            close = [ends + np.spacing(ends) * steps for steps in range(-8, 9)]
+            top = math.log(float(info.max)) + 2
+            bottom = math.log(float(info.smallest_subnormal)) - 2
+            ranges = [rng.uniform(bottom, top, number), rng.uniform(-2, 2, number)]
+            around = [near(center, -info.nmant - 2) for center in (0.0, 1.0, -1.0)]
+            return (np.concatenate([anything(), *ranges, *around, *close]).astype(dtype),)
+        x = np.concatenate([np.abs(anything()), near(1.0, -info.nmant), rng.uniform(0, 9, number)])
+        x = x.astype(dtype)
+        exponents = rng.uniform(info.minexp - info.nmant - 2, info.maxexp + 1, x.size)
+        negative, whole = -np.exp(rng.uniform(-4, 4, number)), rng.integers(-40, 40, number)
+        special = specials(dtype)
+        xs = [anything(), x, negative, np.repeat(special, special.size)]
+        # x^y is then about 2^exponents.
+        ys = [rng.permutation(anything()), exponents / np.log2(x), whole]
+        ys.append(np.tile(special, special.size))
+        return np.concatenate(xs).astype(dtype), np.concatenate(ys).astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+def errors(got: Array, exact: Array) -> Array:
+    """Return the errors of float32 results in eps; inf where NaN, infinity or sign is wrong."""
+    info = np.finfo(np.float32)
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(np.float32)
+        unit = info.eps * np.abs(exact)
+        unit += (np.abs(exact) < info.tiny) * (float(info.smallest_subnormal) / BOUND)
+        error: Array = np.abs(got - exact) / unit
+        error[exact == got] = 0.0
+        finite = np.isfinite(got) & np.isfinite(rounded)
+        alike = (got == rounded) | finite
+        error[~finite] = 0.0
+        error[~alike | (np.signbit(got) != np.signbit(rounded))] = math.inf
+        error[np.isnan(got) & np.isnan(rounded)] = 0.0
+        error[np.isnan(got) != np.isnan(rounded)] = math.inf
+    return error
+
+
+def exact_value(name: str, x: float, y: float = 0.0) -> Any:
+    """Return a function of finite numbers as mpmath has it, to twice the digits of float64."""
+    mp = mpmath.mp
+    if name == "pow":
+        if x == 0:
+            with np.errstate(all="ignore"):
+                return mp.mpf(float(np.power(x, y)))
+        if x < 0 and y != math.floor(y):
+            return mp.nan
+        with mp.workprec(113 + 11):  # the bits of y log x before the point
+            power = mp.exp(mp.mpf(y) * mp.log(abs(x)))
+        return -power if x < 0 and math.fmod(y, 2) else power
+    if (name == "log" and x < 0) or (name == "log1p" and x < -1):
+        return mp.nan
+    if (name == "log" and x == 0) or (name == "log1p" and x == -1):
+        return -mp.inf
+    with mp.workprec(113):
+        return getattr(mp, name)(mp.mpf(x))
+
+
+def errors_of_doubles(name: str, inputs: Sequence[Array], got: Array) -> Array:
+    """Return what `errors` returns, of float64 results for finite inputs."""
+    info = np.finfo(np.float64)
+    least = float(info.smallest_subnormal)
+    result = np.zeros(got.size)
+    with mpmath.mp.workprec(113):
+        for i, (*x, value) in enumerate(zip(*(a.tolist() for a in (*inputs, got)), strict=True)):
+            exact = exact_value(name, *x)
+            rounded = float(exact)
+            if not (math.isfinite(value) and math.isfinite(rounded)):
+                same = value == rounded or (math.isnan(value) and math.isnan(rounded))
+                result[i] = 0.0 if same else math.inf
+                continue
+            unit = float(info.eps) * abs(exact)
+            unit += mpmath.mpf(least) / BOUND if abs(exact) < info.tiny else 0
+            difference = abs(mpmath.mpf(value) - exact)
+            result[i] = float(difference / unit) if difference else 0.0
+    return result

@@ -1,0 +1,345 @@
+"""Inputs that losses of elements get wrong, from ordinary to extreme."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.support.draws import Array, Draw, Families, Family, Kwargs, with_
+
+# Regression: pairs of numbers.
+
+
+def pair(x: Callable[[Draw], Array], y: Callable[[Draw], Array]) -> Family:
+    def family(d: Draw) -> Kwargs:
+        first = x(d)
+        return {"x": first, "y": y(d)}
+
+    return family
+
+
+def near(center: Callable[[Draw], Array], move: Callable[[Draw, Array], Array]) -> Family:
+    def family(d: Draw) -> Kwargs:
+        y = center(d)
+        return {"x": d.cast(move(d, y)), "y": y}
+
+    return family
+
+
+def huge(d: Draw, shape: tuple[int, ...] | None = None) -> Array:
+    """Numbers of every magnitude above 1000, to which small ones add nothing."""
+    return d.cast(d.signs(shape).astype(float) * d.powers(3, d.digits - 0.7, shape).astype(float))
+
+
+def mixed(d: Draw) -> Array:
+    """Numbers of every magnitude whose squares are normal."""
+    return d.cast(d.signs() * d.powers(np.log10(d.tiny) / 2, d.digits / 2).astype(np.float64))
+
+
+REGRESSION: Families = {
+    "normal": pair(lambda d: d.normal(), lambda d: d.normal()),
+    "scale_10": pair(lambda d: d.normal(10), lambda d: d.normal(10)),
+    "scale_100": pair(lambda d: d.normal(100), lambda d: d.normal(100)),
+    "close": near(lambda d: d.normal(), lambda d, y: d.nudged(y)),
+    "equal": near(lambda d: d.normal(), lambda d, y: y),
+    "offset": pair(
+        lambda d: d.cast(1000 + d.normal().astype(float)),
+        lambda d: d.cast(1000 + d.normal().astype(float)),
+    ),
+    "small": near(
+        lambda d: d.cast(np.zeros(d.n)),
+        lambda d, y: d.signs().astype(float) * d.powers(max(-d.digits, -30), -1).astype(float),
+    ),
+    "mixed": pair(mixed, mixed),
+    "big": pair(
+        lambda d: d.cast(d.signs().astype(float) * d.powers(1, d.digits / 2 - 0.2).astype(float)),
+        lambda d: d.normal(),
+    ),
+    "square_overflows": pair(
+        lambda d: d.cast(d.signs().astype(float) * d.powers(d.digits / 2, d.digits - 0.4)),
+        lambda d: d.normal(),
+    ),
+    "near_max": pair(
+        lambda d: d.uniform(-d.max / 2, d.max / 2), lambda d: d.uniform(-d.max / 2, d.max / 2)
+    ),
+    "difference_overflows": near(
+        lambda d: d.uniform(0.6 * d.max, d.max), lambda d, y: -y.astype(float)
+    ),
+    "subnormal": pair(lambda d: d.tiniest(), lambda d: d.tiniest()),
+}
+
+
+def but(*names: str) -> Families:
+    return {name: family for name, family in REGRESSION.items() if name not in names}
+
+
+def varied(base: Families, names: tuple[str, ...], **parameters: Any) -> Families:
+    label = "_".join(f"{k}_{v}" for k, v in parameters.items())
+    return {f"{name}_{label}": with_(base[name], **parameters) for name in names}
+
+
+def positive(d: Draw, scale: float = 1.0) -> Array:
+    return d.cast(np.abs(d.normal(scale).astype(float)))
+
+
+MSLE: Families = {
+    "normal": pair(positive, positive),
+    "scale_10": pair(lambda d: positive(d, 10), lambda d: positive(d, 10)),
+    "scale_100": pair(lambda d: positive(d, 100), lambda d: positive(d, 100)),
+    "close": near(positive, lambda d, y: d.nudged(y)),
+    "equal": near(positive, lambda d, y: y),
+    "small": pair(
+        lambda d: d.powers(max(-d.digits, -30), -1), lambda d: d.powers(max(-d.digits, -30), -1)
+    ),
+    "offset": near(
+        lambda d: d.cast(np.full(d.n, 1000.0)), lambda d, y: 1000 + d.normal().astype(float)
+    ),
+    "near_minus_one": pair(lambda d: d.uniform(-0.999, -0.5), lambda d: d.uniform(-0.999, -0.5)),
+    "negative": pair(lambda d: d.uniform(-0.9, 0.0), lambda d: d.uniform(-0.5, 2.0)),
+    "big": pair(lambda d: d.powers(0, d.digits / 2), lambda d: d.powers(0, d.digits / 2)),
+    "near_max": pair(lambda d: d.powers(d.digits - 2, d.digits), positive),
+    "subnormal": pair(lambda d: d.tiniest(), lambda d: d.tiniest()),
+    "below_minus_one": pair(lambda d: d.uniform(-3, -1.1), positive),
+}
+
+
+def small_size(d: Draw) -> Array:
+    return d.cast(d.signs().astype(float) * d.powers(-6, -1).astype(float))
+
+
+MAPE: Families = {
+    **but("small", "mixed", "difference_overflows"),
+    "small_target": pair(lambda d: d.normal(), lambda d: d.powers(-6, -2)),
+    "zero_target": pair(lambda d: d.normal(), lambda d: d.cast(np.zeros(d.n))),
+    "far": pair(lambda d: d.powers(-4, 0), lambda d: d.powers(1, 3)),
+    "floored": with_(pair(lambda d: d.normal(0.01), lambda d: d.normal(0.01)), eps=0.0077),
+    "zero_target_eps_1e-50": with_(pair(small_size, lambda d: d.cast(np.zeros(d.n))), eps=1e-50),
+    **varied(REGRESSION, ("normal", "equal"), eps=1e-50),
+    **varied(REGRESSION, ("normal", "equal"), eps=1e300),
+}
+
+
+def counts(d: Draw, largest: int = 20) -> Array:
+    return d.cast(d.rng.integers(0, largest, d.n))
+
+
+POISSON: Families = {
+    "normal": pair(lambda d: d.normal(), counts),
+    "scale_10": pair(lambda d: d.normal(10), counts),
+    "scale_100": pair(lambda d: d.normal(100), counts),
+    "zero_count": pair(lambda d: d.normal(3), lambda d: d.cast(np.zeros(d.n))),
+    "big_count": pair(lambda d: d.uniform(5, 8), lambda d: counts(d, 2000)),
+    "real_target": pair(lambda d: d.normal(), positive),
+    "matched": near(lambda d: d.uniform(1, 50), lambda d, y: np.log(y.astype(float))),
+    "overflow": pair(lambda d: d.uniform(d.overflow - 3, d.overflow + 3), counts),
+    "underflow": pair(
+        lambda d: d.uniform(-d.overflow - 3, -d.overflow / 2), lambda d: d.cast(np.zeros(d.n))
+    ),
+    "huge": pair(huge, counts),
+    "huge_count": pair(lambda d: d.uniform(0, d.overflow + 9), lambda d: d.uniform(0, d.max)),
+    "huge_count_full": with_(
+        pair(lambda d: d.uniform(0, d.overflow + 9), lambda d: d.uniform(0, d.max)), full=True
+    ),
+    "rate_huge_count_full": with_(
+        pair(lambda d: d.uniform(0, d.max / 1e3), lambda d: d.uniform(0, d.max / 1e3)),
+        log_input=False,
+        full=True,
+    ),
+    "rate_zero_eps_1e-50": with_(
+        pair(lambda d: d.bits(), lambda d: d.bits()), log_input=False, eps=1e-50
+    ),
+    "full": with_(pair(lambda d: d.normal(), lambda d: d.uniform(0, 4)), full=True),
+    "full_big": with_(pair(lambda d: d.uniform(3, 6), lambda d: d.uniform(1, 500)), full=True),
+    "rate": with_(pair(lambda d: d.uniform(0.01, 20), counts), log_input=False),
+    "rate_matched": with_(
+        near(lambda d: d.uniform(1, 50), lambda d, y: d.nudged(y)), log_input=False
+    ),
+    "rate_near_1": with_(
+        pair(lambda d: d.nudged(d.cast(np.ones(d.n)), 40), lambda d: counts(d, 1000)),
+        log_input=False,
+        eps=2.0**-30,
+    ),
+    "rate_small": with_(pair(lambda d: d.powers(-4, -1), counts), log_input=False, eps=2.0**-20),
+    "rate_zero": with_(
+        pair(lambda d: d.cast(np.zeros(d.n)), counts), log_input=False, eps=2.0**-20
+    ),
+    "rate_full": with_(
+        pair(lambda d: d.uniform(0.1, 20), lambda d: d.uniform(0, 20)),
+        log_input=False,
+        full=True,
+    ),
+}
+
+
+def gaussian(base: str, var: Callable[[Draw], Array], **parameters: Any) -> Family:
+    return lambda d: {**REGRESSION[base](d), "var": var(d), **parameters}
+
+
+GAUSSIAN: Families = {
+    "normal": gaussian("normal", lambda d: d.powers(-2, 2)),
+    "scale_10": gaussian("scale_10", lambda d: d.powers(-2, 2)),
+    "scale_100": gaussian("scale_100", lambda d: d.powers(0, 4)),
+    "close": gaussian("close", lambda d: d.powers(-2, 2)),
+    "equal": gaussian("equal", lambda d: d.powers(-2, 2)),
+    "unit_variance": gaussian("normal", lambda d: d.nudged(d.cast(np.ones(d.n)), 40)),
+    "small_variance": gaussian("normal", lambda d: d.powers(-3, -1)),
+    "floored": gaussian("normal", lambda d: d.uniform(0, 0.9 * 2.0**-10), eps=2.0**-10),
+    "zero_variance": gaussian("normal", lambda d: d.cast(np.zeros(d.n)), eps=2.0**-20),
+    "equal_eps_1e-50": gaussian("equal", lambda d: d.cast(np.zeros(d.n)), eps=1e-50),
+    "normal_eps_1e-50": gaussian("normal", lambda d: d.powers(-2, 2), eps=1e-50),
+    "normal_eps_1e300": gaussian("normal", lambda d: d.powers(-2, 2), eps=1e300),
+    "big_variance": gaussian("big", lambda d: d.powers(1, d.digits - 1)),
+    "square_overflows": gaussian(
+        "square_overflows", lambda d: d.powers(d.digits * 0.75, d.digits - 0.1)
+    ),
+    "balanced": lambda d: balanced(d),
+    "full": gaussian("normal", lambda d: d.powers(-2, 2), full=True),
+    "negative_variance": gaussian("normal", lambda d: d.uniform(-2, -1)),
+}
+
+
+def balanced(d: Draw) -> Kwargs:
+    """(x - y)^2 near the variance: the gradient by the variance passes through 0."""
+    x, y = d.normal(), d.normal()
+    square = (x.astype(np.float64) - y.astype(np.float64)) ** 2
+    return {"x": x, "y": y, "var": d.nudged(d.cast(np.maximum(square, 2.0**-10)))}
+
+
+# Binary: a probability, logit or score, and a target.
+
+
+def hard(x: Callable[[Draw], Array]) -> Family:
+    return lambda d: {"x": x(d), "y": d.bits()}
+
+
+def logits(d: Draw, low: float, high: float, *, right: bool) -> Kwargs:
+    y = d.bits()
+    side = (2 * y.astype(np.float64) - 1) * (1 if right else -1)
+    return {"x": d.cast(side * d.uniform(low, high).astype(np.float64)), "y": y}
+
+
+def matched_logits(d: Draw) -> Kwargs:
+    x = d.normal(2)
+    return {"x": x, "y": d.cast(1 / (1 + np.exp(-x.astype(np.float64))))}
+
+
+LOGITS: Families = {
+    "normal_1": hard(lambda d: d.normal()),
+    "normal_10": hard(lambda d: d.normal(10)),
+    "normal_100": hard(lambda d: d.normal(100)),
+    "confident": lambda d: logits(d, 2, 20, right=True),
+    "certain": lambda d: logits(d, 2, d.gap, right=True),
+    "wrong": lambda d: logits(d, 2, d.gap, right=False),
+    "huge": hard(lambda d: d.normal(d.max / 100)),
+    "near_max": hard(lambda d: d.cast(d.signs().astype(float) * d.max)),
+    "small": hard(lambda d: d.cast(d.signs().astype(float) * d.powers(max(-d.digits, -30), -1))),
+    "zero": hard(lambda d: d.cast(np.zeros(d.n))),
+    "subnormal": hard(lambda d: d.tiniest()),
+    "underflow": lambda d: logits(d, d.gap, 1.3 * d.gap, right=True),
+    "infinite": hard(lambda d: d.cast(d.signs().astype(float) * np.inf)),
+}
+
+SOFT_LOGITS: Families = {
+    "soft": pair(lambda d: d.normal(3), lambda d: d.uniform(0, 1)),
+    "soft_scale_100": pair(lambda d: d.normal(100), lambda d: d.uniform(0, 1)),
+    "soft_edge": pair(
+        lambda d: d.normal(10),
+        lambda d: d.cast(
+            np.where(d.bits() == 1, 1 - d.eps * d.rng.integers(1, 9, d.n), d.powers(-6, -3))
+        ),
+    ),
+    "matched": matched_logits,
+    "soft_infinite": pair(
+        lambda d: d.cast(d.signs().astype(float) * np.inf), lambda d: d.uniform(0.1, 0.9)
+    ),
+}
+
+BCE_LOGITS: Families = {
+    **LOGITS,
+    **SOFT_LOGITS,
+    **varied(LOGITS, ("normal_10", "certain", "infinite"), pos_weight=3.0),
+    **varied(SOFT_LOGITS, ("soft",), pos_weight=0.1),
+    "normal_1_pos_weights": lambda d: {**LOGITS["normal_1"](d), "pos_weight": d.powers(-2, 2)},
+}
+
+
+def far_logits(gamma: float) -> Family:
+    """Logits up to where q^gamma underflows, q the probability of the wrong answer."""
+    return lambda d: logits(d, 2, (d.gap - 5) / min(gamma, 1), right=True)
+
+
+FOCAL: Families = {
+    **LOGITS,
+    **SOFT_LOGITS,
+    **varied(LOGITS, ("normal_10", "certain"), alpha=0.25),
+    **varied(LOGITS, ("normal_10", "certain", "wrong"), gamma=0.0),
+    **varied(LOGITS, ("normal_10", "certain", "wrong"), gamma=0.5),
+    **varied(LOGITS, ("normal_10", "certain", "wrong"), gamma=1.0),
+    **varied(LOGITS, ("normal_10", "certain", "wrong"), gamma=5.0),
+    **varied(SOFT_LOGITS, ("soft",), gamma=1.5, alpha=0.75),
+    **varied(LOGITS, ("normal_10",), alpha=1e-50),
+    **varied(LOGITS, ("normal_10", "underflow"), gamma=1e-50),
+}
+for _gamma in (0.25, 0.5, 1.0, 1.5):
+    FOCAL.update(varied(LOGITS, ("huge", "near_max", "underflow", "infinite"), gamma=_gamma))
+    _soft_edges = ("soft_scale_100", "soft_edge", "soft_infinite")
+    FOCAL.update(varied(SOFT_LOGITS, _soft_edges, gamma=_gamma))
+    FOCAL[f"far_gamma_{_gamma}"] = with_(far_logits(_gamma), gamma=_gamma)
+
+BCE: Families = {
+    "uniform": hard(lambda d: d.uniform(0, 1)),
+    "near_0": hard(lambda d: d.powers(np.log10(d.tiny) + 0.1, -2)),
+    "near_0_subnormal": hard(lambda d: d.tiniest()),
+    "near_1": hard(lambda d: d.cast(1 - d.eps / 2 * d.rng.integers(1, 100, d.n))),
+    "near_half": hard(lambda d: d.nudged(d.cast(np.full(d.n, 0.5)), 20)),
+    "middle": hard(lambda d: d.uniform(0.25, 0.55)),
+    "edges": hard(lambda d: d.bits()),
+    "soft": pair(lambda d: d.uniform(0, 1), lambda d: d.uniform(0, 1)),
+    "soft_near_0": pair(lambda d: d.powers(np.log10(d.tiny) + 0.1, -2), lambda d: d.uniform(0, 1)),
+    "soft_near_1": pair(
+        lambda d: d.cast(1 - d.eps / 2 * d.rng.integers(1, 100, d.n)), lambda d: d.uniform(0, 1)
+    ),
+    "soft_edges": pair(lambda d: d.bits(), lambda d: d.uniform(0, 1)),
+    "matched": near(lambda d: d.uniform(0.01, 0.95), lambda d, y: d.nudged(y)),
+    "clipped": with_(hard(lambda d: d.powers(-8, 0)), eps=2.0**-12),
+    "edges_eps_1e-50": with_(hard(lambda d: d.bits()), eps=1e-50),
+    "soft_edges_eps_1e-50": with_(pair(lambda d: d.bits(), lambda d: d.uniform(0, 1)), eps=1e-50),
+    "clipped_soft": with_(
+        pair(lambda d: d.cast(1 - d.powers(-4, 0).astype(float)), lambda d: d.uniform(0, 1)),
+        eps=2.0**-8,
+    ),
+}
+
+
+def scores(x: Callable[[Draw, Array], Any]) -> Family:
+    def family(d: Draw) -> Kwargs:
+        y = d.signs()
+        return {"x": d.cast(x(d, y.astype(np.float64))), "y": y}
+
+    return family
+
+
+HINGE: Families = {
+    "normal": scores(lambda d, y: d.normal().astype(float)),
+    "scale_10": scores(lambda d, y: d.normal(10).astype(float)),
+    "scale_100": scores(lambda d, y: d.normal(100).astype(float)),
+    "near_margin": scores(lambda d, y: y * d.nudged(d.cast(np.ones(d.n)), 100).astype(float)),
+    "at_margin": scores(lambda d, y: y),
+    "small": scores(lambda d, y: y * d.powers(max(-d.digits, -30), -2).astype(float)),
+    "wrong": scores(lambda d, y: -y * d.powers(0, d.digits / 2).astype(float)),
+    "huge": scores(lambda d, y: d.normal(d.max / 100).astype(float)),
+    "near_max": scores(lambda d, y: d.signs().astype(float) * d.max),
+    "subnormal": scores(lambda d, y: d.tiniest().astype(float)),
+}
+
+SOFT_MARGIN: Families = {
+    "normal_1": scores(lambda d, y: d.normal().astype(float)),
+    "normal_10": scores(lambda d, y: d.normal(10).astype(float)),
+    "normal_100": scores(lambda d, y: d.normal(100).astype(float)),
+    "certain": scores(lambda d, y: y * d.uniform(2, d.gap).astype(float)),
+    "wrong": scores(lambda d, y: -y * d.uniform(2, d.gap).astype(float)),
+    "huge": scores(lambda d, y: d.normal(d.max / 100).astype(float)),
+    "small": scores(lambda d, y: d.powers(max(-d.digits, -30), -1).astype(float)),
+    "subnormal": scores(lambda d, y: d.tiniest().astype(float)),
+    "infinite": scores(lambda d, y: d.signs().astype(float) * np.inf),
+}

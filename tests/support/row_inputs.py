@@ -1,0 +1,384 @@
+"""Inputs that losses of rows get wrong, from ordinary to extreme."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tests.support.draws import Array, Draw, Families, Family, Kwargs, with_
+from tests.support.inputs import huge, near, pair, varied
+
+C = 10
+
+
+def rows(scale: float, c: int = C) -> Callable[[Draw], Array]:
+    return lambda d: d.normal(scale, (d.n, c))
+
+
+def labelled(x: Callable[[Draw], Array]) -> Family:
+    def family(d: Draw) -> Kwargs:
+        rows = x(d)
+        return {"x": rows, "y": d.labels(rows.shape[-1])}
+
+    return family
+
+
+def certain(d: Draw, c: int = C, *, rounded: bool = False, right: bool = True) -> Kwargs:
+    """One logit ahead of the others by a gap of 2 to the largest."""
+    y = d.labels(c)
+    x = d.rng.normal(size=(d.n, c))
+    gap = d.rng.uniform(2, d.gap - 5, d.n)
+    ahead = y if right else (y + 1) % c
+    x[np.arange(d.n), ahead] = x.max(axis=-1) + gap
+    return {"x": d.cast(np.round(x) if rounded else x), "y": y}
+
+
+def masked(family: Family, *, target: bool = False) -> Family:
+    """A third of the classes have logit -inf; the target only if asked."""
+
+    def masked(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        x, y = kwargs["x"].copy(), kwargs["y"]
+        rows = np.arange(len(x))
+        hidden = d.rng.random(x.shape) < 0.35
+        # Each row keeps a class: the target or, if that is to be hidden, the one beside it.
+        label = y if y.ndim == 1 else y.argmax(axis=-1)
+        hidden[rows, (label + 1) % x.shape[-1] if target else label] = False
+        if target:
+            hidden[rows, label] = True
+        x[hidden] = -np.inf
+        kwargs["x"] = x
+        if y.ndim == 2:
+            kwargs["y"] = np.where(hidden, 0, y).astype(y.dtype)
+        return kwargs
+
+    return masked
+
+
+def ties(d: Draw) -> Kwargs:
+    x = np.round(d.rng.normal(size=(d.n, C)) * 3)
+    x[:, :3] = x.max(axis=-1, keepdims=True)
+    return {"x": d.cast(x), "y": d.labels(C)}
+
+
+def onehot(family: Family) -> Family:
+    def onehot(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        c = kwargs["x"].shape[-1]
+        return {**kwargs, "y": d.cast(np.eye(c)[kwargs["y"]])}
+
+    return onehot
+
+
+def soft(family: Family, y: Callable[[Draw], Array]) -> Family:
+    return lambda d: {**family(d), "y": y(d)}
+
+
+def class_weights(family: Family) -> Family:
+    return lambda d: {**family(d), "class_weight": d.powers(-2, 1, (C,))}
+
+
+def ignoring(family: Family) -> Family:
+    def ignoring(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        y = np.where(d.rng.random(d.n) < 0.3, -100, kwargs["y"])
+        x = kwargs["x"].copy()
+        x[y == -100, 0] = np.nan
+        return {**kwargs, "x": x, "y": y, "ignore_index": -100}
+
+    return ignoring
+
+
+def matched_rows(d: Draw) -> Kwargs:
+    x = d.normal(2, (d.n, C))
+    e = np.exp(x.astype(np.float64))
+    return {"x": x, "y": d.cast(e / e.sum(axis=-1, keepdims=True))}
+
+
+def few(family: Family) -> Family:
+    """A family of wide rows: fewer of them."""
+
+    def few(d: Draw) -> Kwargs:
+        return family(Draw(d.rng, d.dtype, max(d.n // 20, 1)))
+
+    return few
+
+
+LABELLED: Families = {
+    "normal_1": labelled(rows(1)),
+    "normal_10": labelled(rows(10)),
+    "normal_100": labelled(rows(100)),
+    "certain": certain,
+    "certain_rounded": lambda d: certain(d, rounded=True),
+    "wrong": lambda d: certain(d, right=False),
+    "huge": labelled(lambda d: d.normal(d.max / 1e4, (d.n, C))),
+    "near_max": labelled(lambda d: d.uniform(-d.max, d.max, (d.n, C))),
+    "masked": masked(labelled(rows(10))),
+    "masked_target": masked(labelled(rows(3)), target=True),
+    "ties": ties,
+    "equal": labelled(lambda d: d.cast(np.zeros((d.n, C)) + d.rng.normal(size=(d.n, 1)))),
+    "offset": labelled(lambda d: d.cast(1000 + d.rng.normal(size=(d.n, C)))),
+    "subnormal": labelled(lambda d: d.tiniest((d.n, C))),
+    "one_class": labelled(rows(1, 1)),
+    "two_classes": lambda d: certain(d, 2),
+}
+
+WIDE: Families = {
+    "normal_1_c1000": few(labelled(rows(1, 1000))),
+    "certain_c1000": few(lambda d: certain(d, 1000)),
+}
+
+SOFT_ROWS: Families = {
+    "onehot_normal": onehot(labelled(rows(3))),
+    "onehot_certain": onehot(certain),
+    "onehot_masked": onehot(masked(labelled(rows(10)))),
+    "onehot_huge": onehot(LABELLED["huge"]),
+    "soft_normal": soft(labelled(rows(1)), lambda d: d.probabilities(C)),
+    "soft_scale_100": soft(labelled(rows(100)), lambda d: d.probabilities(C)),
+    "soft_spread": soft(labelled(rows(10)), lambda d: d.probabilities(C, 10)),
+    "soft_masked": masked(soft(labelled(rows(3)), lambda d: d.probabilities(C))),
+    "soft_unnormalised": soft(labelled(rows(3)), lambda d: d.uniform(0, 3, (d.n, C))),
+    "matched": matched_rows,
+}
+
+
+def likely(low: float, high: float) -> Callable[[Draw], Array]:
+    """Rows of numbers from 10^low to 10^high, not normalised."""
+    return lambda d: d.powers(max(low, np.log10(d.tiny)), high, (d.n, C))
+
+
+PROBABILITIES: Families = {
+    "normal": labelled(lambda d: d.probabilities(C)),
+    "peaked": labelled(lambda d: d.probabilities(C, 30)),
+    "small": labelled(likely(-300, -1)),
+    "near_1": labelled(lambda d: d.cast(1 - d.eps / 2 * d.rng.integers(0, 100, (d.n, C)))),
+    "edges": labelled(lambda d: d.cast(d.rng.integers(0, 2, (d.n, C)))),
+    "subnormal": labelled(lambda d: d.tiniest((d.n, C))),
+    "outside": labelled(lambda d: d.uniform(-0.3, 1.3, (d.n, C))),
+    "onehot": onehot(labelled(lambda d: d.probabilities(C))),
+    "soft": soft(labelled(likely(-300, 0)), lambda d: d.probabilities(C)),
+    "soft_edges": soft(
+        labelled(lambda d: d.cast(d.rng.integers(0, 2, (d.n, C)))),
+        lambda d: d.probabilities(C, 10),
+    ),
+    "class_weights": class_weights(labelled(lambda d: d.probabilities(C))),
+    "class_weights_soft": class_weights(
+        soft(labelled(lambda d: d.probabilities(C)), lambda d: d.probabilities(C))
+    ),
+    "smoothed": with_(labelled(likely(-30, 0)), label_smoothing=0.1),
+    "smoothed_soft": with_(
+        soft(labelled(likely(-30, 0)), lambda d: d.probabilities(C)), label_smoothing=0.125
+    ),
+    "smoothed_class_weights": with_(
+        class_weights(labelled(lambda d: d.probabilities(C))), label_smoothing=0.1
+    ),
+    "ignored": ignoring(labelled(lambda d: d.probabilities(C))),
+}
+
+CROSS_ENTROPY: Families = {
+    **LABELLED,
+    **WIDE,
+    **SOFT_ROWS,
+    "class_weights": class_weights(labelled(rows(3))),
+    "class_weights_soft": class_weights(SOFT_ROWS["soft_normal"]),
+    "smoothed": with_(labelled(rows(3)), label_smoothing=0.125),
+    "smoothed_0.1": with_(labelled(rows(3)), label_smoothing=0.1),
+    "smoothed_certain": with_(certain, label_smoothing=0.125),
+    "smoothed_masked": with_(LABELLED["masked"], label_smoothing=0.125),
+    "smoothed_soft": with_(SOFT_ROWS["soft_normal"], label_smoothing=0.125),
+    "smoothed_class_weights": with_(class_weights(labelled(rows(3))), label_smoothing=0.125),
+    "ignored": ignoring(labelled(rows(1))),
+    "huge_logits": labelled(lambda d: huge(d, (d.n, C))),
+    "onehot_huge_logits": onehot(labelled(lambda d: huge(d, (d.n, C)))),
+    "soft_huge_logits": soft(labelled(lambda d: huge(d, (d.n, C))), lambda d: d.probabilities(C)),
+    **varied(LABELLED, ("normal_10", "huge"), label_smoothing=1e-50),
+    **{f"probabilities_{k}": with_(v, from_logits=False) for k, v in PROBABILITIES.items()},
+}
+
+SOFTMAX_FOCAL: Families = {
+    **LABELLED,
+    **{k: v for k, v in SOFT_ROWS.items() if k != "soft_unnormalised"},
+    "class_weights": class_weights(labelled(rows(3))),
+    "ignored": ignoring(labelled(rows(1))),
+    **varied(LABELLED, ("normal_10", "certain", "wrong", "masked"), gamma=0.0),
+    **varied(LABELLED, ("normal_10", "certain", "wrong", "masked"), gamma=0.5),
+    **varied(LABELLED, ("normal_10", "certain", "wrong"), gamma=1.0),
+    **varied(LABELLED, ("normal_10", "certain", "wrong"), gamma=5.0),
+    **varied(SOFT_ROWS, ("soft_spread",), gamma=1.5),
+    **varied(LABELLED, ("normal_100",), gamma=1e-50),
+}
+for _gamma in (0.01, 0.25, 0.5, 1.0, 1.5):
+    SOFTMAX_FOCAL.update(varied(LABELLED, ("normal_100", "huge"), gamma=_gamma))
+    SOFTMAX_FOCAL.update(varied(SOFT_ROWS, ("soft_scale_100", "onehot_huge"), gamma=_gamma))
+
+
+def log_rows(d: Draw, scale: float = 1.0, c: int = C) -> Array:
+    z = d.rng.normal(size=(d.n, c)) * scale
+    z = z - z.max(axis=-1, keepdims=True)
+    return d.cast(z - np.log(np.exp(z).sum(axis=-1, keepdims=True)))
+
+
+NLL: Families = {
+    "normal_1": labelled(log_rows),
+    "normal_100": labelled(lambda d: log_rows(d, 100)),
+    "masked": masked(labelled(log_rows)),
+    "masked_target": masked(labelled(log_rows), target=True),
+    "near_max": labelled(lambda d: d.uniform(-d.max, 0, (d.n, C))),
+    "subnormal": labelled(lambda d: d.cast(-d.tiniest((d.n, C)).astype(float))),
+    "class_weights": class_weights(labelled(log_rows)),
+    "ignored": ignoring(labelled(log_rows)),
+}
+
+
+def divergence(x: Callable[[Draw], Array], y: Callable[[Draw], Array]) -> Family:
+    return pair(x, y)
+
+
+def log_of(scale: float = 1.0) -> Family:
+    """Log-probabilities rounded from the target itself."""
+
+    def family(d: Draw) -> Kwargs:
+        y = d.probabilities(C, scale)
+        y = np.maximum(y, d.cast(d.tiny))
+        return {"x": d.cast(np.log(y.astype(np.float64))), "y": y}
+
+    return family
+
+
+def sparse(d: Draw) -> Array:
+    y = d.rng.random((d.n, C)) * (d.rng.random((d.n, C)) < 0.6)
+    y[:, 0] += 0.1
+    return d.cast(y / y.sum(axis=-1, keepdims=True))
+
+
+def kl_masked(d: Draw) -> Kwargs:
+    x, y = log_rows(d), sparse(d)
+    x[y == 0] = -np.inf
+    return {"x": x, "y": y}
+
+
+KL: Families = {
+    "normal": divergence(log_rows, lambda d: d.probabilities(C)),
+    "scale_10": divergence(lambda d: log_rows(d, 10), lambda d: d.probabilities(C, 3)),
+    "scale_100": divergence(lambda d: log_rows(d, 100), lambda d: d.probabilities(C)),
+    "matched": log_of(),
+    "matched_peaked": log_of(5),
+    "zeros": divergence(log_rows, sparse),
+    "masked": kl_masked,
+    "masked_target": lambda d: masked(
+        lambda e: {"x": log_rows(e), "y": e.probabilities(C)}, target=True
+    )(d),
+    "log_normal": with_(divergence(log_rows, log_rows), log_target=True),
+    "log_scale_100": with_(
+        divergence(lambda d: log_rows(d, 100), lambda d: log_rows(d, 100)), log_target=True
+    ),
+    "log_close": with_(near(log_rows, lambda d, y: d.nudged(y)), log_target=True),
+    "log_equal": with_(near(log_rows, lambda d, y: y), log_target=True),
+    "log_masked": lambda d: log_masked(d),
+}
+
+
+def log_masked(d: Draw) -> Kwargs:
+    x, y = log_rows(d), log_rows(d)
+    hidden = d.rng.random(x.shape) < 0.3
+    hidden[:, 0] = False
+    y[hidden] = -np.inf
+    x[hidden & (d.rng.random(x.shape) < 0.5)] = -np.inf
+    return {"x": x, "y": y, "log_target": True}
+
+
+def apart(distance: float, scale: float = 1.0) -> Family:
+    """Two rows of logits, each pair at most `distance` apart."""
+    return near(rows(scale), lambda d, y: y.astype(float) + distance * d.rng.normal(size=y.shape))
+
+
+def both_masked(d: Draw) -> Kwargs:
+    x, y = d.normal(3, (d.n, C)), d.normal(3, (d.n, C))
+    hidden = d.rng.random(x.shape) < 0.3
+    hidden[:, 0] = False
+    y[hidden] = -np.inf
+    x[hidden & (d.rng.random(x.shape) < 0.7)] = -np.inf
+    return {"x": x, "y": y}
+
+
+def hidden_mass(d: Draw) -> Kwargs:
+    """A class with probability under y and none under x: an infinite divergence."""
+    x, y = d.normal(3, (d.n, C)), d.normal(3, (d.n, C))
+    x[:, 3] = -np.inf
+    return {"x": x, "y": y}
+
+
+KL_LOGITS: Families = {
+    "normal_1": divergence(rows(1), rows(1)),
+    "normal_10": divergence(rows(10), rows(10)),
+    "normal_100": divergence(rows(100), rows(100)),
+    "near_1e-1": apart(1e-1),
+    "near_1e-3": apart(1e-3),
+    "near_1e-3_scale_10": apart(1e-3, 10),
+    "near_1e-5": apart(1e-5),
+    "close": near(rows(1), lambda d, y: d.nudged(y)),
+    "shifted": near(
+        lambda d: d.cast(np.round(d.rng.normal(size=(d.n, C)) * 8) / 8),
+        lambda d, y: y.astype(float) + 4,
+    ),
+    "equal": near(rows(3), lambda d, y: y),
+    "certain": lambda d: {"x": certain(d)["x"], "y": certain(d)["x"]},
+    "certain_same": lambda d: certain_same(d),
+    "ties": lambda d: {"x": ties(d)["x"], "y": ties(d)["x"]},
+    "offset": divergence(lambda d: d.cast(1000 + d.rng.normal(size=(d.n, C))), rows(1)),
+    "huge": divergence(
+        lambda d: d.normal(d.max / 1e4, (d.n, C)), lambda d: d.normal(d.max / 1e4, (d.n, C))
+    ),
+    "huge_x": divergence(lambda d: huge(d, (d.n, C)), rows(1)),
+    "huge_y": divergence(rows(1), lambda d: huge(d, (d.n, C))),
+    "huge_both": divergence(lambda d: huge(d, (d.n, C)), lambda d: huge(d, (d.n, C))),
+    "huge_close": near(lambda d: huge(d, (d.n, C)), lambda d, y: d.nudged(y)),
+    "masked": both_masked,
+    "masked_target": hidden_mass,
+    "subnormal": divergence(lambda d: d.tiniest((d.n, C)), lambda d: d.tiniest((d.n, C))),
+    "one_class": divergence(rows(1, 1), rows(1, 1)),
+}
+
+
+def certain_same(d: Draw) -> Kwargs:
+    y = certain(d)["x"]
+    return {"x": d.cast(y.astype(float) + 0.1 * d.rng.normal(size=y.shape)), "y": y}
+
+
+def moved(distance: float) -> Family:
+    return near(
+        lambda d: d.probabilities(C),
+        lambda d, y: y.astype(float) * (1 + distance * d.rng.uniform(-1, 1, y.shape)),
+    )
+
+
+JS: Families = {
+    "normal": divergence(lambda d: d.probabilities(C), lambda d: d.probabilities(C)),
+    "near_1e-1": moved(1e-1),
+    "near_1e-3": moved(1e-3),
+    "near_1e-5": moved(1e-5),
+    "close": near(lambda d: d.probabilities(C), lambda d, y: d.nudged(y)),
+    "equal": near(lambda d: d.probabilities(C), lambda d, y: y),
+    "peaked": divergence(lambda d: d.probabilities(C, 10), lambda d: d.probabilities(C, 10)),
+    "zeros": divergence(sparse, sparse),
+    "far": divergence(
+        lambda d: d.powers(max(np.log10(d.tiny) + 1, -30), 0, (d.n, C)),
+        lambda d: d.powers(max(np.log10(d.tiny) + 1, -30), 0, (d.n, C)),
+    ),
+    "subnormal": divergence(lambda d: d.tiniest((d.n, C)), lambda d: d.probabilities(C)),
+}
+
+
+def alone(families: Families) -> Families:
+    """Families for functions of x only."""
+
+    def drop(family: Family) -> Family:
+        return lambda d: {"x": family(d)["x"]}
+
+    return {name: drop(family) for name, family in families.items()}
+
+
+FUNCTION_ROWS = alone(
+    {k: v for k, v in LABELLED.items() if k != "masked_target"}
+    | WIDE
+    | {"huge_logits": CROSS_ENTROPY["huge_logits"]}
+)

@@ -1,0 +1,34 @@
+"""Every public loss has a record for tests, and README's table is made of these."""
+
+import numpy as np
+import pytest
+
+import tinyloss
+from tests.support.cases import CASES
+from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES, SPECS
+from tests.support.tables import README, with_table
+
+
+def test_every_public_loss_has_a_record() -> None:
+    assert {*LOSSES, *(each.__name__ for each in ACTIVATIONS)} == set(SPECS)
+    assert {each.__name__ for each in CLASSES.values()} == set(LOSSES)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_record_is_of_its_loss(name: str) -> None:
+    spec = SPECS[name]
+    assert spec.function is getattr(tinyloss, name)
+    assert spec.gist
+    assert spec.inputs
+    calls = [case for case in CASES if case.loss is spec.function]
+    assert calls
+    for case in calls:
+        items = spec.function(*case.arrays, **case.options, reduction="none")
+        assert items.shape == case.items
+        assert np.isfinite(items).all()
+
+
+def test_the_table_in_readme_is_that_of_the_records() -> None:
+    """If not: `python -m tests.support.tables --write`."""
+    text = README.read_text(encoding="utf-8")
+    assert with_table(text) == text

@@ -1,0 +1,288 @@
+"""A kind of call, a call of it, and the answer.
+
+A `Kind` is all that decides how a call is answered: it is the one key of every cache. A `Job` is
+a kind with the arrays and numbers of one call. Nobody changes either.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+from tinyloss._arrays import astype, namespace, result_dtype
+from tinyloss._formula import Formula, Role
+from tinyloss.typing import Namespace
+
+__all__ = [
+    "Answer",
+    "Argument",
+    "Domain",
+    "Job",
+    "Kind",
+    "delivered",
+    "derivatives",
+    "evaluate",
+    "finished",
+    "items",
+    "replaced",
+    "scaled",
+]
+
+
+class Domain(NamedTuple):
+    """The targets that a loss is defined for."""
+
+    kind: Literal["labels", "probabilities", "signs"]
+    """Indices of classes, numbers from 0 to 1, or -1 and 1."""
+    slack: float = 0.0
+    """How far a probability may be outside: it may have been rounded."""
+
+    def holds(self, y: Any, classes: Any) -> Any:
+        """Return whether each target is in the domain."""
+        if self.kind == "labels":
+            return (y >= 0) & (y < classes)
+        if self.kind == "signs":
+            return (y == -1) | (y == 1)
+        return (y >= -self.slack) & (y <= 1 + self.slack)
+
+
+class Answer(NamedTuple):
+    """The loss, a gradient for each argument asked for, the diagonal of the Hessian."""
+
+    value: Any
+    grads: tuple[Any, ...] = ()
+    curvature: Any = None
+
+
+class Argument(NamedTuple):
+    """An array of a formula: x, y, a further one, a number that is held in an array."""
+
+    name: str
+    dtype: Any
+    role: Role
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What decides how a call is answered.
+
+    The value is sum(value * weight) / divisor if `reduce`, else value * weight / divisor item by
+    item; gradients and curvature are scaled alike. An item of weight 0 contributes nothing,
+    whatever its inputs: NaN and infinities of it reach no result. Gradients and curvature keep
+    the class axis last and come in their argument's dtype if that is floating, else in `dtype`.
+    """
+
+    formula: type[Formula]
+    arguments: tuple[Argument, ...]
+    dtype: Any
+    """The floating dtype to compute in."""
+    static: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    """Parameters that choose the program: no floats, if the formula is not `steady`."""
+    static_key: Hashable = ()
+    """What tells these parameters apart."""
+    numbers: tuple[str, ...] = ()
+    """Names of the parameters that are numbers of each call."""
+    weighted: bool = False
+    """Whether items have weights."""
+    divided: bool = False
+    """Whether there is a divisor."""
+    reduce: bool = True
+    value: bool = True
+    grads: tuple[str, ...] = ()
+    """Names of the arguments to differentiate by."""
+    curvature: bool = False
+    value_dtype: Any = None
+    """The dtype of the value, None for `dtype`."""
+    unchecked: Domain | None = None
+    """What targets must be, where they may be something else: the results of such an item are NaN.
+    """
+    axis_name: Any = None
+    """The mapped axis whose members hold a part of the classes each."""
+    classes: int | None = None
+    """The number of classes where x does not have them all."""
+    wide: bool = False
+    """Whether gradients and curvature come in `dtype`, whatever their arguments' dtypes."""
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether an item is a row."""
+        return self.formula.rowwise
+
+    def role(self, name: str) -> Role:
+        """Return what an array varies by."""
+        return next(each.role for each in self.arguments if each.name == name)
+
+    def derivative_dtype(self, name: str) -> Any:
+        """Return the dtype of the derivatives by an argument."""
+        dtype = next(each.dtype for each in self.arguments if each.name == name)
+        return self.dtype if self.wide else result_dtype(dtype, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call of a kind."""
+
+    kind: Kind
+    xp: Namespace
+    arrays: Mapping[str, Any]
+    """x, y and the formula's further arrays, in the caller's dtypes, class axis last."""
+    weight: Any = None
+    """Broadcasts to the items; None for 1."""
+    divisor: Any = None
+    """A number or 0-d array; None for 1."""
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The parameters that are numbers of the call."""
+    out: tuple[Any, ...] = ()
+    """Arrays to write the gradients and the curvature into; none: new ones."""
+    look: Callable[[], bool] | None = None
+    """Looks at the targets, and raises the error of one outside its domain. The engine calls it
+    where the reduced value is NaN; a backend may before, and take the job as checked."""
+
+
+def replaced(job: Job, **changes: Any) -> Job:
+    """Return a job with fields of its own or of its kind changed."""
+    own = {name: changes.pop(name) for name in Job.__slots__ if name in changes}
+    return replace(job, kind=replace(job.kind, **changes) if changes else job.kind, **own)
+
+
+def evaluate(job: Job) -> Answer:
+    """Answer a job by running the formulas eagerly, in the arrays' own library."""
+    xp, kind = job.xp, job.kind
+    if 0 in job.arrays["x"].shape:
+        return delivered(_nothing(job), job.out)
+    arrays = {
+        name: job.arrays[name] if role.integer else astype(xp, job.arrays[name], kind.dtype)
+        for name, _, role in kind.arguments
+    }
+    parts = items(kind, arrays, job.numbers, job.weight, job.divisor)
+    return delivered(finished(job, parts), job.out)
+
+
+def finished(job: Job, answer: Answer) -> Answer:
+    """Return the answer to all items: reduced, in the dtypes that results have."""
+    xp, kind = job.xp, job.kind
+    value, grads, curvature = answer
+    if value is not None:
+        value = xp.sum(value) if kind.reduce else value
+        value = astype(xp, value, kind.value_dtype or kind.dtype)
+        value = value / job.divisor if kind.reduce and job.divisor is not None else value
+    rounded = [
+        astype(xp, grad, kind.derivative_dtype(name))
+        for grad, name in zip(grads, kind.grads, strict=True)
+    ]
+    if curvature is not None:
+        curvature = astype(xp, curvature, kind.derivative_dtype("x"))
+    return Answer(value, tuple(rounded), curvature)
+
+
+def items(
+    kind: Kind, arrays: Mapping[str, Any], numbers: Mapping[str, Any], weight: Any, divisor: Any
+) -> Answer:
+    """Return the value of each item times its weight, gradients and curvature also divided.
+
+    Takes the arrays in the dtype to compute in. Straight lines, as the formulas: so a whole job
+    can be recorded.
+    """
+
+    def parts(arrays: Mapping[str, Any]) -> Answer:
+        formula = kind.formula(**arrays, **kind.static, **numbers)
+        return Answer(
+            formula.value() if kind.value else None,
+            tuple([getattr(formula, f"grad_{name}")() for name in kind.grads]),
+            formula.curvature() if kind.curvature else None,
+        )
+
+    return scaled(kind, arrays, weight, divisor, parts)
+
+
+def scaled(
+    kind: Kind,
+    arrays: Mapping[str, Any],
+    weight: Any,
+    divisor: Any,
+    parts: Callable[[Mapping[str, Any]], Answer],
+) -> Answer:
+    """Return the parts of the formula, which a function of the arrays gives, weighted and divided.
+
+    The value is not divided: its sum is.
+    """
+    given, alike = arrays, weight is None
+    if weight is not None:
+        arrays = _selected(kind, arrays, weight)
+    if kind.unchecked is not None:
+        weight = _poisoned(kind, kind.unchecked, given, weight)
+    scale: Any = weight
+    if divisor is not None:  # one division for each item at most, not for each class
+        scale = 1.0 / divisor if alike else weight / divisor
+        if alike and weight is not None:
+            scale = weight * scale
+    value, grads, curvature = parts(arrays)
+    if value is not None and weight is not None:
+        value = value * weight
+    if weight is not None and kind.rowwise:
+        scale = scale[..., None]
+
+    def times_scale(result: Any) -> Any:
+        return result if scale is None or result is None else result * scale
+
+    return Answer(value, tuple(map(times_scale, grads)), times_scale(curvature))
+
+
+def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, Any]:
+    """Return the arrays with items of weight 0 replaced by harmless ones.
+
+    Replaced before the formulas, not after, so that autodiff through them sees no NaN either.
+    Every loss is finite where all its arguments are 1 (label 0).
+    """
+    where = namespace(weight).where
+    keep = weight != 0
+    of_classes = keep[..., None] if kind.rowwise else keep
+    selected = dict(arrays)
+    for name, _, role in kind.arguments:
+        if role.per_item:
+            harmless: Any = 0 if role.integer else 1.0
+            selected[name] = where(of_classes if role.per_class else keep, arrays[name], harmless)
+    return selected
+
+
+def _poisoned(kind: Kind, domain: Domain, arrays: Mapping[str, Any], weight: Any) -> Any:
+    """Return the weights of the items, NaN for one that weighs and whose target is none."""
+    x, classes = arrays["x"], kind.classes
+    xp = namespace(x)
+    if domain.kind == "labels" and classes is None:
+        classes = x.shape[-1]
+    right = domain.holds(arrays["y"], classes)
+    if weight is None:
+        return xp.where(right, astype(xp, right, kind.dtype), xp.nan)
+    return xp.where(right | (weight == 0), weight, xp.nan)
+
+
+def _nothing(job: Job) -> Answer:
+    """Answer for no items: not every library takes the maximum of nothing."""
+    xp, kind, x = job.xp, job.kind, job.arrays["x"]
+    like = x[..., 0] if kind.rowwise and kind.formula.per_item else x
+    value = xp.zeros_like(like, dtype=kind.value_dtype or kind.dtype)
+    *grads, curvature = [
+        xp.zeros_like(job.arrays[name], dtype=kind.derivative_dtype(name))
+        for name in (*kind.grads, "x")
+    ]
+    return Answer(
+        (xp.sum(value) if kind.reduce else value) if kind.value else None,
+        tuple(grads),
+        curvature if kind.curvature else None,
+    )
+
+
+def delivered(answer: Answer, out: tuple[Any, ...]) -> Answer:
+    """Return an answer with its derivatives in the arrays given for them, if any."""
+    if not out:
+        return answer
+    for into, result in zip(out, derivatives(answer), strict=True):
+        if into is not result:
+            into[...] = result
+    curvature = None if answer.curvature is None else out[-1]
+    return Answer(answer.value, out[: len(answer.grads)], curvature)
+
+
+def derivatives(answer: Answer) -> tuple[Any, ...]:
+    """Return the gradients and the curvature, if any."""
+    return answer.grads if answer.curvature is None else (*answer.grads, answer.curvature)

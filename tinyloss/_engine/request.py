@@ -1,0 +1,70 @@
+"""What a public function was asked, what is wanted of it, and what to say of bad input."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from tinyloss._formula import Formula
+
+__all__ = ["REDUCTIONS", "Refusal", "Request", "Want"]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class Refusal(Exception):
+    """Bad input; `run` adds the function's name."""
+
+    def __init__(self, message: str, kind: type[Exception] = ValueError) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Request(NamedTuple):
+    """What a public function was asked."""
+
+    formula: type[Formula] | None
+    """The formula for a target of x's shape; None where there is none."""
+    x: Any
+    y: Any
+    params: Mapping[str, Any] = _NOTHING
+    """Parameters of the formula, already checked: numbers may be 0-d arrays."""
+    arrays: Mapping[str, Any] = _NOTHING
+    """Further arrays of the formula, broadcasting to x (variance, pos_weight)."""
+    labels: type[Formula] | None = None
+    """The formula for class indices; None where y cannot hold them."""
+    axis: int = -1
+    """The class axis of a rowwise loss."""
+    axis_name: Any = None
+    """The mapped axis whose members hold a part of the classes each; None where x has them all."""
+    class_weight: Any = None
+    ignore_index: int | None = None
+    weight: Any = None
+    where: Any = None
+    reduction: str = "mean"
+    denominator: Any = None
+
+    @property
+    def name(self) -> str:
+        """The public function's name."""
+        formula = self.formula or self.labels
+        assert formula is not None
+        return formula.name
+
+
+class Want(NamedTuple):
+    """Which parts of the answer are wanted."""
+
+    value: bool
+    argnums: tuple[int, ...] = ()
+    curvature: bool = False
+    out: tuple[Any, ...] = ()
+    """Arrays to write the gradients into, then the curvature if wanted; none: new ones."""
+    sums: bool = False
+    """Whether what the mean divides is wanted: the value is a pair of sums, of the weighted losses
+    and of the weights, and gradients are those of the first."""
+    boosting: bool = False
+    """Whether the curvature is that for boosting, which is never negative."""
+    wide: bool = False
+    """Whether derivatives are wanted in the dtype computed in, to go on with before rounding."""

@@ -1,0 +1,271 @@
+"""What items weigh, and what the mean divides by."""
+
+from math import copysign, frexp, inf, isfinite, prod
+from typing import Any
+
+from tinyloss._arrays import (
+    astype,
+    device,
+    dtype_name,
+    index_dtype,
+    is_host,
+    kind,
+    namespace,
+    of_rank,
+    widest_dtype,
+)
+from tinyloss._engine.checks import brought, check_items, check_weight, show, unknown
+from tinyloss._engine.request import Refusal, Request
+from tinyloss._formula import Formula
+from tinyloss._rows import Rows
+from tinyloss.typing import Namespace
+
+__all__ = ["Weights", "mask_of", "normal"]
+
+
+class Weights:
+    """What items weigh: weight, class weight and every mask as one weight for each item.
+
+    A mean does not depend on the scale of its weights. So they are divided by units of about the
+    size of the largest: their products with losses neither overflow nor underflow before the mean.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        xp: Namespace,
+        formula: type[Formula],
+        x: Any,
+        y: Any,
+        labels: bool,
+        class_weight: Any,
+        rows: Rows | None,
+        mask: Any,
+        items: tuple[Any, ...],
+        dtype: Any,
+        sums: bool,
+    ) -> None:
+        self._request, self._xp, self._x = request, xp, x
+        # Sums are not in units: where they are of float32, these would overflow on the way back.
+        self._scales = request.reduction == "mean" and request.denominator is None
+        if sums and dtype_name(widest_dtype(xp, x)) == "float32":
+            self._scales = False
+        self._items, self._dtype = items, dtype
+        self._units: list[Any] = []
+        self.of_classes: Any = None
+        """The weights of the classes, for a formula that takes them."""
+        weight, mass = mask, None
+        if request.weight is not None:
+            given = request.weight
+            if is_host(given) and not is_host(x) and kind(given.dtype) in ("float", "int"):
+                # another library may neither hold NumPy's numbers nor see the smallest
+                own = namespace(given)
+                given = self._in_units(own.astype(given, own.float64))
+            weight = brought(xp, x, "weight", given)
+            check_weight(weight, items, x.shape[-1] if rows is not None else None)
+            weight = of_rank(xp, self._wide(weight), len(items))
+            weight = weight if mask is None else xp.where(mask, weight, 0.0)
+        if class_weight is not None:
+            assert rows is not None
+            # before they are multiplied with each other
+            class_weight = self._in_units(self._wide(class_weight), rows)
+            if weight is not None and weight is not mask:
+                weight = self._in_units(weight)
+            if "class_weight" in formula.roles:
+                self.of_classes = astype(xp, class_weight, dtype)
+            if labels:
+                mass = rows.take(class_weight, y)
+            else:
+                share = astype(xp, y, dtype)
+                if weight is not None:  # what is left out may be NaN
+                    share = xp.where((weight != 0)[..., None], share, 0.0)
+                mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
+            if "class_weight" not in formula.roles:
+                weight, mass = _product(xp, weight, mass), None
+        if weight is not None and weight is not mask:
+            weight = self._in_units(weight)
+        self.item = None if weight is None else astype(xp, weight, dtype)
+        """The weight of each item, which broadcasts to the items; None for 1."""
+        self._counted: Any = weight if mass is None else _product(xp, weight, mass)
+        """What the divisor of the mean is the sum of."""
+
+    def _wide(self, array: Any) -> Any:
+        """Return weights in a floating dtype that loses nothing of them where there is one."""
+        xp, name = self._xp, dtype_name(array.dtype)
+        if name in ("int32", "uint32", "int64", "uint64"):
+            return xp.astype(array, widest_dtype(xp, self._x))
+        return array if name == "float64" else astype(xp, array, self._dtype)
+
+    def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
+        """Return weights whose largest is about 1, where it is a number; count their unit."""
+        xp = self._xp
+        if not self._scales or any(n == 0 or unknown(n) for n in weight.shape):
+            return weight
+        if is_host(weight):
+            own = namespace(weight)
+            size = max(float(own.max(weight)), -float(own.min(weight)))
+            if not 0 < size < inf or 0.5 <= size <= 1:
+                return weight
+            # A power of two, so that nothing is rounded; one that the dtype holds.
+            last = 127 if dtype_name(weight.dtype) == "float32" else 1023
+            unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
+            self._units.append(unit)
+            return weight / unit
+        size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
+        size = xp.where((size > 0) & (size < inf), size, 1.0)
+        # The inverse of a unit above 2**126 would be subnormal, which XLA takes for 0.
+        down = xp.where(size > 1, 2.0**-64, xp.ones_like(size))
+        near = size * down
+        # The power of two next to it: Rump, Ogita and Oishi, Accurate floating-point summation II,
+        # SIAM J. Sci. Comput. 31, 2008.
+        far = near * (2.0**24 if dtype_name(weight.dtype) == "float32" else 2.0**53)
+        unit = xp.abs(far - (far - near))
+        wide = widest_dtype(xp, self._x)
+        self._units.append(astype(xp, unit, wide) / astype(xp, down, wide))
+        return weight * down / unit
+
+    def divisor(self) -> Any:
+        """Return what the sum is divided by, None for 1. Nothing is divided by 1: 0 / 1 = 0."""
+        xp, request = self._xp, self._request
+        if request.denominator is not None:
+            return self._denominator(request.denominator)
+        if request.reduction != "mean":
+            return None
+        total = self._total()
+        if isinstance(total, int):
+            return total or 1
+        if isinstance(total, float):
+            if total or not self._selects():
+                return total or 1.0
+            return xp.asarray(total, dtype=self._dtype)  # Python's own division by 0 would raise
+        return astype(xp, xp.where(self._selects(), total, 1.0), self._dtype)
+
+    def sums(self) -> tuple[Any, Any]:
+        """Return the sum of the weights, and what the sum of the weighted losses is divided by."""
+        total, divisor = self._total(), None
+        for unit in self._units:
+            total, divisor = total * unit, (1.0 if divisor is None else divisor) / unit
+        return total, divisor
+
+    def _total(self) -> Any:
+        """Return the sum over all items of what each counts, a number where that is known.
+
+        The weights are added up as they came, and multiplied by how often each is repeated: in the
+        dtype computed in, or over an array of stride 0, the sum of many would be off.
+        """
+        xp, counted = self._xp, self._counted
+        known = not any(map(unknown, self._items))
+        if known and counted is None:
+            return prod(self._items)
+        if is_host(counted):
+            whole = kind(counted.dtype) == "bool"
+            total = float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64))
+            return total * (prod(self._items) // (counted.size or 1))
+        wide = widest_dtype(xp, self._x)
+        if not known:
+            return xp.sum(astype(xp, self._of_all(), wide))
+        repeats = prod(self._items) // (prod(counted.shape) or 1)
+        if kind(counted.dtype) == "bool":
+            defaults = xp.__array_namespace_info__().default_dtypes(device=device(counted))
+            counted = xp.sum(xp.astype(counted, defaults["integral"]))
+            return xp.astype(counted, wide) * repeats
+        return xp.sum(counted, dtype=wide) * repeats
+
+    def _of_all(self) -> Any:
+        """Return what each item counts, where nobody knows how many there are."""
+        xp, x, counted = self._xp, self._x, self._counted
+        ones = xp.ones_like(x if len(x.shape) == len(self._items) else x[..., 0], dtype=self._dtype)
+        return ones if counted is None else ones * astype(xp, counted, self._dtype)
+
+    def _selects(self) -> Any:
+        """Return whether an item has a weight other than 0; a number where that is known."""
+        xp, counted = self._xp, self._counted
+        if any(map(unknown, self._items)):
+            counted = self._of_all()
+        elif counted is None:
+            return prod(self._items) > 0
+        some = xp.any(counted if kind(counted.dtype) == "bool" else counted != 0)
+        return bool(some) if is_host(some) else some
+
+    def _denominator(self, denominator: Any) -> Any:
+        xp, request = self._xp, self._request
+        if request.reduction != "mean":
+            raise Refusal(
+                f'denominator divides the mean, expected reduction="mean" beside it, '
+                f"got {request.reduction!r}"
+            )
+        if isinstance(denominator, (int, float)) and denominator and denominator == denominator:
+            try:
+                given = {"denominator": float(denominator)}
+                return normal(given, xp, self._dtype)["denominator"]
+            except OverflowError:
+                raise Refusal("denominator is beyond float64, expected a number") from None
+        denominator = brought(xp, self._x, "denominator", denominator)
+        if denominator.shape != ():
+            raise Refusal(f"denominator has shape {show(denominator)}, expected a number")
+        denominator, some = astype(xp, denominator, self._dtype), self._selects()
+        if isinstance(some, bool):
+            return denominator if some else 1.0
+        return xp.where(some, denominator, 1.0)
+
+
+def _product(xp: Namespace, weight: Any, mass: Any) -> Any:
+    """Return the product of weights, of which the first may be None or booleans."""
+    if weight is None:
+        return mass
+    return xp.where(weight, mass, 0.0) if kind(weight.dtype) == "bool" else weight * mass
+
+
+def mask_of(request: Request, xp: Namespace, x: Any, y: Any, items: tuple[Any, ...]) -> Any:
+    """Return whether each item is taken, by `where` and `ignore_index`; None for all."""
+    mask = None
+    if request.where is not None:
+        mask = brought(xp, x, "where", request.where)
+        if 0 in mask.shape:
+            mask = astype(xp, mask, xp.bool)
+        if kind(mask.dtype) != "bool":
+            raise Refusal(f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError)
+        check_items("where", mask, items)
+        mask = of_rank(xp, mask, len(items))
+    if request.ignore_index is not None and (kept := not_ignored(request, xp, x, y)) is not None:
+        mask = kept if mask is None else mask & kept
+    return mask
+
+
+def not_ignored(request: Request, xp: Namespace, x: Any, y: Any) -> Any:
+    """Return whether each class index is not the one to be ignored; None where none can be it."""
+    index = request.ignore_index
+    assert index is not None
+    given = request.y if is_host(request.y) else y
+    name = dtype_name(given.dtype)
+    bits = 1 if name == "bool" else int(name.lstrip("uint"))
+    signed = name.startswith("int")
+    if not -signed * 2 ** (bits - 1) <= index < 2 ** (bits - signed):
+        return None
+    if given is not y:  # compared as they came: another library may not hold NumPy's numbers
+        return brought(xp, x, "y", given != index)
+    y = astype(xp, y, index_dtype(xp, y))
+    width = 32 if dtype_name(y.dtype) == "int32" else 64
+    return y != (index + 2 ** (width - 1)) % 2**width - 2 ** (width - 1)  # wraps as y did
+
+
+def normal(params: dict[str, Any], xp: Namespace, dtype: Any) -> dict[str, Any]:
+    """Return parameters whose numbers are 0 or normal numbers of the dtype computed in.
+
+    Else a floor might be 0 there, or a threshold infinite: 0 / 0 and inf - inf in the formulas.
+    """
+    odd = {
+        name: value
+        for name, value in params.items()
+        # inside the range of every dtype that is computed in
+        if isinstance(value, float) and not (value == 0 or 1e-37 < abs(value) < 1e37)
+    }
+    if not odd:
+        return params
+    info = xp.finfo(dtype)
+    least, largest = float(info.smallest_normal), float(info.max)
+    return {**params} | {
+        name: copysign(min(max(abs(value), least), largest), value)
+        for name, value in odd.items()
+        if isfinite(value)
+    }

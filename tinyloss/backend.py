@@ -1,0 +1,70 @@
+"""What a backend is made with: one that answers calls on one library's arrays its own way.
+
+A backend is a package with a function `prepare(kind)`, named in the entry-point group
+`tinyloss.backends` by the array library's name. It returns a function that answers the jobs of a
+kind, or returns NotImplemented to leave one to the formulas:
+
+    Kind        what decides how a call is answered: formula, arguments, what is asked; hashable
+    Job         a kind with one call's arrays and numbers
+    Answer      value, gradients, curvature
+
+    evaluate    answers a job by its formulas
+    scaled      selects, weighs and divides what a function says of the items
+    finished    reduces and rounds that
+    delivered   writes derivatives into the arrays that the caller gave
+    replaced    a job with some of its fields changed, or of its kind's
+
+`tinyloss.testing.check_backend` says whether it keeps the contract. Backends that compile find the
+rest in `tinyloss.compiler`.
+"""
+
+from tinyloss._arrays import astype, dtype_name, namespace, of_rank
+from tinyloss._cache import Cache, cache_of
+from tinyloss._engine.job import (
+    Answer,
+    Argument,
+    Domain,
+    Job,
+    Kind,
+    delivered,
+    evaluate,
+    finished,
+    items,
+    replaced,
+    scaled,
+)
+from tinyloss._engine.registry import Backend
+from tinyloss._engine.run import answer_of
+from tinyloss._engine.targets import domain_of
+from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Role
+from tinyloss._rows import Rows
+
+__all__ = [
+    "CLASS",
+    "ITEM",
+    "LABEL",
+    "NUMBER",
+    "Answer",
+    "Argument",
+    "Backend",
+    "Cache",
+    "Domain",
+    "Formula",
+    "Job",
+    "Kind",
+    "Role",
+    "Rows",
+    "answer_of",
+    "astype",
+    "cache_of",
+    "delivered",
+    "domain_of",
+    "dtype_name",
+    "evaluate",
+    "finished",
+    "items",
+    "namespace",
+    "of_rank",
+    "replaced",
+    "scaled",
+]
