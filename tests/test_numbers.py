@@ -1,6 +1,7 @@
 """A parameter that is a number may be an array of one: of any library, and traced."""
 
 import inspect
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,8 @@ def test_a_record_takes_the_numbers_as_inputs(
     inputs |= {name: Role(per_item=False) for name in numbers}
     for answer in ("value", "grad_x", "grad_y", "grad_var", "curvature"):
         if hasattr(formula, answer):
-
-            def method(answer: str = answer, **given: Any) -> Any:
-                return getattr(formula(**given, **static), answer)()
-
             given = arrays | {name: np.asarray(value) for name, value in numbers.items()}
+            method = partial(lambda name, **a: getattr(formula(**a, **static), name)(), answer)
             (again,) = run(record(method, inputs, dtype="float64"), np, given)
             # the same operations in the same order: the same bits
             np.testing.assert_array_equal(again, method(**arrays, **numbers))
