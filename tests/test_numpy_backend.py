@@ -139,6 +139,19 @@ def test_rows_of_any_layout(layout: str, classes: int) -> None:
     assert_agrees(tinyloss.cross_entropy, x, labels(37, classes))
 
 
+def test_empty_arrays_after_others() -> None:
+    with tinyloss_numpy.compilation("always"):
+        for length in (5, 5, 5, 0, 0, 0):
+            x = np.ones((2, length, 1), "f")
+            value, grad = tinyloss.value_and_grad(tinyloss.mape)(x, x)
+            assert value == 0
+            assert grad.shape == x.shape
+
+
+def test_row_of_any_layout_beside_one_label() -> None:
+    assert_agrees(tinyloss.cross_entropy, numbers(10)[::-1], np.array(4))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_elements_of_any_layout(layout: str) -> None:
     x, y = LAYOUTS[layout](numbers(37, 41)), (numbers(37, 41, seed=1) > 0).astype("f")
@@ -896,6 +909,20 @@ def test_second_out_that_is_refused_leaves_the_first_alone() -> None:
     with pytest.raises(ValueError, match="out has shape"):
         tinyloss.value_and_grad(tinyloss.mse, (0, 1), out=(first, second))(x, x)
     np.testing.assert_array_equal(first, 7)
+
+
+@MODES
+def test_outs_that_share_memory_are_refused(mode: Any) -> None:
+    x, both = numbers(3), np.full((4, 2), 7, "f")
+    sum_of_losses: Any = tinyloss.MSELoss() + tinyloss.MAELoss()
+    for loss in (tinyloss.mse, sum_of_losses):
+        for out in ((both[:3, 0], both[1:, 0]), (x, x[:])):
+            with mode(), pytest.raises(ValueError, match="out has arrays that share memory"):
+                tinyloss.value_and_grad(loss, (0, 1), out=out)(x, x)
+    np.testing.assert_array_equal(both, 7)
+    with mode():
+        grads = tinyloss.grad(tinyloss.mse, (0, 1), out=(both[:3, 0], both[:3, 1]))(x, 0 * x)
+    np.testing.assert_array_equal(grads[0], -grads[1])
 
 
 @pytest.mark.parametrize("out", [np.ones(3), [np.ones(3), np.ones(3)], (np.ones(3),)])

@@ -211,7 +211,7 @@ def test_backends_enter_by_their_entry_points() -> None:
     packages = {each.__name__.removeprefix("tinyloss_"): each.__name__ for each in BACKENDS}
     assert {entry.name: entry.value for entry in entries} == packages
     for entry in entries:
-        assert callable(entry.load().run)
+        assert callable(entry.load().prepare)
 
 
 @pytest.mark.parametrize("package", [tinyloss, tinyloss_cuda, *BACKENDS], ids=lambda p: p.__name__)

@@ -345,7 +345,8 @@ class Configured(Differentiable):
         }
         object.__setattr__(self, "_arrays", arrays)
 
-    def _answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
+    def answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
+        """Return the parts of the answer that are wanted."""
         if kwargs.keys().isdisjoint(self._own):
             try:
                 return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
@@ -353,6 +354,10 @@ class Configured(Differentiable):
                 self.request(args, kwargs)
                 raise
         return run(self.request(args, kwargs), want)
+
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
+        """Return the jobs that answer a call."""
+        return [job_of(self.request(args, kwargs), want)]
 
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Return what a call with these arguments asks."""
@@ -370,10 +375,6 @@ class Configured(Differentiable):
             return self._parameters
         x = args[0] if args else kwargs.get("x")
         return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
-
-    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
-        """Return the jobs that answer a call."""
-        return [job_of(self.request(args, kwargs), want)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
@@ -412,7 +413,7 @@ def called(stub: Callable[P, Any]) -> Callable[P, Any]:
     """Return the method that calls a configured loss, typed as the stub is."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._answer(_VALUE, args, kwargs).value
+        return self.answer(_VALUE, args, kwargs).value
 
     return _typed_as(stub, call)
 
@@ -421,7 +422,7 @@ def asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
     """Return the method that asks a configured loss, typed as the stub is."""
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
-        answer: Answer = self._answer(want, args, kwargs)
+        answer: Answer = self.answer(want, args, kwargs)
         return answer
 
     return _typed_as(stub, ask)

@@ -99,8 +99,8 @@ class _Prepared:
 
 
 def _ready(loss: CompiledLoss, job: Job) -> Callable[..., Answer | None] | None:
-    kind = job.kind
-    if loss.waiting or job.out or not job.arrays["x"].ndim:
+    kind, x = job.kind, job.arrays["x"]
+    if loss.waiting or job.out or not (x.ndim and x.size):
         return None
     arrays = _inputs(job)
     first = empty_answer(_arrays, job, arrays)

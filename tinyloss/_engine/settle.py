@@ -24,6 +24,7 @@ from tinyloss._engine import registry
 from tinyloss._engine.checks import (
     broadcasts,
     brought,
+    check_apart,
     check_out,
     each_row,
     namespace_of,
@@ -172,6 +173,7 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
             if axis is not None:
                 shape = (*shape[:axis], shape[-1], *shape[axis:-1])
             check_out(xp, into, shape, result_dtype(array.dtype, dtype))
+        check_apart(xp, out)
         if axis is not None:
             out = tuple([move_axis(xp, into, axis, -1) for into in out])
     job = Job(of_call, xp, {**arrays, **held}, weights.item, divisor, numbers, out, look)
