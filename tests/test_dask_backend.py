@@ -87,12 +87,14 @@ def test_blocks_of_rows_of_classes_or_of_both_answer_alike(
 ) -> None:
     x = da.from_array(X, chunks=chunks)
     weight = np.linspace(0, 2, 12, dtype=np.float32)
-    for loss, target in ((tinyloss.cross_entropy, Y), (tinyloss.kl_div_with_logits, TARGET)):
+    cases: list[Any] = [(tinyloss.cross_entropy, Y), (tinyloss.kl_div_with_logits, TARGET)]
+    for loss, target in cases:
+        step: Any = tinyloss.value_and_grad(loss)
         with settings(size):
-            answer: Any = tinyloss.value_and_grad(loss)(x, target, weight=weight)
+            answer = step(x, target, weight=weight)
             assert answer[1].chunks == x.chunks
             value, gradient = dask.compute(*answer)
-            expected, slopes = tinyloss.value_and_grad(loss)(X, target, weight=weight)
+            expected, slopes = step(X, target, weight=weight)
         assert value == pytest.approx(expected, rel=BOUND)
         np.testing.assert_allclose(gradient, slopes, rtol=0, atol=BOUND * np.abs(slopes).max())
 

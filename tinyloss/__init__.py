@@ -62,6 +62,7 @@ denominator
 
 x and y never broadcast against each other. float16, bfloat16 and float8 are computed in float32:
 the loss is float32, the gradient is rounded once to the dtype of its argument.
+A parameter that is a number may be a 0-d array, a traced one too, whose range is not looked at.
 A parameter counts as 0 or as the nearest normal number of the dtype computed in: eps=1e-50 is
 1.2e-38 in float32. A difference that overflows is infinite, whatever it is multiplied with after.
 """

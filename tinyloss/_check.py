@@ -1,7 +1,7 @@
-"""Checks of parameters: Python numbers in their range.
+"""Checks of parameters: Python numbers in their range, or arrays of one number.
 
-Parameters are static: a traced or device array would have to be waited for, and its derivative
-would silently be 0.
+An array is not looked at: one on a device would have to be waited for, and a traced one has no
+number yet.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ __all__ = [
     "flag",
     "in_range",
     "integer_or_none",
+    "is_array_of_one",
     "is_integer",
     "number",
     "or_none",
@@ -30,13 +31,30 @@ class Check:
     """Takes the names of function and parameter and the value; returns the value to use."""
 
 
-def number(function: str, name: str, value: Any, *, what: str = "a finite number") -> float:
+def is_array_of_one(value: Any) -> bool:
+    """Return whether a value is a 0-d array of integers or floats; NumPy's numbers are none."""
+    if isinstance(value, Real) or getattr(value, "shape", None) != ():
+        return False
+    dtype = str(getattr(value, "dtype", ""))
+    return "float" in dtype or "int" in dtype
+
+
+_OR_ARRAY = "a Python number or a 0-d array"
+
+
+def number(
+    function: str,
+    name: str,
+    value: Any,
+    *,
+    what: str = "a finite number",
+    kinds: str = "a Python number, not an array",
+) -> float:
     """Return a finite number."""
     if type(value) is not float and (not isinstance(value, Real) or isinstance(value, bool)):
-        raise TypeError(
-            f"tinyloss.{function}: {name} is a {type(value).__name__}, expected {what} "
-            "(a Python number, not an array)"
-        )
+        shape = getattr(value, "shape", None)
+        came = type(value).__name__ + (f" of shape {tuple(shape)}" if shape else "")
+        raise TypeError(f"tinyloss.{function}: {name} is a {came}, expected {what} ({kinds})")
     try:
         checked = float(value)
     except OverflowError:
@@ -48,19 +66,23 @@ def number(function: str, name: str, value: Any, *, what: str = "a finite number
     return checked
 
 
-def positive(function: str, name: str, value: Any, high: float = inf) -> float:
-    """Return a number above 0, of at most `high`."""
+def positive(function: str, name: str, value: Any, high: float = inf) -> Any:
+    """Return a number above 0, of at most `high`, or an array of one."""
+    if is_array_of_one(value):
+        return value
     what = f"a number above 0, at most {high}" if isfinite(high) else "a number above 0"
-    checked = number(function, name, value, what=what)
+    checked = number(function, name, value, what=what, kinds=_OR_ARRAY)
     if not 0 < checked <= high:
         raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
     return checked
 
 
-def in_range(function: str, name: str, value: Any, low: float, high: float = inf) -> float:
-    """Return a number from `low` to `high`."""
+def in_range(function: str, name: str, value: Any, low: float, high: float = inf) -> Any:
+    """Return a number from `low` to `high`, or an array of one."""
+    if is_array_of_one(value):
+        return value
     what = f"a number from {low} to {high}" if isfinite(high) else f"a number of at least {low}"
-    checked = number(function, name, value, what=what)
+    checked = number(function, name, value, what=what, kinds=_OR_ARRAY)
     if not low <= checked <= high:
         raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
     return checked

@@ -39,7 +39,8 @@ class Loss(Protocol[P_contra]):
         """Return the parts of the answer that are wanted."""
         ...
 
-    def jobs(self, want: Want, /, *args: P_contra.args, **kwargs: P_contra.kwargs) -> list[Job]:
+    # Not of P: a checker would take P from the least typed of these methods.
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
         ...
 
@@ -89,7 +90,7 @@ class LossFunction(Generic[P]):
                 raise
         raise TypeError(message)
 
-    def jobs(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> list[Job]:
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
         return [job_of(self.request(args, kwargs), want)]
 

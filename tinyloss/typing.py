@@ -32,7 +32,7 @@ class Array(Protocol):
 
 
 Number: TypeAlias = bool | int | float
-"""A Python number: what parameters are."""
+"""A Python number."""
 
 ArrayLike: TypeAlias = Array | Sequence[Any] | Number
 """What is accepted beside a prediction: an array, a (nested) list or a number."""
@@ -46,22 +46,22 @@ Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Namespace: TypeAlias = Any
 """An array-API namespace: the module whose functions take an array."""
 
-Positive: TypeAlias = Annotated[float, Check(positive)]
-"""A number above 0."""
+Positive: TypeAlias = Annotated[float | Array, Check(positive)]
+"""A number above 0: Python's, or a 0-d array, which is not looked at."""
 
-NonNegative: TypeAlias = Annotated[float, Check(partial(in_range, low=0.0))]
-"""A number of at least 0."""
+NonNegative: TypeAlias = Annotated[float | Array, Check(partial(in_range, low=0.0))]
+"""A number of at least 0, or a 0-d array."""
 
-Share: TypeAlias = Annotated[float, Check(partial(in_range, low=0.0, high=1.0))]
-"""A number from 0 to 1."""
+Share: TypeAlias = Annotated[float | Array, Check(partial(in_range, low=0.0, high=1.0))]
+"""A number from 0 to 1, or a 0-d array."""
 
 ShareOrNone: TypeAlias = Annotated[
-    float | None, Check(or_none(partial(in_range, low=0.0, high=1.0)))
+    float | Array | None, Check(or_none(partial(in_range, low=0.0, high=1.0)))
 ]
-"""A number from 0 to 1, or None."""
+"""A number from 0 to 1, a 0-d array, or None."""
 
-Floor: TypeAlias = Annotated[float | None, Check(or_none(partial(positive, high=0.5)))]
-"""The least value of p and 1 - p, above 0, or None."""
+Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(partial(positive, high=0.5)))]
+"""The least value of p and 1 - p, above 0, a 0-d array, or None."""
 
 Flag: TypeAlias = Annotated[bool, Check(flag)]
 """True or False."""

@@ -17,6 +17,7 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
         tinyloss.mse(x, y, weight=y, where=mask, reduction="none"),
         tinyloss.mse(x, [1.0, 2.0], weight=[1, 2], denominator=8),
         tinyloss.huber(x, y, delta=0.5),
+        tinyloss.huber(x, y, delta=np.asarray(0.5)),
         tinyloss.gaussian_nll(x, y, x, full=True),
         tinyloss.gaussian_nll(x, y, var=1.0, eps=1e-6, reduction="sum"),
     ]

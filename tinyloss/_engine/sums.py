@@ -73,7 +73,7 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
                 }
                 self.terms.append((own.pop("factor"), part(x, y, **own)))
 
-        def _added(self, method: str) -> Any:
+        def added(self, method: str) -> Any:
             total: Any = None
             for factor, term in self.terms:
                 each = factor * getattr(term, method)()
@@ -81,10 +81,10 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
             return total
 
         def value(self) -> Any:
-            return self._added("value")
+            return self.added("value")
 
         def curvature(self) -> Any:
-            return self._added("curvature")
+            return self.added("curvature")
 
         def boosting_curvature(self, curvature: Any) -> Any:
             del curvature  # of the sum: each term has its own
@@ -94,7 +94,13 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
                 total = each if total is None else total + each
             return total
 
+    def gradient(name: str) -> Any:
+        def of_terms(self: Sum) -> Any:
+            return self.added(name)
+
+        return of_terms
+
     for name in ("grad_x", "grad_y"):
         if all(hasattr(part, name) for part in parts):
-            setattr(Sum, name, lambda self, name=name: self._added(name))
+            setattr(Sum, name, gradient(name))
     return Sum

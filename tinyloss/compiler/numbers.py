@@ -5,6 +5,7 @@ In Python's floats: 1 - 0.999 keeps its digits whatever dtype the kernel compute
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import and_, or_
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,14 @@ def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float],
     return lambda a, b: a if a != a else b if b != b else choose(a, b)
 
 
+def _where(condition: bool, a: float, b: float) -> float:
+    return a if condition else b
+
+
+def _not(condition: bool) -> bool:
+    return not condition
+
+
 _PYTHON = SimpleNamespace(
     **{name: getattr(math, name) for name in "cos cosh exp expm1 log log1p pow sin sinh".split()},
     **{name: getattr(math, name) for name in "sqrt tanh isnan isinf isfinite".split()},
@@ -40,10 +49,10 @@ _PYTHON = SimpleNamespace(
     float64=float,
     maximum=_of_two(max),
     minimum=_of_two(min),
-    where=lambda condition, a, b: a if condition else b,
-    logical_and=lambda a, b: a and b,
-    logical_or=lambda a, b: a or b,
-    logical_not=lambda a: not a,
+    where=_where,
+    logical_and=and_,
+    logical_or=or_,
+    logical_not=_not,
 )
 
 

@@ -15,9 +15,11 @@ __all__ = [
     "exact_difference",
     "exp_difference",
     "expm1_minus",
+    "exponent",
     "magnitude",
     "others",
     "positive_part",
+    "power",
     "product",
     "sigmoids",
     "sign",
@@ -218,10 +220,28 @@ def softmax_parts(x: Any) -> Softmax:
     return Softmax(m - x, e, top, rest, 1 + rest, xp.log1p(rest))
 
 
-LARGEST_GAMMA = 2.0**63
+_LARGEST_GAMMA = 2.0**63
 """From here on q^gamma is 0 for every q below 1, in float64 too; its square is a float32."""
 
+_LARGEST_WHOLE_GAMMA = 16
+"""Up to here a whole gamma is a few multiplications, which are faster than a power."""
 
-def gamma_of(gamma: float) -> float:
-    """Return the exponent of a focal loss, a small whole one as an integer: multiplications."""
-    return int(gamma) if gamma == int(min(gamma, 17.0)) else min(gamma, LARGEST_GAMMA)
+
+def exponent(gamma: Any) -> Any:
+    """Return gamma as formulas take it: an int where `power` multiplies; an array as it is."""
+    if not isinstance(gamma, float):
+        return gamma
+    whole = gamma <= _LARGEST_WHOLE_GAMMA and gamma.is_integer()
+    return int(gamma) if whole else min(gamma, _LARGEST_GAMMA)
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """Return base ** exponent, by multiplications where the exponent is an int."""
+    if not isinstance(exponent, int):
+        return base**exponent
+    if exponent == 0:
+        return namespace(base).ones_like(base)
+    if exponent == 1:
+        return base
+    half = power(base, exponent // 2)
+    return half * half * base if exponent % 2 else half * half

@@ -8,8 +8,9 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import (
-    gamma_of,
+    exponent,
     positive_part,
+    power,
     product,
     sigmoids,
     softplus,
@@ -31,7 +32,7 @@ class _BCE(Formula):
     name = "binary_cross_entropy"
     binary = True
 
-    def __init__(self, x: Any, y: Any, *, eps: float | None) -> None:
+    def __init__(self, x: Any, y: Any, *, eps: Any) -> None:
         self.xp = xp = namespace(x)
         if eps is None:
             eps = float(xp.finfo(x.dtype).smallest_normal)
@@ -200,31 +201,26 @@ class _SigmoidFocal(Formula):
     name = "sigmoid_focal"
     binary = True
 
-    def __init__(self, x: Any, y: Any, *, alpha: Any, gamma: Any, root: int | None = None) -> None:
+    def __init__(self, x: Any, y: Any, *, alpha: Any, gamma: Any, k: Any = None) -> None:
         self.xp = xp = namespace(x)
-        self.x, self.y, self.gamma, self.root = x, y, gamma, root
+        self.x, self.y, self.alpha, self.gamma = x, y, alpha, gamma
         bce = _BCEWithLogits(x, y)
         self.c, self.dc, self.ddc = bce.value(), bce.grad_x(), bce.curvature()
         p, n = bce.s.plus, bce.s.minus
         self.q = q = y * n + (1 - y) * p
         # Here q is exp(-|x|), and underflows before its square root does.
         self.tail = ((y == 0) | (y == 1)) & (q < 1e-30)
-        self.power = self._power()
+        self.power = power(q, gamma) if k is None else self._power(k)
         self.lean = -xp.tanh(0.5 * x)  # n - p
         # q' / q, which stays finite as q vanishes
         self.r = (1 - 2 * y) * (self.ddc / xp.where(q == 0, 1.0, q))
         self.share = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
-        self.share_slope = 0.0 if alpha is None else 2 * alpha - 1
 
-    def _power(self) -> Any:
-        """Return q^gamma."""
-        xp, gamma, q, k = self.xp, self.gamma, self.q, self.root
-        if k is None:
-            return q**gamma
-        # (exp(-|x| / k))^(gamma k): k a power of 2, so that |x| / k is exact, and gamma k is from
-        # 1 to 2, so that the outer power adds to no error.
-        root = xp.exp(xp.abs(self.x) * (-1 / k))
-        return xp.where(self.tail, root ** (gamma * k), xp.where(self.tail, 1.0, q) ** gamma)
+    def _power(self, k: Any) -> Any:
+        """Return q^gamma for a gamma below 1, in the tail as (exp(-|x| / k))^(gamma k)."""
+        xp, gamma = self.xp, self.gamma
+        root = xp.exp(-xp.abs(self.x) / k)
+        return xp.where(self.tail, root ** (gamma * k), xp.where(self.tail, 1.0, self.q) ** gamma)
 
     def value(self) -> Any:
         return self.share * product(self.power, self.c)
@@ -235,14 +231,12 @@ class _SigmoidFocal(Formula):
 
     def grad_y(self) -> Any:
         slope = -self.share * product(self.power, self.x)
-        if self.share_slope:
-            slope = slope + self.share_slope * product(self.power, self.c)
-        if self.gamma:
-            # c / q -> 1 as q -> 0
-            of_q = self.xp.where(self.q == 0, 1.0, self.q)
-            c_q = self.xp.where(self.tail, 1.0, self.c / of_q)
-            slope = slope + self.share * product(self.gamma * self.power * self.lean, c_q)
-        return slope
+        if self.alpha is not None:
+            slope = slope + product((2 * self.alpha - 1) * self.power, self.c)
+        # c / q -> 1 as q -> 0
+        of_q = self.xp.where(self.q == 0, 1.0, self.q)
+        c_q = self.xp.where(self.tail, 1.0, self.c / of_q)
+        return slope + self.share * product(self.gamma * self.power * self.lean, c_q)
 
     def curvature(self) -> Any:
         gamma, r = self.gamma, self.r
@@ -255,6 +249,18 @@ class _SigmoidFocal(Formula):
 
     def boosting_curvature(self, curvature: Any) -> Any:
         return self.xp.maximum(curvature, self.share * self.power * self.ddc)
+
+
+def _of_small(gamma: Any) -> Any:
+    """Return the power of 2 that makes a gamma from 0 to 1 one from 1 to 2; None for others.
+
+    By it |x| / k is exact, and a power by gamma k adds to no error.
+    """
+    if isinstance(gamma, float):
+        return 2.0 ** ceil(-log2(gamma)) if 0 < gamma < 1 else None
+    xp = namespace(gamma)
+    # float32's smallest normal number
+    return 2.0 ** xp.ceil(-xp.log2(xp.clip(gamma, 2.0**-126, 1.0)))
 
 
 @LossFunction
@@ -311,11 +317,7 @@ def sigmoid_focal(
     >>> print(f"{tinyloss.sigmoid_focal(x, np.array([1])):.4e}")
     8.7565e-27
     """
-    params = {
-        "alpha": alpha,
-        "gamma": gamma_of(gamma),
-        "root": 2 ** ceil(-log2(gamma)) if 0 < gamma < 1 else None,
-    }
+    params = {"alpha": alpha, "gamma": exponent(gamma), "k": _of_small(gamma)}
     return Request(_SigmoidFocal, x, y, params, **options)
 
 

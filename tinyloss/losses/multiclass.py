@@ -10,8 +10,9 @@ from tinyloss.losses._numerics import (
     Softmax,
     classes_of,
     exp_difference,
-    gamma_of,
+    exponent,
     others,
+    power,
     product,
     softmax_parts,
     steep,
@@ -69,7 +70,7 @@ class _CrossEntropy(Formula):
     ) -> None:
         self.xp = xp = namespace(x)
         self.softmax, self.impossible = softmax_parts(x), x == -xp.inf
-        self.kept = 1 if label_smoothing is None else 1 - label_smoothing
+        self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
         self.class_weight = class_weight
         q = y
         if label_smoothing is not None:
@@ -104,7 +105,7 @@ class _SmoothedLabelCrossEntropy(_CrossEntropy):
 
     roles = {"class_weight": CLASS, "y": LABEL}
 
-    def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
@@ -155,7 +156,7 @@ class _CrossEntropyOfProbabilities(Formula):
         self.xp = xp = namespace(x)
         self.p, _ = _floored(x)
         self.log_p = xp.log(self.p)
-        self.kept = 1 if label_smoothing is None else 1 - label_smoothing
+        self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
         self.class_weight = class_weight
         q = y
         if label_smoothing is not None:
@@ -182,7 +183,7 @@ class _CrossEntropyOfProbabilities(Formula):
 class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
     roles = {"class_weight": CLASS, "y": LABEL}
 
-    def __init__(self, x: Any, y: Any, *, label_smoothing: float, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
@@ -276,16 +277,17 @@ def cross_entropy(
     >>> print(f"{tinyloss.cross_entropy(x, np.array([[1.0, 0.0], [0.5, 0.5]])):.4f}")
     0.4066
     """
+    smooth = not isinstance(label_smoothing, float) or label_smoothing != 0
     formula: type[Formula]
     labels: type[Formula]
     if from_logits:
         formula = _CrossEntropy
-        labels = _SmoothedLabelCrossEntropy if label_smoothing else _LabelCrossEntropy
+        labels = _SmoothedLabelCrossEntropy if smooth else _LabelCrossEntropy
     else:
         formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities
-        if label_smoothing:
+        if smooth:
             labels = _SmoothedLabelCrossEntropyOfProbabilities
-    params = {"label_smoothing": label_smoothing} if label_smoothing else {}
+    params = {"label_smoothing": label_smoothing} if smooth else {}
     return Request(formula, x, y, params, labels=labels, **options)
 
 
@@ -367,7 +369,7 @@ class _FocalOfLoss:
 
     def __init__(self, c: Any, p: Any, q: Any, gamma: Any) -> None:
         xp = namespace(c)
-        self.power = q**gamma
+        self.power = power(q, gamma)
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
         of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
         pc_q = p * xp.where(q == 0, 1.0, of_c)
@@ -382,7 +384,7 @@ class _LabelSoftmaxFocal(Formula):
     roles = {"y": LABEL}
     compares_classes = True
 
-    def __init__(self, x: Any, y: Any, *, gamma: float) -> None:
+    def __init__(self, x: Any, y: Any, *, gamma: Any) -> None:
         self.ce = ce = _LabelCrossEntropy(x, y)
         q = ce.o * ce.inverse_z
         p = exp_difference(ce.xt, ce.m) * ce.inverse_z
@@ -412,7 +414,7 @@ class _SoftmaxFocal(Formula):
     compares_classes = True
     roles = {"class_weight": CLASS}
 
-    def __init__(self, x: Any, y: Any, *, gamma: float, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, gamma: Any, class_weight: Any = None) -> None:
         self.xp = xp = namespace(x)
         self.s, self.impossible = softmax_parts(x), x == -xp.inf
         s = self.s
@@ -505,5 +507,5 @@ def softmax_focal(
     >>> tinyloss.softmax_focal(x, np.array([0])).round(6).item()
     0.010869
     """
-    params = {"gamma": gamma_of(gamma)}
+    params = {"gamma": exponent(gamma)}
     return Request(_SoftmaxFocal, x, y, params, labels=_LabelSoftmaxFocal, **options)

@@ -145,7 +145,7 @@ def mae(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 class _Huber(Formula):
     name = "huber"
 
-    def __init__(self, x: Any, y: Any, *, delta: float) -> None:
+    def __init__(self, x: Any, y: Any, *, delta: Any) -> None:
         self.xp = namespace(x)
         self.d = x - y
         self.a = self.xp.abs(self.d)
@@ -211,7 +211,7 @@ def huber(x: Array, y: ArrayLike, *, delta: Positive = 1.0, **options: Unpack[Op
 class _SmoothL1(Formula):
     name = "smooth_l1"
 
-    def __init__(self, x: Any, y: Any, *, beta: float) -> None:
+    def __init__(self, x: Any, y: Any, *, beta: Any) -> None:
         self.xp = namespace(x)
         self.d = x - y
         self.a = self.xp.abs(self.d)
@@ -277,7 +277,7 @@ def smooth_l1(
     >>> tinyloss.smooth_l1(np.array([0.5, 3.0]), np.array([0.0, 0.0]), beta=2.0).item()
     1.03125
     """
-    if beta == 0:
+    if isinstance(beta, float) and beta == 0:
         return Request(_SmoothL1AtZero, x, y, **options)
     return Request(_SmoothL1, x, y, {"beta": beta}, **options)
 
@@ -361,7 +361,7 @@ def log_cosh(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 class _Quantile(Formula):
     name = "quantile"
 
-    def __init__(self, x: Any, y: Any, *, q: float) -> None:
+    def __init__(self, x: Any, y: Any, *, q: Any) -> None:
         self.xp = namespace(x)
         self.d = d = x - y
         self.slope = self.xp.where(d > 0, 1 - q, self.xp.where(d < 0, -q, d))
@@ -497,7 +497,7 @@ def msle(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 class _MAPE(Formula):
     name = "mape"
 
-    def __init__(self, x: Any, y: Any, *, eps: float) -> None:
+    def __init__(self, x: Any, y: Any, *, eps: Any) -> None:
         self.xp = xp = namespace(x)
         self.x, self.y, self.eps = x, y, eps
         self.d = x - y
@@ -617,7 +617,7 @@ class _PoissonLog(Formula):
 class _PoissonRate(Formula):
     name = "poisson_nll"
 
-    def __init__(self, x: Any, y: Any, *, full: bool, eps: float) -> None:
+    def __init__(self, x: Any, y: Any, *, full: bool, eps: Any) -> None:
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
         self.rate = x + eps
@@ -715,7 +715,7 @@ def poisson_nll(
 class _Gaussian(Formula):
     name = "gaussian_nll"
 
-    def __init__(self, x: Any, y: Any, var: Any, *, full: bool, eps: float) -> None:
+    def __init__(self, x: Any, y: Any, var: Any, *, full: bool, eps: Any) -> None:
         self.xp = xp = namespace(x)
         self.d = x - y
         self.v = xp.where(var < 0, xp.nan, xp.maximum(var, eps))

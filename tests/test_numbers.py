@@ -1,0 +1,121 @@
+"""A parameter that is a number may be an array of one: of any library, and traced."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+from tests.support.calls import Call
+from tests.support.formulas import CASES, arguments
+from tests.support.libraries import Library
+from tests.support.specs import SPECS, Spec
+from tinyloss._formula import Formula, Role
+from tinyloss.compiler.evaluation import run
+from tinyloss.compiler.recorder import record
+
+on = pytest.mark.parametrize
+
+EPS = 2.0**-23
+
+VALUES: dict[str, list[float]] = {
+    "delta": [0.25],
+    "beta": [0.25],
+    "q": [0.25],
+    "eps": [0.125],
+    "label_smoothing": [0.125],
+    "alpha": [0.25, 0.5],
+    "gamma": [0.25, 2.0, 2.5],  # a root, multiplications, a power
+}
+
+
+def numbers_of(loss: Any) -> list[str]:
+    """Return the parameters of a loss that are numbers."""
+    parameters = inspect.signature(loss).parameters.values()
+    return [each.name for each in parameters if "float | Array" in str(each.annotation)]
+
+
+NUMBERS = [
+    pytest.param(spec, name, id=f"{spec.name}-{name}")
+    for spec in SPECS.values()
+    for name in numbers_of(spec.function)
+]
+
+
+def test_the_numbers_are_found() -> None:
+    assert len(NUMBERS) == 11
+
+
+def has_numbers(params: Any) -> bool:
+    return any(type(value) is float for value in params.values())
+
+
+@on("formula,params", [case for case in CASES if has_numbers(case.values[1])])
+def test_a_record_takes_the_numbers_as_inputs(
+    formula: type[Formula], params: dict[str, Any]
+) -> None:
+    inputs, arrays = arguments(formula)
+    numbers = {name: value for name, value in params.items() if type(value) is float}
+    static = {name: value for name, value in params.items() if name not in numbers}
+    inputs |= {name: Role(per_item=False) for name in numbers}
+    for answer in ("value", "grad_x", "grad_y", "grad_var", "curvature"):
+        if hasattr(formula, answer):
+            given = arrays | {name: np.asarray(value) for name, value in numbers.items()}
+            method = partial(lambda name, **a: getattr(formula(**a, **static), name)(), answer)
+            (again,) = run(record(method, inputs, dtype="float64"), np, given)
+            # the same operations in the same order: the same bits
+            np.testing.assert_array_equal(again, method(**arrays, **numbers))
+
+
+def answers(spec: Spec, call: Call, arrays: Any, options: Any) -> Any:
+    value_and_grad: Any = tinyloss.value_and_grad(spec.function)
+    return value_and_grad(*arrays, **{**call.options, "reduction": "none", **options})
+
+
+def compare(spec: Spec, got: Any, expected: Any, gamma: float) -> None:
+    for part, one, other in zip(("value", "gradient"), got, expected, strict=True):
+        # twice: both are off by as much as their bound
+        bound = 2 * (getattr(spec.bound, part) + spec.bound.per_gamma * gamma) * EPS
+        scale = max(1.0, float(np.abs(other).max()))
+        np.testing.assert_allclose(one, other, rtol=bound, atol=bound * scale)
+
+
+@on("spec,name", NUMBERS)
+@on("xp", ["numpy", "torch", "jax"], indirect=True)
+def test_every_number_is_taken_as_an_array(spec: Spec, name: str, xp: Library) -> None:
+    for call in spec.calls:
+        host = [draw(np.random.default_rng(0)) for draw in call.arrays]
+        own = [xp.own(each) for each in host]
+        for value in VALUES[name]:
+            gamma = value if name == "gamma" else call.options.get("gamma", 2.0)
+            expected = answers(spec, call, host, {name: value})
+            # also NumPy's beside another library's, and of another dtype
+            for array in (xp.own(np.asarray(value, np.float32)), np.asarray(value)):
+                got = answers(spec, call, own, {name: array})
+                compare(spec, xp.fetch(got), expected, gamma)
+
+
+@on("spec,name", NUMBERS)
+def test_every_number_may_be_traced(spec: Spec, name: str, jax: Any) -> None:
+    for call in spec.calls:
+
+        def traced(value: Any, own: Any, call: Call = call) -> Any:
+            return answers(spec, call, own, {name: value})
+
+        arrays = [draw(np.random.default_rng(0)) for draw in call.arrays]
+        own, jitted = [*map(jax.numpy.asarray, arrays)], jax.jit(traced)
+        for value in VALUES[name]:
+            gamma = value if name == "gamma" else call.options.get("gamma", 2.0)
+            expected = answers(spec, call, arrays, {name: value})
+            compare(spec, jitted(value, own), expected, gamma)
+        assert jitted._cache_size() == 1
+
+
+@on("spec,name", NUMBERS)
+def test_other_arrays_are_refused(spec: Spec, name: str) -> None:
+    arrays = [draw(np.random.default_rng(0)) for draw in spec.calls[0].arrays]
+    for wrong in (np.ones(3), np.ones((1, 1)), np.array(True), np.array(1j), np.array("1")):
+        with pytest.raises(TypeError, match=rf"^tinyloss\.{spec.name}: {name} is a .*0-d array"):
+            answers(spec, spec.calls[0], arrays, {name: wrong})
