@@ -16,6 +16,7 @@ import tinyloss
 from tests.support.cases import CASES, FEW_CASES, Case, brought, every_case, in_pairs
 from tests.support.compare import close as compared
 from tests.support.libraries import LIBRARIES, Library, dtype_name, with_x64
+from tests.support.params import turns
 from tests.support.specs import ACTIVATIONS
 
 # For losses chosen at run time, whose parameters no type checker can follow.
@@ -433,7 +434,7 @@ class TestRule3Selecting:
         for n, expected in zip(case.argnums, ours, strict=True):
             by_lines(arrays[n].grad.numpy(), expected.numpy())
 
-    @basic_case
+    @on("case", turns(list(BASIC.values()), 5), ids=lambda case: case.name)
     def test_jax_autodiff_sees_no_unselected_nan(self, case: Case, jax: Any) -> None:
         item = tuple(n - 1 for n in case.items)
         weight = np.random.default_rng(9).uniform(0.5, 2, case.items)
@@ -509,7 +510,7 @@ class TestNativeAutodiff:
         loss(tensor, torch.asarray(np.array(y))).backward()
         by_lines(tensor.grad.numpy(), anyloss.grad(loss)(np.array(x), np.array(y)))
 
-    @on("loss,x,y", POINTS, ids=IDS)
+    @on("loss,x,y", turns(POINTS, 5, IDS))
     def test_jax_grad_where_jax_has_kinks(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         native = jax.jit(jax.grad(loss))(jax.numpy.asarray(x), jax.numpy.asarray(y))
         by_lines(native, anyloss.grad(loss)(np.array(x), np.array(y)))
