@@ -1,7 +1,8 @@
 """How accurate each loss and each of its derivatives is, against mpmath.
 
     python -m benchmarks.accuracy [--losses mse,huber] [--libraries numpy,cupy] [--n 120]
-                                  [--quick] [--json PATH] [--markdown]
+                                  [--quick] [--json PATH]
+    python -m benchmarks.accuracy --markdown [--json PATH]
 
 For each loss it prints the worst error over all families of inputs (`tests/support/specs.py`),
 in eps of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where
@@ -9,7 +10,7 @@ there is a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it 
 loss.
 On JAX arrays it is measured twice, both under `jax.jit`: asked for its derivatives (`jax.jit`), and
 with its value differentiated by JAX (`jax.grad`). It ends with status 1 if tinyloss misses a bound
-of its contract.
+of its contract. With `--markdown` it measures nothing, and prints README's table of what was.
 
 Means are measured as whole calls, on each of these: of weights of every scale, of weights and masks
 that broadcast, against the exact quotient of the two sums.
@@ -20,6 +21,7 @@ private classes its gradient boosting uses.
 
 import argparse
 import importlib
+import json
 import math
 import multiprocessing
 import os
@@ -670,14 +672,33 @@ def print_misses(console: Console, grid: Grid) -> None:
             console.print(f"note: {cell.library} {cell.dtype}, {cell.loss}: {cell.note}")
 
 
-def markdown(grid: Grid) -> str:
-    """Return the table for the README: the worst of all that is ours, values and gradients."""
+def read(path: Path) -> Grid:
+    """Return what was measured before."""
+    cells = [
+        Cell(**{**row, "worst": float(row["worst"])})
+        for row in json.loads(path.read_text(encoding="utf-8"))["cells"]
+    ]
+    return {(cell.loss, cell.result, cell.dtype, cell.library): cell for cell in cells}
 
-    def plain(cells: Iterable[Cell | None]) -> str:
-        here = [cell for cell in cells if cell is not None]
+
+def results_of(loss: str) -> dict[str, list[str]]:
+    """Return the results of a loss that README tells apart: gradients of one bound are one."""
+    exact, groups = EXACT[loss], {"value": ["value"]}
+    if not exact.target:
+        return groups
+    for argument in exact.gradients:
+        alike = allowed(loss, argument, {}) == allowed(loss, "x", {})
+        groups.setdefault("x" if alike else argument, []).append(argument)
+    return groups | {"curvature": ["curvature"]}
+
+
+def markdown(grid: Grid) -> str:
+    """Return README's table: the worst of all that is ours, beside the bounds, and of others."""
+
+    def plain(cells: Iterable[Cell]) -> str:
+        here = list(cells)
         if not here:
-            return "–"
-        worst = max(here, key=lambda cell: cell.worst)
+            return ""
         marks = "".join(
             mark
             for mark, count in (
@@ -687,33 +708,41 @@ def markdown(grid: Grid) -> str:
             )
             if count
         )
-        text = number(worst.worst) + marks
-        failed = marks or (worst.worst > 100)
-        return f"**{text}**" if failed else text
+        worst = max(cell.worst for cell in here)
+        text = (number(worst) if worst else "0") + marks
+        return f"**{text}**" if marks or worst > 100 else text
 
-    def pair(loss: str, dtype: str, names: Iterable[str]) -> str:
-        names = list(names)
-        value = plain(grid.get((loss, "value", dtype, name)) for name in names)
-        if not EXACT[loss].target:
-            return value
-        gradient = plain(grid.get((loss, "x", dtype, name)) for name in names)
-        return value if gradient == "–" else f"{value}, {gradient}"
+    def joined(texts: Mapping[str, str]) -> str:
+        shown = {name: text for name, text in texts.items() if text}
+        others = [f"{name} {shown.pop(name)}" for name in ARGUMENTS[1:] if name in shown]
+        if others:
+            shown["x"] += f" ({', '.join(others)})"
+        return ", ".join(shown.values())
+
+    def measured(loss: str, dtype: str, *names: str) -> str:
+        texts = {
+            group: plain(
+                grid[key]
+                for result in results
+                for name in names
+                if (key := (loss, result, dtype, name)) in grid
+            )
+            for group, results in results_of(loss).items()
+        }
+        return joined(texts)
 
     heads = ["loss", "bound", "tinyloss float32", "tinyloss float64"]
     heads += ["torch float32", "optax float32", "scikit-learn float32"]
-    lines: list[list[str]] = []
-    for loss in dict.fromkeys(loss for loss, _ in rows_of(grid)):
-        bounds = [
-            bound_text(loss, result)
-            for result in (("value", "x") if EXACT[loss].target else ("value",))
+    lines = [
+        [
+            f"`{loss}`",
+            joined({group: bound_text(loss, group) for group in results_of(loss)}),
+            measured(loss, "float32", *OURS),
+            measured(loss, "float64", *OURS),
+            *[measured(loss, "float32", name) for name in ("torch", "optax", "sklearn")],
         ]
-        cells = [
-            pair(loss, "float32", OURS),
-            pair(loss, "float64", OURS),
-            *(pair(loss, "float32", [name]) for name in ("torch", "optax", "sklearn")),
-        ]
-        cells = ["" if cell == "–" else cell for cell in cells]
-        lines.append([f"`{loss}`", ", ".join(bounds), *cells])
+        for loss in dict.fromkeys(loss for loss, _ in rows_of(grid))
+    ]
     return "\n".join(markdown_table(heads, lines))
 
 
@@ -746,9 +775,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, help="items of a family (rows: a third); default 120")
     parser.add_argument("--quick", action="store_true", help="few items; default --n 10")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where results are written")
-    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
+    parser.add_argument("--markdown", action="store_true", help="print README's table, from --json")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
     given = parser.parse_args(arguments)
+    if given.markdown:
+        sys.stdout.write(markdown(read(given.json)) + "\n")
+        return 0
 
     losses = given.losses.split(",") if given.losses else list(EXACT)
     dtypes = given.dtypes.split(",") if given.dtypes else list(DTYPES)
@@ -793,8 +825,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     print_table(console, grid)
     print_misses(console, grid)
-    if given.markdown:
-        sys.stdout.write(markdown(grid) + "\n")
     seconds = time.perf_counter() - started
     report = {
         "machine": machine() | ({"gpu": device()} if "cupy" in present else {}),

@@ -80,8 +80,8 @@ def code(job: Any, in_place: bool) -> str:
         for (_, role), taken in zip(loss.recording.results, over, strict=True)
         if not taken
     ]
-    lying = [(each.shape, each.strides, each.dtype) for each in (*arrays, *results)]
-    plan = loss.plan(over, tuple(lying))
+    layouts = [(each.shape, each.strides, each.dtype) for each in (*arrays, *results)]
+    plan = loss.plan(over, tuple(layouts))
     assert plan is not None
     text = loss.text(plan.variant)
     real, lanes = loss.recording.real, plan.variant.lanes

@@ -23,7 +23,7 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
 from tinyloss.compiler.passes import spelled, stage
-from tinyloss.compiler.program import record
+from tinyloss.compiler.recorder import record
 from tinyloss_numpy import _blocks
 
 Array = npt.NDArray[Any]
@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 OWN = """i n c l j group chunk count outer begin first last table work room rooms classes inner
 length chunks partial_sums total_sums value_lanes first_class lane_number class_index value
 curvature grad_x kernel real index inf nan where maximum minimum raised abs exp log1p pow select
-wide label entry number outset fold_row add_row LANES SIZE store_total load_x store_x
+wide label entry number offset_of fold_row add_row LANES SIZE store_total load_x store_x
 x_start x_item x_class x_chunk x_row x_block x_packed x_room x_packed_room x_each x_array x_run
 x_packets t3 t10 t20 t30 max_4 sum_10 x_0 y_1 x_1 load_x_0 grad_x_0 x_0_start range min max table_0
 tile row me head lanes lane k spot turn exchange total Sum Packet Table KEEP TEAM THREADS

@@ -574,7 +574,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     plans: list[Any] = []
     tinyloss.clear_caches()
     monkeypatch.setattr(
-        _programs.CompiledLoss, "compile", lambda _, plan, lying: plans.append(plan)
+        _programs.CompiledLoss, "compile", lambda _, plan, layouts: plans.append(plan)
     )
     with tinyloss_numpy.compilation("auto"):
         yield plans

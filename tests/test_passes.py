@@ -12,7 +12,8 @@ from tests.support.formulas import CASES, arguments
 from tinyloss._formula import Formula, Role
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage
-from tinyloss.compiler.program import Graph, Node, Program, record
+from tinyloss.compiler.program import Graph, Node, Program
+from tinyloss.compiler.recorder import record
 from tinyloss.losses.binary import _BCEWithLogits
 from tinyloss.losses.multiclass import _NLL, _LabelCrossEntropy
 from tinyloss.losses.regression import _MSE
@@ -72,16 +73,16 @@ def test_what_costs_little_is_computed_again() -> None:
 
 def test_logit_of_the_target_is_picked_and_not_summed() -> None:
     passes = staged(_LabelCrossEntropy, LABELS, "value", "grad_x")
-    ((value, index),) = passes.picks.values()
+    ((value, index),) = passes.gathers.values()
     assert (value.constant, index.constant) == ("x", "y")
     reductions = [node for step in passes.passes for node in step.reductions]
-    assert not set(passes.picks) & set(map(id, reductions))
+    assert not set(passes.gathers) & set(map(id, reductions))
 
 
 def test_value_of_nll_needs_no_pass_over_the_classes() -> None:
     passes = staged(_NLL, LABELS, "value")
     assert passes.passes == []
-    assert len(passes.picks) == 1
+    assert len(passes.gathers) == 1
 
 
 def test_elementwise_loss_has_no_pass() -> None:
@@ -178,7 +179,7 @@ def test_same_program_has_the_same_text_each_time() -> None:
             f"{passes.name(n)} = {passes.text(n)}"
             for step in passes.passes
             for n in (*step.scalars, *step.elements)
-            if n.op not in ("input", "class_index") and id(n) not in passes.picks
+            if n.op not in ("input", "class_index") and id(n) not in passes.gathers
         ]
 
     assert text() == text()
@@ -242,8 +243,8 @@ class Interpreter:
                 value = array if node.per_class or not rows else array[..., None]
             elif node.op == "class_index":
                 value = np.arange(self.arrays["x"].shape[-1])
-            elif id(node) in self.passes.picks:
-                picked, index = self.passes.picks[id(node)]
+            elif id(node) in self.passes.gathers:
+                picked, index = self.passes.gathers[id(node)]
                 at = new[self.name(index)]
                 value = np.take_along_axis(self.arrays[picked.constant], at, axis=-1)
             else:

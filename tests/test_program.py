@@ -11,8 +11,9 @@ import tinyloss
 from tests.support.formulas import CASES, LABELS, arguments, charbonnier, poly, spread
 from tinyloss._formula import Formula, Role
 from tinyloss._function import LossFunction
+from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import BadFormula, Unrecordable, differentiate, record
+from tinyloss.compiler.recorder import BadFormula, Unrecordable, record
 
 EPS = 2.0**-52
 

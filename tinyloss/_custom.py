@@ -13,16 +13,10 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import LABEL, Formula, Role, exact
 from tinyloss._function import LossFunction
 from tinyloss._reads import Changing, Reads
+from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
-from tinyloss.compiler.program import (
-    BadFormula,
-    Program,
-    Symbol,
-    Unrecordable,
-    differentiate,
-    plain_number,
-    record,
-)
+from tinyloss.compiler.program import Program
+from tinyloss.compiler.recorder import BadFormula, Symbol, Unrecordable, plain_number, record
 from tinyloss.losses._numerics import steep
 
 __all__ = ["loss"]
@@ -144,7 +138,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
     for attribute in ("__qualname__", "__module__", "__doc__"):
         setattr(describe, attribute, getattr(inside, attribute, title))
     describe.__signature__ = public  # type: ignore[attr-defined]
-    return LossFunction(describe)
+    return LossFunction(describe, replays=False)
 
 
 def _parameter(value: Any) -> Any:

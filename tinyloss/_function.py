@@ -15,9 +15,10 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from tinyloss._calls import explained, misfit, readable, shown
 from tinyloss._engine.job import Answer, Job
+from tinyloss._engine.memo import Known, answered
 from tinyloss._engine.registry import backend_that_writes
 from tinyloss._engine.request import Request, Want
-from tinyloss._engine.run import job_of, run
+from tinyloss._engine.run import job_of
 
 __all__ = ["Derived", "Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 
@@ -56,33 +57,34 @@ class LossFunction(Generic[P]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, describe: Callable[P, Request]) -> None:
+    def __init__(self, describe: Callable[P, Request], *, replays: bool = True) -> None:
+        """Take the description of a call; `replays`: the same of the same arguments, always."""
         self.describe = describe
+        self._known: Known | None = Known() if replays else None
         update_wrapper(self, describe)
         self.__annotations__ = {**self.__annotations__, "return": Any}
         signature = inspect.signature(describe).replace(return_annotation=Any)
         self.__signature__ = readable(signature)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        try:
-            request = self.describe(*args, **kwargs)
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
-        return run(request, _VALUE).value
+        return answered(self._known, self.request, _VALUE, args, kwargs).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
+        return answered(self._known, self.request, want, args, kwargs)
+
+    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
+        """Return what a call asks."""
+        describe: Callable[..., Request] = self.describe
         try:
-            request = self.describe(*args, **kwargs)
+            return describe(*args, **kwargs)
         except TypeError:
             self._refuse(args, kwargs)
             raise
-        return run(request, want)
 
     def jobs(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> list[Job]:
         """Return the jobs that answer a call."""
-        return [job_of(self.describe(*args, **kwargs), want)]
+        return [job_of(self.request(args, kwargs), want)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
@@ -98,12 +100,7 @@ class LossFunction(Generic[P]):
             for each in self.__signature__.parameters.values()
             if each.kind is each.POSITIONAL_OR_KEYWORD
         ]
-        describe: Callable[..., Request] = self.describe
-        try:
-            return describe(*positional, **parameters)
-        except TypeError:
-            self._refuse(positional, parameters)
-            raise
+        return self.request(positional, parameters)
 
     def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise what is wrong with the arguments of a call, if they do not fit."""

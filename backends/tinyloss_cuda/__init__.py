@@ -2,5 +2,5 @@
 
 programs        from a job to its kernels: recorded, planned, written
 plans           sizes, launch and steps of a kernel, from how the arrays lie
-source          the text of a kernel        *.cu, words.cuh     the templates
+source          the text of a kernel        *.cu, prelude.cuh   the templates
 """

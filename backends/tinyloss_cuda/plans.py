@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyloss.backend import Role
-from tinyloss.compiler.geometry import Lying, over_items
+from tinyloss.compiler.geometry import Layouts, over_items
 from tinyloss.compiler.kernels import Recording, Staged
 from tinyloss.compiler.program import Node
 from tinyloss_cuda.source import CTYPES, Shape
@@ -42,10 +42,10 @@ _IN_FLIGHT = {"float32": 16, "float64": 4}
 class Variant(NamedTuple):
     """What of a plan the text of its kernel depends on."""
 
-    places: tuple[tuple[str, bool], ...]
+    arrays: tuple[tuple[str, bool], ...]
     """Of each array, inputs then new results, its dtype and whether it is read in packets."""
-    over: tuple[str, ...]
-    """For each result the input whose place it takes, or nothing."""
+    overwrites: tuple[str, ...]
+    """For each result the input it overwrites, or nothing."""
     divisor: str
     """The dtype of the array that holds it, "number" if it is none; nothing without."""
     shape: Shape
@@ -81,7 +81,7 @@ class _Array(NamedTuple):
     def aligned(self) -> bool:
         return not any(step % self.size for step in (self.address, self.number, *self.others))
 
-    def places(self, lanes: int) -> list[int]:
+    def offsets(self, lanes: int) -> list[int]:
         """Return where in a packet its rows begin, and how that changes from row to row."""
         return [step // self.size % lanes for step in (self.address, *self.others)]
 
@@ -89,8 +89,8 @@ class _Array(NamedTuple):
 def make_plan(
     recording: Recording,
     staged: Callable[[bool], Staged],
-    over: tuple[str, ...],
-    lying: Lying,
+    overwrites: tuple[str, ...],
+    layouts: Layouts,
     addresses: Sequence[int],
     divisor: str,
     clusters: bool,
@@ -100,19 +100,19 @@ def make_plan(
     `staged(keep)` is the program; `addresses` are those of the arrays, modulo ALIGNMENT;
     `clusters` is whether blocks can share a row.
     """
-    names = [getattr(dtype, "name", "") for _, _, dtype in lying]
+    names = [getattr(dtype, "name", "") for _, _, dtype in layouts]
     if not set(names) <= CTYPES.keys():
         return None
-    rowwise, roles = recording.rowwise, recording.roles(over)
-    if rowwise and lying[0][0][-1] > _MOST_CLASSES:
+    rowwise, roles = recording.rowwise, recording.roles(overwrites)
+    if rowwise and layouts[0][0][-1] > _MOST_CLASSES:
         return None
-    geometry = over_items(rowwise, roles, lying)
+    geometry = over_items(rowwise, roles, layouts)
     arrays: list[_Array] = []
     for n, (role, address, (_, strides, dtype)) in enumerate(
-        zip(roles, addresses, lying, strict=True)
+        zip(roles, addresses, layouts, strict=True)
     ):
         inner, others = geometry.inner_steps[n], geometry.outer_steps[n]
-        along_classes = strides[-1] if role.per_class and lying[0][0][-1] > 1 else 0
+        along_classes = strides[-1] if role.per_class and layouts[0][0][-1] > 1 else 0
         arrays.append(
             _Array(role, dtype.itemsize, address, along_classes, (inner, *others))
             if rowwise
@@ -124,18 +124,18 @@ def make_plan(
     along = [array for array in arrays if array.role.per_class == rowwise]
     leading = next((array for array in along if array.number == array.size), None)
     lanes = 1 if leading is None else max(1, min(_MOST_LANES, _PACKET // leading.size))
-    side_by_side = [
+    contiguous = [
         leading is not None
         and array.role.per_class == rowwise
         and array.number == array.size
-        and array.places(lanes) == leading.places(lanes)
+        and array.offsets(lanes) == leading.offsets(lanes)
         for array in arrays
     ]
     outer, items = len(geometry.outer), geometry.inner * geometry.runs
-    sticking_out = 0 if leading is None or not any(leading.places(lanes)) else lanes - 1
+    sticking_out = 0 if leading is None or not any(leading.offsets(lanes)) else lanes - 1
     table = [geometry.inner, items]
     if rowwise:
-        classes = lying[0][0][-1]
+        classes = layouts[0][0][-1]
         # Neighbouring threads take what lies closer together: classes of a row, or rows.
         alone = leading is None and abs(arrays[0].others[0]) <= abs(arrays[0].number)
         sizes = [array.size for array in arrays]
@@ -157,8 +157,8 @@ def make_plan(
         item, *steps = array.others if rowwise else (0, *array.others)
         table += [item, array.number, *steps, 0]
     variant = Variant(
-        tuple(zip(names, side_by_side, strict=True)),
-        over or ("",) * len(recording.results),
+        tuple(zip(names, contiguous, strict=True)),
+        overwrites or ("",) * len(recording.results),
         divisor,
         shape,
     )
@@ -212,7 +212,7 @@ def _shape_of_rows(
     inputs; where there is no room for these either, they are read again.
     """
     steps = cost.staged(True).passes.passes
-    if not steps:  # an index picks all there is to read
+    if not steps:  # an index selects all there is to read
         return Shape(_THREADS, 1, 1, 1, lanes, outer, whole, "results")
     parts = max(len(step.reductions) for step in steps)
     for kept, results in (("results", True), ("inputs", False)):

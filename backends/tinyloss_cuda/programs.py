@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyloss.backend import Cache, dtype_name
-from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
 from tinyloss_cuda.plans import ALIGNMENT, Plan, Variant, make_plan
@@ -46,26 +46,32 @@ class CompiledLoss:
 
     def plan(
         self,
-        over: tuple[str, ...],
-        lying: Lying,
+        overwrites: tuple[str, ...],
+        layouts: Layouts,
         addresses: Sequence[int],
         divisor: str,
         clusters: bool,
     ) -> Plan | None:
         """Return how to go over arrays that lie so; None where no kernel can."""
-        key = (over, lying, tuple([each % ALIGNMENT for each in addresses]), divisor, clusters)
+        key = (
+            overwrites,
+            layouts,
+            tuple([each % ALIGNMENT for each in addresses]),
+            divisor,
+            clusters,
+        )
 
         def make() -> Plan | None:
             def staged(keep: bool) -> Staged:
                 return self.staged(keep, divisor)
 
-            return make_plan(self.recording, staged, over, lying, key[2], divisor, clusters)
+            return make_plan(self.recording, staged, overwrites, layouts, key[2], divisor, clusters)
 
         return self._plans.made(key, make)
 
     def text(self, variant: Variant) -> str:
         """Return the text of the kernel for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.places(variant.places, variant.over)
+        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
         return write(
             self._staged_for(variant),
             inputs,

@@ -1,6 +1,6 @@
 """A staged program pasted into the templates: the text of one CUDA kernel.
 
-    words.cuh       packets, sums, threads that share a row
+    prelude.cuh     packets, sums, threads that share a row
     rows.cu         rows of classes             pass.cu     one pass over the packets of a thread
     elements.cu     losses of elements          total.cu    the sum of the blocks' sums
 
@@ -15,7 +15,7 @@ from string import Template
 from textwrap import indent
 from typing import NamedTuple
 
-from tinyloss.compiler.kernels import Place, Staged
+from tinyloss.compiler.kernels import ArrayUse, Staged
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node, compared_index
 
@@ -46,7 +46,7 @@ CTYPES = {
 
 
 class Shape(NamedTuple):
-    """Sizes that are fixed when a kernel is compiled; `words.cuh` says what they are."""
+    """Sizes that are fixed when a kernel is compiled; `prelude.cuh` says what they are."""
 
     threads: int
     team: int
@@ -62,8 +62,8 @@ class Shape(NamedTuple):
 
 def write(
     staged: Staged,
-    inputs: Sequence[Place],
-    outputs: Sequence[Place],
+    inputs: Sequence[ArrayUse],
+    outputs: Sequence[ArrayUse],
     *,
     real: str,
     shape: Shape,
@@ -94,7 +94,7 @@ def write_total(real: str, dtype: str, divisor: str) -> str:
 
 
 def _join(
-    real: str, shape: Shape, places: int, parts: int, dtypes: Iterable[str], body: str
+    real: str, shape: Shape, arrays: int, parts: int, dtypes: Iterable[str], body: str
 ) -> str:
     sizes: dict[str, object] = {
         "real": CTYPES[real],
@@ -105,14 +105,14 @@ def _join(
         "KEEP": shape.keep,
         "OUTER": shape.outer,
         "WHOLE": int(shape.whole),
-        "PLACES": places,
+        "ARRAYS": arrays,
         "PARTS": parts,
     }
     used = sorted({f"USES_{name}" for name in dtypes if name in ("float16", "bfloat16")})
     head = [f"#define {name} {size}" for name, size in sizes.items()]
     head += [f"#define {name}" for name in used]
     lines = "\n".join(head)
-    return f"{lines}\n\n{_template('words.cuh')}\nnamespace tinyloss {{\n\n{body}\n}}\n"
+    return f"{lines}\n\n{_template('prelude.cuh')}\nnamespace tinyloss {{\n\n{body}\n}}\n"
 
 
 @cache
@@ -144,8 +144,8 @@ class _Writer:
     def __init__(
         self,
         staged: Staged,
-        inputs: Sequence[Place],
-        outputs: Sequence[Place],
+        inputs: Sequence[ArrayUse],
+        outputs: Sequence[ArrayUse],
         real: str,
         shape: Shape,
         divisor: str,
@@ -156,23 +156,23 @@ class _Writer:
         self.name = self.staged.name
         self.inputs, self.real, self.shape, self.divisor = inputs, real, shape, divisor
         self.outputs = [*zip(outputs, nodes, strict=True)]
-        self.arrays = {place.name: place for place in inputs}
-        self.all_places = [*inputs, *(place for place in outputs if not place.over)]
-        self.number = {place.name: n for n, place in enumerate(self.all_places)}
+        self.arrays = {array.name: array for array in inputs}
+        self.all_arrays = [*inputs, *(array for array in outputs if not array.overwrites)]
+        self.number = {array.name: n for n, array in enumerate(self.all_arrays)}
 
     def text(self) -> str:
-        dtypes = [place.dtype for place in self.all_places] + [self.divisor]
+        dtypes = [array.dtype for array in self.all_arrays] + [self.divisor]
         parts = max([1, *(len(step.reductions) for step in self.staged.passes)])
-        return _join(self.real, self.shape, len(self.all_places), parts, dtypes, self.body())
+        return _join(self.real, self.shape, len(self.all_arrays), parts, dtypes, self.body())
 
     def body(self) -> str:
         raise NotImplementedError
 
     def parameters(self) -> str:
-        written = {place.over or place.name for place, _ in self.outputs}
+        written = {array.overwrites or array.name for array, _ in self.outputs}
         parameters = [
-            f"{'' if place.name in written else 'const '}{CTYPES[place.dtype]}* {place.name}_array"
-            for place in self.all_places
+            f"{'' if array.name in written else 'const '}{CTYPES[array.dtype]}* {array.name}_array"
+            for array in self.all_arrays
         ]
         if self.total is not None:
             parameters.append("Sum* partial_sums")
@@ -210,62 +210,62 @@ class _Writer:
     def computed(self, node: Node) -> str:
         return f"const {kind_of(node)} {self.name(node)} = {self.staged.text(node)};"
 
-    def start(self, place: Place) -> str:
+    def start(self, array: ArrayUse) -> str:
         """Return the line that finds an item's place in an array, or that of its row."""
         return (
-            f"{'const ' if place in self.inputs and not self.taken(place) else ''}"
-            f"{CTYPES[place.dtype]}* {place.name}_run = "
-            f"at({place.name}_array, {self.steps(place)}, spot);"
+            f"{'const ' if array in self.inputs and not self.taken(array) else ''}"
+            f"{CTYPES[array.dtype]}* {array.name}_run = "
+            f"at({array.name}_array, {self.steps(array)}, spot);"
         )
 
-    def taken(self, place: Place) -> bool:
-        return any(output.over == place.name for output, _ in self.outputs)
+    def taken(self, array: ArrayUse) -> bool:
+        return any(output.overwrites == array.name for output, _ in self.outputs)
 
-    def steps(self, place: Place) -> str:
-        return f"table.places[{self.number[place.name]}]"
+    def steps(self, array: ArrayUse) -> str:
+        return f"table.arrays[{self.number[array.name]}]"
 
-    def target(self, place: Place) -> Place:
+    def target(self, array: ArrayUse) -> ArrayUse:
         """Return the array that an output is written to."""
-        return self.arrays[place.over] if place.over else place
+        return self.arrays[array.overwrites] if array.overwrites else array
 
-    def _apart(self, place: Place) -> str:
-        return "" if place.side_by_side else f", {self.steps(place)}.number"
+    def _apart(self, array: ArrayUse) -> str:
+        return "" if array.contiguous else f", {self.steps(array)}.number"
 
-    def loads(self, places: Iterable[Place], lanes: str) -> list[str]:
+    def loads(self, arrays: Iterable[ArrayUse], lanes: str) -> list[str]:
         """Read a thread's packets, all before any is used."""
-        places = [*places]
-        if not places:
+        arrays = [*arrays]
+        if not arrays:
             return []
         return [
-            *(f"Packet<{CTYPES[p.dtype]}> {p.name}_packets[KEEP];" for p in places),
+            *(f"Packet<{CTYPES[p.dtype]}> {p.name}_packets[KEEP];" for p in arrays),
             "#pragma unroll",
             "for (int k = 0; k < KEEP; ++k) {",
             f"    const auto lanes = {lanes};",
             *(
                 f"    {p.name}_packets[k] = load({p.name}_run, lanes{self._apart(p)});"
-                for p in places
+                for p in arrays
             ),
             "}",
         ]
 
-    def store(self, place: Place) -> str:
-        into = self.target(place)
-        return f"store({into.name}_run, lanes, {place.name}_packet{self._apart(into)});"
+    def store(self, array: ArrayUse) -> str:
+        into = self.target(array)
+        return f"store({into.name}_run, lanes, {array.name}_packet{self._apart(into)});"
 
-    def packet(self, place: Place) -> str:
-        return f"Packet<{CTYPES[self.target(place).dtype]}> {place.name}_packet;"
+    def packet(self, array: ArrayUse) -> str:
+        return f"Packet<{CTYPES[self.target(array).dtype]}> {array.name}_packet;"
 
-    def rounded(self, place: Place, node: Node) -> str:
+    def rounded(self, array: ArrayUse, node: Node) -> str:
         """Return the text of a node's result in the dtype that it is written in."""
-        return f"{CTYPES[self.target(place).dtype]}({self.staged.as_real(node)})"
+        return f"{CTYPES[self.target(array).dtype]}({self.staged.as_real(node)})"
 
-    def lane(self, place: Place, node: Node) -> str:
-        return f"{place.name}_packet.lane[lane] = {self.rounded(place, node)};"
+    def lane(self, array: ArrayUse, node: Node) -> str:
+        return f"{array.name}_packet.lane[lane] = {self.rounded(array, node)};"
 
     def head(self) -> str:
         """Find how far packets begin before the run, from the first array that lies in packets."""
         rowwise = self.shape.kept != ""
-        leading = [p for p in self.all_places if p.side_by_side and p.per_class == rowwise]
+        leading = [p for p in self.all_arrays if p.contiguous and p.per_class == rowwise]
         peeled = leading and not self.shape.whole
         return f"const int head = {f'lead({leading[0].name}_run)' if peeled else '0'};"
 
@@ -279,7 +279,7 @@ class _Rows(_Writer):
 
     def body(self) -> str:
         shape, steps = self.shape, self.staged.passes
-        row = [self.start(place) for place in self.all_places]
+        row = [self.start(array) for array in self.all_arrays]
         if steps:
             row.append(self.head())
         if shape.kept != "nothing":
@@ -304,7 +304,7 @@ class _Rows(_Writer):
             end=self.end(),
         )
 
-    def of(self, nodes: Iterable[Node]) -> list[Place]:
+    def of(self, nodes: Iterable[Node]) -> list[ArrayUse]:
         return [*{name: self.arrays[name] for name in map(self.name, nodes)}.values()]
 
     def lanes(self) -> str:
@@ -314,11 +314,11 @@ class _Rows(_Writer):
     def scalar(self, node: Node) -> str:
         """Compute or read an item's number."""
         name = self.name(node)
-        if id(node) in self.staged.picks:
-            picked, index = self.staged.picks[id(node)]
-            place, at = self.arrays[self.name(picked)], self.name(index)
-            step = f"{self.steps(place)}.number"
-            read = f"widen(read(along({place.name}_run, {at} * {step})))"
+        if id(node) in self.staged.gathers:
+            picked, index = self.staged.gathers[id(node)]
+            array, at = self.arrays[self.name(picked)], self.name(index)
+            step = f"{self.steps(array)}.number"
+            read = f"widen(read(along({array.name}_run, {at} * {step})))"
             return f"const real {name} = {at} >= 0 ? {read} : real(0.0);"
         if node.op != "input":
             return self.computed(node)
@@ -358,7 +358,7 @@ class _Rows(_Writer):
             else:
                 masked = f"where(lanes.holds(lane), {term}, real(0.0))"
                 elements.append(f"{name(node)}_terms[lane] = {masked};")
-        elements += [self.lane(place, node) for place, node in outputs]
+        elements += [self.lane(array, node) for array, node in outputs]
 
         again = self.shape.kept == "nothing"
         inputs = self.of(n for n in step.elements if n.op == "input")
@@ -379,14 +379,14 @@ class _Rows(_Writer):
                 [
                     *(f"const int {n}_lane = {n} - lanes.first;" for n in lane_numbers),
                     *(f"real {name(n)}_terms[LANES];" for n in sums),
-                    *(self.packet(place) for place, _ in outputs),
+                    *(self.packet(array) for array, _ in outputs),
                 ]
             ),
             elements="\n".join(elements),
             add="\n".join(
                 [
                     *(f"add({name(n)}_part, {name(n)}_terms);" for n in sums),
-                    *(self.store(place) for place, _ in outputs),
+                    *(self.store(array) for array, _ in outputs),
                 ]
             ),
             after="\n".join(after),
@@ -398,13 +398,15 @@ class _Rows(_Writer):
         Reductions wait. Without one before, the input that an index picks is read by all threads
         just when the class's own thread writes there.
         """
-        return number == 0 and bool(self.staged.picks) and any(p.over for p, _ in self.outputs)
+        return (
+            number == 0 and bool(self.staged.gathers) and any(p.overwrites for p, _ in self.outputs)
+        )
 
     def item_outputs(self) -> list[str]:
         lines = [
-            f"write({self.target(place).name}_run, {self.rounded(place, node)});"
-            for place, node in self.outputs
-            if not place.per_class
+            f"write({self.target(array).name}_run, {self.rounded(array, node)});"
+            for array, node in self.outputs
+            if not array.per_class
         ]
         if self.total is not None:
             lines.append(f"total.take({self.staged.as_real(self.total)});")
@@ -423,9 +425,9 @@ class _Elements(_Writer):
             self.input_of_lane(n) if n.op == "input" else self.computed(n)
             for n in self.staged.final
         ]
-        elements += [self.lane(place, node) for place, node in self.outputs]
-        declare = [self.packet(place) for place, _ in self.outputs]
-        add = [self.store(place) for place, _ in self.outputs]
+        elements += [self.lane(array, node) for array, node in self.outputs]
+        declare = [self.packet(array) for array, _ in self.outputs]
+        add = [self.store(array) for array, _ in self.outputs]
         if self.total is not None:
             declare.append("real terms[LANES];")
             masked = f"where(lanes.holds(lane), {self.staged.as_real(self.total)}, real(0.0))"
@@ -447,7 +449,7 @@ class _Elements(_Writer):
             "elements.cu",
             parameters=self.parameters(),
             uniform="\n".join(self.uniform()),
-            row="\n".join([*map(self.start, self.all_places), self.head()]),
+            row="\n".join([*map(self.start, self.all_arrays), self.head()]),
             passes=body,
             end=self.end(),
         )

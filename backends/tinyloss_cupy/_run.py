@@ -8,8 +8,8 @@ import numpy as np
 
 from tinyloss.backend import NUMBER, Cache, Job, Kind, delivered, domain_of, evaluate, replaced
 from tinyloss.compiler.kernels import arrays_of, numbers_of, recording_of
-from tinyloss.compiler.outputs import empty_answer, places_taken, results
-from tinyloss.compiler.program import Unrecordable
+from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_cuda.programs import CompiledLoss, divisor_of
 from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays
@@ -55,12 +55,12 @@ def _launch(loss: CompiledLoss, job: Job, divisor: str, device: Any) -> Any:
     arrays = arrays_of(job)
     answer = empty_answer(_arrays, job, arrays)
     outputs = results(answer)
-    over: tuple[str, ...] = ()
+    overwrites: tuple[str, ...] = ()
     if job.out:
-        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
-        outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
+        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
+        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
     arrays += outputs
-    lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+    layouts = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
     addresses = [_arrays.address(each) for each in arrays]
     number = divisor == "number"
     on_device = arrays if number or not divisor else [*arrays, job.divisor]
@@ -71,7 +71,7 @@ def _launch(loss: CompiledLoss, job: Job, divisor: str, device: Any) -> Any:
     classes = arrays[0].shape[-1] if kind.rowwise else 1
 
     def launch(clusters: bool) -> Any:
-        plan = loss.plan(over, lying, addresses, divisor, clusters)
+        plan = loss.plan(overwrites, layouts, addresses, divisor, clusters)
         if plan is None:
             return NotImplemented
         if plan.kernel is None:
@@ -163,8 +163,8 @@ def source(job: Job, clusters: bool = True) -> str:
     loss = _loss_of(replace(job.kind, unchecked=domain))
     arrays = arrays_of(job)
     arrays += results(empty_answer(_Drawn(), replaced(job, out=()), arrays))
-    lying = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
-    plan = loss.plan((), lying, [0] * len(arrays), divisor, clusters)
+    layouts = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
+    plan = loss.plan((), layouts, [0] * len(arrays), divisor, clusters)
     if plan is None:
         raise TypeError(f"tinyloss.{job.kind.formula.name}: no kernel takes these arrays")
     return loss.text(plan.variant)

@@ -33,7 +33,8 @@ from tinyloss.compiler.evaluation import Evaluation, row_numbers
 from tinyloss.compiler.kernels import asked_of, record_parts
 from tinyloss.compiler.numbers import Numbers, on_host
 from tinyloss.compiler.passes import levels_of, reduces
-from tinyloss.compiler.program import Node, Program, Unrecordable, compared_index
+from tinyloss.compiler.program import Node, Program, compared_index
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_dask._blocks import with_axes
 
 __all__ = ["run"]
@@ -111,7 +112,7 @@ def _parts(
         given = _again(arrays, [*rows.values(), *before]) if rows else arrays
         return [_in_blocks(kind, values, numbers[id(node)], node, given, rows) for node in nodes]
 
-    levels = levels_of(nodes, picks={})
+    levels = levels_of(nodes, gathers={})
     for level in range(1, max(levels.values()) + 1):
         reductions = [n for n in nodes if reduces(n) and levels[id(n)] == level]
         for node, piece in zip(reductions, pieces(reductions), strict=True):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
-from tinyloss.compiler.program import Unrecordable
+from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_jax._rules import Rule
 
 __all__ = ["prepare"]

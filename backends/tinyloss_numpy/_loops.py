@@ -39,7 +39,7 @@ def closer(step: Any, other: Any) -> Any:
 
 
 @_outside
-def outset(table: Any, at: Any, outer: Any) -> Any:
+def offset_of(table: Any, at: Any, outer: Any) -> Any:
     """Return how far the place of an outer index is from an array's start."""
     distance = 0
     for k in range(DIMENSIONS - 1, -1, -1):
@@ -230,7 +230,7 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
         "number": _TABLE["load_number"],
         "label": label,
         "closer": closer,
-        "outset": outset,
+        "offset_of": offset_of,
         "real": getattr(types, real),
         "index": types.int32,
         "inf": infinity,

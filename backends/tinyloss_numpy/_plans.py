@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyloss.compiler.geometry import Geometry, Lying, over_items
+from tinyloss.compiler.geometry import Geometry, Layouts, over_items
 from tinyloss.compiler.kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
 
@@ -34,10 +34,10 @@ _DTYPES: dict[Any, str] = {
 class Variant(NamedTuple):
     """What of a plan the text of its loop depends on."""
 
-    places: tuple[tuple[str, bool], ...]
+    arrays: tuple[tuple[str, bool], ...]
     """Of each array, inputs then outputs, its dtype and whether it lies side by side."""
-    over: tuple[str, ...]
-    """For each output the input whose place it takes, or nothing."""
+    overwrites: tuple[str, ...]
+    """For each output the input it overwrites, or nothing."""
     lanes: int
     rows: bool
 
@@ -68,41 +68,35 @@ class Plan:
         self.scratch_bytes = 0
 
         filler = (0,) * (DIMENSIONS - len(geometry.outer))
-        self._head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group, self.room)
-        self._outer = (*geometry.outer, *filler)
-        self._steps = [
-            (step, class_step, *outer, *filler)
-            for step, class_step, outer in zip(
-                geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
-            )
-        ]
-        entries = len(self._head) + 1 + len(self._outer) + len(self._steps) * (3 + DIMENSIONS)
-        self._pack = struct.Struct(f"{entries}q").pack
+        head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group, self.room)
+        entries = [*head, *geometry.outer, *filler]
+        for step, class_step, outer in zip(
+            geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
+        ):
+            entries += [step, class_step, *outer, *filler]
+        self._steps = struct.pack(f"{len(entries)}q", *entries)
+        self._addresses = struct.Struct(f"{len(class_steps) + 1}q").pack
 
-    def table(self, addresses: Sequence[int], partial_sums: int, numbers: bytes) -> bytes:
-        """Return the table of arguments, as `_source` reads it."""
-        entries = [*self._head, partial_sums, *self._outer]
-        for address, steps in zip(addresses, self._steps, strict=True):
-            entries.append(address)
-            entries += steps
-        return self._pack(*entries) + numbers
+    def table(self, numbers: bytes, *addresses: int) -> bytes:
+        """Return the table of arguments, as `_source` reads it; the last address is the sums'."""
+        return self._steps + numbers + self._addresses(*addresses)
 
 
-def make_plan(recording: Recording, over: tuple[str, ...], lying: Lying) -> Plan | None:
+def make_plan(recording: Recording, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
     """Return the plan for arrays that lie so; None where no loop can follow them."""
-    real, rowwise, roles = recording.real, recording.rowwise, recording.roles(over)
-    names = [_name_of(dtype) for _, _, dtype in lying]
+    real, rowwise, roles = recording.real, recording.rowwise, recording.roles(overwrites)
+    names = [_name_of(dtype) for _, _, dtype in layouts]
     if None in names:
         return None
     if real == "float64" and ("float16" in names or "bfloat16" in names):
         return None  # would be rounded twice
-    classes = lying[0][0][-1] if rowwise else 1
-    sizes = [dtype.itemsize for _, _, dtype in lying]
+    classes = layouts[0][0][-1] if rowwise else 1
+    sizes = [dtype.itemsize for _, _, dtype in layouts]
     class_steps = [
         strides[-1] if role.per_class else 0
-        for role, (_, strides, _) in zip(roles, lying, strict=True)
+        for role, (_, strides, _) in zip(roles, layouts, strict=True)
     ]
-    geometry = over_items(rowwise, roles, lying)
+    geometry = over_items(rowwise, roles, layouts)
     if len(geometry.outer) > DIMENSIONS:
         return None
     in_rows = [
@@ -111,15 +105,15 @@ def make_plan(recording: Recording, over: tuple[str, ...], lying: Lying) -> Plan
         if role.per_class
     ]
     rows = rowwise and classes >= _LONG_ROW and all(in_rows)
-    side_by_side = [
+    contiguous = [
         class_step == size if role.per_class else step == size
         for role, class_step, step, size in zip(
             roles, class_steps, geometry.inner_steps, sizes, strict=True
         )
     ]
     variant = Variant(
-        tuple(zip(map(str, names), side_by_side, strict=True)),
-        over or ("",) * len(recording.results),
+        tuple(zip(map(str, names), contiguous, strict=True)),
+        overwrites or ("",) * len(recording.results),
         _lanes(rowwise, rows, classes),
         rows,
     )

@@ -10,7 +10,7 @@ from warnings import warn
 import numpy as np
 
 from tinyloss.backend import Cache
-from tinyloss.compiler.geometry import Lying
+from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import Recording, Staged
 from tinyloss.compiler.numbers import Numbers
 from tinyloss_numpy._plans import Plan, Variant, make_plan
@@ -82,7 +82,7 @@ class CompiledLoss:
 
     def text(self, variant: Variant) -> Text:
         """Return the text of the loop for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.places(variant.places, variant.over)
+        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
         return write(
             self._staged,
             inputs,
@@ -92,24 +92,24 @@ class CompiledLoss:
             rows=variant.rows,
         )
 
-    def plan(self, over: tuple[str, ...], lying: Lying) -> Plan | None:
+    def plan(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
         """Return how to go over arrays that lie so; None where no loop can."""
-        return self._plans.made((over, lying), lambda: self._planned(over, lying))
+        return self._plans.made((overwrites, layouts), lambda: self._planned(overwrites, layouts))
 
-    def _planned(self, over: tuple[str, ...], lying: Lying) -> Plan | None:
-        plan = make_plan(self.recording, over, lying)
+    def _planned(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
+        plan = make_plan(self.recording, overwrites, layouts)
         if plan is None:
-            self._decline(lying)
+            self._decline(layouts)
         return plan
 
-    def compile(self, plan: Plan, lying: Lying) -> Any:
+    def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
         variant = plan.variant
         if variant not in self._kernels:
             elsewhere(lambda: self._compile(variant))
         compiled = self._kernels[variant]
         if isinstance(compiled, str):
-            self._decline(lying)
+            self._decline(layouts)
             _warn_once(compiled)
             return None
         self.waiting = False
@@ -134,9 +134,9 @@ class CompiledLoss:
             else:
                 self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.rooms)
 
-    def _decline(self, lying: Lying) -> None:
+    def _decline(self, layouts: Layouts) -> None:
         """Remember how inputs lay that the formulas have to take."""
-        self.declined.add(lying[: len(self.recording.names)], True)
+        self.declined.add(layouts[: len(self.recording.names)], True)
 
 
 _COMPILER = ("numba", "llvmlite", "platformdirs")

@@ -1,18 +1,20 @@
 """One job: compiled or not, and if so, its table of arguments and its threads."""
 
+import ctypes
 import struct
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from tinyloss.backend import Answer, Job, Kind, delivered
-from tinyloss.compiler.geometry import Lying
-from tinyloss.compiler.kernels import arrays_of, numbers_of, recording_of
-from tinyloss.compiler.outputs import empty_answer, places_taken, results
+from tinyloss.compiler.geometry import Layouts
+from tinyloss.compiler.kernels import DIVISOR, arrays_of, numbers_of, recording_of
+from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss_numpy import _arrays, _blocks
 from tinyloss_numpy._programs import CompiledLoss
 from tinyloss_numpy._threads import run_slabs
@@ -73,18 +75,77 @@ def quiet() -> Any:
     return np.errstate(all="ignore")
 
 
-def prepare(kind: Kind, /) -> Callable[[Job], Answer]:
+def prepare(kind: Kind, /) -> "_Prepared":
     """Return what answers the jobs of a kind."""
-    loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
+    return _Prepared(kind)
 
-    def answer(job: Job) -> Answer:
+
+class _Prepared:
+    """What answers the jobs of a kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
+
+    def __call__(self, job: Job) -> Answer:
         if _compilation.get() != "never" and 0 not in job.arrays["x"].shape:
-            compiled = _run_compiled(loss, job)
+            compiled = _run_compiled(self._loss, job)
             if compiled is not None:
                 return compiled
         return _blocks.run(job)
 
+    def ready(self, job: Job) -> Callable[..., Answer | None] | None:
+        """Return what answers jobs whose arrays have the layout of this one's; None if slowly."""
+        return _ready(self._loss, job)
+
+
+def _ready(loss: CompiledLoss, job: Job) -> Callable[..., Answer | None] | None:
+    kind = job.kind
+    if loss.waiting or job.out or not job.arrays["x"].ndim:
+        return None
+    arrays = _inputs(job)
+    first = empty_answer(_arrays, job, arrays)
+    plan = loss.plan((), _layouts([*arrays, *results(first)]))
+    if plan is None or plan.kernel is None or not plan.small or plan.groups > 1:
+        return None
+    given = {name: float(number) for name, number in numbers_of(job).items()}
+    numbers = _packed(loss.numbers(given, plan.classes))
+    kernel, table, scratch_bytes = plan.kernel, plan.table, plan.scratch_bytes
+    reduced = kind.value and kind.reduce
+    divisor = given.get(DIVISOR, 1.0)
+    scalar = _SCALARS[kind.value_dtype or kind.dtype]
+    value, grads, curvature = first
+    makers = [_maker(each) for each in (value, *grads, curvature) if each is not None]
+    of_items, bent, count = value is not None, curvature is not None, len(grads)
+    address = _arrays.address
+
+    def answer(arrays: Sequence[Any]) -> Answer | None:
+        if _compilation.get() == "never":
+            return None
+        new = [make() for make in makers]
+        total = _Double()
+        addresses = [address(each) for each in arrays]
+        addresses += [address(each) for each in new]
+        entries = table(numbers, *addresses, _address_of(total))
+        kernel(_UNUSED, _UNUSED, 0, 1, entries, _own.scratch(scratch_bytes))
+        value = None
+        if reduced:
+            value = _ordinary(total.value, divisor, scalar)
+        elif of_items:
+            value = new.pop(0)
+        return Answer(value, tuple(new[:count]), new[-1] if bent else None)
+
     return answer
+
+
+_Double = ctypes.c_double
+_address_of = ctypes.addressof
+
+
+def _maker(like: Any) -> Callable[[], Any]:
+    """Return what makes arrays like one that is still to be written."""
+    if like.flags.c_contiguous:
+        return partial(np.empty, like.shape, like.dtype)
+    return partial(np.empty_like, like)
 
 
 def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
@@ -93,22 +154,22 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"].size):
         return None
     arrays = _inputs(job)
-    if loss.declined and not job.out and _lying(arrays) in loss.declined:
+    if loss.declined and not job.out and _layouts(arrays) in loss.declined:
         return None
     answer = empty_answer(_arrays, job, arrays)
-    over: tuple[str, ...] = ()
+    overwrites: tuple[str, ...] = ()
     outputs = results(answer)
     if job.out:
-        over = places_taken(_arrays, outputs, loss.recording.names, arrays)
-        outputs = [each for each, name in zip(outputs, over, strict=True) if not name]
+        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
+        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
     arrays += outputs
-    lying = _lying(arrays)
-    plan = loss.plan(over, lying)
+    layouts = _layouts(arrays)
+    plan = loss.plan(overwrites, layouts)
     if plan is None:
         return None
     kernel = plan.kernel
     if kernel is None:
-        kernel = loss.compile(plan, lying)
+        kernel = loss.compile(plan, layouts)
         if kernel is None:
             return None
 
@@ -117,7 +178,7 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
     given = {name: float(number) for name, number in numbers_of(job).items()}
     numbers = _packed(loss.numbers(given, plan.classes))
-    table = plan.table([_arrays.address(each) for each in arrays], sums_at, numbers)
+    table = plan.table(numbers, *[_arrays.address(each) for each in arrays], sums_at)
     if plan.small:
         kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own.scratch(plan.scratch_bytes))
     else:
@@ -145,12 +206,20 @@ def _reduced(job: Job, partial_sums: Any) -> Any:
     """Return the sum over all items, divided, in the dtype of the value."""
     scalar = _SCALARS[job.kind.value_dtype or job.kind.dtype]
     divisor = 1.0 if job.divisor is None else float(job.divisor)
-    if len(partial_sums) == 1 and divisor:
-        value = float(partial_sums[0]) / divisor
+    if len(partial_sums) == 1:
+        return _ordinary(float(partial_sums[0]), divisor, scalar)
+    with np.errstate(all="ignore"):
+        return scalar(np.add.reduce(partial_sums) / divisor)
+
+
+def _ordinary(total: float, divisor: float, scalar: Any) -> Any:
+    """Return a quotient in a dtype: at once where nothing can overflow."""
+    if divisor:
+        value = total / divisor
         if -_ORDINARY < value < _ORDINARY:
             return scalar(value)
     with np.errstate(all="ignore"):
-        return scalar(np.add.reduce(partial_sums) / divisor)
+        return scalar(np.float64(total) / divisor)
 
 
 _ORDINARY = 6e4
@@ -169,7 +238,7 @@ def _inputs(job: Job) -> list[Any]:
     return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays_of(job)]
 
 
-def _lying(arrays: list[Any]) -> Lying:
+def _layouts(arrays: list[Any]) -> Layouts:
     return tuple([(each.shape, each.strides, each.dtype) for each in arrays])
 
 
@@ -229,7 +298,7 @@ def source(job: Job) -> str:
     loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
     arrays = _inputs(job)
     arrays += results(empty_answer(_arrays, job, arrays))
-    plan = loss.plan((), _lying(arrays))
+    plan = loss.plan((), _layouts(arrays))
     if plan is None:
         raise TypeError(f"tinyloss.{kind.formula.name}: no loop takes these arrays")
     return loss.text(plan.variant).source

@@ -15,7 +15,7 @@ Both go over items in chunks of at most LANES; a group of chunks makes one parti
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tinyloss.compiler.kernels import Place, Staged
+from tinyloss.compiler.kernels import ArrayUse, Staged
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
 
@@ -23,9 +23,9 @@ __all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Text", "write"]
 
 DIMENSIONS = 6
 """Outer dimensions that a table has room for."""
-HEADER = 8 + DIMENSIONS
-ARRAY_ENTRIES = 3 + DIMENSIONS
-"""An array's address, its step from item to item and from class to class, its outer strides."""
+HEADER = 7 + DIMENSIONS
+ARRAY_ENTRIES = 2 + DIMENSIONS
+"""An array's step from item to item and from class to class, its outer strides."""
 
 _HEADER_NAMES = (
     "classes",
@@ -35,7 +35,6 @@ _HEADER_NAMES = (
     "chunks",
     "chunks_per_group",
     "room",
-    "partial_sums",
 )
 
 
@@ -77,8 +76,8 @@ class _Writer:
     def __init__(
         self,
         staged: Staged,
-        inputs: Sequence[Place],
-        outputs: Sequence[Place],
+        inputs: Sequence[ArrayUse],
+        outputs: Sequence[ArrayUse],
         real: str,
         lanes: int,
     ) -> None:
@@ -92,14 +91,14 @@ class _Writer:
         self.places: dict[str, tuple[str, str]] = {}
         self.scratch = 0
         self.rooms = 0
-        self.arrays = {place.name: place for place in inputs}
+        self.arrays = {array.name: array for array in inputs}
         self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
-        for place in inputs:
-            index = place.role.integer
-            self.places[place.name] = (place.dtype, "int64" if index else real)
-        for place in outputs:
-            if not place.over:
-                self.places[place.name] = (place.dtype, real)
+        for array in inputs:
+            index = array.role.integer
+            self.places[array.name] = (array.dtype, "int64" if index else real)
+        for array in outputs:
+            if not array.overwrites:
+                self.places[array.name] = (array.dtype, real)
 
     # Scratch memory
 
@@ -137,24 +136,26 @@ class _Writer:
         write("wide()")
         for at, name in enumerate(_HEADER_NAMES):
             write(f"{name} = entry(table, {at})")
-        for number, place in enumerate(self.all_places()):
+        arrays = self.all_arrays()
+        numbers_at = HEADER + ARRAY_ENTRIES * len(arrays)
+        addresses_at = numbers_at + len(self.numbers)
+        for number, array in enumerate(arrays):
             at = HEADER + ARRAY_ENTRIES * number
-            for offset, suffix in enumerate(("start", "item", "class")):
-                write(f"{place.name}_{suffix} = entry(table, {at + offset})")
-        at = HEADER + ARRAY_ENTRIES * len(self.all_places())
-        for node in self.numbers:
+            write(f"{array.name}_start = entry(table, {addresses_at + number})")
+            write(f"{array.name}_item = entry(table, {at})")
+            write(f"{array.name}_class = entry(table, {at + 1})")
+        write(f"partial_sums = entry(table, {addresses_at + len(arrays)})")
+        for at, node in enumerate(self.numbers, numbers_at):
             load = f"number(table, {at})"
-            write(
-                f"{self.staged.name(node)} = {f'{load} != 0' if node.boolean else f'real({load})'}"
-            )
-            at += 1
+            load = f"{load} != 0" if node.boolean else f"real({load})"
+            write(f"{self.staged.name(node)} = {load}")
 
-    def all_places(self) -> list[Place]:
-        return [*self.inputs, *(place for place, _ in self.outputs if not place.over)]
+    def all_arrays(self) -> list[ArrayUse]:
+        return [*self.inputs, *(array for array, _ in self.outputs if not array.overwrites)]
 
-    def target(self, place: Place) -> Place:
+    def target(self, array: ArrayUse) -> ArrayUse:
         """Return the array that an output is written to."""
-        return self.arrays[place.over] if place.over else place
+        return self.arrays[array.overwrites] if array.overwrites else array
 
     def frame(self) -> None:
         """Write the loops over groups and chunks around the body."""
@@ -167,12 +168,12 @@ class _Writer:
                 write("outer = chunk // chunks_per_outer")
                 write("begin = (chunk - outer * chunks_per_outer) * length")
                 write("count = min(length, inner - begin)")
-                for number, place in enumerate(self.all_places()):
-                    if place.per_item:
-                        at = HEADER + ARRAY_ENTRIES * number + 3
+                for number, array in enumerate(self.all_arrays()):
+                    if array.per_item:
+                        at = HEADER + ARRAY_ENTRIES * number + 2
                         write(
-                            f"{place.name}_chunk = {place.name}_start + begin * {place.name}_item"
-                            f" + outset(table, {at}, outer)"
+                            f"{array.name}_chunk = {array.name}_start + begin * {array.name}_item"
+                            f" + offset_of(table, {at}, outer)"
                         )
                 self.chunk()
                 for name in self.total_names():
@@ -205,18 +206,18 @@ class _Writer:
 
     def load_item(self, node: Node, i: str) -> None:
         """Read an item's number."""
-        place = self.arrays[self.staged.name(node)]
-        load = f"load_{place.name}({_at(place, place.name + '_chunk', i, 'item')})"
+        array = self.arrays[self.staged.name(node)]
+        load = f"load_{array.name}({_at(array, array.name + '_chunk', i, 'item')})"
         if kind_of(node) == "index":
             load = f"label({load}, classes)"
-        self.write(f"{place.name} = {load}")
+        self.write(f"{array.name} = {load}")
 
     def scalar(self, node: Node, i: str) -> None:
         """Compute or read an item's number."""
         if node.op == "input":
             self.load_item(node, i)
-        elif id(node) in self.staged.picks:
-            picked, index = self.staged.picks[id(node)]
+        elif id(node) in self.staged.gathers:
+            picked, index = self.staged.gathers[id(node)]
             self.write(f"{self.staged.name(node)} = {self.picked(picked, index, i)}")
         else:
             self.node(node)
@@ -224,16 +225,16 @@ class _Writer:
     def picked(self, picked: Node, index: Node, i: str) -> str:
         raise NotImplementedError
 
-    def store_item(self, place: Place, node: Node, i: str) -> None:
+    def store_item(self, array: ArrayUse, node: Node, i: str) -> None:
         """Write an item's output."""
-        into = self.target(place)
+        into = self.target(array)
         at = _at(into, into.name + "_chunk", i, "item")
         self.write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
 
     def item_outputs(self, i: str) -> None:
-        for place, node in self.outputs:
-            if not place.per_class:
-                self.store_item(place, node, i)
+        for array, node in self.outputs:
+            if not array.per_class:
+                self.store_item(array, node, i)
         for name, node in zip(self.total_names(), self.totals, strict=True):
             self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
 
@@ -282,11 +283,11 @@ class _Rows(_Writer):
     def chunk(self) -> None:
         write = self.write
         with write.loop("for i in range(count):"):
-            for place in self.all_places():
-                if place.per_class and place.per_item:
-                    write(f"{place.name}_row = {place.name}_chunk + i * {place.name}_item")
-                elif place.per_class:
-                    write(f"{place.name}_row = {place.name}_start")
+            for array in self.all_arrays():
+                if array.per_class and array.per_item:
+                    write(f"{array.name}_row = {array.name}_chunk + i * {array.name}_item")
+                elif array.per_class:
+                    write(f"{array.name}_row = {array.name}_start")
             for number, step in enumerate(self.staged.passes):
                 self.step(step, number == len(self.staged.passes) - 1)
             for node in self.staged.final:
@@ -294,8 +295,8 @@ class _Rows(_Writer):
             self.item_outputs("i")
 
     def picked(self, picked: Node, index: Node, i: str) -> str:
-        place, at = self.arrays[self.staged.name(picked)], self.staged.name(index)
-        load = f"load_{place.name}({_at(place, place.name + '_row', f'max(0, {at})', 'class')})"
+        array, at = self.arrays[self.staged.name(picked)], self.staged.name(index)
+        load = f"load_{array.name}({_at(array, array.name + '_row', f'max(0, {at})', 'class')})"
         return f"where({at} >= 0, {load}, real(0.0))"
 
     def step(self, step: Pass, last: bool) -> None:
@@ -320,9 +321,9 @@ class _Rows(_Writer):
                 for node in step.reductions:
                     self.reduce(node, "l")
                 if last:
-                    for place, node in self.outputs:
-                        if place.per_class:
-                            into = self.target(place)
+                    for array, node in self.outputs:
+                        if array.per_class:
+                            into = self.target(array)
                             at = _at(into, into.name + "_block", "l", "class")
                             write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
             self.add_terms(step, "add_row", "n")
@@ -337,9 +338,9 @@ class _Rows(_Writer):
         read = [self.staged.name(n) for n in step.elements if n.op == "input"]
         places = {name: self.arrays[name] for name in read}
         if last:
-            for place, _ in self.outputs:
-                if place.per_class:
-                    places[self.target(place).name] = self.target(place)
+            for array, _ in self.outputs:
+                if array.per_class:
+                    places[self.target(array).name] = self.target(array)
         for name in places:
             self.write(f"{name}_block = {name}_row + j * {name}_class")
         for node in [*step.read, *step.keep]:
@@ -350,9 +351,9 @@ class _Rows(_Writer):
 
     def element(self, node: Node) -> None:
         if node.op == "input":
-            place = self.arrays[self.staged.name(node)]
-            at = _at(place, place.name + "_block", "l", "class")
-            self.write(f"{place.name} = load_{place.name}({at})")
+            array = self.arrays[self.staged.name(node)]
+            at = _at(array, array.name + "_block", "l", "class")
+            self.write(f"{array.name} = load_{array.name}({at})")
         elif node.op == "class_index":
             self.write("class_index = index(first_class + load_lane_number(lane_number_lanes, l))")
         else:
@@ -374,18 +375,18 @@ class _Tiles(_Writer):
                     self.sums(names(node))
                     if id(node.args[0]) not in self.kept:
                         self.lane_buffer(f"{names(node)}_term")
-        for place in self.packed_inputs():
-            self.room(f"{place.name}_packed")
-        for place, _ in self.packed_outputs():
-            self.room(f"{place.name}_packed")
+        for array in self.packed_inputs():
+            self.room(f"{array.name}_packed")
+        for array, _ in self.packed_outputs():
+            self.room(f"{array.name}_packed")
         for node in [n for step in staged.passes for n in step.keep]:
             self.room(names(node))
 
-    def packed_inputs(self) -> list[Place]:
-        return [place for place in self.inputs if place.per_class and place.per_item]
+    def packed_inputs(self) -> list[ArrayUse]:
+        return [array for array in self.inputs if array.per_class and array.per_item]
 
-    def packed_outputs(self) -> list[tuple[Place, Node]]:
-        return [(place, node) for place, node in self.outputs if place.per_class]
+    def packed_outputs(self) -> list[tuple[ArrayUse, Node]]:
+        return [(array, node) for array, node in self.outputs if array.per_class]
 
     def shared_scalars(self) -> list[Node]:
         """Return the items' numbers that are used outside the loop that computes them."""
@@ -414,29 +415,29 @@ class _Tiles(_Writer):
         return [n for n in shared.values() if n.op != "constant"]
 
     def item_nodes(self) -> list[Node]:
-        nodes = [node for place, node in self.outputs if not place.per_class]
+        nodes = [node for array, node in self.outputs if not array.per_class]
         return [*nodes, *self.totals]
 
     def chunk(self) -> None:
         write = self.write
-        for place in self.packed_inputs():
+        for array in self.packed_inputs():
             self.pack(
-                place,
-                f"store_{place.name}_packed({place.name}_packed_room, c * LANES + i, "
-                f"load_{place.name}({place.name}_chunk + i * {place.name}_item"
-                f" + c * {place.name}_class, 0))",
+                array,
+                f"store_{array.name}_packed({array.name}_packed_room, c * LANES + i, "
+                f"load_{array.name}({array.name}_chunk + i * {array.name}_item"
+                f" + c * {array.name}_class, 0))",
             )
         for number, step in enumerate(self.staged.passes):
             self.block(number)
             self.step(step, number == len(self.staged.passes) - 1)
-        for place, _ in self.packed_outputs():
-            into = self.target(place)
+        for array, _ in self.packed_outputs():
+            into = self.target(array)
             origin = "chunk" if into.per_item else "start"
             self.pack(
                 into,
                 f"store_{into.name}({into.name}_{origin} + i * {into.name}_item"
                 f" + c * {into.name}_class, 0, "
-                f"load_{place.name}_packed({place.name}_packed_room, c * LANES + i))",
+                f"load_{array.name}_packed({array.name}_packed_room, c * LANES + i))",
             )
         if self.staged.final or self.item_nodes():
             with write.loop("for i in range(count):"):
@@ -447,18 +448,18 @@ class _Tiles(_Writer):
                     self.scalar(node, "i")
                 self.item_outputs("i")
 
-    def pack(self, place: Place, line: str) -> None:
+    def pack(self, array: ArrayUse, line: str) -> None:
         """Copy between an array and its scratch, along what lies closer together in the array."""
         write = self.write
         items, classes = "for i in range(count):", "for c in range(classes):"
-        closer = f"if closer({place.name}_class, {place.name}_item):"
+        closer = f"if closer({array.name}_class, {array.name}_item):"
         with write.loop(closer), write.loop(items), write.loop(classes):
             write(line)
         with write.loop("else:"), write.loop(classes), write.loop(items):
             write(line)
 
     def arguments(self, node: Node) -> Iterable[Node]:
-        return self.staged.picks.get(id(node), node.args)
+        return self.staged.gathers.get(id(node), node.args)
 
     def read_shared(self, used: Iterable[Node], here: set[int]) -> None:
         """Read the items' numbers that another loop computed."""
@@ -506,7 +507,7 @@ class _Tiles(_Writer):
                 write(f"{name(node)}_block = {name(node)}_room + c * (LANES * SIZE)")
             packed = [name(n) for n in step.elements if n.op == "input" and n.per_item]
             outputs = self.packed_outputs() if last else []
-            for packed_name in [*packed, *(place.name for place, _ in outputs)]:
+            for packed_name in [*packed, *(array.name for array, _ in outputs)]:
                 write(f"{packed_name}_block = {packed_name}_packed_room + c * (LANES * SIZE)")
             if any(n.op == "class_index" for n in step.elements):
                 write("class_index = index(c)")
@@ -521,9 +522,9 @@ class _Tiles(_Writer):
                     write(f"store_{name(node)}({name(node)}_block, i, {name(node)})")
                 for node in step.reductions:
                     self.reduce(node, "i")
-                for place, node in outputs:
+                for array, node in outputs:
                     value = self.staged.as_real(node)
-                    write(f"store_{place.name}_packed({place.name}_block, i, {value})")
+                    write(f"store_{array.name}_packed({array.name}_block, i, {value})")
             self.add_terms(step, "add_lanes", "count")
         for node in step.reductions:
             if node.op == "sum":
@@ -531,30 +532,30 @@ class _Tiles(_Writer):
 
     def element(self, node: Node) -> None:
         if node.op == "input":
-            place = self.arrays[self.staged.name(node)]
-            if place.per_item:
-                packed = f"load_{place.name}_packed({place.name}_block, i)"
-                self.write(f"{place.name} = {packed}")
+            array = self.arrays[self.staged.name(node)]
+            if array.per_item:
+                packed = f"load_{array.name}_packed({array.name}_block, i)"
+                self.write(f"{array.name} = {packed}")
             else:
-                at = _at(place, f"{place.name}_start", "c", "class")
-                self.write(f"{place.name} = load_{place.name}({at})")
+                at = _at(array, f"{array.name}_start", "c", "class")
+                self.write(f"{array.name} = load_{array.name}({at})")
         elif node.op != "class_index":
             self.node(node)
 
 
-def _at(place: Place, start: str, index: str, axis: str) -> str:
+def _at(array: ArrayUse, start: str, index: str, axis: str) -> str:
     """Return address and index of an element, as load and store take them."""
-    along = "class" if place.per_class else "item"
-    if place.side_by_side and axis == along:
+    along = "class" if array.per_class else "item"
+    if array.contiguous and axis == along:
         return f"{start}, {index}"
     index = f"({index})" if " " in index else index
-    return f"{start} + {index} * {place.name}_{axis}, 0"
+    return f"{start} + {index} * {array.name}_{axis}, 0"
 
 
 def write(
     staged: Staged,
-    inputs: Sequence[Place],
-    outputs: Sequence[Place],
+    inputs: Sequence[ArrayUse],
+    outputs: Sequence[ArrayUse],
     *,
     real: str,
     lanes: int,

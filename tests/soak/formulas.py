@@ -18,7 +18,6 @@ import numpy.typing as npt
 __all__ = [
     "ACTIVATIONS",
     "BINARY",
-    "BOUNDS",
     "LOSSES",
     "ROWWISE",
     "SIGNED",
@@ -309,7 +308,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
     whole = power(g)
     x_term, y_terms = (
         (_times(first * q1, c), whole * c1),
-        (a1 * _times(whole, c), a * _times(first * lean, c), -a * _times(whole, x)),
+        (_times(a1, _times(whole, c)), a * _times(first * lean, c), -a * _times(whole, x)),
     )
     bends = (
         _times(second * q1**2, c),
@@ -504,24 +503,34 @@ def kl_div(x: Array, y: Array, *, log_target: bool, ulp: float) -> Parts:
     }
 
 
+def _lost(a: Array, b: Array, d: Array) -> Array:
+    """Return what rounding took from d, the difference a - b (Knuth's TwoSum)."""
+    u = d - a
+    return np.asarray((a - (d - u)) - (b + u))
+
+
+def _from(row: Array, reference: Array) -> tuple[Array, Array]:
+    """Return row - reference as two numbers whose sum is exact."""
+    d = row - reference
+    return d, np.where(np.isfinite(d), _lost(row, reference, d), L(0))
+
+
 def kl_div_with_logits(x: Array, y: Array, *, ulp: float) -> Parts:
     log_q, q, complement = distribution(x)
     log_p, p, _ = distribution(y)
     live = y > -np.inf
     # log q - log p = d - log sum p exp(d), d = x - y up to a constant: exact for close logits.
-    d = np.where(live, x - np.where(live, y, L(0)), -L(np.inf))
     at = np.argmax(y, axis=-1)[..., None]
-    base = np.take_along_axis(d, at, -1)
-    d = d - np.where(np.isfinite(base), base, L(0))
+    (dx, rx), (dy, ry) = [_from(row, np.take_along_axis(row, at, -1)) for row in (x, y)]
+    gap, rest, more = dx - dy, *_from(rx, ry)
+    d = gap + ((_lost(dx, dy, gap) + more) + rest)
+    d = np.where(live, np.where(np.isfinite(gap), d, gap), -L(np.inf))
     small = np.abs(d) < 1
-    moved = np.where(small, p * np.expm1(np.where(small, d, 0)), np.exp(log_p + d) - p)
     # What y excludes adds what x gives it, over what x gives the reference.
-    reference = np.take_along_axis(log_q, at, -1) - np.take_along_axis(log_p, at, -1)
-    moved = np.where(live, moved, np.exp(log_q - reference))
+    far = np.exp(dx + np.take_along_axis(log_p, at, -1)) - p
+    moved = np.where(live & small, p * np.expm1(np.where(small, d, 0)), far)
     shift = np.sum(moved, axis=-1, keepdims=True)
-    # Far logits have lost the digits of near ones in their difference.
-    far = np.max(np.where(live, np.abs(d), L(0)), axis=-1, keepdims=True) > 64
-    usable = np.isfinite(base) & np.isfinite(shift) & (np.abs(shift) < 0.5) & ~far
+    usable = np.isfinite(shift) & (np.abs(shift) < 0.5)
     ratio = np.where(
         usable, d - np.log1p(np.where(usable, shift, 0)), log_q - np.where(live, log_p, L(0))
     )
@@ -544,7 +553,9 @@ def kl_div_with_logits(x: Array, y: Array, *, ulp: float) -> Parts:
     by_y = _times(p, -ratio - value[..., None])
     sizes = _times(p, np.abs(np.where(live, log_p, 0)) + np.abs(np.where(live, log_q, 0)) + 1)
     # A subnormal p has few digits, and log p - log q may be as large as the logits.
-    faint = (infinite | nan)[..., None] | ((p > 0) & (p < _least_normal(ulp)))
+    # Logits about as far apart as the largest number count as infinitely far.
+    apart = (log_q < -1 / _least_normal(ulp)).any(axis=-1)
+    faint = (infinite | nan | apart)[..., None] | ((p > 0) & (p < _least_normal(ulp)))
     by_x = np.where(near & live, p * np.expm1(r), q - p)
     return {
         "value": Part(value, np.abs(value), nan),
@@ -615,33 +626,4 @@ ACTIVATIONS: dict[str, Callable[[Array], Part]] = {
     "logsumexp": _logsumexp,
     "softplus": lambda x: _plain(np.logaddexp(L(0), x)),
     "log_sigmoid": lambda x: _plain(-np.logaddexp(L(0), -x)),
-}
-
-
-# What the README and the docstrings promise, in eps of the size: value, gradients, curvature. The
-# focal losses add 2 or 4 for each unit of gamma, which multiplies the error of a probability.
-BOUNDS: dict[str, tuple[float, float, float]] = {
-    "mse": (2, 1, 1),
-    "mae": (1, 1, 1),
-    "huber": (2, 1, 1),
-    "smooth_l1": (3, 2, 1),
-    "log_cosh": (8, 4, 8),
-    "quantile": (2, 1, 1),
-    "msle": (8, 4, 8),
-    "mape": (4, 4, 4),
-    "poisson_nll": (4, 4, 4),
-    "gaussian_nll": (4, 4, 2),
-    "binary_cross_entropy": (4, 4, 4),
-    "binary_cross_entropy_with_logits": (4, 4, 6),
-    "sigmoid_focal": (4, 4, 8),
-    "hinge": (2, 1, 1),
-    "squared_hinge": (4, 2, 2),
-    "soft_margin": (4, 4, 6),
-    "cross_entropy": (4, 4, 8),
-    "nll": (1, 1, 1),
-    "softmax_focal": (4, 4, 8),
-    "kl_div": (4, 4, 1),
-    "kl_div_with_logits": (8, 16, 8),
-    "js_div": (8, 4, 4),
-    **dict.fromkeys(("log_softmax", "softmax", "logsumexp", "softplus", "log_sigmoid"), (4, 4, 4)),
 }

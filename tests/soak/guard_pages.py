@@ -255,9 +255,9 @@ class Call:
     def run(self, rng: random.Random, rooms: Rooms, say: Callable[[str], None]) -> None:
         """Compare one call with the formulas."""
         arrays, options = self.arrays(rng, rooms)
-        lying = [(a.shape, a.strides, str(a.dtype)) for a in arrays]
+        layouts = [(a.shape, a.strides, str(a.dtype)) for a in arrays]
         others = {k: v if np.ndim(v) == 0 else (v.shape, v.strides) for k, v in options.items()}
-        case = f"{self.name} {self.kind} {lying} {others}"
+        case = f"{self.name} {self.kind} {layouts} {others}"
         say(case)
         with tinyloss_numpy.compilation("never"):
             expected = self.derive()(*arrays, **options)

@@ -154,6 +154,40 @@ def test_values_are_the_textbooks() -> None:
             np.testing.assert_allclose(float(got), float(value), rtol=1e-15, err_msg=name)
 
 
+CLOSE_ROWS = {
+    "1e-142 apart": ([1e-142, 0.0, 0.0], [5.0, 5.0, 5.0]),
+    "beside what is far": ([3.0, 1e-142, -500.0], [3.0, 0.0, -400.0]),
+    "equal and huge": ([-1.4e29, -1.4e29, -1.4e29], [-0.25, 1.5, 0.75]),
+    "huge and excluded": ([1e30, 1e30, 7.0], [1.0, 1.0 + 2.0**-50, -np.inf]),
+    "far and beyond": ([40.0, 1e5, 3.0], [90.0, 1e5 - 50.0, 3.0]),
+    "digits of all sizes": ([1.0, 1.0 + 2.0**-52, 1e-300], [1.0, 1.0, 2e-300]),
+}
+
+
+@needs_long_double
+@pytest.mark.parametrize("rows", CLOSE_ROWS.values(), ids=CLOSE_ROWS)
+def test_close_rows_of_logits_keep_their_digits(rows: tuple[list[float], list[float]]) -> None:
+    with mpmath.workdps(800):
+        log_q, log_p = [
+            [mpmath.mpf(a) - mpmath.log(sum(map(mpmath.exp, row))) for a in row] for row in rows
+        ]
+        p, q = [[mpmath.exp(a) for a in logs] for logs in (log_p, log_q)]
+        ratios = [a - b if c else mpmath.mpf(0) for a, b, c in zip(log_p, log_q, p, strict=True)]
+        value = mpmath.fdot(p, ratios)
+        by_y = [a * (r - value) for a, r in zip(p, ratios, strict=True)]
+        exact = {"value": [value], "x": [b - a for a, b in zip(p, q, strict=True)], "y": by_y}
+        with np.errstate(invalid="ignore"):
+            got = LOSSES["kl_div_with_logits"](*np.asarray(rows, L), ulp=2.0**-52)
+        for name, truth in exact.items():
+            for part, size, number in zip(
+                np.atleast_1d(got[name].exact), np.atleast_1d(got[name].size), truth, strict=True
+            ):
+                # A long double is the sum of two doubles.
+                high = float(part)
+                error = abs(mpmath.mpf(high) + float(part - high) - number)
+                assert error <= mpmath.mpf(2) ** -58 * float(size) + mpmath.mpf(2) ** -16000, name
+
+
 @needs_long_double
 @pytest.mark.slow
 def test_random_calls_agree_with_the_textbooks() -> None:

@@ -32,16 +32,45 @@ from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.settle import Settled, class_axis, settle
 from tinyloss._formula import Formula, boosting
 
-__all__ = ["answer_of", "fill", "job_of", "narrowed", "prepared_by", "run", "transform"]
+__all__ = [
+    "answer_of",
+    "fill",
+    "finished_of",
+    "job_of",
+    "narrowed",
+    "prepared_by",
+    "run",
+    "settled_of",
+    "transform",
+]
 
 
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
-    settled = _settled(request, want)
+    return finished_of(request, want, settled_of(request, want))
+
+
+def settled_of(request: Request, want: Want) -> Settled:
+    """Return a request settled."""
+    if want.boosting:
+        request = request._replace(
+            formula=request.formula and boosting(request.formula),
+            labels=request.labels and boosting(request.labels),
+        )
+    try:
+        return settle(request, want)
+    except Refusal as refusal:
+        raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
+
+
+def finished_of(request: Request, want: Want, settled: Settled) -> Answer:
+    """Return the answer to what was settled."""
     job = settled.job
     answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else answer_of(job)
     if job.look is not None and answer.value != answer.value:
         job.look()
+    if not want.value:
+        answer = answer._replace(value=None)
     if want.sums:
         answer = answer._replace(value=(answer.value, settled.total))
     if want.out:
@@ -52,19 +81,7 @@ def run(request: Request, want: Want) -> Answer:
 
 def job_of(request: Request, want: Want) -> Job:
     """Return the job that answers a request."""
-    return _settled(request, want).job
-
-
-def _settled(request: Request, want: Want) -> Settled:
-    if want.boosting:
-        request = request._replace(
-            formula=request.formula and boosting(request.formula),
-            labels=request.labels and boosting(request.labels),
-        )
-    try:
-        return settle(request, want)
-    except Refusal as refusal:
-        raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
+    return settled_of(request, want).job
 
 
 def _moved(job: Job, axis: int, answer: Answer) -> Answer:

@@ -52,6 +52,8 @@ class Settled(NamedTuple):
     """Where results have the class axis, if not at the end."""
     total: Any = None
     """The sum of the weights, where sums are wanted."""
+    replays: bool = False
+    """Whether nothing but what the arrays hold can change it."""
 
 
 def settle(request: Request, want: Want) -> Settled:
@@ -117,13 +119,15 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
         more["class_weight"] = weights.of_classes
     classes = None if rows is None else rows.length()
     domain = domain_of(formula, labels, y)
-    unchecked, look = domain is not None, None
+    unchecked, look, value = domain is not None, None, want.value
     if domain is not None and may_look(y):
         look = partial(look_at, request, xp, y, domain, classes, weights.item)
-        # Where a NaN would show in the value of NumPy arrays, looking waits for one.
-        shows = want.value and request.reduction != "none" and not want.out
-        if not (shows and is_host(x) and is_host(y)):
+        # Looking waits for a NaN in the value, which is computed for that where it is not wanted.
+        if request.reduction != "none" and not want.out and is_host(x) and is_host(y):
+            value = True
+        else:
             unchecked, look = not look(), None
+    seen = domain is None or look is not None or not may_look(y)
     arrays = {"x": x, "y": y, **more}
     held, numbers, static = _parameters(request, xp, x, formula, dtype)
     divisor, total, value_dtype = weights.divisor(), None, None
@@ -151,7 +155,7 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
         weighted=weights.item is not None,
         divided=divisor is not None,
         reduce=request.reduction != "none",
-        value=want.value,
+        value=value,
         grads=grads,
         curvature=want.curvature,
         value_dtype=value_dtype,
@@ -171,7 +175,9 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
         if axis is not None:
             out = tuple([move_axis(xp, into, axis, -1) for into in out])
     job = Job(of_call, xp, {**arrays, **held}, weights.item, divisor, numbers, out, look)
-    return Settled(job, axis, total)
+    replays = seen and axis is None and not want.sums and job.weight is None and not held
+    numbers_alone = request.denominator is None or isinstance(request.denominator, (int, float))
+    return Settled(job, axis, total, replays and numbers_alone)
 
 
 def _further(request: Request, xp: Namespace, x: Any) -> dict[str, Any]:

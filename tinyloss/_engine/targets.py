@@ -12,7 +12,7 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
 
-__all__ = ["domain_of", "look_at", "may_look", "validation"]
+__all__ = ["domain_of", "look_at", "may_look", "validation", "validation_mode"]
 
 _validation: ContextVar[str] = ContextVar("tinyloss.validation", default="auto")
 
@@ -53,6 +53,11 @@ def validation(mode: Literal["always", "auto", "never"], /) -> Generator[None]:
         yield
     finally:
         _validation.reset(token)
+
+
+def validation_mode() -> str:
+    """Return whether targets are looked at: "always", "auto" or "never"."""
+    return _validation.get()
 
 
 def domain_of(formula: type[Formula], labels: bool, y: Any) -> Domain | None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyloss.backend import Rows
-from tinyloss.compiler.program import Node, Program, Symbol, in_order, one_class
+from tinyloss.compiler.program import Node, Program, in_order, one_class
+from tinyloss.compiler.recorder import Symbol
 from tinyloss.typing import Namespace
 
 __all__ = ["Evaluation", "row_numbers", "run"]
@@ -55,10 +56,10 @@ class Evaluation:
         """Return the nodes that one is computed from, none if its result is there."""
         if id(node) in self._results:
             return ()
-        return self._picked(node) or node.args
+        return self._gathered(node) or node.args
 
-    def _picked(self, node: Node) -> tuple[Node, Node] | None:
-        """Return what a sum picks and the index of its class, if it does not add up."""
+    def _gathered(self, node: Node) -> tuple[Node, Node] | None:
+        """Return what a sum gathers and the index of its class, if it does not add up."""
         picked = one_class(node.args[0]) if node.op == "sum" else None
         if picked is None or picked[0].op == "constant" or isinstance(self._x, Symbol):
             return None
@@ -81,7 +82,7 @@ class Evaluation:
             return self._rows.index()
         if node.op == "classes":
             return self._rows.length()
-        if self._picked(node) is not None:
+        if self._gathered(node) is not None:
             return self._rows.pick(*args)
         wide = [arg for arg in node.args if arg.per_class]
         if wide and all(arg.op == "constant" for arg in wide):

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from tinyloss.backend import Role
 
-__all__ = ["Geometry", "Lying", "collapse", "over_items"]
+__all__ = ["Geometry", "Layouts", "collapse", "over_items"]
 
-Lying = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
+Layouts = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
 """Shape, strides in bytes and dtype of each array of a call."""
 
 
@@ -31,12 +31,12 @@ class Geometry(NamedTuple):
         return prod(self.outer)
 
 
-def over_items(rowwise: bool, roles: Sequence[Role], lying: Lying) -> Geometry:
+def over_items(rowwise: bool, roles: Sequence[Role], layouts: Layouts) -> Geometry:
     """Return the items of the arrays of a call as plain loops; the first array is x."""
-    shape = lying[0][0]
+    shape = layouts[0][0]
     items = shape[:-1] if rowwise else shape
     return collapse(
-        items, [_strides(*each, role, items) for each, role in zip(lying, roles, strict=True)]
+        items, [_strides(*each, role, items) for each, role in zip(layouts, roles, strict=True)]
     )
 
 

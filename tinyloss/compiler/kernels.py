@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from tinyloss.backend import NUMBER, Job, Kind, Role, items
 from tinyloss.compiler.numbers import on_host
 from tinyloss.compiler.passes import Passes, spelled, stage
-from tinyloss.compiler.program import Node, Program, in_order, record
+from tinyloss.compiler.program import Node, Program, in_order
+from tinyloss.compiler.recorder import record
 
 __all__ = [
     "DIVISOR",
     "WEIGHT",
-    "Place",
+    "ArrayUse",
     "Recording",
     "Staged",
     "arrays_of",
@@ -31,17 +32,17 @@ WEIGHT, DIVISOR = "weight=", "divisor="
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArrayUse:
     """An array of a job as a kernel sees it."""
 
     name: str
     """As the kernel's text spells it."""
     dtype: str
-    side_by_side: bool
+    contiguous: bool
     """Whether it is read many numbers at a time, along the classes or, if it has none, the items:
     it lies there without gaps."""
     role: Role
-    over: str = ""
+    overwrites: str = ""
     """The input whose place an output takes."""
 
     @property
@@ -100,24 +101,26 @@ class Recording:
         start, _, argument = name.partition("_")
         return f"{start}_{self._spelled[argument]}" if argument in self._spelled else name
 
-    def roles(self, over: tuple[str, ...] = ()) -> tuple[Role, ...]:
+    def roles(self, overwrites: tuple[str, ...] = ()) -> tuple[Role, ...]:
         """Return what each array varies by: inputs, then results that take no input's place."""
-        taken = over or ("",) * len(self.results)
+        taken = overwrites or ("",) * len(self.results)
         new = [role for (_, role), name in zip(self.results, taken, strict=True) if not name]
         return (*self._roles, *new)
 
-    def places(
-        self, lying: Sequence[tuple[str, bool]], over: Sequence[str]
-    ) -> tuple[list[Place], list[Place]]:
+    def arrays(
+        self, layouts: Sequence[tuple[str, bool]], overwrites: Sequence[str]
+    ) -> tuple[list[ArrayUse], list[ArrayUse]]:
         """Return inputs and results, from dtype and lie of each array (see `roles`)."""
-        each = iter(lying)
+        each = iter(layouts)
         inputs = [
-            Place(self._spelled[name], *next(each), role)
+            ArrayUse(self._spelled[name], *next(each), role)
             for name, role in zip(self.names, self._roles, strict=True)
         ]
         outputs = [
-            Place(name, *(("", False) if taken else next(each)), role, self._spelled.get(taken, ""))
-            for (name, role), taken in zip(self.results, over, strict=True)
+            ArrayUse(
+                name, *(("", False) if taken else next(each)), role, self._spelled.get(taken, "")
+            )
+            for (name, role), taken in zip(self.results, overwrites, strict=True)
         ]
         return inputs, outputs
 

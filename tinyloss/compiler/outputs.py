@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from tinyloss.backend import Answer, Job
 
-__all__ = ["Memory", "empty_answer", "places_taken", "results"]
+__all__ = ["Memory", "empty_answer", "overwritten_inputs", "results"]
 
 
 class Memory(Protocol):
@@ -48,7 +48,7 @@ def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
         if job.out:
             into = job.out[number]
             if not any(
-                memory.may_overlap(into, a) and not _same_place(memory, into, a) for a in inputs
+                memory.may_overlap(into, a) and not _same_memory(memory, into, a) for a in inputs
             ):
                 return into
         return memory.empty_like(job.arrays[name], kind.derivative_dtype(name))
@@ -64,21 +64,21 @@ def results(answer: Answer) -> list[Any]:
     return [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
 
 
-def places_taken(
+def overwritten_inputs(
     memory: Memory, outputs: Sequence[Any], names: Sequence[str], inputs: Sequence[Any]
 ) -> tuple[str, ...]:
     """Return for each output the name of the input whose place it takes, or nothing."""
 
     def taken(output: Any) -> str:
         for name, array in zip(names, inputs, strict=True):
-            if _same_place(memory, output, array):
+            if _same_memory(memory, output, array):
                 return name
         return ""
 
     return tuple([taken(each) for each in outputs])
 
 
-def _same_place(memory: Memory, a: Any, b: Any) -> bool:
+def _same_memory(memory: Memory, a: Any, b: Any) -> bool:
     return bool(
         memory.address(a) == memory.address(b)
         and a.shape == b.shape

@@ -78,7 +78,7 @@ class Passes:
     """The last one's loop writes the outputs of each class."""
     final: list[Node]
     """Computed for each item after the last loop."""
-    picks: dict[int, tuple[Node, Node]]
+    gathers: dict[int, tuple[Node, Node]]
     """Reductions that pick the input of one class: the input and the class's index."""
     names: dict[int, str]
 
@@ -160,15 +160,15 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     results of each class from one pass to the next.
     """
     nodes = program.nodes()
-    picks = {id(n): pick for n in nodes if (pick := _picked(n)) is not None}
-    level = levels_of(nodes, picks)
+    gathers = {id(n): pick for n in nodes if (pick := _gathered(n)) is not None}
+    level = levels_of(nodes, gathers)
     last = max(
-        [level[id(n.args[0])] for n in nodes if reduces(n) and id(n) not in picks]
+        [level[id(n.args[0])] for n in nodes if reduces(n) and id(n) not in gathers]
         + [level[id(n)] for n in program.outputs if n.per_class],
         default=-1,
     )
     passes = [Pass() for _ in range(last + 1)]
-    staged = Passes(program, [], passes, [], picks, _names(program.inputs, nodes))
+    staged = Passes(program, [], passes, [], gathers, _names(program.inputs, nodes))
 
     costly: dict[int, bool] = {}
     for node in nodes:
@@ -179,12 +179,12 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     for number in range(last + 1):
         step = passes[number]
         step.reductions = [
-            n for n in nodes if reduces(n) and id(n) not in picks and level[id(n)] == number + 1
+            n for n in nodes if reduces(n) and id(n) not in gathers and level[id(n)] == number + 1
         ]
         roots = [n.args[0] for n in step.reductions]
         if number == last:
             roots += [n for n in program.outputs if n.per_class]
-        _gather(step, roots, computed, costly, needed)
+        _collect(step, roots, computed, costly, needed)
         computed.update(id(n) for n in step.elements)
     for step in passes:
         for node in step.read:
@@ -195,9 +195,9 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     for output in program.outputs:
         if not output.per_class:
             needed[id(output)] = output
-    _close(needed, picks)
+    _close(needed, gathers)
     for node in nodes:
-        if id(node) not in needed or node.op in KNOWN or _loops(node, picks):
+        if id(node) not in needed or node.op in KNOWN or _loops(node, gathers):
             continue
         if not node.per_item:
             staged.uniform.append(node)
@@ -213,12 +213,12 @@ def reduces(node: Node) -> bool:
     return node.op in ("max", "sum")
 
 
-def _loops(node: Node, picks: dict[int, tuple[Node, Node]]) -> bool:
-    return reduces(node) and id(node) not in picks
+def _loops(node: Node, gathers: dict[int, tuple[Node, Node]]) -> bool:
+    return reduces(node) and id(node) not in gathers
 
 
-def _picked(node: Node) -> tuple[Node, Node] | None:
-    """Return the input and the index whose class a sum over all classes picks, if it does.
+def _gathered(node: Node) -> tuple[Node, Node] | None:
+    """Return the input and the index whose class a sum over all classes gathers, if it does.
 
     sum(where(class == index, input, 0)): one number of the row instead of all.
     """
@@ -228,22 +228,22 @@ def _picked(node: Node) -> tuple[Node, Node] | None:
     return found if found is not None and found[0].op == "input" else None
 
 
-def levels_of(nodes: Iterable[Node], picks: dict[int, tuple[Node, Node]]) -> dict[int, int]:
+def levels_of(nodes: Iterable[Node], gathers: dict[int, tuple[Node, Node]]) -> dict[int, int]:
     """Return how many reductions each node waits for, one after the other.
 
-    `picks` are those that need no pass.
+    `gathers` are those that need no pass.
     """
     level: dict[int, int] = {}
     for node in nodes:
-        if id(node) in picks:
-            level[id(node)] = level[id(picks[id(node)][1])]
+        if id(node) in gathers:
+            level[id(node)] = level[id(gathers[id(node)][1])]
             continue
         below = max((level[id(a)] for a in node.args), default=0)
         level[id(node)] = below + 1 if reduces(node) else below
     return level
 
 
-def _gather(
+def _collect(
     step: Pass,
     roots: list[Node],
     computed: set[int],
@@ -266,12 +266,12 @@ def _gather(
             step.elements.append(node)
 
 
-def _close(needed: dict[int, Node], picks: dict[int, tuple[Node, Node]]) -> None:
+def _close(needed: dict[int, Node], gathers: dict[int, tuple[Node, Node]]) -> None:
     """Add the scalars that scalars are computed from."""
     todo = list(needed.values())
     while todo:
         node = todo.pop()
-        args = picks[id(node)][1:] if id(node) in picks else node.args
+        args = gathers[id(node)][1:] if id(node) in gathers else node.args
         for arg in args:
             if not arg.per_class and id(arg) not in needed:
                 needed[id(arg)] = arg

@@ -38,7 +38,7 @@ def log_softmax(x: Array, /, *, axis: int = -1) -> Any:
 
     Formula: x_c - log sum_k exp(x_k)
 
-    Accuracy: 4 eps.
+    Accuracy: value 4 eps.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990.
@@ -72,7 +72,7 @@ def softmax(x: Array, /, *, axis: int = -1) -> Any:
 
     Formula: exp(x_c) / sum_k exp(x_k)
 
-    Accuracy: 4 eps.
+    Accuracy: value 4 eps.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990.
@@ -122,7 +122,7 @@ def logsumexp(x: Array, /, *, axis: int = -1) -> Any:
     Gradient: softmax of x, with `jax.grad` and the like; 1 / k for each of k classes of +inf, and
     0 where all are -inf.
 
-    Accuracy: 2 eps of |max x| + log sum_k exp(x_k - max x), since the two may cancel.
+    Accuracy: value 2 eps of |max x| + log sum_k exp(x_k - max x), since the two may cancel.
 
     Source: Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax
     functions, IMA J. Numer. Anal. 41, 2021.
@@ -165,7 +165,7 @@ def softplus(x: Array, /) -> Any:
 
     Formula: log(1 + exp(x))
 
-    Accuracy: 4 eps in both tails.
+    Accuracy: value 4 eps, in both tails.
 
     Source: Dugas et al., Incorporating second-order functional knowledge for better option
     pricing, NIPS 2000.
@@ -204,7 +204,7 @@ def log_sigmoid(x: Array, /) -> Any:
 
     Formula: -log(1 + exp(-x))
 
-    Accuracy: 4 eps in both tails.
+    Accuracy: value 4 eps, in both tails.
 
     Source: Cox, The regression analysis of binary sequences, J. R. Statist. Soc. B 20, 1958.
 

@@ -105,7 +105,8 @@ def binary_cross_entropy(
     Gradient: (1 - y) / b - y / a by x, log b - log a by y. Below eps it does not vanish, so that
     a wrong certainty can be unlearned. Curvature y / a^2 + (1 - y) / b^2.
 
-    Accuracy: 4 eps; gradient 4 eps.
+    Accuracy: value 4 eps; gradient 4 eps; curvature 4 eps. The gradient by y has these 4 eps of the
+    sum of its two logarithms' sizes.
 
     Edge cases: finite for every probability; curvature overflows at a wrong certainty.
 
@@ -192,7 +193,9 @@ def binary_cross_entropy_with_logits(
     Gradient: (1 - y) s(x) - w y s(-x) by x, s(x) = 1 / (1 + exp(-x)); by y -x, with a pos_weight
     w log(1 + exp(-x)) - log(1 + exp(x)); curvature (1 - y + w y) s(x) s(-x).
 
-    Accuracy: 4 eps in both tails; gradient 4 eps for y of 0 and 1, else of its two terms.
+    Accuracy: value 4 eps; gradient 4 eps; curvature 6 eps, in both tails. Where y is not 0 or 1 the
+    gradient by x has these 4 eps of the sum of its two terms' sizes; so has that by y where
+    `pos_weight` is not 1.
 
     Edge cases: x = inf costs 0 for y = 1 and inf otherwise.
 
@@ -314,7 +317,9 @@ def sigmoid_focal(
     c' = (1 - y) s(x) - y s(-x); by y alike. Curvature its derivative, negative for some x; for
     boosting at least a q^gamma s(x) s(-x), that of a cross-entropy with this weight.
 
-    Accuracy: 8 eps for gamma = 2, in general 2 gamma + 4; gradient the same for y of 0 and 1.
+    Accuracy: value 4 + 2 gamma eps; gradient 4 + 2 gamma eps; curvature 8 + 2 gamma eps. The
+    curvature, the gradient by y, and that by x where y is not 0 or 1, have these eps of the sum of
+    their terms' sizes.
 
     Edge cases: x = inf costs 0 for y = 1 and inf for y = 0.
 
@@ -400,7 +405,7 @@ def hinge(
     Gradient: -y by x and -x by y where y x < 1, else 0, the kink y x = 1 included; curvature 0, for
     boosting 1.
 
-    Accuracy: 2 eps of its terms; gradient exact.
+    Accuracy: value 1 eps; gradient exact; curvature exact.
 
     Edge cases: infinite scores on the right side cost 0.
 
@@ -474,7 +479,7 @@ def squared_hinge(
     Gradient: -2 y max(0, 1 - y x) by x, -2 x max(0, 1 - y x) by y; curvature 2 y^2 where y x < 1,
     else 0, for boosting 1.
 
-    Accuracy: 4 eps of its terms; gradient 2 eps of its terms.
+    Accuracy: value 2 eps; gradient 2 eps; curvature exact.
 
     Edge cases: infinite scores on the right side cost 0.
 
@@ -546,7 +551,7 @@ def soft_margin(
     Gradient: -y s(-y x) by x, -x s(-y x) by y, s(x) = 1 / (1 + exp(-x)); curvature
     y^2 s(y x) s(-y x).
 
-    Accuracy: 4 eps in both tails; gradient 4 eps.
+    Accuracy: value 4 eps; gradient 4 eps; curvature 6 eps, in both tails.
 
     Edge cases: never overflows before its exact result does.
 

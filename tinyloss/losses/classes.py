@@ -17,8 +17,9 @@ from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
 from tinyloss._calls import misfit, named, other_reduction, readable, shown
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.registry import quiet
-from tinyloss._engine.request import REDUCTIONS, Want
-from tinyloss._engine.run import fill, narrowed, run
+from tinyloss._engine.request import REDUCTIONS, Request, Want
+from tinyloss._engine.run import fill, job_of, narrowed, run
+from tinyloss._engine.sums import summed
 from tinyloss._function import Loss, LossFunction
 from tinyloss.losses.binary import (
     binary_cross_entropy,
@@ -229,12 +230,14 @@ class WeightedSum(_Differentiable):
                 f"tinyloss.partial_mean: {self!r} is a sum of means, each with weights of its own, "
                 "expected one loss: take the parts of each term, and add up their values"
             )
+        options = {"weight": weight, "where": where, "denominator": denominator}
+        request = self._summed((x, y, *more), options)
+        if request is not None:
+            return run(request, want)
         total: Answer | None = None
         out, want = want.out, want._replace(out=(), wide=True)
         for factor, loss in self.terms:
-            answer = loss.ask(
-                want, x, y, *more, weight=weight, where=where, denominator=denominator
-            )
+            answer = loss.ask(want, x, y, *more, **options)
             if total is not None and getattr(total.value, "shape", ()) != getattr(
                 answer.value, "shape", ()
             ):
@@ -252,8 +255,18 @@ class WeightedSum(_Differentiable):
                 total = narrowed(total, want, (x, y, *more))
         return fill("WeightedSum", total, out) if out else total
 
+    def _summed(self, arrays: Sequence[Any], options: Mapping[str, Any]) -> Request | None:
+        """Return the sum as one loss; None where its terms are not alike enough."""
+        return summed(
+            [factor for factor, _ in self.terms],
+            [loss.request(arrays, options) for _, loss in self.terms],
+        )
+
     def jobs(self, want: Want, /, *arrays: Any, **options: Any) -> list[Job]:
         """Return the jobs that answer a call."""
+        request = self._summed(arrays, options)
+        if request is not None:
+            return [job_of(request, want)]
         return [job for _, loss in self.terms for job in loss.jobs(want, *arrays, **options)]
 
     def takes_labels(self, **parameters: Any) -> bool:
@@ -349,9 +362,13 @@ class _Configured(_Differentiable):
         x = args[0] if args else kwargs.get("x")
         return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
 
+    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
+        """Return what a call asks."""
+        return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
+
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
-        return self.function.jobs(want, *args, **kwargs, **self._given(args, kwargs))
+        return [job_of(self.request(args, kwargs), want)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
@@ -392,11 +409,10 @@ def _called(stub: Callable[P, Any]) -> Callable[P, Any]:
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            request = self.function.describe(*args, **kwargs, **self._given(args, kwargs))
+            return self.function.ask(_VALUE, *args, **kwargs, **self._given(args, kwargs)).value
         except TypeError:
             self._refuse(args, kwargs)
             raise
-        return run(request, _VALUE).value
 
     return _typed_as(stub, call)
 
@@ -406,11 +422,11 @@ def _asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
         try:
-            request = self.function.describe(*args, **kwargs, **self._given(args, kwargs))
+            answer: Answer = self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
         except TypeError:
             self._refuse(args, kwargs)
             raise
-        return run(request, want)
+        return answer
 
     return _typed_as(stub, ask)
 

@@ -107,7 +107,8 @@ def kl_div(
     Gradient: -p by x; by y log y - x + 1, and 0 where y is 0, or p (y - x + 1) with
     log_target=True; curvature 0, for boosting 1.
 
-    Accuracy: 4 eps of sum_c p_c (|log p_c| + |x_c|); gradient 1 eps by x, 4 eps of its terms by y.
+    Accuracy: value 4 eps; gradient 2 eps by x, 4 eps by y; curvature exact. The value has these 4
+    eps of sum_c p_c (|log p_c| + |x_c|), the gradient by y of the sum of its terms' sizes.
 
     Edge cases: p_c = 0 drops its term, also for x_c = -inf; p_c > 0 with x_c = -inf gives inf.
 
@@ -245,10 +246,11 @@ def kl_div_with_logits(
 
     Gradient: q - p by x, p_c (log p_c - log q_c - the divergence) by y; curvature q (1 - q).
 
-    Accuracy: 8 eps; gradient 4 eps of p + q by x, 32 of its terms by y.
+    Accuracy: value 8 eps; gradient 4 eps by x, 16 eps by y; curvature 8 eps. The gradient has these
+    eps of p + q by x, of the sum of its terms' sizes by y.
 
     Edge cases: a class impossible in y adds nothing; one impossible in x alone gives inf. Logits of
-    +inf or all -inf give NaN.
+    +inf or all -inf give NaN; those further apart than the largest number count as infinitely far.
 
     Source: Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015.
 
@@ -354,7 +356,7 @@ def js_div(
     Gradient: log(2 x / (x + y)) / 2 by x, -inf where x alone is 0 and 0 where both are; by y alike.
     Curvature y / (2 x (x + y)), for boosting 1 where y is 0.
 
-    Accuracy: 8 eps, also for close distributions; gradient 4 eps.
+    Accuracy: value 8 eps; gradient 4 eps; curvature 4 eps, for close distributions, too.
 
     Edge cases: a class of probability 0 on both sides adds nothing. The square root is the
     Jensen-Shannon distance.

@@ -10,7 +10,7 @@
 //     KEEP        packets that a thread has in its registers at a time
 //     OUTER       dimensions of the items that do not merge into one
 //     WHOLE       whether no packet sticks out of its run
-//     PLACES      arrays
+//     ARRAYS      arrays
 //     PARTS       sums and maxima that are put together at once, at most
 
 #ifdef USES_float16
@@ -91,7 +91,7 @@ struct Steps {
 // How a kernel goes over its arrays: lengths, and for each array its steps in bytes.
 struct Table {
     long long classes, inner, items, tiles, tiles_per_run, outer[OUTER + 1];
-    Steps places[PLACES];
+    Steps arrays[ARRAYS];
 };
 
 // The place of an item: its number along the inner length, and along each outer dimension.

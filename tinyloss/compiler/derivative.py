@@ -1,0 +1,107 @@
+"""The derivative of a program: reverse mode, one rule for each operation, into another program."""
+
+from collections.abc import Sequence
+
+from tinyloss.compiler.program import Node, Program, is_number
+from tinyloss.compiler.recorder import RECORDER as xp
+from tinyloss.compiler.recorder import BadFormula, Symbol
+
+__all__ = ["differentiate"]
+
+
+def differentiate(program: Program, name: str) -> Program:
+    """Return the program of the derivative of a program's one output by one input.
+
+    Reverse mode: each node gets the derivative of the output by it, from the nodes that use it.
+    """
+    (output,) = program.outputs
+    graph = program.graph
+    if output.per_class:
+        raise BadFormula(
+            "a loss's formula returned a value for each class, expected one for each row"
+        )
+
+    def symbol(node: Node) -> Symbol:
+        # between nodes, numbers of a row keep the last dimension
+        return Symbol(graph, node, last=True)
+
+    slopes: dict[int, Symbol] = {id(output): symbol(graph.constant(1.0))}
+    for node in reversed(program.nodes()):
+        slope = slopes.get(id(node))
+        if slope is None or not node.args:
+            continue
+        shares = _shares(slope, symbol(node), [symbol(arg) for arg in node.args])
+        for arg, share in zip(node.args, shares, strict=True):
+            if share is None or arg.op == "constant" or arg.boolean or is_number(share.node, 0.0):
+                continue
+            if node.per_class and not arg.per_class:  # it counts for each class
+                share = symbol(graph.node("sum", share.node))
+            known = slopes.get(id(arg))
+            slopes[id(arg)] = share if known is None else known + share
+    wanted = graph.input(name, program.inputs[name])
+    result = slopes.get(id(wanted), symbol(graph.constant(0.0))).node
+    if (result.per_item, result.per_class) != (wanted.per_item, wanted.per_class):
+        # the same for all classes, or for all items
+        result = graph.node("add", result, graph.constant(0.0, wanted))
+    return Program(graph, program.inputs, (result,))
+
+
+def _larger(g: Symbol, a: Symbol, b: Symbol) -> tuple[Symbol, Symbol]:
+    """Share out the slope of max(a, b): at a tie half to each, none where one is a number."""
+    tie = 0.0 if "constant" in (a.node.op, b.node.op) else 0.5
+    at_tie = xp.where(a == b, tie * g, 0.0)
+    return xp.where(a > b, g, at_tie), xp.where(b > a, g, at_tie)
+
+
+def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None, ...]:
+    """Return how node `n` hands the slope `g` of the output by it on to each of its arguments."""
+    a, b = args[0], args[-1]
+    match n.node.op:
+        case "add":
+            return g, g
+        case "subtract":
+            return g, -g
+        case "multiply":
+            return g * b, g * a
+        case "divide":
+            return g / b, -(g * n) / b
+        case "negative":
+            return (-g,)
+        case "abs":
+            return (g * xp.sign(a),)
+        case "exp":
+            return (g * n,)
+        case "expm1":
+            return (g * (n + 1),)
+        case "log":
+            return (g / a,)
+        case "log1p":
+            return (g / (1 + a),)
+        case "sin":
+            return (g * xp.cos(a),)
+        case "cos":
+            return (-g * xp.sin(a),)
+        case "sinh":
+            return (g * xp.cosh(a),)
+        case "cosh":
+            return (g * xp.sinh(a),)
+        case "tanh":
+            return (g * ((1 - n) * (1 + n)),)
+        case "sqrt":
+            return (0.5 * g / n,)
+        case "pow":
+            by_power = None if b.node.op == "constant" else g * n * xp.log(a)
+            return g * (b * a ** (b - 1)), by_power
+        case "maximum":
+            return _larger(g, a, b)
+        case "minimum":
+            return _larger(g, b, a)
+        case "where":
+            return None, xp.where(args[0], g, 0.0), xp.where(args[0], 0.0, g)
+        case "sum":
+            return (g,)
+        case "max":
+            top = a == n
+            return (xp.where(top, g / xp.sum(top, axis=-1, keepdims=True), 0.0),)
+        case _:  # comparisons: flat
+            return (None,) * len(args)

@@ -1,0 +1,514 @@
+"""Recording a formula: an array library whose arrays (`Symbol`) carry no numbers.
+
+Calling a loss's formulas with symbols leaves their operations behind as a program. A symbol also
+knows whether it has a dimension after those of the items: what does not fit is refused while it is
+recorded, whatever batch comes later.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from tinyloss.backend import Role
+from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Node, Program
+from tinyloss.typing import Namespace
+
+__all__ = ["RECORDER", "BadFormula", "Symbol", "Unrecordable", "plain_number", "record"]
+
+
+# What is looked up on an array or a namespace and not there is an AttributeError in Python.
+class Unrecordable(TypeError, AttributeError):
+    """A formula does what cannot be recorded: only its value can be had, run eagerly."""
+
+
+class BadFormula(ValueError):
+    """A formula is not the loss of an item: its arrays do not fit, or it looks at other items."""
+
+
+class _Shape:
+    """The shape of a symbol: what is known of it is the dimension after those of the items."""
+
+    def __init__(self, of: "Symbol") -> None:
+        self._of = of
+
+    def __getitem__(self, index: Any) -> Any:
+        if type(index) is not int or index != -1 or not self._of.last:
+            raise BadFormula(
+                f"a loss's formula asked for x.shape[{index!r}] of an array {self._of.words}, "
+                "expected x.shape[-1] of an array with classes, in a loss made with rowwise=True: "
+                "how many items there are changes no loss of an item"
+            )
+        graph = self._of.graph
+        return Symbol(graph, graph.length()) if self._of.node.per_class else 1
+
+    def _unknown(self, *_: Any) -> NoReturn:
+        raise Unrecordable(
+            "a loss's formula used x.shape as a whole, expected x.shape[-1]: items are not known "
+            "to it"
+        )
+
+    __len__ = __iter__ = __eq__ = __ne__ = __add__ = __radd__ = _unknown
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Symbol:
+    """An array without numbers: operations on it are recorded."""
+
+    __slots__ = ("graph", "last", "node")
+    __hash__ = None  # type: ignore[assignment]
+    __array_ufunc__ = None  # NumPy's scalars leave operators to the symbol
+    device = None
+
+    def __init__(self, graph: Graph, node: Node, last: bool | None = None) -> None:
+        self.graph, self.node = graph, node
+        self.last = node.per_class if last is None else last
+        """Whether there is a dimension after those of the items: of the classes, or of length 1."""
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Namespace:
+        return RECORDER
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype computed in, or "bool"."""
+        return "bool" if self.node.boolean else self.graph.dtype
+
+    @property
+    def shape(self) -> _Shape:
+        """The shape, of which [-1] is known: the classes."""
+        return _Shape(self)
+
+    @property
+    def words(self) -> str:
+        """What the shape is, for messages."""
+        parts = ["..."] * self.node.per_item
+        if self.last:
+            parts.append("C" if self.node.per_class else "1")
+        return f"of shape ({', '.join(parts)}{',' * (len(parts) == 1)})"
+
+    def _record(self, op: str, *args: Any) -> "Symbol":
+        return _apply(op, self, *args)
+
+    def __getitem__(self, key: Any) -> "Symbol":
+        parts: Any = key if key.__class__ is tuple else ()
+        index: Any = parts[1] if len(parts) == 2 and parts[0] is ... else key
+        if index is key or not (index is None or (type(index) is int and index in (0, -1))):
+            raise Unrecordable(
+                f"a loss's formula indexed an array by {_words(key)}, expected [..., None], "
+                "[..., 0] or [..., -1]: items are not known to it"
+            )
+        if index is None:
+            if self.last:
+                raise Unrecordable(
+                    f"a loss's formula indexed an array {self.words} by [..., None], expected one "
+                    "of shape (...,): one dimension comes after those of the items"
+                )
+            return Symbol(self.graph, self.node, last=True)
+        if not self.last:
+            raise BadFormula(
+                f"a loss's formula indexed an array {self.words} by [..., {index}], which takes "
+                "one of the items, expected an array with classes or a kept dimension"
+            )
+        if not self.node.per_class:
+            return Symbol(self.graph, self.node, last=False)
+        at = 0 if index == 0 else self.shape[-1] - 1
+        classes = Symbol(self.graph, self.graph.class_index())
+        return _reduced("sum", _apply("where", classes == at, self, 0.0))
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        self._keep_argument()
+        raise Unrecordable("a loss's formula set elements of an array, expected xp.where")
+
+    def _keep_argument(self) -> None:
+        if self.node.op == "input":
+            raise BadFormula(
+                f"a loss's formula changed its argument {self.node.constant} in place, expected "
+                "a new array (x = x + 1 instead of x += 1): the array is the caller's"
+            )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # what libraries look for
+            raise AttributeError(name)
+        raise Unrecordable(
+            f"a loss's formula used .{name} of an array, expected the functions of "
+            "xp = tinyloss.namespace(x), as in xp.sum(x, axis=-1)"
+        )
+
+    def __bool__(self) -> NoReturn:
+        raise Unrecordable(
+            "a loss's formula used an array as a condition, expected xp.where: "
+            "its lines must not depend on data"
+        )
+
+    __float__ = __int__ = __index__ = __len__ = __iter__ = __bool__
+
+    def __add__(self, other: Any) -> "Symbol":
+        return self._record("add", other)
+
+    def __radd__(self, other: Any) -> "Symbol":
+        return _apply("add", other, self)
+
+    def __sub__(self, other: Any) -> "Symbol":
+        return self._record("subtract", other)
+
+    def __rsub__(self, other: Any) -> "Symbol":
+        return _apply("subtract", other, self)
+
+    def __mul__(self, other: Any) -> "Symbol":
+        return self._record("multiply", other)
+
+    def __rmul__(self, other: Any) -> "Symbol":
+        return _apply("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> "Symbol":
+        return self._record("divide", other)
+
+    def __rtruediv__(self, other: Any) -> "Symbol":
+        return _apply("divide", other, self)
+
+    def __pow__(self, other: Any) -> "Symbol":
+        return self._record("pow", other)
+
+    def __rpow__(self, other: Any) -> "Symbol":
+        return _apply("pow", other, self)
+
+    def __neg__(self) -> "Symbol":
+        return self._record("negative")
+
+    def __abs__(self) -> "Symbol":
+        return self._record("abs")
+
+    def __lt__(self, other: Any) -> "Symbol":
+        return self._record("less", other)
+
+    def __le__(self, other: Any) -> "Symbol":
+        return self._record("less_equal", other)
+
+    def __gt__(self, other: Any) -> "Symbol":
+        return self._record("greater", other)
+
+    def __ge__(self, other: Any) -> "Symbol":
+        return self._record("greater_equal", other)
+
+    def __eq__(self, other: object) -> "Symbol":  # type: ignore[override]
+        return self._record("equal", other)
+
+    def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
+        return self._record("not_equal", other)
+
+    def __and__(self, other: Any) -> "Symbol":
+        return self._record("logical_and", other)
+
+    def __or__(self, other: Any) -> "Symbol":
+        return self._record("logical_or", other)
+
+    def __xor__(self, other: Any) -> "Symbol":
+        if self.node.boolean:
+            return self._record("not_equal", other)
+        return self._no_operator("^", "** for a power, != for booleans")
+
+    def __invert__(self) -> "Symbol":
+        return self._record("logical_not")
+
+    def __pos__(self) -> "Symbol":
+        return self
+
+    def _no_operator(self, sign: str, instead: str) -> NoReturn:
+        raise Unrecordable(
+            f"a loss's formula used the operator {sign}, which cannot be recorded, "
+            f"expected {instead}"
+        )
+
+    def __mod__(self, other: Any) -> NoReturn:
+        self._no_operator("%", "arithmetic that has a derivative: + - * / **")
+
+    def __floordiv__(self, other: Any) -> NoReturn:
+        self._no_operator("//", "arithmetic that has a derivative: + - * / **")
+
+    def __matmul__(self, other: Any) -> NoReturn:
+        self._no_operator("@", "xp.sum(a * b, axis=-1)")
+
+    __rmod__, __rfloordiv__, __rmatmul__ = __mod__, __floordiv__, __matmul__
+
+    def __iadd__(self, other: Any) -> "Symbol":
+        self._keep_argument()
+        return self._record("add", other)
+
+    def __isub__(self, other: Any) -> "Symbol":
+        self._keep_argument()
+        return self._record("subtract", other)
+
+    def __imul__(self, other: Any) -> "Symbol":
+        self._keep_argument()
+        return self._record("multiply", other)
+
+    def __itruediv__(self, other: Any) -> "Symbol":
+        self._keep_argument()
+        return self._record("divide", other)
+
+    def __ipow__(self, other: Any) -> "Symbol":
+        self._keep_argument()
+        return self._record("pow", other)
+
+
+def _apply(op: str, *args: Any) -> Symbol:
+    symbols = [a for a in args if isinstance(a, Symbol)]
+    if not symbols:
+        raise Unrecordable(
+            f"a loss's formula used {op} of numbers alone, expected an array among them "
+            "(the module math has functions of numbers)"
+        )
+    graph = symbols[0].graph
+    arrays = [s for s in symbols if s.node.per_item or s.last]
+    for other in arrays[1:]:
+        if other.last != arrays[0].last:
+            raise BadFormula(
+                f"a loss's formula used {op} on arrays {arrays[0].words} and {other.words}, whose "
+                "items do not meet, expected a dimension after the items in both: "
+                "keepdims=True of a reduction, or [..., None]"
+            )
+    nodes = [_node(graph, a) for a in args]
+    _check_kinds(op, nodes)
+    return Symbol(graph, graph.node(op, *nodes), last=any(s.last for s in arrays))
+
+
+def _check_kinds(op: str, nodes: Sequence[Node]) -> None:
+    """Refuse what libraries do differently with booleans and numbers, or not at all."""
+    if op in _NUMERIC and all(n.boolean for n in nodes):
+        raise Unrecordable(
+            f"a loss's formula used {op} of booleans alone, expected numbers: "
+            "xp.astype(condition, x.dtype), or & | ~"
+        )
+    tested = 1 if op == "where" else len(nodes) if op.startswith("logical_") else 0
+    if not all(n.boolean for n in nodes[:tested]):
+        raise Unrecordable(f"a loss's formula used {op} of numbers, expected a condition: x != 0")
+
+
+def _node(graph: Graph, value: Any) -> Node:
+    return value.node if isinstance(value, Symbol) else graph.constant(_number(value))
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number as Python's own, None for anything else: its text becomes a kernel's."""
+    if type(value) in (bool, int, float):
+        return value
+    # a subclass may write itself in any way
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else None
+
+
+def _number(value: Any) -> Any:
+    number = plain_number(value)
+    if number is None:
+        raise Unrecordable(
+            f"a loss's formula mixed its arrays with {_words(value)}, expected Python numbers"
+        )
+    return number
+
+
+def _words(value: Any) -> str:
+    """Return a short description of what came in an array's or a number's place."""
+    if isinstance(value, Symbol):
+        return f"an array {value.words}"
+    name = type(value).__name__
+    short = type(value) in (int, float, bool, str, tuple, slice)
+    text = repr(value) if short and not _holds_symbol(value) else ""
+    if text and len(text) < 40:
+        return text
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _holds_symbol(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(each, Symbol) for each in value)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _reduced(op: str, x: Symbol, axis: Any = -1, keepdims: bool = False) -> Symbol:
+    """Return the maximum or sum over the dimension after those of the items."""
+    if not isinstance(x, Symbol):
+        raise Unrecordable(f"a loss's formula used {op} of {_words(x)}, expected an array")
+    if axis != -1:
+        raise BadFormula(
+            f"a loss's formula used {op} over axis {axis}, expected axis=-1, its classes: "
+            "items are not known to it"
+        )
+    if not x.last:
+        raise BadFormula(
+            f"a loss's formula used {op} over axis -1 of an array {x.words}, which reduces items, "
+            "expected an array with classes, in a loss made with rowwise=True; keepdims=True "
+            "keeps the dimension for a second reduction"
+        )
+    node = x.graph.node(op, x.node) if x.node.per_class else x.node
+    return Symbol(x.graph, node, last=keepdims)
+
+
+def _max(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+    if x.node.boolean:
+        raise Unrecordable("a loss's formula used max of booleans, expected xp.any")
+    return _reduced("max", x, axis, keepdims)
+
+
+def _min(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+    return -_max(-x, axis=axis, keepdims=keepdims)
+
+
+def _sum(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+    counted = _apply("where", x, 1.0, 0.0) if x.node.boolean else x
+    return _reduced("sum", counted, axis, keepdims)
+
+
+def _mean(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+    return _apply("divide", _sum(x, axis=axis, keepdims=keepdims), x.shape[-1])
+
+
+def _any(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+    return _reduced("max", _apply("where", x, 1.0, 0.0), axis, keepdims) > 0
+
+
+def _all(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
+    return ~_any(~x, axis=axis, keepdims=keepdims)
+
+
+def _clip(x: Symbol, /, min: Any = None, max: Any = None) -> Symbol:
+    x = x if min is None else _apply("maximum", x, min)
+    return x if max is None else _apply("minimum", x, max)
+
+
+def _square(x: Symbol, /) -> Symbol:
+    return x * x
+
+
+def _finfo(dtype: Any, /) -> SimpleNamespace:
+    # IEEE 754: the smallest normal number, the spacing at 1 and the largest number
+    known = {"float32": (-126, 23), "float64": (-1022, 52)}
+    name = _dtype_name(dtype)
+    if name not in known:
+        raise Unrecordable(f"a loss's formula used finfo of {dtype!r}, expected x.dtype")
+    emin, bits = known[name]
+    largest = (2 - 2.0**-bits) * 2.0 ** (1 - emin)
+    return SimpleNamespace(smallest_normal=2.0**emin, eps=2.0**-bits, max=largest)
+
+
+def _dtype_name(dtype: Any) -> str:
+    """Return the bare name of a dtype, or of the type that stands for one."""
+    name: Any = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    return str(name).rpartition(".")[2]
+
+
+def _sign(x: Symbol, /) -> Symbol:
+    return _apply("where", x > 0, 1.0, _apply("where", x < 0, -1.0, x))
+
+
+def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
+    name = _dtype_name(dtype)
+    if name == "bool":
+        return x if x.node.boolean else x != 0
+    if name != x.graph.dtype:
+        raise Unrecordable(
+            f"a loss's formula used astype to {name}, expected x.dtype: "
+            "the dtype to compute in is chosen outside"
+        )
+    return _apply("where", x, 1.0, 0.0) if x.node.boolean else x
+
+
+def _full_like(x: Symbol, number: Any, /, **_: Any) -> Symbol:
+    return Symbol(x.graph, x.graph.constant(_number(number), x.node), x.last)
+
+
+def _zeros_like(x: Symbol, /, **_: Any) -> Symbol:
+    return _full_like(x, 0.0)
+
+
+def _ones_like(x: Symbol, /, **_: Any) -> Symbol:
+    return _full_like(x, 1.0)
+
+
+def _arange(length: Any, /, *args: Any, **_: Any) -> Symbol:
+    if args or not isinstance(length, Symbol) or length.node.op != "classes":
+        raise Unrecordable(
+            "a loss's formula used arange, expected xp.arange(x.shape[-1]): the classes"
+        )
+    return Symbol(length.graph, length.graph.class_index())
+
+
+_ARITHMETIC = ("abs", "add", "divide", "multiply", "negative", "pow", "sqrt", "subtract")
+_ELEMENTARY = ("cos", "cosh", "exp", "expm1", "log", "log1p", "sin", "sinh", "tanh")
+_CHOICES = ("maximum", "minimum", "where")
+_NUMERIC = frozenset((*_ARITHMETIC, *_ELEMENTARY, "maximum", "minimum"))
+
+
+class _Recorder(SimpleNamespace):
+    """The recorder's namespace: the array-API functions that a formula may use."""
+
+    __name__ = "tinyloss.recorder"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Unrecordable(
+            f"a loss's formula used xp.{name}, which cannot be recorded; it can use "
+            f"{', '.join(sorted(k for k in vars(self)))}"
+        )
+
+
+def _operation(op: str) -> Callable[..., Symbol]:
+    return lambda *args: _apply(op, *args)
+
+
+RECORDER: Namespace = _Recorder(
+    **{
+        op: _operation(op) for op in (*_ARITHMETIC, *_ELEMENTARY, *_CHOICES, *COMPARISONS, *LOGICAL)
+    },
+    max=_max,
+    min=_min,
+    sum=_sum,
+    mean=_mean,
+    any=_any,
+    all=_all,
+    square=_square,
+    clip=_clip,
+    sign=_sign,
+    astype=_astype,
+    arange=_arange,
+    full_like=_full_like,
+    zeros_like=_zeros_like,
+    ones_like=_ones_like,
+    finfo=_finfo,
+    bool="bool",
+    float32="float32",
+    float64="float64",
+    inf=math.inf,
+    nan=math.nan,
+    pi=math.pi,
+    e=math.e,
+)
+
+
+# What libraries raise that are given a symbol for an array of theirs, and Python for a method or
+# an operator that it lacks. A formula's own errors of these types come again when it runs eagerly.
+_FOREIGN = (TypeError, AttributeError, ValueError, IndexError, NotImplementedError)
+
+
+def record(
+    function: Callable[..., Any], inputs: Mapping[str, Role], *, dtype: str = "float32"
+) -> Program:
+    """Record a function of the named inputs; it returns an array or a tuple of arrays.
+
+    Raises Unrecordable or BadFormula.
+    """
+    graph = Graph(dtype)
+    symbols = {name: Symbol(graph, graph.input(name, v)) for name, v in inputs.items()}
+    try:
+        result: Any = function(**symbols)
+    except (Unrecordable, BadFormula):
+        raise
+    except _FOREIGN as error:
+        raise Unrecordable(
+            f"a loss's formula cannot be recorded ({type(error).__name__}: {error}), expected "
+            "operators and functions of xp = tinyloss.namespace(x)"
+        ).with_traceback(error.__traceback__) from error
+    results: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)  # pyright: ignore[reportUnknownVariableType]
+    return Program(graph, dict(inputs), tuple([_node(graph, r) for r in results]))

@@ -1,0 +1,103 @@
+"""What passes between the engine and the backends: logged, or answered by the formulas instead."""
+
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from tinyloss._engine import registry
+from tinyloss._engine.job import Job, evaluate, replaced
+from tinyloss._engine.run import prepared_by
+from tinyloss.typing import Namespace
+
+__all__ = ["Log", "Watch", "logged"]
+
+
+@dataclass
+class Log:
+    """What happened in one call."""
+
+    formulas: bool = False
+    """Whether the formulas are to answer instead of the backend."""
+    jobs: list[Job] = field(default_factory=list[Job])
+    programs: list[Any] = field(default_factory=list[Any])
+    declined: int = 0
+
+
+_LOG: ContextVar[Log | None] = ContextVar("tinyloss.testing", default=None)
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class Watch:
+    """Stands between the engine and the backends while a check runs."""
+
+    def __init__(self, numpy: Any) -> None:
+        self._numpy, self._backend_of = numpy, registry.backend_of
+        self._stand_ins: dict[int, registry.Backend] = {}
+
+    def __enter__(self) -> "Watch":
+        _ONE_AT_A_TIME.acquire()
+        self._backend_of = registry.backend_of
+        registry.backend_of = self._between
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        registry.backend_of = self._backend_of
+        _ONE_AT_A_TIME.release()
+
+    def _between(self, xp: Namespace) -> registry.Backend:
+        backend = self._backend_of(xp)
+        between: Any = SimpleNamespace(prepare=lambda kind: partial(self._answer, backend))
+        return self._stand_ins.setdefault(id(backend), between)
+
+    def _answer(self, backend: registry.Backend | None, job: Job) -> Any:
+        log = _LOG.get()
+        if log is not None and log.formulas:
+            log.jobs.append(job)
+            return self._evaluate(job)
+        if log is not None:
+            log.programs.append(job.kind)
+        answer = NotImplemented if backend is None else prepared_by(backend, job.kind)(job)
+        if answer is not NotImplemented:
+            return answer
+        if log is not None:
+            log.declined += 1
+        return self._evaluate(job)
+
+    def _evaluate(self, job: Job) -> Any:
+        if job.kind.rowwise:
+            # NumPy sums pairwise along contiguous memory only.
+            arrays = {
+                name: self._numpy.ascontiguousarray(array)
+                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous
+                else array
+                for name, array in job.arrays.items()
+            }
+            job = replaced(job, arrays=arrays)
+        with self._numpy.errstate(all="ignore"):
+            return evaluate(job)
+
+    def formulas(self, call: Callable[[], Any]) -> tuple[Any, Job]:
+        """Return what a call returns where the formulas answer, and the job they answered."""
+        log = Log(formulas=True)
+        result = logged(log, call)
+        return result, log.jobs[-1]
+
+    def job(self, call: Callable[[], Any]) -> Job | None:
+        """Return the job of a call, None where the call is refused."""
+        try:
+            return self.formulas(call)[1]
+        except (TypeError, ValueError):
+            return None
+
+
+def logged(log: Log, call: Callable[[], Any]) -> Any:
+    """Return what a call returns, with what happens in it logged."""
+    token = _LOG.set(log)
+    try:
+        return call()
+    finally:
+        _LOG.reset(token)
