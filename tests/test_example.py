@@ -11,9 +11,10 @@ import pytest
 
 import tinyloss
 from tests.support.example import EPS, digits, first_losses
+from tests.support.params import turns
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", turns(range(3), 3))
 def test_reads_97_percent_of_the_held_out_digits(seed: int) -> None:
     history = digits.train(seed=seed)
     assert history.epochs[-1].test_accuracy >= 0.97
@@ -30,7 +31,7 @@ def test_same_seed_gives_the_same_first_losses(array: str) -> None:
 
 
 # A guess is right one time in ten. After 15 epochs, five seeds gave 95.3 % (quantile) to 98.3 %.
-@pytest.mark.parametrize("loss", digits.LOSSES)
+@pytest.mark.parametrize("loss", turns([*digits.LOSSES], 4))
 def test_every_loss_learns(loss: str) -> None:
     assert digits.train(loss=loss, epochs=15).epochs[-1].test_accuracy >= 0.94
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ pytest.importorskip("numba")
 import tinyloss
 import tinyloss_numpy
 from tests.support.formulas import poly
+from tests.support.params import turns
 from tests.support.process import python
 from tinyloss import binary_cross_entropy_with_logits
 from tinyloss._engine.request import Request
@@ -190,7 +192,7 @@ def test_targets_that_are_probabilities() -> None:
     assert_agrees(tinyloss.cross_entropy, x, y, argnums=(0, 1), terms=True, **options)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("reduction", turns(["none", "mean", "sum"], 2))
 def test_reductions(reduction: str) -> None:
     assert_agrees(tinyloss.mse, numbers(501), numbers(501, seed=1), reduction=reduction)
     x, y = numbers(33, 10), labels(33, 10)
@@ -199,15 +201,18 @@ def test_reductions(reduction: str) -> None:
 
 @pytest.mark.parametrize(
     ("x_dtype", "y_dtype", "computed"),
-    [
-        ("float16", "float16", "float32"),
-        ("bfloat16", "float32", "float32"),
-        ("float64", "float64", "float64"),
-        ("float32", "float64", "float64"),
-        ("float32", "bool", "float32"),
-        ("int32", "int8", "float64"),
-        ("uint8", "float32", "float64"),
-    ],
+    turns(
+        [
+            ("float16", "float16", "float32"),
+            ("float64", "float64", "float64"),
+            ("bfloat16", "float32", "float32"),
+            ("float32", "float64", "float64"),
+            ("int32", "int8", "float64"),
+            ("float32", "bool", "float32"),
+            ("uint8", "float32", "float64"),
+        ],
+        2,
+    ),
 )
 def test_dtypes(x_dtype: str, y_dtype: str, computed: str) -> None:
     def of(array: Array, dtype: str) -> Array:
@@ -227,10 +232,11 @@ def test_half_precision_beside_float64_is_rounded_once() -> None:
         np.testing.assert_array_equal(gradient, tinyloss.grad(tinyloss.mse)(x, y))
 
 
-@pytest.mark.parametrize("bits", [8, 16, 32, 64])
-@pytest.mark.parametrize("sign", ["int", "uint"])
-def test_class_indices_of_every_integer_dtype(sign: str, bits: int) -> None:
-    y = labels(12, 100).astype(f"{sign}{bits}")
+@pytest.mark.parametrize(
+    "dtype", turns("int8 int16 int32 uint8 uint64 uint32 int64 uint16".split(), 2)
+)
+def test_class_indices_of_every_integer_dtype(dtype: str) -> None:
+    y = labels(12, 100).astype(dtype)
     assert_agrees(tinyloss.nll, numbers(12, 100), y)
 
 
@@ -333,8 +339,9 @@ def wave(x: Any, y: Any, *, power: float = 0.75) -> Any:
     return (1 + (x - y) ** 2) ** power + xp.sin(x)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", [ripple, wave, poly])
+@pytest.mark.parametrize(
+    ("loss", "weighted"), turns([*product([ripple, wave, poly], [True, False])], 2)
+)
 def test_a_loss_is_compiled_without_a_line_about_it_elsewhere(loss: Loss, weighted: bool) -> None:
     rng = np.random.default_rng(3)
     # where x > y and x < pi / 2 all terms of value and gradient are positive
@@ -1015,7 +1022,7 @@ def test_damaged_kernel_is_compiled_again(damage: Any, kernels: SimpleNamespace)
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
     assert (compiled_call(), kernels.compiled) == (first, 2)
-    assert file.read_bytes()[:64] != damage(whole)[:64] or file.stat().st_size == len(whole)
+    assert file.stat().st_size > len(whole) // 2  # it was written again
     assert (compiled_call(), kernels.compiled) == (first, 2)
 
 
@@ -1039,7 +1046,9 @@ def test_folder_that_takes_no_kernel_is_no_error(obstacle: str, kernels: SimpleN
         kernels.folder.chmod(0o500)
     first = compiled_call()
     assert first == compiled_call()
-    assert obstacle == "no permission" or kernels.compiled == 2
+    # What is no obstacle to this user, as to root, takes the kernel.
+    kept = kernels.folder.is_dir() and os.access(kernels.folder, os.W_OK)
+    assert kernels.compiled == (1 if kept else 2)
 
 
 # ---------------------------------------------------------------------------------------- failures
