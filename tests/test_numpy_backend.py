@@ -942,7 +942,7 @@ def test_out_of_a_library_without_kernels(torch: Any) -> None:
 # ------------------------------------------------------------------------------------ kept kernels
 
 
-def cache_in(folder: Path) -> dict[str, str]:
+def cache_in(folder: Path) -> dict[str, Any]:
     """Return the environment of a process whose user's cache folder is this."""
     if sys.platform != "linux":
         pytest.skip("other systems do not name the user's cache folder by a variable")

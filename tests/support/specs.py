@@ -320,9 +320,12 @@ ACTIVATIONS = [spec.function for spec in SPECS.values() if not spec.definition.t
 
 PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
 LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), LossFunction)]
+
+
 CLASSES: dict[Any, Any] = {
-    each: each.function
-    for each in (getattr(tinyloss, name) for name in PUBLIC)
-    if inspect.isclass(each) and isinstance(getattr(each, "function", None), LossFunction)
+    each: loss
+    for name in PUBLIC
+    if inspect.isclass(each := getattr(tinyloss, name))
+    and isinstance(loss := getattr(each, "function", None), LossFunction)
 }
 """The loss of each class."""

@@ -37,6 +37,7 @@ _PYTHON = SimpleNamespace(
     **{name: getattr(math, name) for name in "cos cosh exp expm1 log log1p pow sin sinh".split()},
     **{name: getattr(math, name) for name in "sqrt tanh isnan isinf isfinite".split()},
     abs=abs,
+    float64=float,
     maximum=_of_two(max),
     minimum=_of_two(min),
     where=lambda condition, a, b: a if condition else b,
@@ -97,7 +98,7 @@ def _text(node: Node, names: dict[int, str]) -> str:
     if node.op == "input":
         return f"given[{node.constant!r}]"
     if node.op == "constant":
-        return repr(node.constant) if math.isfinite(node.constant) else f'float("{node.constant}")'
+        return repr(node.constant) if node.boolean else f'xp.float64("{float(node.constant)!r}")'
     if node.op == "classes":
         return "classes"
     if node.op in _INFIX:
