@@ -42,7 +42,8 @@ class Loss(Protocol[P_contra]):
         """Return the parts of the answer that are wanted."""
         ...
 
-    def jobs(self, want: Want, /, *args: P_contra.args, **kwargs: P_contra.kwargs) -> list[Job]:
+    # Not by P: the objects' own, of any arguments, would leave P open.
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
         ...
 

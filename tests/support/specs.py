@@ -46,7 +46,7 @@ class Spec:
     inputs: Families
     """Inputs from ordinary to extreme, by name."""
     calls: Sequence[Call] = ()
-    """Ordinary calls, one at least without options, that run on every library."""
+    """Ordinary calls, which run on every library."""
     gist: str = ""
     """The loss of an item, as README's table has it."""
 
