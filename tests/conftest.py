@@ -16,7 +16,7 @@ from zlib import crc32
 import pytest
 
 import tinyloss_numpy
-from tests.support.libraries import LIBRARIES, TURNS, Library
+from tests.support.libraries import LIBRARIES, TURNS, Library, peer, required
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,11 +32,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="never",
         help="when losses of NumPy arrays are compiled, in tests that do not say so themselves",
     )
-
-
-def required(config: pytest.Config) -> set[str]:
-    names: Any = config.getoption("--require")
-    return set(names.split(",")) - {""}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -140,3 +135,20 @@ def jax(request: pytest.FixtureRequest) -> Iterator[Any]:
     """JAX itself, with float64."""
     with library("jax:x64", request.config) as lib:
         yield lib.lib
+
+
+@pytest.fixture
+def optax(request: pytest.FixtureRequest, jax: Any) -> Any:
+    """optax's losses, with float64."""
+    return peer("optax.losses", request.config)
+
+
+@pytest.fixture
+def sklearn(request: pytest.FixtureRequest) -> Any:
+    return peer("sklearn.metrics", request.config)
+
+
+@pytest.fixture
+def scipy(request: pytest.FixtureRequest) -> Any:
+    peer("scipy.spatial.distance", request.config)
+    return peer("scipy.special", request.config)
