@@ -2,6 +2,7 @@
 
 import builtins
 import enum
+import inspect
 import keyword
 import random
 import re
@@ -73,9 +74,13 @@ def formula_of(names: list[str], in_rows: bool) -> LossFunction[...]:
         def grad_x(self) -> Any:
             return self.y * 2.0
 
-    def named(x: Any, y: Any, reduction: str = "none", **arrays: Any) -> Request:
-        return Request(Named, x, y, None, None, reduction, None, arrays=arrays)
+    def named(x: Any, y: Any, **arrays: Any) -> Request:
+        return Request(Named, x, y, reduction=arrays.pop("reduction", "none"), arrays=arrays)
 
+    arguments = ["x", "y", "reduction", *names]
+    by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature([inspect.Parameter(each, by_name) for each in arguments])
+    named.__signature__ = signature  # type: ignore[attr-defined]
     return LossFunction(named)
 
 

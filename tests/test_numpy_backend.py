@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Unpack
 
 import ml_dtypes
 import numpy as np
@@ -30,6 +30,7 @@ from tinyloss import binary_cross_entropy_with_logits
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
+from tinyloss.typing import Options
 from tinyloss_numpy import _blocks, _compiler, _disk, _programs
 
 Array = npt.NDArray[Any]
@@ -317,19 +318,9 @@ class _Ripple(Formula):
 
 
 @LossFunction
-def ripple(
-    x: Any,
-    y: Any,
-    *,
-    power: float = 0.75,
-    weight: Any = None,
-    where: Any = None,
-    reduction: str = "mean",
-    denominator: Any = None,
-) -> Request:
+def ripple(x: Any, y: Any, *, power: float = 0.75, **options: Unpack[Options]) -> Request:
     """A loss of elements, by formulas."""
-    params = {"power": power}
-    return Request(_Ripple, x, y, weight, where, reduction, denominator, params)
+    return Request(_Ripple, x, y, {"power": power}, **options)
 
 
 @tinyloss.loss
@@ -419,7 +410,7 @@ def test_an_own_loss_that_cannot_be_recorded_runs_uncompiled(
 
     @LossFunction
     def odd(x: Any, y: Any) -> Request:
-        return Request(Sorted, x, y, None, None, "sum", None, {"power": 1.0})
+        return Request(Sorted, x, y, {"power": 1.0}, reduction="sum")
 
     monkeypatch.setattr(_programs, "_warned", set())
     with tinyloss_numpy.compilation("always"), pytest.warns(RuntimeWarning, match=r"xp\.sort"):

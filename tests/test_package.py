@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_custom": {"_arrays", "_engine", "_formula", "_function", "_reads", "compiler", "losses"},
     "_engine": {"_arrays", "_calls", "_formula", "_rows", "typing"},
     "_formula": set(),
-    "_function": {"_calls", "_engine"},
+    "_function": {"_calls", "_check", "_engine", "typing"},
     "_partial": {"_arrays", "_calls", "_check", "_engine", "_function"},
     "_reads": {"_formula"},
     "_rows": {"_arrays", "typing"},
@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tinyloss_dask": {"_arrays", "_engine", "_formula", "compiler"},
     "tinyloss_jax": {"_arrays", "_engine", "_formula", "_rows", "compiler"},
     "tinyloss_numpy": {"_engine", "_formula", "compiler"},
-    "typing": set(),
+    "typing": {"_check"},
 }
 
 

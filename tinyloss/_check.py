@@ -4,11 +4,30 @@ Parameters are static: a traced or device array would have to be waited for, and
 would silently be 0.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["flag", "in_range", "integer_or_none", "is_integer", "number", "positive"]
+__all__ = [
+    "Check",
+    "flag",
+    "in_range",
+    "integer_or_none",
+    "is_integer",
+    "number",
+    "or_none",
+    "positive",
+]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A part of a parameter's annotation: how a value for it is checked."""
+
+    run: Callable[[str, str, Any], Any]
+    """Takes the names of function and parameter and the value; returns the value to use."""
 
 
 def number(function: str, name: str, value: Any, *, what: str = "a finite number") -> float:
@@ -29,11 +48,12 @@ def number(function: str, name: str, value: Any, *, what: str = "a finite number
     return checked
 
 
-def positive(function: str, name: str, value: Any) -> float:
-    """Return a number above 0."""
-    checked = number(function, name, value, what="a number above 0")
-    if not checked > 0:
-        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected a number above 0")
+def positive(function: str, name: str, value: Any, high: float = inf) -> float:
+    """Return a number above 0, of at most `high`."""
+    what = f"a number above 0, at most {high}" if isfinite(high) else "a number above 0"
+    checked = number(function, name, value, what=what)
+    if not 0 < checked <= high:
+        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
     return checked
 
 
@@ -44,6 +64,11 @@ def in_range(function: str, name: str, value: Any, low: float, high: float = inf
     if not low <= checked <= high:
         raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
     return checked
+
+
+def or_none(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any], Any]:
+    """Return a check that lets None pass."""
+    return lambda function, name, value: None if value is None else check(function, name, value)
 
 
 def is_integer(value: Any) -> bool:

@@ -120,18 +120,14 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
         given = bound.arguments
         params = {p.name: _parameter(given[p.name]) for p in keyword}
         formula = own.formula(params, given.get("axis_name"))
+        asked = {name: given[name] for name in options}
         return Request(
             None if labels else formula,
             given["x"],
             given["y"],
-            given["weight"],
-            given["where"],
-            given["reduction"],
-            given["denominator"],
-            params=params,
-            axis=given.get("axis", -1),
-            axis_name=given.get("axis_name"),
+            params,
             labels=formula if labels else None,
+            **asked,
         )
 
     describe.__name__ = title
@@ -297,9 +293,7 @@ class _Recorded(Formula):
             )
         return self.derivative("x", "x")
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        """Return the curvature where that is above 0, else 1."""
-        return steep(curvature)
+    boosting_curvature = steep
 
     def derivative(self, *by: str) -> Any:
         """Return a derivative, run on the arrays."""

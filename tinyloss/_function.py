@@ -11,14 +11,16 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from functools import partial, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
 from tinyloss._calls import explained, misfit, readable, shown
+from tinyloss._check import Check
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.memo import Known, answered
 from tinyloss._engine.registry import backend_that_writes
 from tinyloss._engine.request import Request, Want
 from tinyloss._engine.run import job_of
+from tinyloss.typing import Options
 
 __all__ = ["Derived", "Loss", "LossFunction", "grad", "grad_and_hess", "source", "value_and_grad"]
 
@@ -60,12 +62,15 @@ class LossFunction(Generic[P]):
 
     def __init__(self, describe: Callable[P, Request], *, replays: bool = True) -> None:
         """Take the description of a call; `replays`: the same of the same arguments, always."""
-        self.describe = describe
+        self.describe: Callable[..., Request] = describe
         self._known: Known | None = Known() if replays else None
         update_wrapper(self, describe)
-        self.__annotations__ = {**self.__annotations__, "return": Any}
-        signature = inspect.signature(describe).replace(return_annotation=Any)
-        self.__signature__ = readable(signature)
+        parameters = _parameters(describe)
+        self._checks = {each.name: _check_of(each.annotation) for each in parameters}
+        bare = [each.replace(annotation=_bare(each.annotation)) for each in parameters]
+        known = [each for each in bare if each.annotation is not each.empty]
+        self.__annotations__ = {each.name: each.annotation for each in known} | {"return": Any}
+        self.__signature__ = readable(inspect.Signature(bare, return_annotation=Any))
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         return answered(self._known, self.request, _VALUE, args, kwargs).value
@@ -75,13 +80,20 @@ class LossFunction(Generic[P]):
         return answered(self._known, self.request, want, args, kwargs)
 
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
-        """Return what a call asks."""
-        describe: Callable[..., Request] = self.describe
+        """Return what a call asks, its parameters checked."""
         try:
-            return describe(*args, **kwargs)
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
+            checked = {
+                name: value
+                if (check := self._checks[name]) is None
+                else check(self.__name__, name, value)
+                for name, value in kwargs.items()
+            }
+            return self.describe(*args, **checked)
+        except (KeyError, TypeError):
+            message = misfit(self.__name__, self.__signature__, args, kwargs)
+            if message is None:
+                raise
+        raise TypeError(message)
 
     def jobs(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> list[Job]:
         """Return the jobs that answer a call."""
@@ -103,12 +115,6 @@ class LossFunction(Generic[P]):
         ]
         return self.request(positional, parameters)
 
-    def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise what is wrong with the arguments of a call, if they do not fit."""
-        message = misfit(self.__name__, self.__signature__, args, kwargs)
-        if message is not None:
-            raise TypeError(message) from None
-
     def __get__(self, owner: Any, kind: Any = None) -> LossFunction[P]:
         # As an attribute of a class it stays the function it is; and help() takes what has
         # __get__ for a function and shows its signature.
@@ -119,6 +125,37 @@ class LossFunction(Generic[P]):
 
     def __reduce__(self) -> str:
         return self.__qualname__
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return a function's parameters, its **options as the parameters that they stand for.
+
+    Options of rows come before the function's own parameters, those of every loss after.
+    """
+    *own, last = inspect.signature(function).parameters.values()
+    if last.kind is not last.VAR_KEYWORD:
+        return [*own, last]
+    (options,) = get_args(last.annotation)
+    spelled = [
+        inspect.Parameter(name, last.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default in Request._field_defaults.items()
+        if (annotation := options.__annotations__.get(name)) is not None
+    ]
+    return sorted(
+        [*own, *spelled],
+        key=lambda p: (p.kind is p.KEYWORD_ONLY, p.name in Options.__annotations__, p in own),
+    )
+
+
+def _check_of(annotation: Any) -> Callable[[str, str, Any], Any] | None:
+    """Return the check that an annotation holds, if it does."""
+    of_parameter = getattr(annotation, "__metadata__", ())
+    return next((each.run for each in of_parameter if isinstance(each, Check)), None)
+
+
+def _bare(annotation: Any) -> Any:
+    """Return an annotation without its check."""
+    return annotation if _check_of(annotation) is None else annotation.__origin__
 
 
 class Derived(Generic[P, R]):

@@ -5,9 +5,16 @@ shares, and results are typed `Any`: what a call returns is whatever the caller'
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from functools import partial
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
-__all__ = ["Array", "ArrayLike", "AxisName", "Namespace", "Number", "Reduction"]
+from tinyloss._check import Check, flag, in_range, integer_or_none, or_none, positive
+
+__all__ = [
+    "Array", "ArrayLike", "AxisName", "ClassIndex", "Flag", "Floor", "LabelOptions",
+    "Namespace", "NonNegative", "Number", "Options", "Positive", "Reduction", "RowOptions", "Share",
+    "ShareOrNone",
+]  # fmt: skip
 
 
 class Array(Protocol):
@@ -38,3 +45,57 @@ Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
 Namespace: TypeAlias = Any
 """An array-API namespace: the module whose functions take an array."""
+
+Positive: TypeAlias = Annotated[float, Check(positive)]
+"""A number above 0."""
+
+NonNegative: TypeAlias = Annotated[float, Check(partial(in_range, low=0.0))]
+"""A number of at least 0."""
+
+Share: TypeAlias = Annotated[float, Check(partial(in_range, low=0.0, high=1.0))]
+"""A number from 0 to 1."""
+
+ShareOrNone: TypeAlias = Annotated[
+    float | None, Check(or_none(partial(in_range, low=0.0, high=1.0)))
+]
+"""A number from 0 to 1, or None."""
+
+Floor: TypeAlias = Annotated[float | None, Check(or_none(partial(positive, high=0.5)))]
+"""The least value of p and 1 - p, above 0, or None."""
+
+Flag: TypeAlias = Annotated[bool, Check(flag)]
+"""True or False."""
+
+ClassIndex: TypeAlias = Annotated[int | None, Check(integer_or_none)]
+"""The index of a class, or None."""
+
+
+class Options(TypedDict, total=False):
+    """What every loss takes beside its arrays and its own parameters."""
+
+    weight: ArrayLike | None
+    """The weight of each item; broadcasts to the items."""
+    where: ArrayLike | None
+    """Which items count: booleans that broadcast to the items."""
+    reduction: Reduction
+    """How the items of a batch are put together."""
+    denominator: ArrayLike | None
+    """What the mean divides by in place of the sum of the weights."""
+
+
+class RowOptions(Options, total=False):
+    """What a loss of rows of classes takes."""
+
+    axis: int
+    """The axis of the classes."""
+    axis_name: AxisName | None
+    """JAX alone: the mapped axis over whose members the classes are split, in order."""
+
+
+class LabelOptions(RowOptions, total=False):
+    """What a loss with class indices takes."""
+
+    class_weight: ArrayLike | None
+    """A weight for each class, of shape (C,)."""
+    ignore_index: ClassIndex
+    """Items with this class index are left out. It need not be a class."""

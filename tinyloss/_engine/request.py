@@ -28,22 +28,22 @@ class Request(NamedTuple):
     """The formula for a target of x's shape; None where there is none."""
     x: Any
     y: Any
-    weight: Any
-    where: Any
-    reduction: str
-    denominator: Any
     params: Mapping[str, Any] = _NOTHING
-    """Parameters of the formula: Python values, already checked."""
+    """Parameters of the formula, already checked: numbers may be 0-d arrays."""
     arrays: Mapping[str, Any] = _NOTHING
     """Further arrays of the formula, broadcasting to x (variance, pos_weight)."""
-    axis: int = -1
-    """The class axis of a rowwise loss."""
     labels: type[Formula] | None = None
     """The formula for class indices; None where y cannot hold them."""
-    class_weight: Any = None
-    ignore_index: int | None = None
+    axis: int = -1
+    """The class axis of a rowwise loss."""
     axis_name: Any = None
     """The mapped axis whose members hold a part of the classes each; None where x has them all."""
+    class_weight: Any = None
+    ignore_index: int | None = None
+    weight: Any = None
+    where: Any = None
+    reduction: str = "mean"
+    denominator: Any = None
 
     @property
     def name(self) -> str:

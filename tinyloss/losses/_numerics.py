@@ -47,8 +47,11 @@ def sign(x: Any) -> Any:
     return xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, x))
 
 
-def steep(curvature: Any) -> Any:
-    """Return a curvature, 1 where it is not above 0: the step of boosting is the gradient there."""
+def steep(self: Any, curvature: Any) -> Any:
+    """Return a curvature, 1 where it is not above 0: the step of boosting is the gradient there.
+
+    A formula declares `boosting_curvature = steep`.
+    """
     return namespace(curvature).where(curvature <= 0, 1.0, curvature)
 
 

@@ -1,9 +1,8 @@
 """Losses of yes or no: an item is an element."""
 
 from math import ceil, log2
-from typing import Any
+from typing import Any, Unpack
 
-from tinyloss import _check
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
@@ -16,7 +15,7 @@ from tinyloss.losses._numerics import (
     softplus,
     steep,
 )
-from tinyloss.typing import Array, ArrayLike, Reduction
+from tinyloss.typing import Array, ArrayLike, Floor, NonNegative, Options, ShareOrNone
 
 __all__ = [
     "binary_cross_entropy",
@@ -65,14 +64,7 @@ class _BCE(Formula):
 
 @LossFunction
 def binary_cross_entropy(
-    x: Array,
-    y: ArrayLike,
-    *,
-    eps: float | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    x: Array, y: ArrayLike, *, eps: Floor = None, **options: Unpack[Options]
 ) -> Request:
     """Cross-entropy of the probability of a yes against yes or no.
 
@@ -118,10 +110,7 @@ def binary_cross_entropy(
     >>> tinyloss.binary_cross_entropy(np.array([0.9, 0.2]), np.array([1, 0])).round(6).item()
     0.164252
     """
-    if eps is not None:
-        eps = _check.positive("binary_cross_entropy", "eps", eps)
-        _check.in_range("binary_cross_entropy", "eps", eps, 0.0, 0.5)
-    return Request(_BCE, x, y, weight, where, reduction, denominator, {"eps": eps})
+    return Request(_BCE, x, y, {"eps": eps}, **options)
 
 
 class _BCEWithLogits(Formula):
@@ -156,14 +145,7 @@ class _BCEWithLogits(Formula):
 
 @LossFunction
 def binary_cross_entropy_with_logits(
-    x: Array,
-    y: ArrayLike,
-    *,
-    pos_weight: ArrayLike | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    x: Array, y: ArrayLike, *, pos_weight: ArrayLike | None = None, **options: Unpack[Options]
 ) -> Request:
     """Cross-entropy of the logit of a yes against yes or no: the logistic loss.
 
@@ -208,8 +190,8 @@ def binary_cross_entropy_with_logits(
     >>> print(f"{tinyloss.binary_cross_entropy_with_logits(x, np.array([0])):.4e}")
     2.0612e-09
     """
-    more = {} if pos_weight is None else {"pos_weight": pos_weight}
-    return Request(_BCEWithLogits, x, y, weight, where, reduction, denominator, arrays=more)
+    arrays = {} if pos_weight is None else {"pos_weight": pos_weight}
+    return Request(_BCEWithLogits, x, y, arrays=arrays, **options)
 
 
 class _SigmoidFocal(Formula):
@@ -280,12 +262,9 @@ def sigmoid_focal(
     x: Array,
     y: ArrayLike,
     *,
-    alpha: float | None = None,
-    gamma: float = 2.0,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    alpha: ShareOrNone = None,
+    gamma: NonNegative = 2.0,
+    **options: Unpack[Options],
 ) -> Request:
     """Binary focal loss of logits: cross-entropy that makes little of easy examples.
 
@@ -333,11 +312,11 @@ def sigmoid_focal(
     8.7565e-27
     """
     params = {
-        "alpha": None if alpha is None else _check.in_range("sigmoid_focal", "alpha", alpha, 0, 1),
-        "gamma": gamma_of(_check.in_range("sigmoid_focal", "gamma", gamma, 0.0)),
+        "alpha": alpha,
+        "gamma": gamma_of(gamma),
         "root": 2 ** ceil(-log2(gamma)) if 0 < gamma < 1 else None,
     }
-    return Request(_SigmoidFocal, x, y, weight, where, reduction, denominator, params)
+    return Request(_SigmoidFocal, x, y, params, **options)
 
 
 class _Hinge(Formula):
@@ -361,8 +340,7 @@ class _Hinge(Formula):
     def curvature(self) -> Any:
         return self.xp.zeros_like(self.short)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
     def _where_short(self, slope: Any) -> Any:
         # Neither above nor up to 0 is NaN, which must show.
@@ -371,15 +349,7 @@ class _Hinge(Formula):
 
 
 @LossFunction
-def hinge(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Hinge loss of a score: the loss of the support vector machine.
 
     Parameters
@@ -417,7 +387,7 @@ def hinge(
     >>> tinyloss.hinge(np.array([0.5, 2.0]), np.array([1, -1])).item()
     1.75
     """
-    return Request(_Hinge, x, y, weight, where, reduction, denominator)
+    return Request(_Hinge, x, y, **options)
 
 
 class _SquaredHinge(Formula):
@@ -440,20 +410,11 @@ class _SquaredHinge(Formula):
     def curvature(self) -> Any:
         return namespace(self.x).where(self.short > 0, 2 * self.y * self.y, 0.0)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 @LossFunction
-def squared_hinge(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Squared hinge loss of a score: a hinge without a kink.
 
     Parameters
@@ -492,7 +453,7 @@ def squared_hinge(
     >>> tinyloss.squared_hinge(np.array([0.5, 2.0]), np.array([1, -1])).item()
     4.625
     """
-    return Request(_SquaredHinge, x, y, weight, where, reduction, denominator)
+    return Request(_SquaredHinge, x, y, **options)
 
 
 class _SoftMargin(Formula):
@@ -517,15 +478,7 @@ class _SoftMargin(Formula):
 
 
 @LossFunction
-def soft_margin(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def soft_margin(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Logistic loss of a margin: binary cross-entropy for targets of -1 and 1.
 
     Parameters
@@ -563,4 +516,4 @@ def soft_margin(
     >>> tinyloss.soft_margin(np.array([-100.0]), np.array([1])).item()
     100.0
     """
-    return Request(_SoftMargin, x, y, weight, where, reduction, denominator)
+    return Request(_SoftMargin, x, y, **options)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from functools import partial, update_wrapper, wraps
 from numbers import Real
 from operator import add
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar, dataclass_transform
 
 from tinyloss import _check, _function
 from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
@@ -310,15 +310,60 @@ def _scaled(result: Any, factor: float) -> Any:
     return factor * result
 
 
+def _explain_constructor(cls: "type[_Configured]") -> None:
+    """Give a class words for the calls that do not fit its constructor."""
+    construct: Callable[..., None] = cls.__init__
+
+    @wraps(construct)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            construct(self, *args, **kwargs)
+        except TypeError:
+            message = _constructor_misfit(cls, args, kwargs)
+            if message is None:
+                raise
+            raise TypeError(message) from None
+
+    init.__signature__ = readable(inspect.signature(construct))  # type: ignore[attr-defined]
+    setattr(cls, "__init__", init)  # noqa: B010 - its own type is narrower
+
+
+def _constructor_misfit(
+    cls: "type[_Configured]", args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> str | None:
+    name, signature = cls.__name__, inspect.signature(cls)
+    call = f"the call of the object takes it: {name}()(x, y, {{}}=...)"
+    elsewhere = {"sample_weight": "weight", "mask": "where"}
+    keywords = {
+        keyword: "; " + call.format(elsewhere.get(keyword, keyword))
+        for keyword in ("weight", "sample_weight", "where", "mask", "denominator")
+    }
+    if "class_weight" in signature.parameters:
+        keywords["weight"] = (
+            f", write class_weight= for a weight of each class; for one of each item, "
+            f"{keywords['weight'].removeprefix('; ')}"
+        )
+    arrays = [each for each in args if not isinstance(each, (str, bool, int, float))]
+    made = f"; the object is called with the arrays: {name}()(x, y)" if arrays else None
+    return misfit(name, signature, args, kwargs, keywords, made)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 class _Configured(_Differentiable):
-    """A loss function with its parameters."""
+    """A loss function with its parameters: subclasses are dataclasses of these."""
 
     function: ClassVar[LossFunction[...]]
+    _own: ClassVar[frozenset[str]]
+    """The names of its parameters."""
     _parameters: Mapping[str, Any]
+    """Those that are not the function's defaults."""
     _arrays: "Mapping[str, _Numbers]"
     """Parameters that are arrays."""
 
     def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, repr=False, kw_only=True)(cls)
+        cls._own = frozenset([field.name for field in fields(cls)])  # type: ignore[arg-type]
+        _explain_constructor(cls)
         if "function" in cls.__dict__:
             name = cls.function.__name__
             summary = (cls.function.__doc__ or "").partition("\n")[0]
@@ -347,13 +392,33 @@ class _Configured(_Differentiable):
     def _configure(self, parameters: dict[str, Any]) -> None:
         _check_arrays(type(self).__name__, parameters)
         self.function.check(**parameters)
-        object.__setattr__(self, "_parameters", parameters)
+        changed = {name: each for name, each in self._changed().items() if name in parameters}
+        object.__setattr__(self, "_parameters", changed)
         arrays = {
             name: _Numbers(each)  # pyright: ignore[reportUnknownArgumentType]
-            for name, each in parameters.items()
+            for name, each in changed.items()
             if isinstance(each, tuple) and name != "axis_name"
         }
         object.__setattr__(self, "_arrays", arrays)
+
+    def _answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
+        if kwargs.keys().isdisjoint(self._own):
+            try:
+                return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
+            except TypeError:
+                self.request(args, kwargs)
+                raise
+        return run(self.request(args, kwargs), want)
+
+    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
+        """Return what a call with these arguments asks."""
+        try:
+            if not kwargs.keys().isdisjoint(self._own):
+                raise TypeError
+            return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
+        except TypeError:
+            self._refuse(args, kwargs)
+            raise
 
     def _given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the parameters for a call with these arguments."""
@@ -361,10 +426,6 @@ class _Configured(_Differentiable):
             return self._parameters
         x = args[0] if args else kwargs.get("x")
         return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
-
-    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
-        """Return what a call asks."""
-        return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
 
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
@@ -376,11 +437,10 @@ class _Configured(_Differentiable):
 
     def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
         name = type(self).__name__
-        own = {field.name for field in fields(self)}  # type: ignore[arg-type]
         return {
             keyword: f", expected it where the loss is made: {name}({keyword}={shown(value)})(x, y)"
             for keyword, value in kwargs.items()
-            if keyword in own
+            if keyword in self._own
         }
 
     def _place(self, args: Sequence[Any]) -> str | None:
@@ -408,11 +468,7 @@ def _called(stub: Callable[P, Any]) -> Callable[P, Any]:
     """Return the method that calls a configured loss, typed as the stub is."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return self.function.ask(_VALUE, *args, **kwargs, **self._given(args, kwargs)).value
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
+        return self._answer(_VALUE, args, kwargs).value
 
     return _typed_as(stub, call)
 
@@ -421,12 +477,7 @@ def _asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
     """Return the method that asks a configured loss, typed as the stub is."""
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
-        try:
-            answer: Answer = self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
-        return answer
+        return self._answer(want, args, kwargs)
 
     return _typed_as(stub, ask)
 
@@ -524,7 +575,6 @@ def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
         raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected an integer")
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class _TargetLoss(_Configured):
     """A loss of a prediction and a target."""
 
@@ -558,56 +608,60 @@ class _TargetLoss(_Configured):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
+class _RowLoss(_TargetLoss):
+    """A loss of rows of classes."""
+
+    axis: int = -1
+    axis_name: AxisName | None = None
+
+
+class _LabelLoss(_RowLoss):
+    """A loss with class indices."""
+
+    class_weight: ArrayLike | None = None
+    ignore_index: int | None = None
+
+
 class MSELoss(_TargetLoss):
     function = mse
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class MeanSquaredError(MSELoss):
     function = mse
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class MAELoss(_TargetLoss):
     function = mae
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class HuberLoss(_TargetLoss):
     function = huber
     delta: float = 1.0
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class SmoothL1Loss(_TargetLoss):
     function = smooth_l1
     beta: float = 1.0
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class LogCoshLoss(_TargetLoss):
     function = log_cosh
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class QuantileLoss(_TargetLoss):
     function = quantile
     q: float = 0.5
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class MSLELoss(_TargetLoss):
     function = msle
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class MAPELoss(_TargetLoss):
     function = mape
     eps: float = 2.220446049250313e-16
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class PoissonNLLLoss(_TargetLoss):
     function = poisson_nll
     log_input: bool = True
@@ -615,39 +669,26 @@ class PoissonNLLLoss(_TargetLoss):
     eps: float = 1e-8
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
-class CrossEntropyLoss(_TargetLoss):
+class CrossEntropyLoss(_LabelLoss):
     function = cross_entropy
-    axis: int = -1
-    axis_name: AxisName | None = None
     from_logits: bool = True
-    class_weight: ArrayLike | None = None
     label_smoothing: float = 0.0
-    ignore_index: int | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
-class NLLLoss(_TargetLoss):
+class NLLLoss(_LabelLoss):
     function = nll
-    axis: int = -1
-    axis_name: AxisName | None = None
-    class_weight: ArrayLike | None = None
-    ignore_index: int | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class BCELoss(_TargetLoss):
     function = binary_cross_entropy
     eps: float | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class BCEWithLogitsLoss(_TargetLoss):
     function = binary_cross_entropy_with_logits
     pos_weight: ArrayLike | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class BinaryCrossEntropyLoss(_TargetLoss):
     """Binary cross-entropy of logits, or of probabilities with from_logits=False.
 
@@ -670,61 +711,42 @@ class BinaryCrossEntropyLoss(_TargetLoss):
         super()._configure(parameters)
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class SigmoidFocalLoss(_TargetLoss):
     function = sigmoid_focal
     alpha: float | None = None
     gamma: float = 2.0
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
-class SoftmaxFocalLoss(_TargetLoss):
+class SoftmaxFocalLoss(_LabelLoss):
     function = softmax_focal
     gamma: float = 2.0
-    axis: int = -1
-    axis_name: AxisName | None = None
-    class_weight: ArrayLike | None = None
-    ignore_index: int | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class HingeLoss(_TargetLoss):
     function = hinge
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class SquaredHingeLoss(_TargetLoss):
     function = squared_hinge
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class SoftMarginLoss(_TargetLoss):
     function = soft_margin
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
-class KLDivLoss(_TargetLoss):
+class KLDivLoss(_RowLoss):
     function = kl_div
-    axis: int = -1
-    axis_name: AxisName | None = None
     log_target: bool = False
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
-class KLDivWithLogitsLoss(_TargetLoss):
+class KLDivWithLogitsLoss(_RowLoss):
     function = kl_div_with_logits
-    axis: int = -1
-    axis_name: AxisName | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
-class JSDivLoss(_TargetLoss):
+class JSDivLoss(_RowLoss):
     function = js_div
-    axis: int = -1
-    axis_name: AxisName | None = None
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
 class GaussianNLLLoss(_Configured):
     function = gaussian_nll
     full: bool = False
@@ -759,46 +781,3 @@ class GaussianNLLLoss(_Configured):
     ) -> Answer:
         """Return the parts of the answer that are wanted."""
         raise NotImplementedError
-
-
-def _explain_constructor(cls: type[_Configured]) -> None:
-    """Give a class words for the calls that do not fit its constructor."""
-    construct: Callable[..., None] = cls.__init__
-
-    @wraps(construct)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            construct(self, *args, **kwargs)
-        except TypeError:
-            message = _constructor_misfit(cls, args, kwargs)
-            if message is None:
-                raise
-            raise TypeError(message) from None
-
-    init.__signature__ = readable(inspect.signature(construct))  # type: ignore[attr-defined]
-    setattr(cls, "__init__", init)  # noqa: B010 - its own type is narrower
-    for each in cls.__subclasses__():
-        _explain_constructor(each)
-
-
-def _constructor_misfit(
-    cls: type[_Configured], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> str | None:
-    name, signature = cls.__name__, inspect.signature(cls)
-    call = f"the call of the object takes it: {name}()(x, y, {{}}=...)"
-    elsewhere = {"sample_weight": "weight", "mask": "where"}
-    keywords = {
-        keyword: "; " + call.format(elsewhere.get(keyword, keyword))
-        for keyword in ("weight", "sample_weight", "where", "mask", "denominator")
-    }
-    if "class_weight" in signature.parameters:
-        keywords["weight"] = (
-            f", write class_weight= for a weight of each class; for one of each item, "
-            f"{keywords['weight'].removeprefix('; ')}"
-        )
-    arrays = [each for each in args if not isinstance(each, (str, bool, int, float))]
-    made = f"; the object is called with the arrays: {name}()(x, y)" if arrays else None
-    return misfit(name, signature, args, kwargs, keywords, made)
-
-
-_explain_constructor(_Configured)

@@ -1,8 +1,7 @@
 """Divergences between distributions over classes. An item is a row."""
 
-from typing import Any
+from typing import Any, Unpack
 
-from tinyloss import _check
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
@@ -16,7 +15,7 @@ from tinyloss.losses._numerics import (
     steep,
     xlogy,
 )
-from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
+from tinyloss.typing import Array, ArrayLike, Flag, RowOptions
 
 __all__ = ["js_div", "kl_div", "kl_div_with_logits"]
 
@@ -44,8 +43,7 @@ class _KL(Formula):
     def curvature(self) -> Any:
         return self.xp.zeros_like(self.x)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 class _KLLogTarget(_KL):
@@ -62,16 +60,7 @@ class _KLLogTarget(_KL):
 
 @LossFunction
 def kl_div(
-    x: Array,
-    y: ArrayLike,
-    *,
-    axis: int = -1,
-    axis_name: AxisName | None = None,
-    log_target: bool = False,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    x: Array, y: ArrayLike, *, log_target: Flag = False, **options: Unpack[RowOptions]
 ) -> Request:
     """Kullback-Leibler divergence of predicted log-probabilities from a target distribution.
 
@@ -121,11 +110,7 @@ def kl_div(
     >>> tinyloss.kl_div(x, np.array([[0.25, 0.75]])).round(6).item()
     0.130812
     """
-    log_target = _check.flag("kl_div", "log_target", log_target)
-    formula = _KLLogTarget if log_target else _KL
-    return Request(
-        formula, x, y, weight, where, reduction, denominator, axis=axis, axis_name=axis_name
-    )
+    return Request(_KLLogTarget if log_target else _KL, x, y, **options)
 
 
 class _KLWithLogits(Formula):
@@ -206,17 +191,7 @@ class _KLWithLogits(Formula):
 
 
 @LossFunction
-def kl_div_with_logits(
-    x: Array,
-    y: ArrayLike,
-    *,
-    axis: int = -1,
-    axis_name: AxisName | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def kl_div_with_logits(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
     """Kullback-Leibler divergence between the distributions of two rows of logits.
 
     The loss of distillation and of trust regions: accurate also where the two are close.
@@ -261,9 +236,7 @@ def kl_div_with_logits(
     >>> print(f"{tinyloss.kl_div_with_logits(y + np.float32([0, 2**-10, 0]), y):.4e}")
     8.8152e-08
     """
-    return Request(
-        _KLWithLogits, x, y, weight, where, reduction, denominator, axis=axis, axis_name=axis_name
-    )
+    return Request(_KLWithLogits, x, y, **options)
 
 
 class _JS(Formula):
@@ -306,8 +279,7 @@ class _JS(Formula):
         x = self.xp.where(self.s == 0, 1.0, self.x)
         return 0.5 * (self.y / x) / self.divisor
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
     def _slope(self, x: Any, y: Any) -> Any:
         """Return log(2 x / (x + y)) / 2, by log1p around x = y."""
@@ -319,17 +291,7 @@ class _JS(Formula):
 
 
 @LossFunction
-def js_div(
-    x: Array,
-    y: ArrayLike,
-    *,
-    axis: int = -1,
-    axis_name: AxisName | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def js_div(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
     """Jensen-Shannon divergence of two distributions, in nats: symmetric, at most log 2.
 
     Parameters
@@ -369,4 +331,4 @@ def js_div(
     >>> tinyloss.js_div(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])).round(6).item()
     0.693147
     """
-    return Request(_JS, x, y, weight, where, reduction, denominator, axis=axis, axis_name=axis_name)
+    return Request(_JS, x, y, **options)

@@ -1,8 +1,7 @@
 """Losses among many classes: an item is a row."""
 
-from typing import Any
+from typing import Any, Unpack
 
-from tinyloss import _check
 from tinyloss._arrays import astype, namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import CLASS, LABEL, Formula
@@ -18,7 +17,7 @@ from tinyloss.losses._numerics import (
     steep,
     sum_of_others,
 )
-from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
+from tinyloss.typing import Array, ArrayLike, Flag, LabelOptions, NonNegative, Share
 
 __all__ = ["cross_entropy", "nll", "softmax_focal"]
 
@@ -142,8 +141,7 @@ class _LabelCrossEntropyOfProbabilities(Formula):
         inverse = 1 / self.p
         return self.xp.where(self.target, inverse * inverse, self.invalid)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 class _CrossEntropyOfProbabilities(Formula):
@@ -178,8 +176,7 @@ class _CrossEntropyOfProbabilities(Formula):
         # Not q / p / p: a compiler may divide by p * p instead, which underflows.
         return (self.q / self.p) * (1 / self.p)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
@@ -205,16 +202,9 @@ def cross_entropy(
     x: Array,
     y: ArrayLike,
     *,
-    axis: int = -1,
-    axis_name: AxisName | None = None,
-    from_logits: bool = True,
-    class_weight: ArrayLike | None = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    from_logits: Flag = True,
+    label_smoothing: Share = 0.0,
+    **options: Unpack[LabelOptions],
 ) -> Request:
     """Softmax cross-entropy of logits against class indices or probabilities.
 
@@ -231,15 +221,15 @@ def cross_entropy(
         The axis of the classes.
     axis_name
         The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (C,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
     from_logits
         Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
         each were free to move.
-    class_weight
-        A weight for each class, of shape (C,).
     label_smoothing
         The share of the target, from 0 to 1, that is spread evenly over all possible classes.
-    ignore_index
-        Items with this class index are left out. It need not be a class.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -286,31 +276,17 @@ def cross_entropy(
     >>> print(f"{tinyloss.cross_entropy(x, np.array([[1.0, 0.0], [0.5, 0.5]])):.4f}")
     0.4066
     """
-    smoothing = _check.in_range("cross_entropy", "label_smoothing", label_smoothing, 0.0, 1.0)
     formula: type[Formula]
     labels: type[Formula]
-    if _check.flag("cross_entropy", "from_logits", from_logits):
+    if from_logits:
         formula = _CrossEntropy
-        labels = _SmoothedLabelCrossEntropy if smoothing else _LabelCrossEntropy
+        labels = _SmoothedLabelCrossEntropy if label_smoothing else _LabelCrossEntropy
     else:
         formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities
-        if smoothing:
+        if label_smoothing:
             labels = _SmoothedLabelCrossEntropyOfProbabilities
-    return Request(
-        formula,
-        x,
-        y,
-        weight,
-        where,
-        reduction,
-        denominator,
-        {"label_smoothing": smoothing} if smoothing else {},
-        axis=axis,
-        axis_name=axis_name,
-        labels=labels,
-        class_weight=class_weight,
-        ignore_index=_check.integer_or_none("cross_entropy", "ignore_index", ignore_index),
-    )
+    params = {"label_smoothing": label_smoothing} if label_smoothing else {}
+    return Request(formula, x, y, params, labels=labels, **options)
 
 
 class _NLL(Formula):
@@ -331,24 +307,11 @@ class _NLL(Formula):
     def curvature(self) -> Any:
         return namespace(self.x).zeros_like(self.x)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 @LossFunction
-def nll(
-    x: Array,
-    y: ArrayLike,
-    *,
-    axis: int = -1,
-    axis_name: AxisName | None = None,
-    class_weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
     """Negative log-likelihood: the log-probability given to the right class, negated.
 
     Prefer `cross_entropy` on the logits where you have them.
@@ -396,20 +359,7 @@ def nll(
     >>> tinyloss.nll(x, np.array([0, 0]), reduction="sum").round(6).item()
     2.079442
     """
-    return Request(
-        None,
-        x,
-        y,
-        weight,
-        where,
-        reduction,
-        denominator,
-        axis=axis,
-        axis_name=axis_name,
-        labels=_NLL,
-        class_weight=class_weight,
-        ignore_index=_check.integer_or_none("nll", "ignore_index", ignore_index),
-    )
+    return Request(None, x, y, labels=_NLL, **options)
 
 
 class _FocalOfLoss:
@@ -500,18 +450,7 @@ class _SoftmaxFocal(Formula):
 
 @LossFunction
 def softmax_focal(
-    x: Array,
-    y: ArrayLike,
-    *,
-    gamma: float = 2.0,
-    axis: int = -1,
-    axis_name: AxisName | None = None,
-    class_weight: ArrayLike | None = None,
-    ignore_index: int | None = None,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    x: Array, y: ArrayLike, *, gamma: NonNegative = 2.0, **options: Unpack[LabelOptions]
 ) -> Request:
     """Focal loss of logits over many classes: cross-entropy that makes little of easy examples.
 
@@ -522,8 +461,6 @@ def softmax_focal(
     y
         Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
         one-hot or soft, of x's shape and any real dtype.
-    gamma
-        How little an easy example counts, at least 0; 0 is cross-entropy.
     axis
         The axis of the classes.
     axis_name
@@ -532,6 +469,8 @@ def softmax_focal(
         A weight for each class, of shape (C,): the alpha of the paper.
     ignore_index
         Items with this class index are left out. It need not be a class.
+    gamma
+        How little an easy example counts, at least 0; 0 is cross-entropy.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -566,18 +505,5 @@ def softmax_focal(
     >>> tinyloss.softmax_focal(x, np.array([0])).round(6).item()
     0.010869
     """
-    return Request(
-        _SoftmaxFocal,
-        x,
-        y,
-        weight,
-        where,
-        reduction,
-        denominator,
-        {"gamma": gamma_of(_check.in_range("softmax_focal", "gamma", gamma, 0.0))},
-        axis=axis,
-        axis_name=axis_name,
-        labels=_LabelSoftmaxFocal,
-        class_weight=class_weight,
-        ignore_index=_check.integer_or_none("softmax_focal", "ignore_index", ignore_index),
-    )
+    params = {"gamma": gamma_of(gamma)}
+    return Request(_SoftmaxFocal, x, y, params, labels=_LabelSoftmaxFocal, **options)

@@ -1,15 +1,14 @@
 """Losses for real-valued targets. An item is an element: x and y have one shape."""
 
 from math import log, pi
-from typing import Any
+from typing import Any, Unpack
 
-from tinyloss import _check
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import magnitude, product, sign, steep
-from tinyloss.typing import Array, ArrayLike, Reduction
+from tinyloss.typing import Array, ArrayLike, Flag, NonNegative, Options, Positive, Share
 
 __all__ = [
     "gaussian_nll",
@@ -45,15 +44,7 @@ class _MSE(Formula):
 
 
 @LossFunction
-def mse(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def mse(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Squared error; its mean is the mean squared error.
 
     Parameters
@@ -88,7 +79,7 @@ def mse(
     >>> tinyloss.mse(np.array([0.0, 3.0]), np.array([1.0, 1.0])).item()
     2.5
     """
-    return Request(_MSE, x, y, weight, where, reduction, denominator)
+    return Request(_MSE, x, y, **options)
 
 
 class _MAE(Formula):
@@ -109,20 +100,11 @@ class _MAE(Formula):
     def curvature(self) -> Any:
         return namespace(self.d).zeros_like(self.d)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 @LossFunction
-def mae(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def mae(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Absolute error (L1); its mean is the mean absolute error.
 
     Parameters
@@ -157,7 +139,7 @@ def mae(
     >>> tinyloss.mae(np.array([0.0, 3.0]), np.array([1.0, 1.0])).item()
     1.5
     """
-    return Request(_MAE, x, y, weight, where, reduction, denominator)
+    return Request(_MAE, x, y, **options)
 
 
 class _Huber(Formula):
@@ -182,21 +164,11 @@ class _Huber(Formula):
     def curvature(self) -> Any:
         return self.xp.astype(self.a <= self.delta, self.d.dtype)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 @LossFunction
-def huber(
-    x: Array,
-    y: ArrayLike,
-    *,
-    delta: float = 1.0,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def huber(x: Array, y: ArrayLike, *, delta: Positive = 1.0, **options: Unpack[Options]) -> Request:
     """Huber loss: the square of small errors, the absolute value of large ones.
 
     Parameters
@@ -233,8 +205,7 @@ def huber(
     >>> tinyloss.huber(np.array([0.5, 3.0]), np.array([0.0, 0.0])).item()
     1.3125
     """
-    params = {"delta": _check.positive("huber", "delta", delta)}
-    return Request(_Huber, x, y, weight, where, reduction, denominator, params)
+    return Request(_Huber, x, y, {"delta": delta}, **options)
 
 
 class _SmoothL1(Formula):
@@ -259,8 +230,7 @@ class _SmoothL1(Formula):
     def curvature(self) -> Any:
         return self.xp.astype(self.a <= self.beta, self.d.dtype) / self.beta
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 class _SmoothL1AtZero(_MAE):
@@ -269,14 +239,7 @@ class _SmoothL1AtZero(_MAE):
 
 @LossFunction
 def smooth_l1(
-    x: Array,
-    y: ArrayLike,
-    *,
-    beta: float = 1.0,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    x: Array, y: ArrayLike, *, beta: NonNegative = 1.0, **options: Unpack[Options]
 ) -> Request:
     """Absolute error with a rounded tip: the Huber loss divided by its threshold.
 
@@ -314,10 +277,9 @@ def smooth_l1(
     >>> tinyloss.smooth_l1(np.array([0.5, 3.0]), np.array([0.0, 0.0]), beta=2.0).item()
     1.03125
     """
-    beta = _check.in_range("smooth_l1", "beta", beta, 0.0)
     if beta == 0:
-        return Request(_SmoothL1AtZero, x, y, weight, where, reduction, denominator)
-    return Request(_SmoothL1, x, y, weight, where, reduction, denominator, {"beta": beta})
+        return Request(_SmoothL1AtZero, x, y, **options)
+    return Request(_SmoothL1, x, y, {"beta": beta}, **options)
 
 
 class _LogCosh(Formula):
@@ -355,15 +317,7 @@ class _LogCosh(Formula):
 
 
 @LossFunction
-def log_cosh(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def log_cosh(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Logarithm of the hyperbolic cosine of the error: smooth, and linear for large errors.
 
     Parameters
@@ -401,7 +355,7 @@ def log_cosh(
     >>> print(f"{tinyloss.log_cosh(np.array([1e-5]), np.array([0.0])):.5g}")
     5e-11
     """
-    return Request(_LogCosh, x, y, weight, where, reduction, denominator)
+    return Request(_LogCosh, x, y, **options)
 
 
 class _Quantile(Formula):
@@ -425,21 +379,11 @@ class _Quantile(Formula):
     def curvature(self) -> Any:
         return self.xp.zeros_like(self.d)
 
-    def boosting_curvature(self, curvature: Any) -> Any:
-        return steep(curvature)
+    boosting_curvature = steep
 
 
 @LossFunction
-def quantile(
-    x: Array,
-    y: ArrayLike,
-    *,
-    q: float = 0.5,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Options]) -> Request:
     """Pinball loss: its best prediction is the q-quantile of the target.
 
     Parameters
@@ -477,8 +421,7 @@ def quantile(
     >>> tinyloss.quantile(x, y, q=0.75, reduction="none").tolist()
     [0.75, 0.5]
     """
-    params = {"q": _check.in_range("quantile", "q", q, 0.0, 1.0)}
-    return Request(_Quantile, x, y, weight, where, reduction, denominator, params)
+    return Request(_Quantile, x, y, {"q": q}, **options)
 
 
 class _MSLE(Formula):
@@ -512,15 +455,7 @@ class _MSLE(Formula):
 
 
 @LossFunction
-def msle(
-    x: Array,
-    y: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
-) -> Request:
+def msle(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     """Squared logarithmic error: the square of a relative error, for counts and prices.
 
     Parameters
@@ -556,7 +491,7 @@ def msle(
     >>> tinyloss.msle(np.array([1.0]), np.array([0.0])).round(6).item()
     0.480453
     """
-    return Request(_MSLE, x, y, weight, where, reduction, denominator)
+    return Request(_MSLE, x, y, **options)
 
 
 class _MAPE(Formula):
@@ -590,14 +525,7 @@ class _MAPE(Formula):
 
 @LossFunction
 def mape(
-    x: Array,
-    y: ArrayLike,
-    *,
-    eps: float = 2.220446049250313e-16,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    x: Array, y: ArrayLike, *, eps: Positive = 2.220446049250313e-16, **options: Unpack[Options]
 ) -> Request:
     """Absolute percentage error: the error relative to the target, as a fraction.
 
@@ -638,8 +566,7 @@ def mape(
     >>> tinyloss.mape(np.array([90.0, 4.0]), np.array([100.0, 2.0])).item()
     0.55
     """
-    params = {"eps": _check.positive("mape", "eps", eps)}
-    return Request(_MAPE, x, y, weight, where, reduction, denominator, params)
+    return Request(_MAPE, x, y, {"eps": eps}, **options)
 
 
 def _stirling(y: Any) -> tuple[Any, Any]:
@@ -731,13 +658,10 @@ def poisson_nll(
     x: Array,
     y: ArrayLike,
     *,
-    log_input: bool = True,
-    full: bool = False,
-    eps: float = 1e-8,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    log_input: Flag = True,
+    full: Flag = False,
+    eps: NonNegative = 1e-8,
+    **options: Unpack[Options],
 ) -> Request:
     """Negative log-likelihood of a count under a Poisson distribution.
 
@@ -783,12 +707,9 @@ def poisson_nll(
     >>> tinyloss.poisson_nll(np.array([0.0, 1.0]), np.array([1.0, 2.0])).round(6).item()
     0.859141
     """
-    full = _check.flag("poisson_nll", "full", full)
-    eps = _check.in_range("poisson_nll", "eps", eps, 0.0)
-    if _check.flag("poisson_nll", "log_input", log_input):
-        return Request(_PoissonLog, x, y, weight, where, reduction, denominator, {"full": full})
-    params = {"full": full, "eps": eps}
-    return Request(_PoissonRate, x, y, weight, where, reduction, denominator, params)
+    if log_input:
+        return Request(_PoissonLog, x, y, {"full": full}, **options)
+    return Request(_PoissonRate, x, y, {"full": full, "eps": eps}, **options)
 
 
 class _Gaussian(Formula):
@@ -825,12 +746,9 @@ def gaussian_nll(
     y: ArrayLike,
     var: ArrayLike,
     *,
-    full: bool = False,
-    eps: float = 1e-6,
-    weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: ArrayLike | None = None,
+    full: Flag = False,
+    eps: Positive = 1e-6,
+    **options: Unpack[Options],
 ) -> Request:
     """Negative log-likelihood of a target under a Gaussian of predicted mean and variance.
 
@@ -877,9 +795,5 @@ def gaussian_nll(
     >>> tinyloss.gaussian_nll(x, y, var).round(6).item()
     0.596574
     """
-    params = {
-        "full": _check.flag("gaussian_nll", "full", full),
-        "eps": _check.positive("gaussian_nll", "eps", eps),
-    }
-    more = {"var": var}
-    return Request(_Gaussian, x, y, weight, where, reduction, denominator, params, more)
+    params = {"full": full, "eps": eps}
+    return Request(_Gaussian, x, y, params, arrays={"var": var}, **options)
