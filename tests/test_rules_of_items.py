@@ -311,7 +311,7 @@ class TestRule3Selecting:
     def axis(self, case: Case) -> int:
         return case.options.get("axis", -1) if case.rowwise else -1
 
-    @everywhere("jax:jit")
+    @everywhere()
     def test_unselected_nan_leaks_nowhere_on_every_library(self, case: Case, xp: Library) -> None:
         item = tuple(n - 1 for n in case.items)
         where = np.ones(case.items, dtype=bool)
