@@ -9,8 +9,7 @@ import pytest
 
 import tinyloss
 from tests.support.libraries import Library
-from tinyloss import _arrays
-from tinyloss.losses import classes as _classes
+from tinyloss import _arrays, _objects
 
 N = 3000
 WEIGHTS = np.random.default_rng(3).uniform(0.5, 2, N).astype(np.float32)
@@ -27,7 +26,7 @@ def brought(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         converted.append(len(value))
         return bring(xp, beside, value)
 
-    monkeypatch.setattr(_classes, "bring", counted)
+    monkeypatch.setattr(_objects, "bring", counted)
     return converted
 
 
@@ -64,7 +63,7 @@ def test_what_is_kept_is_bounded() -> None:
     numbers = loss._arrays["class_weight"]
     for dtype in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
         loss(np.zeros((1, N), dtype), Y[:1])
-    assert 0 < len(numbers._arrays) <= _classes._KEPT
+    assert 0 < len(numbers._arrays) <= _objects._KEPT
 
 
 def test_kept_arrays_outlive_no_trace(jax: Any) -> None:

@@ -32,23 +32,45 @@ SECTIONS = ["Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases",
 # What the modules of a folder, or a module in none, import of ours.
 MAY_IMPORT: dict[str, set[str]] = {
     "_arrays": {"typing"},
+    "_cache": set(),
     "_calls": {"typing"},
     "_check": set(),
     "_custom": {"_arrays", "_engine", "_formula", "_function", "_reads", "compiler", "losses"},
-    "_engine": {"_arrays", "_calls", "_formula", "_rows", "typing"},
+    "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "typing"},
     "_formula": set(),
     "_function": {"_calls", "_check", "_engine", "typing"},
-    "_partial": {"_arrays", "_calls", "_check", "_engine", "_function"},
+    "_objects": {
+        "_arrays",
+        "_calls",
+        "_check",
+        "_engine",
+        "_function",
+        "_partial",
+        "_transforms",
+        "typing",
+    },
+    "_partial": {"_arrays", "_calls", "_check", "_engine", "_function", "_transforms"},
     "_reads": {"_formula"},
     "_rows": {"_arrays", "typing"},
-    "compiler": {"_engine", "_formula", "_rows", "typing"},
-    "losses": {"_arrays", "_calls", "_check", "_engine", "_formula", "_function", "typing"},
+    "_transforms": {"_calls", "_engine", "_function"},
+    "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
+    "compiler": {"backend", "typing"},
+    "losses": {
+        "_arrays",
+        "_calls",
+        "_check",
+        "_engine",
+        "_formula",
+        "_function",
+        "_objects",
+        "typing",
+    },
     "testing": {"_arrays", "_engine", "_function", "losses", "typing"},
-    "tinyloss_cuda": {"_arrays", "_engine", "compiler"},
-    "tinyloss_cupy": {"_engine", "compiler", "tinyloss_cuda"},
-    "tinyloss_dask": {"_arrays", "_engine", "_formula", "compiler"},
-    "tinyloss_jax": {"_arrays", "_engine", "_formula", "_rows", "compiler"},
-    "tinyloss_numpy": {"_engine", "_formula", "compiler"},
+    "tinyloss_cuda": {"backend", "compiler"},
+    "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
+    "tinyloss_dask": {"backend", "compiler"},
+    "tinyloss_jax": {"backend", "compiler"},
+    "tinyloss_numpy": {"backend", "compiler"},
     "typing": {"_check"},
 }
 
@@ -189,7 +211,7 @@ def test_backends_enter_by_their_entry_points() -> None:
     packages = {each.__name__.removeprefix("tinyloss_"): each.__name__ for each in BACKENDS}
     assert {entry.name: entry.value for entry in entries} == packages
     for entry in entries:
-        assert callable(entry.load().run)
+        assert callable(entry.load().prepare)
 
 
 @pytest.mark.parametrize("package", [tinyloss, tinyloss_cuda, *BACKENDS], ids=lambda p: p.__name__)

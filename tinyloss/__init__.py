@@ -73,11 +73,13 @@ from tinyloss import _arrays
 from tinyloss._cache import clear_caches as clear_caches
 from tinyloss._custom import loss as loss
 from tinyloss._engine.targets import validation as validation
-from tinyloss._function import grad as grad
-from tinyloss._function import grad_and_hess as grad_and_hess
-from tinyloss._function import source as source
-from tinyloss._function import value_and_grad as value_and_grad
-from tinyloss._partial import *
+from tinyloss._objects import WeightedSum as WeightedSum
+from tinyloss._partial import PartialMean as PartialMean
+from tinyloss._partial import partial_mean as partial_mean
+from tinyloss._transforms import grad as grad
+from tinyloss._transforms import grad_and_hess as grad_and_hess
+from tinyloss._transforms import source as source
+from tinyloss._transforms import value_and_grad as value_and_grad
 from tinyloss.losses.activations import *
 from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *

@@ -11,9 +11,10 @@ from tinyloss._calls import explained
 from tinyloss._engine.job import Answer
 from tinyloss._engine.registry import quiet
 from tinyloss._engine.request import Want
-from tinyloss._function import Derived, Loss
+from tinyloss._function import Loss
+from tinyloss._transforms import Derived
 
-__all__ = ["PartialMean", "partial_mean"]
+__all__ = ["PartialMean", "mapped", "partial_mean"]
 
 P = ParamSpec("P")
 
@@ -47,7 +48,7 @@ class PartialMean(NamedTuple):
 
     def grad(self) -> Any:
         """Return the gradient of the mean."""
-        return _mapped(partial(_divided, weight=self.weight), self.gradient)
+        return mapped(partial(_divided, weight=self.weight), self.gradient)
 
     def __add__(self, other: Any) -> "PartialMean":
         """Return the state of the data of both."""
@@ -60,7 +61,7 @@ class PartialMean(NamedTuple):
         return PartialMean(
             _added(self.total, other.total),
             _added(self.weight, other.weight),
-            _mapped(_added, self.gradient, other.gradient),
+            mapped(_added, self.gradient, other.gradient),
         )
 
     def _is_new(self) -> bool:
@@ -139,7 +140,7 @@ def _part_of(answer: Answer, pull: Callable[[Any], Any] | None, widen: bool) -> 
     if pull is None:
         return PartialMean(total, weight)
     gradient = pull(grads[0])
-    return PartialMean(total, weight, _mapped(_widened, gradient) if widen else gradient)
+    return PartialMean(total, weight, mapped(_widened, gradient) if widen else gradient)
 
 
 def _widened(array: Any) -> Any:
@@ -163,7 +164,7 @@ def _added(a: Any, b: Any) -> Any:
         return a + b
 
 
-def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """Return a function's results for the arrays in nested tuples, lists and dictionaries."""
     trees = (tree, *others)
     if all(each is None for each in trees):
@@ -172,10 +173,10 @@ def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
         raise ValueError("tinyloss.PartialMean: only one of two parts has a gradient")
     if isinstance(tree, dict):
         keys: list[Any] = [*tree]  # pyright: ignore[reportUnknownArgumentType]
-        return {key: _mapped(function, *[each[key] for each in trees]) for key in keys}
+        return {key: mapped(function, *[each[key] for each in trees]) for key in keys}
     if isinstance(tree, (list, tuple)):
         together: Any = zip(*trees, strict=True)
-        mapped = [_mapped(function, *each) for each in together]
+        results = [mapped(function, *each) for each in together]
         make: Any = trees[0].__class__
-        return make(*mapped) if hasattr(make, "_fields") else make(mapped)
+        return make(*results) if hasattr(make, "_fields") else make(results)
     return function(*trees)

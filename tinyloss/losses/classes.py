@@ -1,26 +1,11 @@
-"""Losses configured once: each class is a function and its parameters.
+"""Losses configured once: each class is a function and its parameters, with the same defaults."""
 
-A class lists the parameters of its function, with the same names and defaults (a test holds them
-to it); calling, differentiating, adding, scaling, printing and comparing are inherited.
-"""
+from typing import Any
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import partial, update_wrapper, wraps
-from numbers import Real
-from operator import add
-from typing import Any, ClassVar, ParamSpec, TypeVar, dataclass_transform
-
-from tinyloss import _check, _function
-from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
-from tinyloss._calls import misfit, named, other_reduction, readable, shown
-from tinyloss._engine.job import Answer, Job
-from tinyloss._engine.registry import quiet
-from tinyloss._engine.request import REDUCTIONS, Request, Want
-from tinyloss._engine.run import fill, job_of, narrowed, run
-from tinyloss._engine.sums import summed
-from tinyloss._function import Loss, LossFunction
+from tinyloss import _check
+from tinyloss._engine.job import Answer
+from tinyloss._engine.request import Want
+from tinyloss._objects import Configured, LabelLoss, RowLoss, TargetLoss, asked, called
 from tinyloss.losses.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -43,7 +28,7 @@ from tinyloss.losses.regression import (
     quantile,
     smooth_l1,
 )
-from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
+from tinyloss.typing import Array, ArrayLike, Reduction
 
 __all__ = [
     "BCELoss",
@@ -70,559 +55,10 @@ __all__ = [
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
     "SquaredHingeLoss",
-    "WeightedSum",
 ]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-_VALUE = Want(value=True)
-
-
-class _Differentiable:
-    """What every loss object can do with what it is asked."""
-
-    def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise what is wrong with the arguments of a call, if they do not fit."""
-        name = type(self).__name__
-        loss: Any = self
-        signature = inspect.signature(loss)
-        message = misfit(name, signature, args, kwargs, self._advice(kwargs), self._place(args))
-        if message is not None:
-            raise TypeError(message) from None
-
-    def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """Return what to write instead of keywords that a call does not take."""
-        return {}
-
-    def _place(self, args: Sequence[Any]) -> str | None:
-        """Return what to write instead of arguments by position that are too many."""
-        return None
-
-    def __add__(self, other: "_Differentiable") -> "WeightedSum":
-        if not isinstance(other, _Differentiable):
-            return NotImplemented
-        return WeightedSum(self._terms() + other._terms())
-
-    def __mul__(self, factor: float) -> "WeightedSum":
-        factor = _check.number(type(self).__name__, "factor", factor)
-        return WeightedSum(tuple([(factor * scale, loss) for scale, loss in self._terms()]))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: float) -> "WeightedSum":
-        name = type(self).__name__
-        number = _check.number(name, "divisor", divisor)
-        if not number:
-            raise ValueError(f"tinyloss.{name}: divisor is {divisor}, expected one other than 0")
-        return self * (1 / number)
-
-    def __neg__(self) -> "WeightedSum":
-        return self * -1.0
-
-    def __sub__(self, other: "_Differentiable") -> "WeightedSum":
-        return self + -other
-
-    def __radd__(self, other: int) -> "_Differentiable":
-        # What sum() starts from.
-        return self if type(other) is int and other == 0 else NotImplemented
-
-    def _terms(self) -> "tuple[tuple[float, _Differentiable], ...]":
-        return ((1.0, self),)
-
-    @property
-    def value_and_grad(self: Loss[P]) -> Callable[P, tuple[Any, Any]]:
-        """The function that returns the loss and its gradient by the prediction.
-
-        For other arguments: `tinyloss.value_and_grad(loss, argnums)`.
-        """
-        return _function.value_and_grad(self)
-
-    @property
-    def grad(self: Loss[P]) -> Callable[P, Any]:
-        """The function that returns the gradient by the prediction."""
-        return _function.grad(self)
-
-    @property
-    def grad_and_hess(self: Loss[P]) -> Callable[P, tuple[Any, Any]]:
-        """The function that returns each item's gradient and diagonal curvature, unreduced.
-
-        For gradient boosting: `tinyloss.grad_and_hess(loss, hess="boosting")`.
-        """
-        return _function.grad_and_hess(self)
-
-
-def _explained(method: Callable[P, R]) -> Callable[P, R]:
-    """Return a method of a loss object with words for calls that do not fit."""
-
-    @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except TypeError:
-            loss: Any = args[0]
-            loss._refuse(args[1 + (method.__name__ == "ask") :], kwargs)
-            raise
-
-    call.__signature__ = readable(inspect.signature(method))  # type: ignore[attr-defined]
-    return call
-
-
-@dataclass(frozen=True, repr=False)
-class WeightedSum(_Differentiable):
-    """A sum of losses of the same prediction and target, each with a factor.
-
-    Examples
-    --------
-    >>> import tinyloss
-    >>> 0.7 * tinyloss.MSELoss() + 0.3 * tinyloss.MAELoss()
-    0.7 * MSELoss() + 0.3 * MAELoss()
-    """
-
-    terms: tuple[tuple[float, Any], ...]
-
-    def __post_init__(self) -> None:
-        name, terms = type(self).__name__, self.terms
-        expected = "expected pairs (factor, loss object), at least one"
-        if not isinstance(terms, (tuple, list)):
-            raise TypeError(f"tinyloss.{name}: terms is {terms!r}, {expected}")
-        if not terms:
-            raise ValueError(f"tinyloss.{name}: terms is empty, {expected}")
-        checked: list[tuple[float, _Differentiable]] = []
-        for term in terms:
-            pair = isinstance(term, (tuple, list)) and len(term) == 2
-            if not pair or not isinstance(term[1], _Differentiable):
-                raise TypeError(f"tinyloss.{name}: terms holds {term!r}, {expected}")
-            factor = _check.number(name, "factor", term[0])
-            checked += [(factor * inner, loss) for inner, loss in term[1]._terms()]
-        object.__setattr__(self, "terms", tuple(checked))
-
-    @_explained
-    def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *more: ArrayLike,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Any:
-        """Return the sum of the losses."""
-        return self.ask(
-            _VALUE, x, y, *more, weight=weight, where=where, denominator=denominator
-        ).value
-
-    @_explained
-    def ask(
-        self,
-        want: Want,
-        /,
-        x: Array,
-        y: ArrayLike,
-        *more: ArrayLike,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Answer:
-        """Return the parts of the answer that are wanted."""
-        if want.sums:
-            raise TypeError(
-                f"tinyloss.partial_mean: {self!r} is a sum of means, each with weights of its own, "
-                "expected one loss: take the parts of each term, and add up their values"
-            )
-        options = {"weight": weight, "where": where, "denominator": denominator}
-        request = self._summed((x, y, *more), options)
-        if request is not None:
-            return run(request, want)
-        total: Answer | None = None
-        out, want = want.out, want._replace(out=(), wide=True)
-        for factor, loss in self.terms:
-            answer = loss.ask(want, x, y, *more, **options)
-            if total is not None and getattr(total.value, "shape", ()) != getattr(
-                answer.value, "shape", ()
-            ):
-                raise ValueError(
-                    f"tinyloss.WeightedSum: {loss!r} has shape {tuple(answer.value.shape)} beside "
-                    f"{tuple(total.value.shape)} of the terms before, expected one reduction, and "
-                    "items of one shape for all"
-                )
-            with quiet(namespace(x)):
-                answer = _mapped(partial(_scaled, factor=factor), answer)
-                total = answer if total is None else _mapped(add, total, answer)
-        assert total is not None
-        if want.argnums:
-            with quiet(namespace(x)):
-                total = narrowed(total, want, (x, y, *more))
-        return fill("WeightedSum", total, out) if out else total
-
-    def _summed(self, arrays: Sequence[Any], options: Mapping[str, Any]) -> Request | None:
-        """Return the sum as one loss; None where its terms are not alike enough."""
-        return summed(
-            [factor for factor, _ in self.terms],
-            [loss.request(arrays, options) for _, loss in self.terms],
-        )
-
-    def jobs(self, want: Want, /, *arrays: Any, **options: Any) -> list[Job]:
-        """Return the jobs that answer a call."""
-        request = self._summed(arrays, options)
-        if request is not None:
-            return [job_of(request, want)]
-        return [job for _, loss in self.terms for job in loss.jobs(want, *arrays, **options)]
-
-    def takes_labels(self, **parameters: Any) -> bool:
-        """Return whether y may hold class indices, for every term."""
-        return all(loss.takes_labels(**parameters) for _, loss in self.terms)
-
-    def __repr__(self) -> str:
-        return " + ".join(
-            repr(loss) if factor == 1 and len(self.terms) > 1 else f"{factor} * {loss!r}"
-            for factor, loss in self.terms
-        )
-
-    def _terms(self) -> tuple[tuple[float, Any], ...]:
-        return self.terms
-
-    def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
-        made = ", expected it where each term is made: MSELoss(reduction={!r})"
-        return {n: made.format(each) for n, each in kwargs.items() if n == "reduction"}
-
-
-_FACTOR = 2.0**100
-"""A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
-
-
-def _mapped(function: Callable[..., Any], *answers: Answer) -> Answer:
-    """Return a function's results for the parts of answers, as far as they are there."""
-    values, grads, curvatures = zip(*answers, strict=True)
-    return Answer(
-        None if values[0] is None else function(*values),
-        tuple([function(*each) for each in zip(*grads, strict=True)]),
-        None if curvatures[0] is None else function(*curvatures),
-    )
-
-
-def _scaled(result: Any, factor: float) -> Any:
-    """Return a result times a factor, which may itself be too large or small for its dtype."""
-    while abs(factor) > _FACTOR:
-        result, factor = result * _FACTOR, factor / _FACTOR
-    while 0 < abs(factor) < 1 / _FACTOR:
-        result, factor = result * (1 / _FACTOR), factor * _FACTOR
-    return factor * result
-
-
-def _explain_constructor(cls: "type[_Configured]") -> None:
-    """Give a class words for the calls that do not fit its constructor."""
-    construct: Callable[..., None] = cls.__init__
-
-    @wraps(construct)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            construct(self, *args, **kwargs)
-        except TypeError:
-            message = _constructor_misfit(cls, args, kwargs)
-            if message is None:
-                raise
-            raise TypeError(message) from None
-
-    init.__signature__ = readable(inspect.signature(construct))  # type: ignore[attr-defined]
-    setattr(cls, "__init__", init)  # noqa: B010 - its own type is narrower
-
-
-def _constructor_misfit(
-    cls: "type[_Configured]", args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> str | None:
-    name, signature = cls.__name__, inspect.signature(cls)
-    call = f"the call of the object takes it: {name}()(x, y, {{}}=...)"
-    elsewhere = {"sample_weight": "weight", "mask": "where"}
-    keywords = {
-        keyword: "; " + call.format(elsewhere.get(keyword, keyword))
-        for keyword in ("weight", "sample_weight", "where", "mask", "denominator")
-    }
-    if "class_weight" in signature.parameters:
-        keywords["weight"] = (
-            f", write class_weight= for a weight of each class; for one of each item, "
-            f"{keywords['weight'].removeprefix('; ')}"
-        )
-    arrays = [each for each in args if not isinstance(each, (str, bool, int, float))]
-    made = f"; the object is called with the arrays: {name}()(x, y)" if arrays else None
-    return misfit(name, signature, args, kwargs, keywords, made)
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-class _Configured(_Differentiable):
-    """A loss function with its parameters: subclasses are dataclasses of these."""
-
-    function: ClassVar[LossFunction[...]]
-    _own: ClassVar[frozenset[str]]
-    """The names of its parameters."""
-    _parameters: Mapping[str, Any]
-    """Those that are not the function's defaults."""
-    _arrays: "Mapping[str, _Numbers]"
-    """Parameters that are arrays."""
-
-    def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, repr=False, kw_only=True)(cls)
-        cls._own = frozenset([field.name for field in fields(cls)])  # type: ignore[arg-type]
-        _explain_constructor(cls)
-        if "function" in cls.__dict__:
-            name = cls.function.__name__
-            summary = (cls.function.__doc__ or "").partition("\n")[0]
-            cls.__doc__ = (
-                f"{summary}\n\n"
-                f"`tinyloss.{name}` with its parameters set once: called with its arrays and\n"
-                f"weight, where and denominator; see there for all else.\n\n"
-                f"Examples\n--------\n>>> import tinyloss\n"
-                f">>> tinyloss.{cls.__name__}(reduction='sum')\n{cls.__name__}(reduction='sum')\n"
-            )
-
-    def __post_init__(self) -> None:
-        parameters: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = _frozen(getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-            parameters[field.name] = value
-        if parameters["reduction"] not in REDUCTIONS:
-            raise ValueError(
-                f"tinyloss.{type(self).__name__}: reduction is {parameters['reduction']!r}, "
-                f"expected {', '.join(map(repr, REDUCTIONS))}"
-                + other_reduction(parameters["reduction"])
-            )
-        self._configure(parameters)
-
-    def _configure(self, parameters: dict[str, Any]) -> None:
-        _check_arrays(type(self).__name__, parameters)
-        self.function.check(**parameters)
-        changed = {name: each for name, each in self._changed().items() if name in parameters}
-        object.__setattr__(self, "_parameters", changed)
-        arrays = {
-            name: _Numbers(each)  # pyright: ignore[reportUnknownArgumentType]
-            for name, each in changed.items()
-            if isinstance(each, tuple) and name != "axis_name"
-        }
-        object.__setattr__(self, "_arrays", arrays)
-
-    def _answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
-        if kwargs.keys().isdisjoint(self._own):
-            try:
-                return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
-            except TypeError:
-                self.request(args, kwargs)
-                raise
-        return run(self.request(args, kwargs), want)
-
-    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
-        """Return what a call with these arguments asks."""
-        try:
-            if not kwargs.keys().isdisjoint(self._own):
-                raise TypeError
-            return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
-
-    def _given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the parameters for a call with these arguments."""
-        if not self._arrays:
-            return self._parameters
-        x = args[0] if args else kwargs.get("x")
-        return {**self._parameters, **{n: each.beside(x) for n, each in self._arrays.items()}}
-
-    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
-        """Return the jobs that answer a call."""
-        return [job_of(self.request(args, kwargs), want)]
-
-    def takes_labels(self, **parameters: Any) -> bool:
-        """Return whether y may hold class indices."""
-        return self.function.takes_labels(**self._parameters, **parameters)
-
-    def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
-        name = type(self).__name__
-        return {
-            keyword: f", expected it where the loss is made: {name}({keyword}={shown(value)})(x, y)"
-            for keyword, value in kwargs.items()
-            if keyword in self._own
-        }
-
-    def _place(self, args: Sequence[Any]) -> str | None:
-        if not args or not isinstance(args[-1], (bool, int, float, str)):
-            return None
-        signature = inspect.signature(type(self))
-        defaults = {name: each.default for name, each in signature.parameters.items()}
-        made = f"{type(self).__name__}({named(args[-1], defaults)})"
-        return f"; parameters are set where the loss is made: {made}(x, y)"
-
-    def _changed(self) -> dict[str, Any]:
-        """Return the parameters that are not the defaults."""
-        values = {field: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {field.name: each for field, each in values.items() if each != field.default}
-
-    def __repr__(self) -> str:
-        changed = [f"{name}={_shown(each)}" for name, each in self._changed().items()]
-        return f"{type(self).__name__}({', '.join(changed)})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._changed()), ()
-
-
-def _called(stub: Callable[P, Any]) -> Callable[P, Any]:
-    """Return the method that calls a configured loss, typed as the stub is."""
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._answer(_VALUE, args, kwargs).value
-
-    return _typed_as(stub, call)
-
-
-def _asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
-    """Return the method that asks a configured loss, typed as the stub is."""
-
-    def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
-        return self._answer(want, args, kwargs)
-
-    return _typed_as(stub, ask)
-
-
-def _typed_as(stub: Callable[P, R], method: Any) -> Callable[P, R]:
-    update_wrapper(method, stub)
-    method.__signature__ = readable(inspect.signature(stub))
-    return method  # type: ignore[no-any-return]
-
-
-_KEPT = 8
-
-
-class _Numbers:
-    """Numbers of a parameter and the arrays they became: to convert many takes long."""
-
-    __slots__ = ("_arrays", "_numbers")
-
-    def __init__(self, numbers: tuple[Any, ...]) -> None:
-        self._numbers = numbers
-        self._arrays: dict[Any, Any] = {}
-
-    def beside(self, x: Any) -> Any:
-        """Return the numbers as what a call beside x takes."""
-        if not hasattr(x, "dtype"):
-            return self._numbers
-        where = device(x)
-        if where is None:
-            return self._numbers
-        kind: type[Any] = x.__class__
-        key = (kind, widest_dtype(namespace(x), x), where)
-        array = self._arrays.get(key)
-        if array is not None:
-            return array
-        try:
-            array = bring(namespace(x), x, self._numbers)
-        except (TypeError, ValueError, OverflowError):
-            return self._numbers  # the call says what is wrong with them
-        # A tracer must not outlive its trace; torch's modes make tensors that only they take.
-        if device(array) is not None and not is_torch(array):
-            if len(self._arrays) >= _KEPT:
-                self._arrays.clear()
-            self._arrays[key] = array
-        return array
-
-
-_SHOWN = 16
-
-
-def _shown(parameter: Any) -> str:
-    """Return a parameter as text, of many numbers only a few."""
-    if not isinstance(parameter, tuple):
-        return repr(parameter)
-    numbers: Any = parameter  # pyright: ignore[reportUnknownVariableType]
-    if _count(numbers) <= _SHOWN:
-        return repr(numbers)
-    few = ", ".join([_shown(each) for each in numbers[:3]])
-    return f"({few}, ... {len(numbers)} in all)"
-
-
-def _count(parameter: Any) -> int:
-    if isinstance(parameter, tuple):
-        return sum(map(_count, parameter))  # pyright: ignore[reportUnknownArgumentType]
-    return 1
-
-
-def _frozen(parameter: Any) -> Any:
-    """Return an array or list as nested tuples of numbers, anything else as it is."""
-    if isinstance(parameter, (str, bool, int, float)) or parameter is None:
-        return parameter
-    if getattr(parameter, "shape", None) == ():
-        return parameter.item()
-    numbers: Any = parameter.tolist() if hasattr(parameter, "tolist") else parameter
-    if not isinstance(numbers, (list, tuple, range)):
-        return numbers
-    if set(map(type, numbers)) <= {float, int}:  # pyright: ignore[reportUnknownArgumentType]
-        return tuple(numbers)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return tuple([_frozen(each) for each in numbers])  # pyright: ignore[reportUnknownVariableType]
-
-
-def _are_numbers(parameter: Any) -> bool:
-    if isinstance(parameter, tuple):
-        return all(_are_numbers(each) for each in parameter)  # pyright: ignore[reportUnknownVariableType]
-    return parameter is None or isinstance(parameter, Real)
-
-
-def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise what a call would raise about parameters that only a call can check wholly."""
-    for field in ("class_weight", "pos_weight"):
-        if not _are_numbers(parameters.get(field, 1.0)):
-            came = _shown(parameters[field])
-            raise TypeError(f"tinyloss.{name}: {field} is {came}, expected numbers")
-    axis = parameters.get("axis", -1)
-    if not _check.is_integer(axis):
-        raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected an integer")
-
-
-class _TargetLoss(_Configured):
-    """A loss of a prediction and a target."""
-
-    reduction: Reduction = "mean"
-
-    @_called
-    def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Any:
-        """Return the loss."""
-
-    @_asked
-    def ask(
-        self,
-        want: Want,
-        /,
-        x: Array,
-        y: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Answer:
-        """Return the parts of the answer that are wanted."""
-        raise NotImplementedError
-
-
-class _RowLoss(_TargetLoss):
-    """A loss of rows of classes."""
-
-    axis: int = -1
-    axis_name: AxisName | None = None
-
-
-class _LabelLoss(_RowLoss):
-    """A loss with class indices."""
-
-    class_weight: ArrayLike | None = None
-    ignore_index: int | None = None
-
-
-class MSELoss(_TargetLoss):
+class MSELoss(TargetLoss):
     function = mse
 
 
@@ -630,66 +66,66 @@ class MeanSquaredError(MSELoss):
     function = mse
 
 
-class MAELoss(_TargetLoss):
+class MAELoss(TargetLoss):
     function = mae
 
 
-class HuberLoss(_TargetLoss):
+class HuberLoss(TargetLoss):
     function = huber
     delta: float = 1.0
 
 
-class SmoothL1Loss(_TargetLoss):
+class SmoothL1Loss(TargetLoss):
     function = smooth_l1
     beta: float = 1.0
 
 
-class LogCoshLoss(_TargetLoss):
+class LogCoshLoss(TargetLoss):
     function = log_cosh
 
 
-class QuantileLoss(_TargetLoss):
+class QuantileLoss(TargetLoss):
     function = quantile
     q: float = 0.5
 
 
-class MSLELoss(_TargetLoss):
+class MSLELoss(TargetLoss):
     function = msle
 
 
-class MAPELoss(_TargetLoss):
+class MAPELoss(TargetLoss):
     function = mape
     eps: float = 2.220446049250313e-16
 
 
-class PoissonNLLLoss(_TargetLoss):
+class PoissonNLLLoss(TargetLoss):
     function = poisson_nll
     log_input: bool = True
     full: bool = False
     eps: float = 1e-8
 
 
-class CrossEntropyLoss(_LabelLoss):
+class CrossEntropyLoss(LabelLoss):
     function = cross_entropy
     from_logits: bool = True
     label_smoothing: float = 0.0
 
 
-class NLLLoss(_LabelLoss):
+class NLLLoss(LabelLoss):
     function = nll
 
 
-class BCELoss(_TargetLoss):
+class BCELoss(TargetLoss):
     function = binary_cross_entropy
     eps: float | None = None
 
 
-class BCEWithLogitsLoss(_TargetLoss):
+class BCEWithLogitsLoss(TargetLoss):
     function = binary_cross_entropy_with_logits
     pos_weight: ArrayLike | None = None
 
 
-class BinaryCrossEntropyLoss(_TargetLoss):
+class BinaryCrossEntropyLoss(TargetLoss):
     """Binary cross-entropy of logits, or of probabilities with from_logits=False.
 
     `tinyloss.binary_cross_entropy_with_logits` or `tinyloss.binary_cross_entropy`.
@@ -703,57 +139,58 @@ class BinaryCrossEntropyLoss(_TargetLoss):
 
     from_logits: bool = True
 
-    def _configure(self, parameters: dict[str, Any]) -> None:
+    def configure(self, parameters: dict[str, Any]) -> None:
+        """Choose the function, and set its parameters."""
         name = type(self).__name__
         logits = _check.flag(name, "from_logits", parameters.pop("from_logits"))
         function = binary_cross_entropy_with_logits if logits else binary_cross_entropy
         object.__setattr__(self, "function", function)
-        super()._configure(parameters)
+        super().configure(parameters)
 
 
-class SigmoidFocalLoss(_TargetLoss):
+class SigmoidFocalLoss(TargetLoss):
     function = sigmoid_focal
     alpha: float | None = None
     gamma: float = 2.0
 
 
-class SoftmaxFocalLoss(_LabelLoss):
+class SoftmaxFocalLoss(LabelLoss):
     function = softmax_focal
     gamma: float = 2.0
 
 
-class HingeLoss(_TargetLoss):
+class HingeLoss(TargetLoss):
     function = hinge
 
 
-class SquaredHingeLoss(_TargetLoss):
+class SquaredHingeLoss(TargetLoss):
     function = squared_hinge
 
 
-class SoftMarginLoss(_TargetLoss):
+class SoftMarginLoss(TargetLoss):
     function = soft_margin
 
 
-class KLDivLoss(_RowLoss):
+class KLDivLoss(RowLoss):
     function = kl_div
     log_target: bool = False
 
 
-class KLDivWithLogitsLoss(_RowLoss):
+class KLDivWithLogitsLoss(RowLoss):
     function = kl_div_with_logits
 
 
-class JSDivLoss(_RowLoss):
+class JSDivLoss(RowLoss):
     function = js_div
 
 
-class GaussianNLLLoss(_Configured):
+class GaussianNLLLoss(Configured):
     function = gaussian_nll
     full: bool = False
     eps: float = 1e-6
     reduction: Reduction = "mean"
 
-    @_called
+    @called
     def __call__(
         self,
         x: Array,
@@ -766,7 +203,7 @@ class GaussianNLLLoss(_Configured):
     ) -> Any:
         """Return the loss."""
 
-    @_asked
+    @asked
     def ask(
         self,
         want: Want,
