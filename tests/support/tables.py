@@ -36,7 +36,8 @@ def with_tables(text: str) -> str:
     """Return README with the tables as they should be."""
     for head, rows in ((HEAD, table()), (DIFFERENCES_HEAD, differences())):
         pattern = rf"^{re.escape(head)}(?:\|.*\n)*"
-        text, found = re.subn(pattern, lambda _, rows=rows: rows, text, flags=re.MULTILINE)
+        escaped = rows.replace("\\", r"\\")
+        text, found = re.subn(pattern, escaped, text, flags=re.MULTILINE)
         assert found == 1, f"README has no table that begins with {head}"
     return text
 
