@@ -10,6 +10,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.params import turns
 
 EPS = 2.0**-52
 RNG = np.random.default_rng(0)

@@ -36,12 +36,12 @@ def test_every_loss_learns(loss: str) -> None:
     assert digits.train(loss=loss, epochs=15).epochs[-1].test_accuracy >= 0.94
 
 
-@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", turns(["bfloat16", "float16", "float64"], 3))
 def test_every_dtype_learns(dtype: str) -> None:
     assert digits.train(dtype=dtype).epochs[-1].test_accuracy >= 0.97
 
 
-@pytest.mark.parametrize("array", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("array", turns(["numpy", "jax", "torch"], 3))
 @pytest.mark.parametrize(("dtype", "eps"), [("bfloat16", 2.0**-7), ("float16", 2.0**-10)])
 def test_half_types_follow_float32(array: str, dtype: str, eps: float) -> None:
     pytest.importorskip(array)

@@ -225,8 +225,7 @@ class TestSecondDerivatives:
 
     @pytest.mark.parametrize(
         ("loss", "x", "y"),
-        [*FEW.values(), (tinyloss.softmax_focal, X, SHARES)],
-        ids=[*FEW, "softmax_focal"],
+        turns([(tinyloss.softmax_focal, X, SHARES), *FEW.values()], 4, ["softmax_focal", *FEW]),
     )
     def test_forward_and_reverse_agree(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         def products(x: Any, y: Any, way: Any) -> Any:
@@ -283,7 +282,8 @@ class TestSecondDerivatives:
                 assert not wrong.any(), [[a[place].tolist() for a in arrays] for place in places]
 
     @pytest.mark.parametrize(
-        ("loss", "x", "y"), [FEW["log_cosh"], FEW["cross_entropy"]], ids=["log_cosh", "labels"]
+        ("loss", "x", "y"),
+        turns([FEW["cross_entropy"], FEW["log_cosh"]], 2, ["labels", "log_cosh"]),
     )
     def test_third_derivatives(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         from jax.test_util import check_grads
