@@ -510,13 +510,18 @@ MEAN_BOUND = 16.0
 """Two sums of at most ten levels, each half an eps, and three roundings of an item's term."""
 
 
-def mean_error(name: str, scale: float, shape: tuple[int, ...], dtype: Any) -> float:
-    """Return the error of a weighted mean and of its gradient, in eps, whichever is worse."""
+def mean_error(name: str, scale: float, shape: tuple[int, ...], dtype: Any) -> float | None:
+    """Return the error of a weighted mean and of its gradient, in eps, whichever is worse.
+
+    None where XLA on the CPU takes weights for 0.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 256, 3)).astype(np.float32)
     weight = (2.0 ** rng.integers(0, 4, shape) * scale).astype(dtype)
     if not weight.all() or not np.isfinite(weight).all():
         raise ValueError(f"no weights of {scale} in {np.dtype(dtype)}")
+    if name in FLUSHING and (weight < np.finfo(dtype).smallest_normal).any():
+        return None
     w = np.broadcast_to(weight.astype(np.longdouble), x.shape)
     d = x.astype(np.longdouble) - y
     wanted = (w * d * d).sum() / w.sum(), 2 * w * d / w.sum()
@@ -548,11 +553,13 @@ def print_means(console: Console, libraries: Iterable[str]) -> int:
     missed = 0
     for label, (scale, shape, dtype) in cases.items():
         errors = [mean_error(name, scale, shape, dtype) for name in names]
-        missed += sum(error > MEAN_BOUND for error in errors)
+        missed += sum(error is not None and error > MEAN_BOUND for error in errors)
         table.add_row(
             label,
             *(
-                f"[{'green' if error <= MEAN_BOUND else 'bold red'}]{number(error)}[/]"
+                "†"
+                if error is None
+                else f"[{'green' if error <= MEAN_BOUND else 'bold red'}]{number(error)}[/]"
                 for error in errors
             ),
         )
@@ -674,10 +681,10 @@ def print_misses(console: Console, grid: Grid) -> None:
 
 def read(path: Path) -> Grid:
     """Return what was measured before."""
-    cells = [
-        Cell(**{**row, "worst": float(row["worst"])})
-        for row in json.loads(path.read_text(encoding="utf-8"))["cells"]
-    ]
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for row in rows:
+        row["worst"] = float(row["worst"])  # infinity is written as a word
+    cells = [Cell(**row) for row in rows]
     return {(cell.loss, cell.result, cell.dtype, cell.library): cell for cell in cells}
 
 

@@ -120,3 +120,12 @@ def test_numbers_that_do_not_make_an_array_are_refused_by_the_call() -> None:
     loss = tinyloss.BCEWithLogitsLoss(pos_weight=[[1.0], [1.0, 2.0]])
     with pytest.raises(ValueError, match=r"^tinyloss\.binary_cross_entropy_with_logits: pos_wei"):
         loss(np.zeros((2, 2)), np.zeros((2, 2)))
+
+
+def test_shares_of_class_weights_beside_a_mask_alone() -> None:
+    """A comparison of booleans with 0 is refused by the standard."""
+    strict: Any = pytest.importorskip("array_api_strict")
+    x, y = strict.asarray([[0.0, 0.0], [1.0, 2.0]]), strict.asarray([[0.5, 0.5], [1.0, 0.0]])
+    given = {"class_weight": strict.asarray([1.0, 3.0]), "where": strict.asarray([True, False])}
+    value = tinyloss.cross_entropy(x, y, **given)
+    np.testing.assert_allclose(float(value), np.log(2))

@@ -64,6 +64,19 @@ def test_rows_of_any_layout(layout: str, classes: int) -> None:
     assert_agrees(tinyloss.cross_entropy, x, labels(37, classes))
 
 
+def test_empty_arrays_after_others() -> None:
+    with tinyloss_numpy.compilation("always"):
+        for length in (5, 5, 5, 0, 0, 0):
+            x = np.ones((2, length, 1), "f")
+            value, grad = tinyloss.value_and_grad(tinyloss.mape)(x, x)
+            assert value == 0
+            assert grad.shape == x.shape
+
+
+def test_row_of_any_layout_beside_one_label() -> None:
+    assert_agrees(tinyloss.cross_entropy, numbers(10)[::-1], np.array(4))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_elements_of_any_layout(layout: str) -> None:
     x, y = LAYOUTS[layout](numbers(37, 41)), (numbers(37, 41, seed=1) > 0).astype("f")

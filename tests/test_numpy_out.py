@@ -166,6 +166,20 @@ def test_second_out_that_is_refused_leaves_the_first_alone() -> None:
     np.testing.assert_array_equal(first, 7)
 
 
+@MODES
+def test_outs_that_share_memory_are_refused(mode: Any) -> None:
+    x, both = numbers(3), np.full((4, 2), 7, "f")
+    sum_of_losses: Any = tinyloss.MSELoss() + tinyloss.MAELoss()
+    for loss in (tinyloss.mse, sum_of_losses):
+        for out in ((both[:3, 0], both[1:, 0]), (x, x[:])):
+            with mode(), pytest.raises(ValueError, match="out has arrays that share memory"):
+                tinyloss.value_and_grad(loss, (0, 1), out=out)(x, x)
+    np.testing.assert_array_equal(both, 7)
+    with mode():
+        grads = tinyloss.grad(tinyloss.mse, (0, 1), out=(both[:3, 0], both[:3, 1]))(x, 0 * x)
+    np.testing.assert_array_equal(grads[0], -grads[1])
+
+
 @pytest.mark.parametrize("out", [np.ones(3), [np.ones(3), np.ones(3)], (np.ones(3),)])
 def test_out_of_several_gradients_is_a_tuple_of_as_many(out: Any) -> None:
     with pytest.raises(TypeError, match=r"^tinyloss: out is of type \w+, expected a tuple of 2 "):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -189,3 +190,15 @@ class TestUnsignedLabels:
         x, y = xp.asarray(np.zeros((2, 4))), np.array([2**40, 1])
         value = xp.call(tinyloss.cross_entropy, x, y, ignore_index=2**40)
         np.testing.assert_allclose(xp.numpy(value), np.log(4), rtol=1e-6)
+
+
+@on("mode", ["never", "always"])
+def test_looking_at_targets_warns_of_no_nan(mode: Any) -> None:
+    """The smallest of bfloat16 numbers with a NaN among them has NumPy warn."""
+    x = np.zeros(3, ml_dtypes.bfloat16)
+    y = np.array([0, np.nan, 1], ml_dtypes.bfloat16)
+    with tinyloss_numpy.compilation(mode):
+        value = tinyloss.binary_cross_entropy_with_logits(x, y)
+        chosen = tinyloss.binary_cross_entropy_with_logits(x, y, where=[True, False, True])
+    assert np.isnan(value)
+    assert chosen == np.float32(np.log(2))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address", "empty", "empty_like", "may_overlap"]
+__all__ = ["address", "empty", "empty_like", "may_overlap", "writable_address"]
 
 _byte = ctypes.c_char
 
@@ -17,6 +17,14 @@ def address(array: Any) -> int:
         return ctypes.addressof(_byte.from_buffer(array))
     except (TypeError, ValueError, BufferError):
         return array.ctypes.data  # type: ignore[no-any-return]
+
+
+def writable_address(array: Any) -> int | None:
+    """Return where an array's first element lies, None if it cannot be written in one piece."""
+    try:
+        return ctypes.addressof(_byte.from_buffer(array))
+    except (TypeError, ValueError, BufferError):
+        return None
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:

@@ -38,7 +38,7 @@ def _contiguous(job: Job) -> Job:
     """
     if not job.kind.rowwise or all(each.flags.c_contiguous for each in job.arrays.values()):
         return job
-    arrays = {name: np.ascontiguousarray(array) for name, array in job.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in job.arrays.items()}
     return replaced(job, arrays=arrays)
 
 

@@ -273,6 +273,11 @@ def _raised(kept: Value, number: Value) -> Value:
     return where(comparable, where(number > kept, number, kept), kept + number)
 
 
+def _power_below(x: Value) -> Value:
+    """Return the largest power of two that a positive normal float64 number reaches."""
+    return (x.as_int() & 0x7FF0000000000000).as_float()
+
+
 def _and(a: Value, b: Value) -> Value:
     return a & b
 
@@ -304,6 +309,7 @@ _OPERATIONS = {
     "maximum": intrinsic(_larger, name="maximum"),
     "minimum": intrinsic(_smaller, name="minimum"),
     "raised": intrinsic(_raised, name="raised"),
+    "power_below": intrinsic(_power_below, name="power_below"),
     "logical_and": intrinsic(_and, _condition, "logical_and"),
     "logical_or": intrinsic(_or, _condition, "logical_or"),
     "logical_not": intrinsic(_not, _condition, "logical_not"),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyloss.backend import CLASS, ITEM, Weighing
 from tinyloss.compiler.geometry import Geometry, Layouts, over_items
 from tinyloss.compiler.kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
@@ -40,6 +41,7 @@ class Variant(NamedTuple):
     """For each output the input it overwrites, or nothing."""
     lanes: int
     rows: bool
+    weighing: Weighing | None = None
 
 
 class Plan:
@@ -64,6 +66,7 @@ class Plan:
         self.groups = -(-chunks // chunks_per_group)
         self.elements = inner * geometry.runs * classes
         self.small = self.elements < _WORTH_THREADS
+        self.items = inner * geometry.runs
         self.kernel: Any = None
         self.scratch_bytes = 0
 
@@ -75,16 +78,29 @@ class Plan:
         ):
             entries += [step, class_step, *outer, *filler]
         self._steps = struct.pack(f"{len(entries)}q", *entries)
-        self._addresses = struct.Struct(f"{len(class_steps) + 1}q").pack
+        more = 1 if variant.weighing is None else 2
+        self._addresses = struct.Struct(f"{len(class_steps) + more}q").pack
 
     def table(self, numbers: bytes, *addresses: int) -> bytes:
-        """Return the table of arguments, as `_source` reads it; the last address is the sums'."""
+        """Return the table of arguments, as `_source` reads it.
+
+        The last address is the sums', if not followed by the class index to ignore.
+        """
         return self._steps + numbers + self._addresses(*addresses)
 
 
-def make_plan(recording: Recording, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
+def make_plan(
+    recording: Recording,
+    overwrites: tuple[str, ...],
+    layouts: Layouts,
+    weighing: Weighing | None = None,
+) -> Plan | None:
     """Return the plan for arrays that lie so; None where no loop can follow them."""
     real, rowwise, roles = recording.real, recording.rowwise, recording.roles(overwrites)
+    if weighing is not None:  # what each item weighs is no array of the caller's
+        inputs, results = roles[: len(recording.names) - 1], roles[len(recording.names) :]
+        given = [CLASS if name == "class_weight" else ITEM for name in weighing.arrays]
+        roles = (*inputs, *given, *results)
     names = [_name_of(dtype) for _, _, dtype in layouts]
     if None in names:
         return None
@@ -116,6 +132,7 @@ def make_plan(recording: Recording, overwrites: tuple[str, ...], layouts: Layout
         overwrites or ("",) * len(recording.results),
         _lanes(rowwise, rows, classes),
         rows,
+        weighing,
     )
     return Plan(variant, classes, geometry, class_steps, np.dtype(real).itemsize)
 

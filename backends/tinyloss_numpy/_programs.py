@@ -3,15 +3,14 @@
 import atexit
 import os
 import threading
-from functools import cached_property
 from typing import Any, NamedTuple
 from warnings import warn
 
 import numpy as np
 
-from tinyloss.backend import Cache
+from tinyloss.backend import CLASS, ITEM, Cache, Weighing
 from tinyloss.compiler.geometry import Layouts
-from tinyloss.compiler.kernels import Recording, Staged
+from tinyloss.compiler.kernels import DIVISOR, ArrayUse, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Text, write
@@ -62,6 +61,8 @@ class CompiledLoss:
         """How inputs lay that no kernel could be made for."""
         self._work = 0
         self._plans: Cache[Plan | None] = Cache()
+        self._stages: Cache[Staged] = Cache()
+        self._numbers: Cache[Numbers] = Cache()
         self._kernels: dict[Variant, Compiled | str] = {}
         """Kernels by variant, or why there is none."""
 
@@ -71,36 +72,49 @@ class CompiledLoss:
         self.waiting = self._work < _WORTH_COMPILING
         return not self.waiting
 
-    @cached_property
-    def _staged(self) -> Staged:
-        return self.recording.staged()
+    def _staged(self, weighing: Weighing | None) -> Staged:
+        mean = weighing is not None and weighing.mean
+        return self._stages.made(mean, lambda: self.recording.staged(on_device=(DIVISOR,) * mean))
 
-    @cached_property
-    def numbers(self) -> Numbers:
-        """What the kernels take as numbers, as a function of the job's."""
-        return Numbers(self._staged.numbers, np)
+    def numbers(self, weighing: Weighing | None = None) -> Numbers:
+        """Return what the kernels take as numbers, as a function of the job's."""
+        mean = weighing is not None and weighing.mean
+        return self._numbers.made(mean, lambda: Numbers(self._staged(weighing).numbers, np))
 
     def text(self, variant: Variant) -> Text:
         """Return the text of the loop for arrays that lie as `variant` says."""
-        inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
+        recording, weighing, layouts = self.recording, variant.weighing, variant.arrays
+        given: list[ArrayUse] = []
+        if weighing is not None:
+            first = len(recording.names) - 1
+            last = first + len(weighing.arrays)
+            for name, layout in zip(weighing.arrays, layouts[first:last], strict=True):
+                role = CLASS if name == "class_weight" else ITEM
+                given.append(ArrayUse(f"given_{name}", *layout, role))
+            layouts = (*layouts[:first], (recording.real, True), *layouts[last:])
+        inputs, outputs = recording.arrays(layouts, variant.overwrites)
         return write(
-            self._staged,
-            inputs,
+            self._staged(weighing),
+            [*given, *inputs],
             outputs,
-            real=self.recording.real,
+            real=recording.real,
             lanes=variant.lanes,
             rows=variant.rows,
+            weighing=weighing,
         )
 
-    def plan(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
+    def plan(
+        self, overwrites: tuple[str, ...], layouts: Layouts, weighing: Weighing | None = None
+    ) -> Plan | None:
         """Return how to go over arrays that lie so; None where no loop can."""
-        return self._plans.made((overwrites, layouts), lambda: self._planned(overwrites, layouts))
 
-    def _planned(self, overwrites: tuple[str, ...], layouts: Layouts) -> Plan | None:
-        plan = make_plan(self.recording, overwrites, layouts)
-        if plan is None:
-            self._decline(layouts)
-        return plan
+        def make() -> Plan | None:
+            plan = make_plan(self.recording, overwrites, layouts, weighing)
+            if plan is None:
+                self._decline(layouts)
+            return plan
+
+        return self._plans.made((overwrites, layouts, weighing), make)
 
     def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
@@ -114,6 +128,8 @@ class CompiledLoss:
             return None
         self.waiting = False
         plan.scratch_bytes = compiled.lane_bytes + compiled.rooms * plan.room
+        if variant.weighing is not None:
+            plan.scratch_bytes += 16 * plan.items
         plan.kernel = compiled.run
         return plan.kernel
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinyloss.backend import Answer, Job, Kind, delivered
+from tinyloss.backend import Answer, Job, Kind, Weighing, delivered, replaced
 from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
@@ -93,48 +93,108 @@ class _Prepared:
                 return compiled
         return _blocks.run(job)
 
-    def ready(self, job: Job) -> Callable[..., Answer | None] | None:
-        """Return what answers jobs whose arrays have the layout of this one's; None if slowly."""
-        return _ready(self._loss, job)
+    def ready(
+        self, job: Job, weighing: Weighing | None, given: Sequence[Any]
+    ) -> Callable[..., Answer | None] | None:
+        """Return what answers jobs whose arrays have the layout of these; None if slowly.
+
+        It takes the job's arrays, those given to weigh the items by, and those to write into.
+        """
+        return _ready(self._loss, job, weighing, given)
 
 
-def _ready(loss: CompiledLoss, job: Job) -> Callable[..., Answer | None] | None:
-    kind = job.kind
-    if loss.waiting or job.out or not job.arrays["x"].ndim:
+def _ready(
+    loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any]
+) -> Callable[..., Answer | None] | None:
+    kind, x = job.kind, job.arrays["x"]
+    mode = _compilation.get()
+    if mode == "never" or not (x.ndim and x.size) or x.size >= _FEW:
         return None
-    arrays = _inputs(job)
-    first = empty_answer(_arrays, job, arrays)
-    plan = loss.plan((), _layouts([*arrays, *results(first)]))
-    if plan is None or plan.kernel is None or not plan.small or plan.groups > 1:
+    if loss.waiting and mode == "auto" and (weighing is None or not loss.pays(x.size)):
         return None
-    given = {name: float(number) for name, number in numbers_of(job).items()}
-    numbers = _packed(loss.numbers(given, plan.classes))
-    kernel, table, scratch_bytes = plan.kernel, plan.table, plan.scratch_bytes
-    reduced = kind.value and kind.reduce
-    divisor = given.get(DIVISOR, 1.0)
+    plain = replaced(job, weight=None, out=())
+    arrays = [*_inputs(plain), *given]
+    first = empty_answer(_arrays, plain, arrays)
+    outputs = results(first)
+    if job.out:
+        if any(a.dtype != b.dtype for a, b in zip(outputs[-len(job.out) :], job.out, strict=True)):
+            return None
+        outputs[-len(job.out) :] = job.out
+    layouts = _layouts([*arrays, *outputs])
+    plan = loss.plan((), layouts, weighing)
+    if plan is None or not plan.small or plan.groups > 1:
+        return None
+    kernel = plan.kernel or loss.compile(plan, layouts)
+    if kernel is None:
+        return None
+    own = {name: float(number) for name, number in numbers_of(job).items()}
+    mean = weighing is not None and weighing.mean
+    divisor = 1.0 if mean else own.get(DIVISOR, 1.0)
+    if mean:
+        own.pop(DIVISOR, None)
+    numbers = _packed(loss.numbers(weighing)(own, plan.classes))
+    table, scratch_bytes = plan.table, plan.scratch_bytes
     scalar = _SCALARS[kind.value_dtype or kind.dtype]
-    value, grads, curvature = first
-    makers = [_maker(each) for each in (value, *grads, curvature) if each is not None]
-    of_items, bent, count = value is not None, curvature is not None, len(grads)
-    address = _arrays.address
+    makers = [_maker(each) for each in outputs[: len(outputs) - len(job.out)]]
+    reduced, of_items, bent = kind.value and kind.reduce, first.value is not None, kind.curvature
+    count, into, ends = len(kind.grads), len(job.out), int(kind.value and kind.reduce)
+    spans = [_span(each) for each in (*arrays, *job.out)] if into else []
+    sums = _Double * (ends + 2)
+    more = () if weighing is None else (job.ignored or 0,)
+    address, writable = _arrays.address, _arrays.writable_address
 
     def answer(arrays: Sequence[Any]) -> Answer | None:
         if _compilation.get() == "never":
             return None
-        new = [make() for make in makers]
-        total = _Double()
-        addresses = [address(each) for each in arrays]
-        addresses += [address(each) for each in new]
-        entries = table(numbers, *addresses, _address_of(total))
+        new: list[Any] = [make() for make in makers]
+        totals = sums()
+        if into:
+            addresses = [address(each) for each in arrays[:-into]]
+            for each in arrays[-into:]:
+                at = writable(each)
+                if at is None:
+                    return None
+                addresses.append(at)
+            if _meet(addresses, spans, into):
+                return None
+            addresses[-into:-into] = [address(each) for each in new]
+            new += arrays[-into:]
+        else:
+            addresses = [address(each) for each in arrays]
+            addresses += [address(each) for each in new]
+        entries = table(numbers, *addresses, _address_of(totals), *more)
         kernel(_UNUSED, _UNUSED, 0, 1, entries, _own.scratch(scratch_bytes))
+        if weighing is not None and totals[ends]:
+            return None
         value = None
         if reduced:
-            value = _ordinary(total.value, divisor, scalar)
+            value = _ordinary(totals[0], totals[ends + 1] if mean else divisor, scalar)
         elif of_items:
             value = new.pop(0)
         return Answer(value, tuple(new[:count]), new[-1] if bent else None)
 
     return answer
+
+
+_FEW = 2**17
+"""Elements that one thread goes over by itself."""
+
+
+def _span(array: Any) -> tuple[int, int]:
+    """Return where an array's memory begins and ends, from its first element."""
+    ends = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+    return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends) + array.itemsize
+
+
+def _meet(addresses: Sequence[int], spans: Sequence[tuple[int, int]], into: int) -> bool:
+    """Return whether one of the last arrays may share memory with another."""
+    reach = [(at + low, at + high) for at, (low, high) in zip(addresses, spans, strict=True)]
+    for place in range(len(reach) - into, len(reach)):
+        low, high = reach[place]
+        for other in range(place):
+            if low < reach[other][1] and reach[other][0] < high:
+                return True
+    return False
 
 
 _Double = ctypes.c_double
@@ -177,7 +237,7 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     partial_sums = np.empty(plan.groups) if kind.value and kind.reduce else None
     sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
     given = {name: float(number) for name, number in numbers_of(job).items()}
-    numbers = _packed(loss.numbers(given, plan.classes))
+    numbers = _packed(loss.numbers()(given, plan.classes))
     table = plan.table(numbers, *[_arrays.address(each) for each in arrays], sums_at)
     if plan.small:
         kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own.scratch(plan.scratch_bytes))

@@ -12,9 +12,10 @@ result has the same bits on every machine and for any number of threads.
 Both go over items in chunks of at most LANES; a group of chunks makes one partial sum.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tinyloss.backend import Weighing
 from tinyloss.compiler.kernels import ArrayUse, Staged
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
@@ -80,8 +81,10 @@ class _Writer:
         outputs: Sequence[ArrayUse],
         real: str,
         lanes: int,
+        weighing: Weighing | None,
     ) -> None:
         self.staged, self.numbers = staged.passes, staged.numbers
+        self.weighing, self.uniforms = weighing, staged.uniform
         self.totals = staged.totals
         nodes = staged.outputs
         self.inputs = inputs
@@ -93,6 +96,17 @@ class _Writer:
         self.rooms = 0
         self.arrays = {array.name: array for array in inputs}
         self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
+        self.weight = ""
+        """The input that the kernel writes itself: what each item weighs."""
+        if weighing is not None:
+            *inputs, own = [each for each in inputs if not each.name.startswith("given_")]
+            self.given = [each for each in self.inputs if each.name.startswith("given_")]
+            self.inputs, self.weight = [*inputs, own], own.name
+            for array in self.given:
+                kind = "bool" if array.name == "given_where" else "float64"
+                self.places[array.name] = (array.dtype, kind)
+            self.places["wide"] = ("float64", "float64")
+            inputs = self.inputs
         for array in inputs:
             index = array.role.integer
             self.places[array.name] = (array.dtype, "int64" if index else real)
@@ -136,7 +150,7 @@ class _Writer:
         write("wide()")
         for at, name in enumerate(_HEADER_NAMES):
             write(f"{name} = entry(table, {at})")
-        arrays = self.all_arrays()
+        arrays = self.table_arrays()
         numbers_at = HEADER + ARRAY_ENTRIES * len(arrays)
         addresses_at = numbers_at + len(self.numbers)
         for number, array in enumerate(arrays):
@@ -149,6 +163,13 @@ class _Writer:
             load = f"number(table, {at})"
             load = f"{load} != 0" if node.boolean else f"real({load})"
             write(f"{self.staged.name(node)} = {load}")
+
+    def table_arrays(self) -> list[ArrayUse]:
+        """Return the arrays that the table has: the caller's."""
+        if self.weighing is None:
+            return self.all_arrays()
+        inputs = [each for each in self.inputs if each.name != self.weight]
+        return [*inputs, *self.given, *self.all_arrays()[len(self.inputs) :]]
 
     def all_arrays(self) -> list[ArrayUse]:
         return [*self.inputs, *(array for array, _ in self.outputs if not array.overwrites)]
@@ -168,7 +189,11 @@ class _Writer:
                 write("outer = chunk // chunks_per_outer")
                 write("begin = (chunk - outer * chunks_per_outer) * length")
                 write("count = min(length, inner - begin)")
-                for number, array in enumerate(self.all_arrays()):
+                if self.weight:
+                    write(
+                        f"{self.weight}_chunk = {self.weight}_room + (outer * inner + begin) * SIZE"
+                    )
+                for number, array in enumerate(self.table_arrays()):
                     if array.per_item:
                         at = HEADER + ARRAY_ENTRIES * number + 2
                         write(
@@ -196,10 +221,105 @@ class _Writer:
         self.buffers()
         if self.rooms:
             self.write.lines.insert(at, f"    rooms = work + {self.scratch}")
+        if self.weighing is not None:
+            self.weigh(self.weighing)
         self.frame()
         head = "def kernel(first, last, table, work):"
         source = "\n".join([head, *self.write.lines, ""])
         return Text(source, tuple(self.places.items()), self.scratch, self.rooms)
+
+    def weigh(self, weighing: Weighing) -> None:
+        """Find what each item weighs, their sum, and whether anything is out of the ordinary.
+
+        Weights go by in float64: products of float32 ones neither overflow nor underflow there.
+        The mean's are then scaled by a power of two to a size of about 1. Their sum is added up
+        with its rounding error beside, see `_loops`.
+        """
+        write, given = self.write, {each.name: each for each in self.given}
+        write("items = inner * (chunks // chunks_per_outer)")
+        write(f"wide_room = work + {self.scratch} + {self.rooms} * room")
+        write(f"{self.weight}_room = wide_room + items * 8")
+        write("total, error, size, odd, item = 0.0, 0.0, 0.0, 0.0, 0")
+        y = self.inputs[1]
+        reads = [*given.values()] + [y] * (weighing.domain is not None or weighing.ignores)
+        table = self.table_arrays()
+        with write.loop("for outer in range(chunks // chunks_per_outer):"):
+            for array in reads:
+                if array.per_item:
+                    at = HEADER + ARRAY_ENTRIES * table.index(array) + 2
+                    write(f"{array.name}_run = {array.name}_start + offset_of(table, {at}, outer)")
+            with write.loop("for i in range(inner):"):
+                write("w = 1.0")
+                for array in reads:
+                    if array.per_item:
+                        place = f"{array.name}_run + i * {array.name}_item, 0"
+                        write(f"{array.name} = load_{array.name}({place})")
+                if "given_weight" in given:
+                    write("w = given_weight")
+                if "given_where" in given:
+                    with write.loop("if not given_where:"):
+                        write("w = 0.0")
+                if weighing.ignores:
+                    with write.loop(f"if {y.name} == entry(table, {self.ignored_at()}):"):
+                        write("w = 0.0")
+                with write.loop("if w != 0.0:"):
+                    self.weigh_target(weighing, y, given)
+                    write("part = total + w")
+                    write("back = part - total")
+                    write("error += (total - (part - back)) + (w - back)")
+                    write("total = part")
+                    write("size += abs(w)")
+                write("store_wide(wide_room + item * 8, 0, w)")
+                write("item += 1")
+        write("total += error")
+        with write.loop("if not size < 1e290 or (size != 0.0 and size < 1e-290):"):
+            write("odd = 1.0")
+        write("scale, divisor = 1.0, 1.0")
+        if weighing.mean:
+            with write.loop("if size != 0.0:"):
+                write("scale = 1.0 / power_below(size / items)")
+                write("divisor = total * scale")
+            with write.loop("if divisor == 0.0:"):
+                write("odd = 1.0")
+        ends = len(self.totals)
+        write(f"store_total(partial_sums, {ends}, odd)")
+        write(f"store_total(partial_sums, {ends + 1}, divisor)")
+        with write.loop("if odd != 0.0:"):
+            write("return 0")
+        with write.loop("for item in range(items):"):
+            write(
+                f"store_{self.weight}({self.weight}_room + item * SIZE, 0, "
+                "real(load_wide(wide_room + item * 8, 0) * scale))"
+            )
+        for node in self.uniforms:
+            if node.op == "input":
+                write(f"{self.staged.name(node)} = real(divisor)")
+            else:
+                self.node(node)
+
+    def weigh_target(self, weighing: Weighing, y: ArrayUse, given: Mapping[str, ArrayUse]) -> None:
+        """Note a target out of its domain; multiply with its class's weight."""
+        write, domain = self.write, weighing.domain
+        inside = f"{y.name} >= 0 and {y.name} < classes"
+        if "given_class_weight" in given:
+            at = f"given_class_weight_start + {y.name} * given_class_weight_class, 0"
+            with write.loop(f"if {inside}:"):
+                write(f"w *= load_given_class_weight({at})")
+            with write.loop("else:"):
+                write("odd = 1.0")
+        elif domain is not None:
+            if domain.kind == "signs":
+                inside = f"{y.name} == -1 or {y.name} == 1"
+            elif domain.kind == "probabilities":
+                low, high = -domain.slack, 1 + domain.slack
+                inside = f"{y.name} != {y.name} or ({y.name} >= {low!r} and {y.name} <= {high!r})"
+            with write.loop(f"if not ({inside}):"):
+                write("odd = 1.0")
+
+    def ignored_at(self) -> int:
+        """Return where the table has the class index of items that are left out."""
+        arrays = len(self.table_arrays())
+        return HEADER + ARRAY_ENTRIES * arrays + len(self.numbers) + arrays + 1
 
     def buffers(self) -> None:
         raise NotImplementedError
@@ -560,6 +680,7 @@ def write(
     real: str,
     lanes: int,
     rows: bool,
+    weighing: Weighing | None = None,
 ) -> Text:
     """Return the text of the loop over rows or tiles that answers a staged job."""
-    return (_Rows if rows else _Tiles)(staged, inputs, outputs, real, lanes).text()
+    return (_Rows if rows else _Tiles)(staged, inputs, outputs, real, lanes, weighing).text()

@@ -8,11 +8,12 @@ call can vary in is drawn (`tests.soak.draw`): shapes, strides, dtypes, values, 
 what is asked and of which library. The expectation (`tests.soak.expectation`) follows the rules of
 the losses' semantics: which items count, what the mean divides by, what is an error.
 
-Tolerances. A result of one item may be off by the loss's bound (`families.BOUNDS`) in eps of the
-dtype computed in, relative to the sum of the magnitudes of its terms; the weight and the divisor
-add one rounding each. A sum of n adds log2(n) roundings of the sum of magnitudes, as pairwise
-summation does, and a divisor those of its own sum in the widest dtype. Half-precision gradients
-are rounded once more: half a unit in their last place. Underflow costs a few smallest numbers.
+Tolerances. A result of one item may be off by the loss's bound (`tests.support.specs`) in eps of
+the dtype computed in, relative to the sum of the magnitudes of its terms; the weight and the
+divisor add one rounding each. A sum of n adds log2(n) roundings of the sum of magnitudes, as
+pairwise summation does, and a divisor those of its own sum in the widest dtype. Half-precision
+gradients are rounded once more: half a unit in their last place. Underflow costs a few smallest
+numbers.
 """
 
 import argparse

@@ -109,7 +109,7 @@ def expect(case: Case, default_float: str, sees: bool, flushes: bool) -> dict[st
     `sees` tells whether values can be looked at, `flushes` whether subnormal numbers become 0.
     """
     dtype = compute_dtype(case, default_float)
-    if case.wrong is not None and sees:
+    if case.wrong is not None and sees and (case.wrong & _weighed(case, dtype)[1]).any():
         return "ValueError"
     with np.errstate(all="ignore"):
         if case.y is None:
@@ -159,6 +159,21 @@ def _least(info: Any, flushes: bool) -> Any:
     return L(2e-28) if flushes else L(info.smallest_subnormal)
 
 
+def _unreduced(case: Case) -> bool:
+    return case.options.get("reduction", "mean") == "none" or case.want == "grad_and_hess"
+
+
+def _weighed(case: Case, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return the weight of each item, and whether it counts."""
+    rowwise = case.loss in ROWWISE
+    items = np.delete(case.x.shape, case.axis) if rowwise else case.x.shape
+    weight = np.asarray(case.options.get("weight", 1))
+    # Without a sum to scale them for, weights are those of the dtype computed in.
+    counts = (weight.astype(dtype) if _unreduced(case) else weight) != 0
+    where = np.asarray(case.options.get("where", True))
+    return np.broadcast_to(weight.astype(L), items), np.broadcast_to(counts & where, items)
+
+
 def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[Any]) -> _Items:
     assert case.y is not None
     options, rowwise = case.options, name in ROWWISE
@@ -167,8 +182,7 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
     items = x.shape[:-1] if rowwise else x.shape
     info = np.finfo(dtype)
 
-    weight = np.broadcast_to(np.asarray(options.get("weight", 1)).astype(L), items)
-    kept = (weight != 0) & np.broadcast_to(np.asarray(options.get("where", True)), items)
+    weight, kept = _weighed(case, dtype)
     class_weight = options.get("class_weight")
     if class_weight is not None:
         class_weight = class_weight.astype(L)
@@ -228,7 +242,7 @@ def _loss(
     under = least * (1024 if name in AMPLIFYING else 64)
     wide = L(2.0**-52 if not flushes else 2.0**-23)
     reduction = options.get("reduction", "mean")
-    unreduced = reduction == "none" or case.want == "grad_and_hess"
+    unreduced = _unreduced(case)
     denominator = options.get("denominator")
     nothing = not kept.any()
 

@@ -316,14 +316,15 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
         2 * first * q1 * c1,
         whole * c2,
     )
-    by_x = a * (x_term[0] + x_term[1])
+    by_x, bend = a * (x_term[0] + x_term[1]), a * sum(bends)
     size_x = np.abs(a) * (np.abs(x_term[0]) + whole * c1_size)
     parts = {
         "value": _plain(a * _times(whole, c)),
         "x": Part(by_x, size_x),
         "y": Part(sum(y_terms), sum([np.abs(term) for term in y_terms])),
+        # Powers of q may leave even this range.
         "curvature": Part(
-            a * sum(bends),
+            bend,
             np.abs(a)
             * (
                 np.abs(bends[0])
@@ -331,6 +332,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
                 + 2 * np.abs(first * q1) * c1_size
                 + np.abs(bends[3])
             ),
+            np.isnan(bend) & ~np.isnan(x + y),
         ),
     }
     return _wider(parts, _exponent_care(q, gamma, ulp))

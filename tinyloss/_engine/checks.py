@@ -1,5 +1,7 @@
 """Checks of arrays, and how shapes and dtypes appear in messages."""
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from tinyloss._arrays import bring, dtype_name, kind, library, namespace, writeable
@@ -9,6 +11,7 @@ from tinyloss.typing import Namespace
 __all__ = [
     "broadcasts",
     "brought",
+    "check_apart",
     "check_items",
     "check_out",
     "check_real",
@@ -67,6 +70,13 @@ def check_out(xp: Namespace, into: Any, shape: tuple[Any, ...], dtype: Any) -> N
         )
     if not writeable(into):
         raise Refusal("out is read-only, expected an array that can be written")
+
+
+def check_apart(xp: Namespace, out: Sequence[Any]) -> None:
+    """Refuse arrays for derivatives that overlap, where the library can tell."""
+    shares_memory = getattr(xp, "shares_memory", None)
+    if shares_memory and any(shares_memory(*two) for two in combinations(out, 2)):
+        raise Refusal("out has arrays that share memory, expected each to have its own")
 
 
 def check_items(name: str, array: Any, items: tuple[Any, ...], hint: str = "") -> None:

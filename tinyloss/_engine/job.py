@@ -18,6 +18,7 @@ __all__ = [
     "Domain",
     "Job",
     "Kind",
+    "Weighing",
     "delivered",
     "derivatives",
     "evaluate",
@@ -117,6 +118,19 @@ class Kind:
         return self.dtype if self.wide else result_dtype(dtype, self.dtype)
 
 
+class Weighing(NamedTuple):
+    """What a backend can find of few items by itself: what each weighs, and the mean's divisor."""
+
+    arrays: tuple[str, ...]
+    """Those there are of "weight", "where" and "class_weight"."""
+    domain: Domain | None
+    """What the targets of items that count must be; None for any, or where nobody looks."""
+    ignores: bool
+    """Whether items of one class index are left out."""
+    mean: bool
+    """Whether the divisor is the sum of the weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One call of a kind."""
@@ -133,6 +147,8 @@ class Job:
     """The parameters that are numbers of the call."""
     out: tuple[Any, ...] = ()
     """Arrays to write the gradients and the curvature into; none: new ones."""
+    ignored: int | None = None
+    """The class index that the weights leave out."""
     look: Callable[[], bool] | None = None
     """Looks at the targets, and raises the error of one outside its domain. The engine calls it
     where the reduced value is NaN; a backend may before, and take the job as checked."""

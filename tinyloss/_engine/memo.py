@@ -4,6 +4,7 @@ What such a call costs is a key, a look-up, and what the backend keeps ready.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tinyloss._arrays import compiling, is_host
@@ -34,7 +35,7 @@ def answered(
     kwargs: Mapping[str, Any],
 ) -> Answer:
     """Answer a call of a loss, as one like it was answered if there was one."""
-    if known is None or want.out or compiling():
+    if known is None or compiling():
         return run(describe(args, kwargs), want)
     arrays: list[Any] = []
     key = _key(want, args, kwargs, arrays)
@@ -49,17 +50,19 @@ def answered(
                 return answer
     request = describe(args, kwargs)
     settled = settled_of(request, want)
-    answer = finished_of(request, want, settled)
     if key is not None and settled.replays:
         made = _made(settled, want, arrays)
-        if made is not None:
+        answer = None if made is None else made(arrays)
+        if made is not None and answer is not None:
             known.add(key, made)
-    return answer
+            return answer
+    return finished_of(request, want, settled)
 
 
 def _key(want: Want, args: Sequence[Any], kwargs: Mapping[str, Any], arrays: list[Any]) -> Any:
     """Return what calls alike have in common, and list their arrays; None where it is unknown."""
-    parts: list[Any] = [want, validation_mode()]
+    out = want.out
+    parts: list[Any] = [(want[:3], want[4:], len(out)) if out else want, validation_mode()]
     for each in args:
         layout = _layouts.get(each.__class__) or _layout_of(each)
         if layout is None:
@@ -78,6 +81,12 @@ def _key(want: Want, args: Sequence[Any], kwargs: Mapping[str, Any], arrays: lis
                 return None
             arrays.append(each)
             parts.append((name, layout(each)))
+    for each in out:
+        layout = _layouts.get(each.__class__) or _layout_of(each)
+        if layout is None:
+            return None
+        arrays.append(each)
+        parts.append(layout(each))
     return tuple(parts)
 
 
@@ -95,19 +104,26 @@ def _layout(array: Any) -> Any:
 
 def _made(settled: Settled, want: Want, arrays: Sequence[Any]) -> Ready | None:
     """Return what answers calls like this one."""
-    job = settled.job
+    job, weighing = settled.job, settled.weighing
+    kind = job.kind
+    if weighing is not None:
+        domain = kind.unchecked if weighing.domain is None else None
+        divided = weighing.mean or kind.divided
+        kind = replace(kind, weighted=True, divided=divided, unchecked=domain)
+        job = replace(job, kind=kind)
     backend = registry.backend_of(job.xp)
-    make = None if backend is None else getattr(prepared_by(backend, job.kind), "ready", None)
+    make = None if backend is None else getattr(prepared_by(backend, kind), "ready", None)
     at = {id(array): place for place, array in enumerate(arrays)}
-    given = [id(job.arrays[name]) for name, *_ in job.kind.arguments]
-    if make is None or not at.keys() >= set(given):
+    used = [job.arrays[name] for name, *_ in kind.arguments]
+    used += [*settled.given, *job.out]
+    if make is None or not at.keys() >= set(map(id, used)):
         return None
-    places = [at[each] for each in given]
-    ready: Ready | None = make(job)
+    places = [at[id(each)] for each in used]
+    ready: Ready | None = make(job, weighing, settled.given)
     if ready is None:
         return None
     straight = places == list(range(len(arrays)))
-    looks, shown = job.look is not None, want.value
+    looks, shown = weighing is None and job.look is not None, want.value
 
     def answer(arrays: Sequence[Any]) -> Answer | None:
         found = ready(arrays if straight else [arrays[place] for place in places])

@@ -26,7 +26,7 @@ from tinyloss._arrays import (
 )
 from tinyloss._cache import cache_of
 from tinyloss._engine import registry
-from tinyloss._engine.checks import check_out, namespace_of
+from tinyloss._engine.checks import check_apart, check_out, namespace_of
 from tinyloss._engine.job import Answer, Argument, Job, Kind, delivered, derivatives, evaluate
 from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.settle import Settled, class_axis, settle
@@ -132,6 +132,7 @@ def fill(name: str, answer: Answer, out: tuple[Any, ...]) -> Answer:
     try:
         for into, result in zip(out, derivatives(answer), strict=True):
             check_out(namespace(result), into, tuple(result.shape), result.dtype)
+        check_apart(namespace(out[0]), out)
     except Refusal as refusal:
         raise refusal.kind(f"tinyloss.{name}: {refusal}") from None
     return delivered(answer, out)

@@ -24,6 +24,7 @@ from tinyloss._engine import registry
 from tinyloss._engine.checks import (
     broadcasts,
     brought,
+    check_apart,
     check_out,
     each_row,
     namespace_of,
@@ -33,7 +34,7 @@ from tinyloss._engine.checks import (
     show,
     show_shape,
 )
-from tinyloss._engine.job import Argument, Job, Kind
+from tinyloss._engine.job import Argument, Job, Kind, Weighing
 from tinyloss._engine.request import REDUCTIONS, Refusal, Request, Want
 from tinyloss._engine.targets import domain_of, look_at, may_look
 from tinyloss._engine.weights import Weights, mask_of, normal
@@ -54,6 +55,10 @@ class Settled(NamedTuple):
     """The sum of the weights, where sums are wanted."""
     replays: bool = False
     """Whether nothing but what the arrays hold can change it."""
+    weighing: Weighing | None = None
+    """What a backend has to find by itself to answer such calls of few items at once."""
+    given: tuple[Any, ...] = ()
+    """The arrays for that."""
 
 
 def settle(request: Request, want: Want) -> Settled:
@@ -127,7 +132,6 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
             value = True
         else:
             unchecked, look = not look(), None
-    seen = domain is None or look is not None or not may_look(y)
     arrays = {"x": x, "y": y, **more}
     held, numbers, static = _parameters(request, xp, x, formula, dtype)
     divisor, total, value_dtype = weights.divisor(), None, None
@@ -172,12 +176,39 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
             if axis is not None:
                 shape = (*shape[:axis], shape[-1], *shape[axis:-1])
             check_out(xp, into, shape, result_dtype(array.dtype, dtype))
+        check_apart(xp, out)
         if axis is not None:
             out = tuple([move_axis(xp, into, axis, -1) for into in out])
-    job = Job(of_call, xp, {**arrays, **held}, weights.item, divisor, numbers, out, look)
-    replays = seen and axis is None and not want.sums and job.weight is None and not held
-    numbers_alone = request.denominator is None or isinstance(request.denominator, (int, float))
-    return Settled(job, axis, total, replays and numbers_alone)
+    job = Job(
+        of_call,
+        xp,
+        {**arrays, **held},
+        weights.item,
+        divisor,
+        numbers,
+        out,
+        request.ignore_index,
+        look,
+    )
+    plain = axis is None and not want.sums and not held and is_host(x)
+    if not plain or not (
+        request.denominator is None or isinstance(request.denominator, float | int)
+    ):
+        return Settled(job, axis, total)
+    looks = domain is not None and may_look(y)
+    if job.weight is None and not out and (domain is None or look is not None or not looks):
+        return Settled(job, axis, total, replays=True)
+    given = {
+        name: each
+        for name in ("weight", "where", "class_weight")
+        if (each := getattr(request, name)) is not None
+    }
+    if "class_weight" in given and (not labels or "class_weight" in formula.roles):
+        return Settled(job, axis, total)
+    mean = request.reduction == "mean" and request.denominator is None
+    ignores = request.ignore_index is not None
+    weighing = Weighing(tuple(given), domain if looks else None, ignores, mean)
+    return Settled(job, axis, total, True, weighing, tuple(given.values()))
 
 
 def _further(request: Request, xp: Namespace, x: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from tinyloss._arrays import astype, compiling, dtype_name, is_host, kind, looks, namespace
 from tinyloss._engine.checks import brought
 from tinyloss._engine.job import Domain
+from tinyloss._engine.registry import quiet
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
@@ -89,6 +90,13 @@ def look_at(
     request: Request, xp: Namespace, y: Any, domain: Domain, classes: Any, weight: Any
 ) -> bool:
     """Raise the error of a selected target outside its domain; return whether all were seen."""
+    with quiet(xp):
+        return _look_at(request, xp, y, domain, classes, weight)
+
+
+def _look_at(
+    request: Request, xp: Namespace, y: Any, domain: Domain, classes: Any, weight: Any
+) -> bool:
     tracing = _mode() == "auto"  # what a known target meets may be traced
     if 0 in y.shape:
         return True

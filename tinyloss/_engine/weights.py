@@ -78,7 +78,8 @@ class Weights:
             else:
                 share = astype(xp, y, dtype)
                 if weight is not None:  # what is left out may be NaN
-                    share = xp.where((weight != 0)[..., None], share, 0.0)
+                    counts = weight if weight is mask else weight != 0
+                    share = xp.where(counts[..., None], share, 0.0)
                 mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
             if "class_weight" not in formula.roles:
                 weight, mass = _product(xp, weight, mass), None
