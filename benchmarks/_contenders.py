@@ -1,7 +1,7 @@
 """What the speed of tinyloss is compared with: losses as other libraries compute them.
 
-A contender takes a case and its arrays and returns what it can be asked: calls without arguments,
-each of which does all of the work and has finished when it returns.
+A contender takes a case and its arrays and returns calls without arguments. Each call does all of
+the work and returns when it is done.
 """
 
 import importlib
@@ -78,7 +78,7 @@ class Case:
 
 
 class Contender:
-    """A library, or a way to use it. `prepare` returns what it can be asked of a case."""
+    """A library, or a way to use it. `prepare` returns its calls for a case."""
 
     needs: tuple[str, ...] = ()
     computes = True
@@ -86,7 +86,7 @@ class Contender:
     """Whether a call on a new shape compiles: its memory is measured after one on the same."""
 
     def stage(self) -> AbstractContextManager[Any]:
-        """Return the context of all its calls."""
+        """Return the context in which all its calls run."""
         return nullcontext()
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
@@ -99,7 +99,7 @@ class Contender:
 
 
 class Nothing(Contender):
-    """Holds the inputs: what it measures is the noise."""
+    """Does nothing but hold the inputs: its times show the noise."""
 
     computes = False
 
@@ -108,7 +108,7 @@ class Nothing(Contender):
 
 
 class Floor(Contender):
-    """Moves the bytes that must move."""
+    """Reads the inputs and writes the outputs, and computes nothing."""
 
     needs = ("numba",)
     computes = False
@@ -117,7 +117,7 @@ class Floor(Contender):
 
     @cached_property
     def loops(self) -> tuple[Any, Any, Any]:
-        """Loops over machine words: exclusive or takes any dtype and is vectorised as it stands."""
+        """Loops over machine words by exclusive or, which takes any dtype and vectorises."""
 
         def read(a: Any) -> Any:
             folded = np.uint64(0)
@@ -251,7 +251,7 @@ class TorchCompile(Torch):
 
     @cached_property
     def refusal(self) -> str:
-        """Why it does not work here; nothing if it does."""
+        """The reason why it cannot run here, or ""."""
         try:
             self.torch.compile(lambda x: x.sin().sum())(self.torch.ones(8))
         except Exception as error:  # no compiler, no headers, a new Python: all its own errors
@@ -326,7 +326,7 @@ class JaxJit(Contender):
 
 
 class ScikitLearn(Contender):
-    """The losses of its boosting and linear models: its metrics take no logits."""
+    """The losses of its boosting and linear models, since its metrics take no logits."""
 
     needs = ("sklearn",)
 
@@ -350,7 +350,7 @@ class ScikitLearn(Contender):
 
 
 class Typed(Contender):
-    """The formula as one types it in NumPy, half precision computed in single."""
+    """The textbook formula in NumPy, with half precision computed in float32."""
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
         cross_entropy = typed_soft if case.soft else typed_ce

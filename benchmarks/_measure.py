@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine they ran on, and timing that is fair to all."""
+"""What the benchmarks share: a description of the machine, and interleaved timing."""
 
 import importlib
 import math
@@ -25,7 +25,7 @@ SAMPLE = 0.005
 
 
 def library(name: str) -> Any:
-    """Return a module, or None where it is not installed."""
+    """Return a module, or None if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -33,7 +33,7 @@ def library(name: str) -> Any:
 
 
 def settle(threads: int) -> None:
-    """Give every contender the same cores, and the environment that users have."""
+    """Give every contender the same cores and the environment that users have."""
     # Read when NumPy loads OpenBLAS, so a new process has to start without them.
     forced = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & set(os.environ)
     if forced:
@@ -51,7 +51,7 @@ def settle(threads: int) -> None:
 
 
 def cores(processors: list[int]) -> list[int]:
-    """Return processors in an order in which no two of a core come before all cores had a turn."""
+    """Return processors in order: one of each core, then the second of each core, and so on."""
     first: list[int] = []
     taken: set[str] = set()
     for number in processors:
@@ -64,7 +64,7 @@ def cores(processors: list[int]) -> list[int]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on: the processor, its caches, the memory."""
+    """Return what results depend on: the processor, its caches, the memory."""
     model, memory = platform.processor(), 0
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -93,7 +93,7 @@ def machine() -> dict[str, Any]:
 
 
 def busy(seconds: float = 1.0) -> float:
-    """Return the share of all processors in use while this process waits; 0 where none tells."""
+    """Return the share of all processors in use while this process waits; 0 if unknown."""
 
     def ticks() -> tuple[int, int]:
         numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -118,7 +118,7 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 def circumstances(
     names: Iterable[str], threads: int, busy_before: float, seconds: float, notes: Iterable[str]
 ) -> dict[str, Any]:
-    """Return what a report says of the run that its figures are of."""
+    """Return a report's description of its run."""
     return {
         "machine": machine(),
         "busy_before": round(busy_before, 2),
@@ -132,7 +132,7 @@ def circumstances(
 
 @dataclass(frozen=True)
 class Task:
-    """A call to be timed, and the context in which it runs, which is not timed."""
+    """A call to be timed, and the context in which it runs; entering that is not timed."""
 
     call: Callable[[], Any]
     stage: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -140,7 +140,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call, of each sample."""
+    """The seconds per call of each sample."""
 
     samples: tuple[float, ...]
 
@@ -149,7 +149,7 @@ class Timing:
         return median(self.samples)
 
     def summary(self) -> dict[str, Any]:
-        """Return what goes into a report."""
+        """Return the record for a report."""
         numbers = {"median": self.median, "min": min(self.samples), "max": max(self.samples)}
         rounded = {name: float(f"{number:.4g}") for name, number in numbers.items()}
         return {**rounded, "samples": len(self.samples)}
@@ -157,7 +157,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians, and the quartiles of the ratios of samples taken side by side."""
+    """A ratio of medians, and the quartiles of the ratios of samples of the same round."""
 
     value: float
     low: float
@@ -170,7 +170,7 @@ class Ratio:
         return cls(one.median / other.median, low, high)
 
     def summary(self) -> dict[str, float]:
-        """Return what goes into a report."""
+        """Return the record for a report."""
         numbers = {"ratio": self.value, "low": self.low, "high": self.high}
         return {name: float(f"{number:.4g}") for name, number in numbers.items()}
 
@@ -178,14 +178,13 @@ class Ratio:
 def interleaved(
     tasks: Mapping[str, Task], seconds: float, fewest: int = 5, most: int = 41
 ) -> dict[str, Timing]:
-    """Time calls in rounds, so that a machine that drifts, drifts for all of them.
+    """Time calls in rounds, so that drift of the machine affects all of them.
 
-    The order is drawn anew for each round: whoever comes after a task that takes much memory finds
-    a slower machine.
+    Each round has a new random order, because a task that uses much memory slows down the next.
 
-    A sample is the mean of as many calls as take `SAMPLE`, after a rest and a call that is not
-    counted: it brings the task's data back into the cache and its threads back to life. As many
-    rounds are made as fit into `seconds`, from `fewest` to `most`.
+    A sample is the mean of as many calls as take `SAMPLE`. Before it come a rest and a call that is
+    not counted, which brings the task's data back into the cache and wakes its threads. There are
+    as many rounds as fit into `seconds`, from `fewest` to `most`.
     """
     numbers: dict[str, int] = {}
     cost = 0.0

@@ -1,4 +1,4 @@
-"""What the benchmarks are told and how they show figures: in a terminal, in a file."""
+"""The benchmarks' command line, and their results in a terminal and in a file."""
 
 import argparse
 import json
@@ -49,7 +49,7 @@ def command_line(
 def write_report(
     path: Path, report: Mapping[str, Any], lists: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
-    """Write a report, a line for each row of its lists: a new run is a change of lines."""
+    """Write a report with a line for each row of its lists, so that diffs of runs are readable."""
     texts = [
         f' "{name}": [\n  ' + ",\n  ".join(json.dumps(row) for row in rows) + "\n ]"
         for name, rows in lists.items()
@@ -59,7 +59,7 @@ def write_report(
 
 
 def console_of(width: int) -> Console:
-    """Return stdout, at least this wide where it is no terminal."""
+    """Return stdout, at least this wide if it is no terminal."""
     console = Console()
     if console.width < width and not console.is_terminal:
         return Console(width=width)
@@ -67,13 +67,13 @@ def console_of(width: int) -> Console:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table for the README."""
+    """Return the lines of a table in README."""
     lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
     return [lines[0], "|---" * len(heads) + "|", *lines[1:]]
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in the unit that suits them."""
+    """Return seconds as text in a suitable unit."""
     for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if seconds >= unit:
             return f"{seconds / unit:.3g} {name}"
@@ -81,21 +81,21 @@ def duration(seconds: float) -> str:
 
 
 def digits(number: float) -> str:
-    """Return a number with the digits that a measurement has."""
+    """Return a number as text with as many digits as a measurement has."""
     return (
         f"{number:.2f}" if number < 9.995 else f"{number:.3g}" if number < 1000 else f"{number:.0f}"
     )
 
 
 def spread(ratio: Ratio | None) -> str:
-    """Return a ratio with its quartiles, in rich's markup."""
+    """Return a ratio and its quartiles in rich's markup."""
     if ratio is None:
         return ""
     return f"{digits(ratio.value)} [dim]{digits(ratio.low)}-{digits(ratio.high)}[/]"
 
 
 def progress_bar(width: int) -> Progress:
-    """Return a bar beside a description of this width, on stderr."""
+    """Return a progress bar on stderr, beside a description of this width."""
     return Progress(
         TextColumn(f"{{task.description:{width}}}"),
         BarColumn(),

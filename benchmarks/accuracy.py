@@ -4,19 +4,18 @@
                                   [--quick] [--json PATH]
     python -m benchmarks.accuracy --markdown [--json PATH]
 
-For each loss it prints the worst error over all families of inputs (`tests/support/specs.py`),
-in eps of the dtype, of tinyloss on NumPy arrays, run by NumPy and compiled, on CuPy arrays where
-there is a GPU, and on JAX arrays, with torch, optax and scikit-learn beside it where they have the
-loss.
-On JAX arrays it is measured twice, both under `jax.jit`: asked for its derivatives (`jax.jit`), and
-with its value differentiated by JAX (`jax.grad`). It ends with status 1 if tinyloss misses a bound
-of its contract. With `--markdown` it measures nothing, and prints README's table of what was.
+For each loss it prints the largest error over all families of inputs (`tests/support/specs.py`), in
+eps of the dtype. tinyloss is measured on NumPy arrays, with and without compiling, on CuPy arrays
+if there is a GPU, and on JAX arrays. torch, optax and scikit-learn stand beside it if they have the
+loss. On JAX arrays, under `jax.jit`, it is measured with its own derivatives (`jax.jit`) and with
+its value differentiated by JAX (`jax.grad`). The status is 1 if tinyloss exceeds a bound of its
+contract. With `--markdown` it measures nothing and prints README's table from the last results.
 
-Means are measured as whole calls, on each of these: of weights of every scale, of weights and masks
-that broadcast, against the exact quotient of the two sums.
+Means are measured as whole calls on each of these, against the exact quotient of the two sums: with
+weights of every scale, and with weights and masks that broadcast.
 
-torch's gradients are its autograd's, optax's those of `jax.grad`; scikit-learn's are those of the
-private classes its gradient boosting uses.
+torch's gradients come from its autograd, optax's from `jax.grad`, scikit-learn's from the private
+classes of its gradient boosting.
 """
 
 import argparse
@@ -122,7 +121,7 @@ def function_of(loss: str) -> Any:
 
 
 def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return tinyloss's value of each item, and what JAX makes of it as its gradients."""
+    """Return tinyloss's value of each item, and its gradients by JAX's autodiff."""
     function = function_of(loss)
     arguments, parameters = split(kwargs)
     if not EXACT[loss].target:
@@ -161,7 +160,7 @@ Ask = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
 @cache
 def compiled(ask: Ask, loss: str, given: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    """Return tinyloss under jit: parameters compiled in, arrays as arguments."""
+    """Return tinyloss under jit, with parameters as constants and arrays as arguments."""
 
     def call(arrays: dict[str, Any]) -> dict[str, Any]:
         return ask(loss, {**arrays, **dict(given)})
@@ -183,7 +182,7 @@ def ask_jit(ask: Ask, loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def only(parameters: Mapping[str, Any], *known: str) -> None:
-    """Refuse parameters a library's loss does not have."""
+    """Refuse parameters that a library's loss does not have."""
     if set(parameters) - set(known):
         raise NotImplementedError
 
@@ -355,7 +354,7 @@ NEEDS = {
 
 
 def item_of(kwargs: Mapping[str, Any], index: tuple[int, ...], rowwise: bool) -> dict[str, Any]:
-    """Return the inputs of the item a result belongs to."""
+    """Return the inputs of the item that a result belongs to."""
     item = index[:1] if rowwise else index
     shown: dict[str, Any] = {}
     for name, value in kwargs.items():
@@ -371,7 +370,7 @@ def item_of(kwargs: Mapping[str, Any], index: tuple[int, ...], rowwise: bool) ->
 def flushable(
     kwargs: Mapping[str, Any], truth: Truth, dtype: str, rowwise: bool
 ) -> npt.NDArray[np.bool_]:
-    """Whether flushed subnormal numbers may show in a result."""
+    """Return whether flushed subnormal numbers may change a result."""
     info = np.finfo(compute_dtype(DTYPES[dtype]))
     tiny, x = float(info.smallest_normal), kwargs["x"]
     classes = max(FLUSHED_CLASSES, x.shape[-1] if rowwise else 1)
@@ -391,7 +390,7 @@ def flushable(
 def conventions(
     loss: str, result: str, kwargs: Mapping[str, Any], truth: Truth
 ) -> npt.NDArray[np.bool_]:
-    """Whether a peer may differ: at a kink, at a probability's floor, in what it smooths over."""
+    """Return whether a peer may differ: at a kink, at a probability's floor, in its smoothing."""
     if loss in ("mae", "quantile", "hinge") and result == "x":
         return np.asarray(truth.high == 0)
     if loss == "binary_cross_entropy":
@@ -460,7 +459,7 @@ def record(
 
 
 def measure(loss: str, dtype: str, n: int, libraries: Iterable[str]) -> list[Cell]:
-    """Return all cells of a loss in a dtype: the truth is computed once for all libraries."""
+    """Return all cells of a loss in a dtype; the exact results are computed once for all."""
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     cells: dict[tuple[str, str], Cell] = {}
@@ -689,7 +688,7 @@ def read(path: Path) -> Grid:
 
 
 def results_of(loss: str) -> dict[str, list[str]]:
-    """Return the results of a loss that README tells apart: gradients of one bound are one."""
+    """Return the results of a loss for README, which shows gradients of one bound as one."""
     exact, groups = EXACT[loss], {"value": ["value"]}
     if not exact.target:
         return groups
@@ -700,7 +699,7 @@ def results_of(loss: str) -> dict[str, list[str]]:
 
 
 def markdown(grid: Grid) -> str:
-    """Return README's table: the worst of all that is ours, beside the bounds, and of others."""
+    """Return README's table: the bounds, the worst of tinyloss's ways, the others."""
 
     def plain(cells: Iterable[Cell]) -> str:
         here = list(cells)
@@ -754,7 +753,7 @@ def markdown(grid: Grid) -> str:
 
 
 def finite(value: Any) -> Any:
-    """Return what JSON can hold, which is no infinity."""
+    """Return a number that JSON can hold: no infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -1,18 +1,18 @@
-"""How fast losses are on the CPU, and how much memory they take, beside torch, JAX and others.
+"""Speed and memory of losses on the CPU, compared with torch, JAX and others.
 
     python -m benchmarks.cpu [--quick] [--only TEXT,...] [--json PATH] [--markdown]
 
-Everyone computes the same on the same numbers with two threads: the mean of the losses, or that
-and its gradient by the predictions in a fresh array. The *floor* is a loop on two threads that
-reads the inputs and, for a gradient, writes a fresh array, and computes nothing: what moving the
-bytes takes. Contenders take turns in one process; a ratio is that of medians, with the quartiles
-of the ratios of neighbouring samples.
+All contenders compute the same on the same numbers with two threads: the mean of the losses, or
+the mean and its gradient by the predictions in a new array. The *floor* is a loop on two threads
+that reads the inputs and, for a gradient, writes a new array, and computes nothing. Contenders take
+turns in one process. A ratio is that of medians, with the quartiles of the ratios of the same
+round.
 
 Extra memory is the growth of a fresh process's peak resident memory during one call, after calls
 on a smaller problem.
 
-A full run writes `benchmarks/results/cpu.json` and `cpu.png`. The limits that tinyloss sets itself
-are listed with what was measured; missing one is not an error, because other machines differ.
+A full run writes `benchmarks/results/cpu.json` and `cpu.png`. It lists tinyloss's own limits beside
+the results; exceeding one is no error, because machines differ.
 """
 
 import ctypes
@@ -98,7 +98,7 @@ MEMORY_WARM = Case(CE, (32, 8192))
 
 @dataclass(frozen=True)
 class Section:
-    """Cases, what is asked of them, of whom, and how long each may be measured."""
+    """Cases, the results wanted, the contenders, and the time limit of each."""
 
     name: str
     title: str
@@ -149,7 +149,7 @@ SECTIONS = [
 
 @dataclass(frozen=True)
 class Limit:
-    """What tinyloss holds itself to: a time at most so many times, or so many times less."""
+    """A limit: tinyloss's time is at most so many times another's, or so many times less."""
 
     case: Case
     against: str
@@ -229,7 +229,7 @@ def differ(one: Array, other: Array, tolerance: float) -> bool:
 def disagreement(
     contender: Contender, call: Call, what: str, case: Case, truth: tuple[Array, Array | None]
 ) -> str:
-    """Say in what a contender differs from the typed formula; nothing if it does not."""
+    """Return where a contender differs from the textbook formula, or ""."""
     tolerance = AGREEMENT[case.dtype]
     with contender.stage():
         result = call()
@@ -258,14 +258,14 @@ class Measured:
 
     @property
     def bytes(self) -> int:
-        """What must move: the inputs, and the gradient."""
+        """The bytes of the inputs and the gradient."""
         x = self.case.elements * np.dtype(self.case.dtype).itemsize
         labels = self.case.loss == CE and not self.case.soft
         y = 8 * self.case.shape[0] if labels else x  # labels are int64
         return x + y + (x if self.what == GRADIENT else 0)
 
     def beside(self, name: str) -> Ratio | None:
-        """Return how many times as long as tinyloss a contender takes; for the floor, tinyloss."""
+        """Return a contender's time over tinyloss's; for the floor, tinyloss's over the floor's."""
         if name not in self.times or "tinyloss" not in self.times:
             return None
         ours, theirs = self.times["tinyloss"], self.times[name]
@@ -364,7 +364,7 @@ def resident(what: str) -> int:
 
 
 def growth(name: str, what: str) -> int | None:
-    """Return by how many bytes a call raises the peak of this process, which must be fresh."""
+    """Return by how many bytes a call raises the peak memory of this process, which must be new."""
     libc, contender = ctypes.CDLL(None), CONTENDERS[name]
     with contender.stage():
         for case in [MEMORY_WARM] * 3 + [MEMORY] * contender.compiles_shapes:
@@ -388,7 +388,7 @@ def growth(name: str, what: str) -> int | None:
 def measure_memory(
     names: Iterable[str], repeats: int, notes: dict[str, None]
 ) -> Iterator[Extra | None]:
-    """Yield the extra memory of each contender, each run in a process of its own."""
+    """Yield the extra memory of each contender; each run is a process of its own."""
     gradient = MEMORY.elements * 4
     context = multiprocessing.get_context("spawn")
     for name in names:
@@ -418,7 +418,7 @@ def measure_memory(
 
 
 def judged(measured: list[Measured], extras: list[Extra]) -> list[dict[str, Any]]:
-    """Return every limit with what was measured, where it was."""
+    """Return the limits that were measured, with the results."""
     found = {(m.case, m.what): m.times for m in measured}
     rows = [limit.summary(found.get((limit.case, limit.what), {})) for limit in LIMITS]
     memory = {extra.what: extra for extra in extras if extra.name == "tinyloss"}
@@ -571,7 +571,7 @@ STYLES = {
 
 
 def draw(measured: list[Measured], path: Path, caption: str) -> None:
-    """Draw the speed at which bytes move, under the floor's as the roof, and the growth of time."""
+    """Draw the bytes per second, below the floor's, and the growth of time with size."""
     matplotlib = library("matplotlib.figure")
     if matplotlib is None:
         return
@@ -628,7 +628,7 @@ def draw(measured: list[Measured], path: Path, caption: str) -> None:
 def plan_of(
     sections: Iterable[Section], only: list[str], largest: int | None
 ) -> list[tuple[Section, Case]]:
-    """Return what is to be timed: what has one of the texts, of no more elements than these."""
+    """Return what to time: cases whose name has one of the texts, up to so many elements."""
     return [
         (section, case)
         for section in sections

@@ -1,13 +1,13 @@
-"""How accurate and how fast the elementary functions of the compiled loops are.
+"""Accuracy and speed of the elementary functions of the compiled loops.
 
     python -m benchmarks.elementary [--function exp,log] [--quick] [--json PATH]
 
-Functions of one float32 get all 2^32 of them, against NumPy in float64; `pow` and float64 get a
-sample of every exponent and of the hard places, float64 against mpmath. The time is that of one
-thread on numbers that lie in the first-level cache, beside NumPy's own.
+Functions of one float32 are tried on all 2^32 numbers, against NumPy in float64. `pow` and float64
+are tried on a sample of every exponent and of difficult arguments, float64 against mpmath. The time
+is that of one thread on numbers in the first-level cache, beside NumPy's.
 
-A full run writes `benchmarks/results/elementary.json`. It ends with status 1 if an error is beyond
-the bound.
+A full run writes `benchmarks/results/elementary.json`. The status is 1 if an error exceeds the
+bound.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def try_float64(row: Row, fill: Any, number: int) -> None:
 
 
 def measure(row: Row, fill: Any) -> None:
-    """Time on numbers such as losses give to the function."""
+    """Time a function on numbers as they occur in losses."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(TIMED)
     inputs = [np.abs(x) if row.function in ("log", "log1p", "pow") else x]

@@ -1,19 +1,19 @@
-"""How fast losses are on a GPU, beside a copy of the logits, torch, Liger and CuPy's operations.
+"""Speed of losses on a GPU, compared with a copy of the logits, torch, Liger and CuPy.
 
     python -m benchmarks.gpu [--quick] [--only TEXT,...] [--json PATH] [--markdown]
 
-Everyone computes the same on the same arrays on the device: the mean of the losses, or that and its
-gradient by the predictions, in a fresh array or, with out=x, in place of the predictions. Beside
-them the logits are copied, by the driver and by a kernel; the faster is the floor: a gradient takes
-one read and one write of the logits, and so does a copy.
+All contenders compute the same on the same arrays on the device: the mean of the losses, or the
+mean and its gradient by the predictions, in a new array or, with out=x, in place of the
+predictions. The logits are also copied, by the driver and by a kernel. The faster copy is the
+floor, since a gradient needs one read and one write of the logits, as a copy does.
 
-Contenders take turns on one stream. Each call stands between two events, with other data in the L2
-cache, and behind a kernel that holds the device up until the host has sent off all of the call:
-what is measured is the device's time. The host's is listed beside it. A ratio is that of medians,
-with the quartiles of the ratios of neighbouring samples.
+Contenders take turns on one stream. Each call is between two events, with other data in the L2
+cache. A kernel before it delays the device until the host has launched the whole call, so the
+events measure the device's time. The host's time is listed beside it. A ratio is that of medians,
+with the quartiles of the ratios of the same round.
 
-A full run writes `benchmarks/results/gpu.json`, after each piece of work what there is so far.
-Without CuPy or without a GPU nothing is measured.
+A full run writes `benchmarks/results/gpu.json` after each case. Without CuPy or a GPU nothing is
+measured.
 """
 
 import gc
@@ -59,12 +59,12 @@ Array = Any  # of CuPy
 
 
 def cupy() -> Any:
-    """Return CuPy, which need not be there until it is asked for."""
+    """Return CuPy, imported when it is needed."""
     return importlib.import_module("cupy")
 
 
 def no_gpu() -> str:
-    """Say in one line why CuPy cannot compute here; nothing if it can."""
+    """Return in one line why CuPy cannot compute here, or ""."""
     try:
         cupy().empty(1)
     except Exception as error:  # CuPy's own, of its imports, its driver, its devices
@@ -78,7 +78,7 @@ def one_line(error: Exception) -> str:
 
 
 def device() -> dict[str, Any]:
-    """Return what a figure depends on: the GPU and what drives it."""
+    """Return what results depend on: the GPU, its driver and CUDA."""
     runtime = cupy().cuda.runtime
     facts = runtime.getDeviceProperties(runtime.getDevice())
     driver = ""
@@ -108,7 +108,7 @@ QUICK = 2**27
 
 @dataclass(frozen=True)
 class Section:
-    """Cases, and how long each may be measured for each thing that is asked."""
+    """Cases, and the time limit of each for each result wanted."""
 
     name: str
     title: str
@@ -183,7 +183,7 @@ def arrays_of(case: Case) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Work:
-    """A call that sends work to the current stream, and what puts back what it overwrites."""
+    """A call that sends work to the current stream, and a call that restores what it overwrote."""
 
     call: Callable[[], Any]
     reset: Callable[[], Any] | None = None
@@ -196,12 +196,12 @@ class Contender:
     computes = True
 
     def check(self) -> None:
-        """Find out whether it can be used; any error says that it cannot."""
+        """Raise any error if it cannot be used."""
         for module in self.needs:
             importlib.import_module(module)
 
     def prepare(self, case: Case, what: str, x: Array, y: Array) -> Work:
-        """Return the work; NotImplementedError without words says that there is no such thing."""
+        """Return the work; NotImplementedError without a message means that there is none."""
         raise NotImplementedError
 
     def number(self, value: Any) -> float:
@@ -333,7 +333,7 @@ class TorchCompile(Torch):
 
 
 class Liger(Torch):
-    """Its gradient is in place of the logits, whatever is asked."""
+    """Its gradient always overwrites the logits."""
 
     needs = ("torch", "liger_kernel.transformers.functional")
 
@@ -348,7 +348,7 @@ class Liger(Torch):
 
 
 class Eager(Contender):
-    """The textbook formula as one types it in CuPy, half precision computed in single."""
+    """The textbook formula in CuPy, with half precision computed in float32."""
 
     def prepare(self, case: Case, what: str, x: Array, y: Array) -> Work:
         if what == OUT:
@@ -561,7 +561,7 @@ class Measured:
 
     @property
     def bytes(self) -> int:
-        """What must move: the logits and targets that are no labels, and the gradient."""
+        """The bytes of the logits, of targets other than labels, and of the gradient."""
         arrays = 1 if self.case.loss == CE else 2
         return nbytes(self.case) * (arrays + (self.what != VALUE))
 
@@ -572,12 +572,12 @@ class Measured:
         return min(copies, key=lambda timing: timing.median, default=None)
 
     def speed(self, name: str) -> float:
-        """Return bytes a second."""
+        """Return bytes per second."""
         return self.bytes / self.times[name].device.median
 
     @property
     def roof(self) -> float | None:
-        """Bytes a second that the copy reads and writes."""
+        """Bytes per second that the copy reads and writes."""
         return None if self.floor is None else 2 * nbytes(self.case) / self.floor.median
 
     def of_copy(self, name: str) -> float | None:
@@ -587,7 +587,7 @@ class Measured:
         return self.speed(name) / self.roof
 
     def beside(self, name: str) -> Ratio | None:
-        """Return how many times as long as tinyloss a contender takes."""
+        """Return a contender's time over tinyloss's."""
         if name not in self.times or "tinyloss" not in self.times:
             return None
         return Ratio.of(self.times[name].device, self.times["tinyloss"].device)
@@ -612,7 +612,7 @@ class Measured:
 
 
 def free_memory() -> None:
-    """Give the memory back that CuPy and torch keep for later."""
+    """Free the memory that CuPy and torch keep in their pools."""
     gc.collect()
     cupy().get_default_memory_pool().free_all_blocks()
     if (torch := sys.modules.get("torch")) is not None:
@@ -621,7 +621,7 @@ def free_memory() -> None:
 
 @dataclass
 class Findings:
-    """What is said beside the figures."""
+    """Remarks beside the results."""
 
     notes: dict[str, None]
     failures: dict[str, None]
@@ -650,7 +650,7 @@ def offered(findings: Findings) -> dict[str, Contender]:
 def works_of(
     case: Case, what: str, x: Array, y: Array, contenders: Mapping[str, Contender], found: Findings
 ) -> dict[str, Work]:
-    """Return what there is to be timed: it has run once, and agrees."""
+    """Return the works to time, which have run once and agree."""
     works: dict[str, Work] = {}
     values: dict[str, float] = {}
     where = f" of {case.label}, {what}"
@@ -795,7 +795,7 @@ def markdown(measured: list[Measured]) -> str:
 
 
 def write(path: Path, measured: list[Measured], found: Findings, report: dict[str, Any]) -> None:
-    """Write what there is so far."""
+    """Write the results so far."""
     head = {**report, "notes": [*found.notes], "failures": [*found.failures]}
     write_report(path, head, {"measurements": [m.summary() for m in measured]})
 

@@ -1,19 +1,19 @@
-"""How fast losses are on JAX arrays, and how much memory they take, beside optax and `jax.nn`.
+"""Speed and memory of losses on JAX arrays, compared with optax and `jax.nn`.
 
     python -m benchmarks.jax [--quick] [--only TEXT,...] [--json PATH] [--markdown]
 
-Everyone computes the same on the same numbers: the mean of the losses, or that and its gradient by
-the predictions, in a function that `jax.jit` compiles. *tinyloss* is `jax.value_and_grad` of a
-loss, beside it `tinyloss.value_and_grad`; *jax.nn* is the formula as one types it with
-`log_softmax`, `softplus` and their like. Contenders take turns in one process; a ratio is that of
-medians, with the quartiles of the ratios of neighbouring samples. Last, a small loss is called
-without `jax.jit`.
+All contenders compute the same on the same numbers: the mean of the losses, or the mean and its
+gradient by the predictions, in a function that `jax.jit` compiles. *tinyloss* is
+`jax.value_and_grad` of a loss; `tinyloss.value_and_grad` is beside it. *jax.nn* is the textbook
+formula with functions such as `log_softmax` and `softplus`. Contenders take turns in one process. A
+ratio is that of medians, with the quartiles of the ratios of the same round. Last, a small loss is
+called without `jax.jit`.
 
-Temporaries are what the compiled program says it needs beyond its inputs and results: nothing runs
-for them, so they are known of larger arrays, too.
+Temporaries are the memory that the compiled program needs beyond its inputs and results, as XLA
+reports it. The program does not run for that, so arrays may be larger.
 
-A full run writes `benchmarks/results/jax.json`. It ends with status 1 if a limit that tinyloss sets
-itself is missed. All of this is XLA's code for CPUs, on two cores.
+A full run writes `benchmarks/results/jax.json`. The status is 1 if tinyloss exceeds one of its own
+limits. All results are of XLA's code for CPUs, on two cores.
 """
 
 import importlib
@@ -72,7 +72,7 @@ MEBI = 2**20
 
 
 class Nn(JaxJit):
-    """The formula as one types it."""
+    """The textbook formula."""
 
     needs = ("jax",)
 
@@ -95,7 +95,7 @@ class Nn(JaxJit):
 
 
 class Tinyloss(JaxJit):
-    """tinyloss as any other function that JAX differentiates."""
+    """tinyloss differentiated by JAX, as any other function."""
 
     needs = ("jax",)
 
@@ -105,7 +105,7 @@ class Tinyloss(JaxJit):
 
 
 class ClosedForm(Tinyloss):
-    """tinyloss asked for the gradient; the value is that of `Tinyloss`."""
+    """`tinyloss.value_and_grad`; the value alone is that of `Tinyloss`."""
 
     def differentiated(self, case: Case) -> Callable[[Any, Any], Any]:
         tinyloss: Any = importlib.import_module("tinyloss")
@@ -177,7 +177,7 @@ SLACK = 1.0
 
 @dataclass(frozen=True)
 class Temporaries:
-    """What a compiled program needs beyond its inputs and results."""
+    """The memory that a compiled program needs beyond its inputs and results."""
 
     name: str
     case: Case
@@ -214,7 +214,7 @@ def measure_memory(case: Case) -> Iterator[Temporaries]:
 
 
 def judged(measured: list[Measured], memory: list[Temporaries]) -> list[dict[str, Any]]:
-    """Return every limit with what was measured, where it was."""
+    """Return the limits that were measured, with the results."""
     found = {(m.case, m.what): m.times for m in measured if m.section != "eager"}
     rows = [limit.summary(found.get((limit.case, limit.what), {})) for limit in LIMITS]
     mib = {(each.case, each.name): each.mib for each in memory if each.what == GRADIENT}

@@ -1,9 +1,9 @@
-"""Every loss on whatever array libraries are installed: how many checks agree with NumPy.
+"""Every loss on the array libraries that are installed: the number of checks that agree with NumPy.
 
     python -m benchmarks.libraries [names]
 
 A check is the value, the gradient, the items, the weighted mean or the curvature of a loss. It
-passes where the numbers are NumPy's within 1e-4 of the largest.
+passes if the numbers equal NumPy's within 1e-4 of the largest.
 """
 
 import sys
@@ -80,7 +80,7 @@ CALLS: list[tuple[Any, tuple[Any, ...]]] = [
 
 
 def checks() -> Iterator[tuple[str, Callable[[Callable[[Any], Any]], Any]]]:
-    """Yield the checks: functions of what makes an array, which return one array."""
+    """Yield the checks: each takes a function that makes an array and returns one array."""
     for loss, arrays in CALLS:
         rows = loss(*arrays, reduction="none").ndim == 1
         weight = np.asarray(RNG.uniform(0.5, 2, 4 if rows else (4, 3)), np.float32)
@@ -113,7 +113,7 @@ def nested(array: Any) -> Any:
 
 
 def passes(check: Callable[..., Any], make: Callable[[Any], Any]) -> str:
-    """Return what is wrong with a check on a library's arrays, nothing if it passes."""
+    """Return what is wrong with a check on a library's arrays, "" if it passes."""
     expected = np.asarray(check(np.asarray), np.float64)
     try:
         result = check(make)

@@ -1,15 +1,15 @@
-"""Everything there is to know of a GPU, in one go of ten minutes on a bare machine.
+"""All tests and benchmarks that need a GPU, within ten minutes, on a machine without installation.
 
     python benchmarks/on_gpu.py [--out FOLDER] [--wheels FOLDER]
 
-The tests that need a GPU, the speed of the losses, the example, their accuracy: each in a process
-of its own, for a limited time, the most valuable first. What they say goes to the terminal and to a
-log of each in FOLDER, beside the figures. It ends with status 1 if one of them did not pass.
+The steps are the tests that need a GPU, the speed of the losses, the example and their accuracy,
+the most valuable first. Each is a process of its own with a time limit. Its output goes to the
+terminal and to a log in FOLDER, beside the results. The status is 1 if a step does not pass.
 
-Nothing is installed and nothing is downloaded: tinyloss runs from this checkout. Python's packages
-have to be there (CuPy, NumPy, pytest with hypothesis and mpmath, ml_dtypes, rich, scikit-learn and
-matplotlib; torch to compare with); those that are not may come as wheels of pure Python in the
-folder `--wheels`, array-api-compat for one, which tinyloss needs.
+Nothing is installed or downloaded: tinyloss runs from this checkout. Required are CuPy, NumPy,
+pytest with hypothesis and mpmath, ml_dtypes, rich, scikit-learn and matplotlib; torch is compared
+if it is there. Missing packages may be pure Python wheels in the folder `--wheels`, such as
+array-api-compat, which tinyloss needs.
 """
 
 import argparse
@@ -39,7 +39,7 @@ MOST_PROCESSES = 12
 
 @dataclass(frozen=True)
 class Step:
-    """A command, how long it may take, and what shows that it has done its work."""
+    """A command, its time limit, and the file or text that shows that it has run."""
 
     name: str
     command: Sequence[str]
@@ -51,7 +51,7 @@ class Step:
 
 
 def steps(out: Path, processes: int, parallel: bool) -> list[Step]:
-    """Return the steps, the most valuable first: what does not compute right needs no figures."""
+    """Return the steps, the most valuable first: tests before speed."""
     python = sys.executable
     tests = [python, "-m", "pytest", "-m", "gpu", "tests", "--require=cupy", "--durations=10"]
     if parallel:  # most of the time goes to compiling
@@ -69,7 +69,7 @@ def steps(out: Path, processes: int, parallel: bool) -> list[Step]:
 
 
 def metadata(folder: Path) -> None:
-    """Write what an installation of tinyloss would: its name, its version, its entry points."""
+    """Write the metadata of an installation of tinyloss: name, version, entry points."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = (ROOT / "tinyloss" / "__init__.py").read_text(encoding="utf-8")
     version = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
@@ -103,7 +103,7 @@ def environment(installed: Path, wheels: Path | None) -> dict[str, str]:
 
 
 def complaint(code: str, environment: Mapping[str, str]) -> str:
-    """Return the last line of what a piece of Python complains of; nothing if it does not."""
+    """Return the last line of the error of a piece of Python code, or ""."""
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -116,7 +116,7 @@ def complaint(code: str, environment: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended."""
+    """The end of a step."""
 
     step: Step
     verdict: str
@@ -129,7 +129,7 @@ class Outcome:
 
 
 def run(step: Step, log: Path, environment: Mapping[str, str], seconds: float) -> Outcome:
-    """Run a step; what it says goes to the terminal and to its log."""
+    """Run a step; its output goes to the terminal and to its log."""
     started = time.perf_counter()
     if seconds < LEAST:
         return Outcome(step, "left out: there was no time for it", 0.0, [])
@@ -175,7 +175,7 @@ def run(step: Step, log: Path, environment: Mapping[str, str], seconds: float) -
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and those it has started, if they are there still."""
+    """End a process and those it has started, if they still run."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, how)

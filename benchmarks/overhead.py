@@ -1,9 +1,9 @@
-"""What an eager call costs beyond the bare NumPy operations of its formula, on a small batch.
+"""The time of an eager call beyond the NumPy operations of its formula, on a small batch.
 
     python -m benchmarks.overhead
 
-Cross-entropy of 32 x 10 float32 logits: the public call against the same formula typed in NumPy,
-interleaved in one process, nothing compiled.
+Cross-entropy of 32 x 10 float32 logits: the public call and the same formula in NumPy take turns
+in one process. Nothing is compiled.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROUNDS = 60
 
 
 def exp_difference(x: Any, m: Any) -> Any:
-    """exp(x - m) with the rounding of x - m made good, as in the library."""
+    """Return exp(x - m), corrected for the rounding of x - m as in the library."""
     d = x - m
     u = d - x
     r = (x - (d - u)) - (m + u)
@@ -31,7 +31,7 @@ def exp_difference(x: Any, m: Any) -> Any:
 
 
 def bare(x: Any, y: Any) -> Any:
-    """The formula of cross-entropy with class indices, nothing else."""
+    """Return cross-entropy with class indices: its formula, nothing else."""
     target = np.arange(x.shape[-1], dtype=y.dtype) == y[..., None]
     m = np.max(x, axis=-1, keepdims=True)
     xt = np.sum(np.where(target, x, 0.0), axis=-1, keepdims=True)

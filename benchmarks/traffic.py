@@ -1,12 +1,12 @@
-"""How many bytes the CUDA kernels move, counted on an emulated GPU: no time is measured.
+"""The bytes that the CUDA kernels move, counted on an emulated GPU. No time is measured.
 
     python -m benchmarks.traffic [--json PATH] [--markdown]
 
 A few rows, or some thousand elements, of each shape run on the emulator of
-`tests/support/emulation`, which counts what value and gradient read and write of every array; the
-rest of a shape is more of the same. What a device copy reaches on an H100 and an H200 (3.0 and 4.3
-TB/s, reads and writes counted) makes times of these bytes: floors, computed, that a kernel may
-reach or not.
+`tests/support/emulation`. It counts the bytes that value and gradient read and write of every
+array, and the count is scaled to the whole shape. Times are these bytes over the speed of a device
+copy on an H100 and an H200 (3.0 and 4.3 TB/s, reads and writes counted). They are lower bounds,
+computed, that a kernel may not reach.
 """
 
 import argparse
@@ -62,7 +62,7 @@ SHAPES = [
 
 @dataclass(frozen=True)
 class Moved:
-    """Bytes, of the whole shape."""
+    """The bytes moved for the whole shape."""
 
     shape: Shape
     least: int
@@ -75,7 +75,7 @@ class Moved:
         return self.read + self.written
 
     def floors(self) -> dict[str, float]:
-        """Return the milliseconds that a copy of as many bytes takes on each GPU."""
+        """Return the milliseconds of a copy of as many bytes on each GPU."""
         return {gpu: 1e3 * self.total / rate for gpu, rate in COPY.items()}
 
     def summary(self) -> dict[str, Any]:
@@ -95,16 +95,16 @@ class Moved:
 def _touched(counts: Any, together: bool) -> int:
     """Return the bytes that went through memory.
 
-    What all threads of a row read `together`, its class index, they read at once. Of other arrays
-    each byte counts as often as bytes there usually do: threads that look up the logit of their
-    target find it in the cache.
+    All threads of a row read its class index `together`, so it counts once. In other arrays each
+    byte counts as often as the usual byte there, because the logit of the target is in the cache
+    when threads look it up.
     """
     usual = 1 if together or not counts.any() else int(np.median(counts))
     return int(np.minimum(counts, usual).sum())
 
 
 def moved(cupy: Any, shape: Shape) -> Moved:
-    """Run some of a shape and return what all of it moves."""
+    """Run a part of a shape and return the bytes that all of it moves."""
     rng = np.random.default_rng(0)
     dtype = DTYPES[shape.dtype]
     some = ROWS if shape.classes else ELEMENTS
@@ -147,7 +147,7 @@ def table(results: Iterable[Moved]) -> Table:
 
 
 def markdown(results: Iterable[Moved]) -> str:
-    """Return the results as README shows them."""
+    """Return README's table."""
     lines = [HEAD, ["---"] * len(HEAD), *map(_cells, results)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

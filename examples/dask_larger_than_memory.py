@@ -5,12 +5,12 @@
     python examples/dask_larger_than_memory.py --rows 400000 --classes 10000 --chunk-classes 50
     python examples/dask_larger_than_memory.py --workers 2
 
-The logits come block by block from a random generator; they could as well come from Zarr or
-Parquet. Nothing is computed before `dask.compute`. Loss and gradient are asked of it together and
-share one graph. The gradient is as large as the logits: here it goes on into its sum of squares,
-as it would into the gradient of a model's weights. Where blocks have all classes of their rows,
-each is read once; where rows are split over blocks too large to be put together, each is read
-three times: for the maximum, the sum, and the gradient.
+The logits come block by block from a random generator, as they could from Zarr or Parquet. Nothing
+runs before `dask.compute`, which computes loss and gradient together from one graph. The gradient
+is as large as the logits. Here it is reduced to its sum of squares; a model would reduce it to the
+gradient of its weights. Blocks with all classes of their rows are read once. If rows are split over
+blocks that are too large to be put together, each block is read three times: for the maximum, the
+sum and the gradient.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import tinyloss
 def make_data(
     rows: int, classes: int, chunk_rows: int, chunk_classes: int, seed: int = 0
 ) -> tuple[Any, Any, Any]:
-    """Logits, labels and weights as arrays that are generated when they are computed."""
+    """Return logits, labels and weights, which are generated when they are computed."""
     rng = da.random.default_rng(seed)
     blocks: Any = (chunk_rows, chunk_classes)
     logits = rng.standard_normal((rows, classes), chunks=blocks, dtype=np.float32)
@@ -42,7 +42,7 @@ def make_data(
 
 
 def memory_mib(what: str = "VmRSS") -> float:
-    """Memory that this process has now, or had at most (VmHWM); NaN where Linux does not tell."""
+    """Return this process's memory, now or at its peak (VmHWM); NaN on other systems than Linux."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -51,14 +51,14 @@ def memory_mib(what: str = "VmRSS") -> float:
 
 
 def compute(logits: Any, labels: Any, weights: Any) -> tuple[float, float]:
-    """The weighted loss, and the sum of squares of its gradient."""
+    """Return the weighted loss, and the sum of squares of its gradient."""
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(logits, labels, weight=weights)
     value, squares = dask.compute(loss, (gradient * gradient).sum(dtype=np.float64))
     return float(value), float(squares)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Compute with what the command line says, and report."""
+    """Compute with the command line's options and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--classes", type=int, default=5_000)

@@ -1,14 +1,15 @@
-"""Train an output layer whose vocabulary is spread over eight devices, with JAX.
+"""Train an output layer whose vocabulary is sharded over eight devices, with JAX.
 
     python examples/sharded_vocabulary.py
     python examples/sharded_vocabulary.py --classes 131072 --rows 256 --steps 5
 
-The layer's weights are split along the vocabulary: each device has some of the classes, for them
-alone it computes logits, and no device ever has a whole row. The cross-entropy needs of the others
-three numbers a row: the maximum, the sum of exponentials and the logit of the right class. Written
-twice: once as if there were one device, and the compiler splits the program; once for a single
-device's part, in `shard_map`, where `axis_name=` tells tinyloss that the others have the rest. The
-devices are eight parts of the CPU here; the same program runs on eight GPUs.
+The layer's weights are sharded along the vocabulary. Each device has some of the classes and
+computes their logits only, so no device has a whole row. For each row the devices exchange three
+numbers: the maximum, the sum of exponentials and the logit of the right class.
+
+The program is written twice. The first is written as for one device, and the compiler shards it.
+The second is written for one device's part, in `shard_map`, with `axis_name=` for the mapped axis.
+Here the devices are eight parts of the CPU; the same program runs on eight GPUs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import tinyloss
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train with what the command line says, and report."""
+    """Train with the command line's options and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--classes", type=int, default=32_768, help="a multiple of the devices")
     parser.add_argument("--features", type=int, default=64)

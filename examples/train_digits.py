@@ -3,10 +3,10 @@
     python examples/train_digits.py
     python examples/train_digits.py --array jax --loss squared_hinge --dtype bfloat16
 
-Linear -> ReLU -> Linear, and no framework: tinyloss gives the loss and its gradient for the
-network's output, the chain rule takes it from there (`backward`), and all of it is written once
-over `xp`, the namespace of the array library. The data are the 1797 images of 8 x 8 pixels that
-come with scikit-learn; a fifth of them is held out.
+The network is Linear -> ReLU -> Linear, without a framework. tinyloss gives the loss and its
+gradient by the network's output, and `backward` applies the chain rule from there. The code is
+written once over `xp`, the namespace of the array library. The data are the 1797 images of 8 x 8
+pixels that come with scikit-learn; a fifth of them is held out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DTYPES = ["float32", "float64", "bfloat16", "float16"]
 
 
 class Epoch(NamedTuple):
-    """How the network did after an epoch, on the images it learns from and on those held out."""
+    """Loss and accuracy after an epoch, on the training images and on those held out."""
 
     train_loss: float
     train_accuracy: float
@@ -50,7 +50,7 @@ class Epoch(NamedTuple):
 
 @dataclass
 class History:
-    """What training leaves behind: the loss of every batch, and a summary of every epoch."""
+    """The loss of every batch, and a summary of every epoch."""
 
     steps: list[float] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
@@ -77,7 +77,7 @@ def array_namespace(array: str, dtype: str) -> Any:
 
 
 def load_digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Images, with pixels from 0 to 1, and labels: to learn from, and held out."""
+    """Images, with pixels from 0 to 1, and labels: for training, and held out."""
     x, k = need("sklearn.datasets").load_digits(return_X_y=True)
     split = need("sklearn.model_selection").train_test_split
     train_x, test_x, train_k, test_k = split(x / 16, k, test_size=0.2, stratify=k, random_state=0)
@@ -85,7 +85,7 @@ def load_digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 
 def make_target(loss: str, labels: Array) -> Array:
-    """What `loss` compares the logits with."""
+    """The target that `loss` compares the logits with."""
     one_hot = np.eye(10)[labels]  # 3 -> 0 0 0 1 0 0 0 0 0 0
     if loss in SIGN:
         return 2 * one_hot - 1
@@ -110,7 +110,7 @@ def forward(xp: Any, params: Arrays, x: Array) -> tuple[Array, Array]:
 
 
 def backward(xp: Any, params: Arrays, x: Array, h: Array, g: Array) -> Arrays:
-    """The loss's gradient for every parameter, from `g`, its gradient for the logits."""
+    """The loss's gradient by every parameter, from `g`, its gradient by the logits."""
     _, _, w2, _ = params
     gh = g @ w2.T  # (batch, 10) @ (10, hidden)
     gz = xp.where(h > 0, gh, xp.zeros_like(gh))  # where ReLU gave 0, nothing flows back
@@ -120,7 +120,7 @@ def backward(xp: Any, params: Arrays, x: Array, h: Array, g: Array) -> Arrays:
 def adam(
     xp: Any, params: Arrays, grads: Arrays, moments: Moments, rate: float
 ) -> tuple[Arrays, Moments]:
-    """One step of Adam (Kingma & Ba, 2015), `rate` corrected for moments that start at 0."""
+    """One step of Adam (Kingma & Ba, 2015); `rate` includes the correction of its moments."""
     means = [0.9 * m + 0.1 * g for m, g in zip(moments[0], grads, strict=True)]
     squares = [0.999 * s + 0.001 * g * g for s, g in zip(moments[1], grads, strict=True)]
     moves = [m / (xp.sqrt(s) + 1e-8) for m, s in zip(means, squares, strict=True)]
@@ -128,7 +128,7 @@ def adam(
 
 
 def rates(lr: float, steps: int) -> Iterator[float]:
-    """The rate of every step: from `lr` straight down to 0, corrected for Adam's moments of 0."""
+    """The rate of every step: linear from `lr` to 0, times Adam's correction of its moments."""
     for t in range(1, steps + 1):
         yield lr * (1 - (t - 1) / steps) * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
 
@@ -204,7 +204,7 @@ def train(
 
 @contextmanager
 def progress(epochs: int) -> Generator[Callable[[Epoch], None], None, None]:
-    """Show how training goes: a progress bar on a terminal, elsewhere some ten plain lines."""
+    """Show the progress: a bar on a terminal, elsewhere some ten plain lines."""
     rich = need("rich.progress")
     console = need("rich.console").Console(highlight=False, soft_wrap=True)
     columns = "epoch", rich.MofNCompleteColumn(), rich.BarColumn(), "{task.description}"

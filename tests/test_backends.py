@@ -83,8 +83,11 @@ def test_numpy_answers_as_the_formulas_do_for_one_loss_of_a_kind(mode: Any, loss
 
 def right(job: Job) -> Answer:
     if job.kind.rowwise:
-        arrays = {name: np.ascontiguousarray(array) for name, array in job.arrays.items()}
-        job = replaced(job, arrays=arrays if job.arrays["x"].ndim else job.arrays)
+        arrays = {
+            name: np.asarray(array, order="C") if isinstance(array, np.ndarray) else array
+            for name, array in job.arrays.items()
+        }
+        job = replaced(job, arrays=arrays)
     with np.errstate(all="ignore"):
         return evaluate(job)
 

@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_objects",
         "typing",
     },
-    "testing": {"_arrays", "_engine", "_function", "losses", "typing"},
+    "testing": {"_arrays", "_engine", "_function", "backend", "losses", "typing"},
     "tinyloss_cuda": {"backend", "compiler"},
     "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
     "tinyloss_dask": {"backend", "compiler"},

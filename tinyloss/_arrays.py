@@ -1,7 +1,7 @@
-"""What must be known of an array: its namespace, the kind of its dtype, where it lives.
+"""The namespace, dtype and device of an array.
 
-The only module that asks which library an array belongs to. It imports none: an array that was
-handed over proves that its library is loaded.
+Only this module asks which library an array belongs to. It imports no library: the library of an
+array that was passed in is loaded.
 """
 
 import sys
@@ -36,12 +36,12 @@ __all__ = [
     "writeable",
 ]
 
-# Its types name libraries that need not be installed.
+# Typed as Any: its own types name libraries that need not be installed.
 array_api_compat: Any = _typed_compat
 
 _NAMESPACES: dict[type, Namespace] = {}
 _HOST_TYPES: dict[type, bool] = {}
-# Keyed by type too: dtypes of two libraries may object to being compared.
+# Keyed by type too: comparing dtypes of two libraries may raise.
 _NAMES: dict[tuple[Any, Any], str] = {}
 
 _PLAIN: tuple[type, ...] = (list, tuple, bool, int, float)
@@ -66,7 +66,7 @@ def public_namespace(x: Any, /) -> Namespace:
 
 
 def namespace(x: Any, /) -> Namespace:
-    """Return the namespace that the formulas call: that of `x`, with nothing between."""
+    """Return the namespace that the formulas call: that of `x`, without wrappers."""
     found = _NAMESPACES.get(type(x))  # pyright: ignore[reportUnknownArgumentType]
     if found is None:
         own = _find_namespace(x)
@@ -79,7 +79,7 @@ def namespace(x: Any, /) -> Namespace:
 def compiling() -> bool:
     """Return whether torch traces this call into a graph, as torch.compile and torch.export do.
 
-    What is traced may not change a module's state: the graph is guarded by it.
+    Traced code must not change a module's state, because the graph depends on it.
     """
     torch = sys.modules.get("torch")
     return torch is not None and torch.compiler.is_compiling()
@@ -89,8 +89,8 @@ def compiling() -> bool:
 def _lean(own: Namespace) -> Namespace:
     """Return NumPy with its reductions called directly.
 
-    NumPy's sum, max and any are Python functions that call a ufunc's reduce: half of the time of
-    a small call is theirs.
+    NumPy's sum, max and any are Python functions that call a ufunc's reduce. They take half of
+    the time of a small call.
     """
     lean: Any = ModuleType("numpy")
     lean.__dict__.update(vars(own))
@@ -119,11 +119,11 @@ def _find_namespace(x: Any) -> Namespace:
                 "(for a mask use where=)"
             )
     if _inherits(x, "torch", "Tensor"):
-        # array_namespace finds it by a cached function, of which torch.compile warns.
+        # array_namespace would use a cached function, and torch.compile warns of these.
         from array_api_compat import torch as wrapped
 
         return wrapped
-    # A library's own namespace, where it is complete, spares the wrapper's calls.
+    # A library's own namespace, where it is complete, avoids the wrapper's calls.
     if hasattr(x, "__array_namespace__"):
         own = x.__array_namespace__()
         if hasattr(own, "astype"):
@@ -184,8 +184,8 @@ def dtype_name(dtype: Any) -> str:
 def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
     """Return the dtype to compute in: the widest floating one of `arrays`, at least float32.
 
-    The first array is the prediction: where it is integer or boolean, it counts as the library's
-    default floating dtype. Integers elsewhere do not widen.
+    The first array is the prediction. If it is integer or boolean, it counts as the library's
+    default floating dtype. Other integers do not widen.
     """
     x = arrays[0]
     if kind(x.dtype) != "float":
@@ -199,7 +199,7 @@ def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
 
 
 def widest_dtype(xp: Namespace, x: Any) -> Any:
-    """Return float64 where arrays beside `x` can be of it (in JAX only if asked), else float32."""
+    """Return float64 if the library of `x` has it (JAX only with x64 enabled), else float32."""
     if is_host(x):
         return xp.float64
     dtypes = xp.__array_namespace_info__().dtypes(device=device(x), kind="real floating")
@@ -207,33 +207,33 @@ def widest_dtype(xp: Namespace, x: Any) -> Any:
 
 
 def index_dtype(xp: Namespace, labels: Any) -> Any:
-    """Return a signed integer dtype that holds every class index: that of `labels` if it can."""
+    """Return a signed integer dtype that holds every class index, that of `labels` if possible."""
     if dtype_name(labels.dtype) in ("int32", "int64"):
         return labels.dtype
     return xp.__array_namespace_info__().default_dtypes(device=device(labels))["integral"]
 
 
 def result_dtype(dtype: Any, computed: Any) -> Any:
-    """Return the dtype of a result that belongs to an array of `dtype`: that, if it is floating."""
+    """Return the dtype of a result for an array of `dtype`: that if floating, else `computed`."""
     return dtype if kind(dtype) == "float" else computed
 
 
 def astype(xp: Namespace, array: Any, dtype: Any) -> Any:
-    """Return `array` with `dtype`, itself where it has it."""
+    """Return `array` with `dtype`, itself if it has that dtype."""
     return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
 def device(x: Any) -> Any:
-    """Return the device of `x`, None under a tracer and where a library has none."""
+    """Return the device of `x`, None for a tracer or a library without devices."""
     found = getattr(x, "device", None)
     return "cpu" if found is None and _inherits(x, "dask.array.core", "Array") else found
 
 
 def beside(x: Any) -> dict[str, Any]:
-    """Return the keywords that make a new array where `x` is."""
+    """Return the keywords that create a new array on the device of `x`."""
     if is_host(x):
         return {}
-    # Cubed's arrays are computed together only where they share a spec.
+    # Cubed computes arrays together only if they share a spec.
     found = {name: getattr(x, name, None) for name in ("device", "spec")}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -241,7 +241,7 @@ def beside(x: Any) -> dict[str, Any]:
 def move_axis(xp: Namespace, array: Any, source: int, destination: int) -> Any:
     """Return `array` with one axis moved, counted from either end.
 
-    torch's `vmap` knows permutations, but not moveaxis; some libraries have only these.
+    By permute_dims: torch's `vmap` has no rule for moveaxis, and some libraries lack it.
     """
     axes = list(range(len(array.shape)))
     axis = axes.pop(source)
@@ -250,7 +250,7 @@ def move_axis(xp: Namespace, array: Any, source: int, destination: int) -> Any:
 
 
 def of_rank(xp: Namespace, array: Any, ndim: int) -> Any:
-    """Return `array` with axes of length 1 in front, as many as it takes to have `ndim`."""
+    """Return `array` with axes of length 1 in front, so that it has `ndim` axes."""
     missing = ndim - len(array.shape)
     return xp.reshape(array, (*[1] * missing, *array.shape)) if missing > 0 else array
 
@@ -258,15 +258,15 @@ def of_rank(xp: Namespace, array: Any, ndim: int) -> Any:
 def bring(xp: Namespace, x: Any, value: Any) -> Any:
     """Return `value` as an array of `xp` on the device of `x`.
 
-    Lists, numbers, NumPy arrays and tables' columns are brought over. Arrays of a third library
-    are refused, and those that were left on another device.
+    Lists, numbers, NumPy arrays and tables' columns are converted. Arrays of a third library or
+    on another device are refused.
     """
     if type(value) is type(x) and is_host(x):
         return value
     if not hasattr(value, "dtype") and isinstance(value, _PLAIN):
         array = xp.asarray(value, **beside(x))
         if kind(array.dtype) == "float" and not is_host(x) and not compiling():
-            # Python's numbers have 53 bits, of which torch's default dtype keeps 24.
+            # Python's numbers have 53 bits; torch's default dtype would keep 24.
             wide = widest_dtype(xp, x)
             array = array if array.dtype == wide else xp.asarray(value, dtype=wide, **beside(x))
         return array
@@ -283,12 +283,12 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
     if is_host(value):
         flags = value.flags
         if not (flags.c_contiguous and flags.writeable and value.dtype.isnative):
-            # torch takes neither negative strides nor other byte orders, nor what is read-only
+            # torch refuses negative strides and other byte orders and warns of read-only arrays
             value = namespace(value).array(value, dtype=value.dtype.newbyteorder("="), copy=True)
         array = xp.asarray(value, **beside(x))
         limits = _LIMITS.get(dtype_name(array.dtype))
         if limits is not None and dtype_name(value.dtype) in _WIDER_THAN_INT32:
-            # JAX without 64 bits wraps what does not fit: a wrong class index would look right.
+            # JAX without x64 wraps integers that do not fit: a wrong class index would look right.
             return xp.asarray(namespace(value).clip(value, *limits), **beside(x))
         return array
     raise TypeError(
@@ -298,16 +298,16 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
 
 
 def _check_device(x: Any, value: Any) -> None:
-    """Refuse an array of the library of `x` that its owner must move to the device of `x`."""
+    """Refuse an array that the caller must move to the device of `x`."""
     here, there = device(x), device(value)
     if here is None or there is None or here == there:
         return
     if hasattr(value, "committed"):
-        # JAX moves what nobody has put anywhere, and several devices make one home.
+        # JAX moves uncommitted arrays; a sharded array has several devices.
         if not (value.committed and x.committed) or value.devices() == x.devices():
             return
     elif value.shape == () and looks(value):
-        return  # torch takes numbers of the CPU beside any tensor
+        return  # torch accepts a 0-d tensor of the CPU beside any tensor
     raise ValueError(f"is on {there}, expected {here}, the device of x")
 
 
@@ -318,7 +318,7 @@ def library(xp: Namespace) -> str:
 
 
 def is_host(array: Any) -> bool:
-    """Return whether an array is one of NumPy's."""
+    """Return whether an array is NumPy's."""
     known = _HOST_TYPES.get(type(array))  # pyright: ignore[reportUnknownArgumentType]
     if known is None:
         known = _inherits(array, "numpy", "ndarray", "generic")
@@ -328,12 +328,12 @@ def is_host(array: Any) -> bool:
 
 
 def is_torch(array: Any) -> bool:
-    """Return whether an array is one of torch's."""
+    """Return whether an array is torch's."""
     return bool(array_api_compat.is_torch_array(array))
 
 
 def looks(array: Any) -> bool:
-    """Return whether the values of `array` can be looked at for free: eager, on the CPU."""
+    """Return whether reading the values of `array` costs no wait: it is eager, on the CPU."""
     if is_host(array):
         return True
     if compiling() or "cpu" not in str(device(array)).lower():
@@ -344,7 +344,7 @@ def looks(array: Any) -> bool:
 
 
 def _has_memory(tensor: Any) -> bool:
-    """Return whether a tensor has numbers: a fake one has none, under `vmap` it stands for many."""
+    """Return whether a tensor has memory: not if it is fake, or batched by `vmap`."""
     own: Any = type(tensor)  # pyright: ignore[reportUnknownVariableType]
     (plain,) = [base for base in own.__mro__ if base.__name__ == "Tensor"][-1:]
     if own.__torch_dispatch__ is not plain.__torch_dispatch__:
@@ -357,7 +357,7 @@ def _has_memory(tensor: Any) -> bool:
 
 
 def writeable(array: Any) -> bool:
-    """Return whether an array's elements can be set, where they lie."""
-    if array_api_compat.is_dask_array(array):  # takes it as one more step of its graph
+    """Return whether an array's elements can be set in place."""
+    if array_api_compat.is_dask_array(array):  # would add a step to its graph instead
         return False
     return bool(array_api_compat.is_writeable_array(array))

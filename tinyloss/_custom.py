@@ -42,14 +42,14 @@ def loss(
     Parameters
     ----------
     value
-        A function (x, y, *, parameters) of straight lines over `tinyloss.namespace(x)`: array-API
-        functions and operators, Python numbers, `xp.where` instead of `if` on data. Parameters are
-        keyword-only: Python numbers, strings, None, or tuples of these. Numbers that it reads from
-        elsewhere (a global, a closure, an attribute) may change between calls; lists, dictionaries
-        and objects it may not read, since they may change unseen.
+        A function (x, y, *, parameters) over `tinyloss.namespace(x)`. It uses array-API functions,
+        operators and Python numbers, and `xp.where` instead of `if` on data. Parameters are
+        keyword-only: Python numbers, strings, None, or tuples of these. Numbers read from elsewhere
+        (a global, a closure, an attribute) may change between calls. Lists, dictionaries and
+        objects may not be read, since their change cannot be detected.
     rowwise
-        Whether an item is a row of classes, not an element: the function then finds the classes
-        in the last dimension, reduces over axis=-1 and returns one loss for each row; its loss
+        Whether an item is a row of classes, not an element. The function then gets the classes
+        in the last dimension, reduces over axis=-1 and returns one loss for each row. The loss
         takes an `axis`.
     labels
         Whether y holds class indices, one for each row; implies rowwise.
@@ -57,14 +57,14 @@ def loss(
 
     Notes
     -----
-    A value that is accurate does not make its derivative accurate: reverse mode goes line by line,
-    and what cancels in a derivative costs digits as anywhere. At the kink of abs, sign, clip, and
-    of maximum and minimum with a number, the derivative is 0. Curvature is there for losses of
-    elements.
+    An accurate value does not imply an accurate derivative. Reverse mode differentiates line by
+    line, and terms of the derivative may cancel and lose digits. At the kink of abs, sign, clip,
+    and of maximum and minimum with a number, the derivative is 0. Losses of elements have
+    curvature; losses of rows have none.
 
-    At the first call the function is recorded, so that one that reduces or returns the wrong
-    dimensions is refused whatever the batch. One that uses what cannot be recorded, such as
-    functions of one library only, has its value, but no derivatives other than the library's own.
+    The function is recorded at the first call. One that reduces items or returns the wrong
+    dimensions is refused, whatever the batch. One that cannot be recorded, because it uses
+    functions of one library only, has a value but no derivatives, except the library's own.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def loss(
 
 
 _KEPT = 128
-"""Programs of one loss, and states of what it reads: more than that are made again."""
+"""How many programs of one loss are kept, and how many states of what it reads."""
 
 
 def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunction[...]:
@@ -138,7 +138,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
 
 
 def _parameter(value: Any) -> Any:
-    """Return a parameter, numbers and tuples of these as Python's own."""
+    """Return a parameter with its numbers as Python's own."""
     if isinstance(value, Enum):
         return value
     if value.__class__ is tuple:
@@ -152,7 +152,7 @@ def _a(noun: str) -> str:
 
 
 class _Own:
-    """A user's function, and the formulas made of it: one for each state of what it reads."""
+    """A user's function and its formulas, one for each state of what it reads."""
 
     def __init__(
         self, function: Callable[..., Any], title: str, rowwise: bool, labels: bool
@@ -163,7 +163,7 @@ class _Own:
         self._latest: tuple[Reads, type[Formula]] | None = None
 
     def formula(self, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
-        """Return the formula, of which these parameters make a loss."""
+        """Return the formula for these parameters and what the function reads now."""
         latest = self._latest
         if latest is not None and axis_name is None and latest[0].hold(params):
             return latest[1]
@@ -245,7 +245,7 @@ def _formula_of(
         def value(self) -> Any:
             x = self.arrays["x"]
             result = per_item(x, self.arrays["y"], **self.params)
-            if not isinstance(x, Symbol):  # whose shape was looked at when it was recorded
+            if not isinstance(x, Symbol):  # its shape was checked when it was recorded
                 _check_shape(result, x.shape[:-1] if in_rows else x.shape, title)
             return result
 

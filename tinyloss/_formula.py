@@ -1,9 +1,9 @@
 """What a loss is: the formulas of one item.
 
-A `Formula` is made from arrays and parameters and answers value, gradients and curvature of each
-item. What these share is computed once, in `__init__`. Its lines are straight: array-API functions,
-Python numbers for constants, no `if` on data, so that the same lines run eagerly, under tracing
-and through the recorder.
+A `Formula` is made from arrays and parameters. It returns the value, gradients and curvature of
+each item; what these share is computed once, in `__init__`. It uses array-API functions, Python
+numbers for constants and no `if` on data. So the same lines run eagerly, under tracing and through
+the recorder.
 """
 
 from collections.abc import Hashable, Mapping
@@ -38,8 +38,8 @@ class Formula:
     """The formulas of one loss.
 
     A pointwise formula takes arrays of one shape; an item is an element. A rowwise formula takes
-    the classes (or features) in the last dimension; an item is a row. Weights, masks, reductions,
-    half precision, other axes: all of that is the engine's.
+    the classes (or features) in the last dimension; an item is a row. The engine does everything
+    else: weights, masks, reductions, half precision, other axes.
 
     Subclasses define `__init__(self, x, y, **parameters)`, `value()`, `curvature()` and a
     `grad_<argument>()` for each differentiable argument.
@@ -58,16 +58,16 @@ class Formula:
     """Whether the value of a rowwise formula is one number for each row."""
 
     binary: ClassVar[bool] = False
-    """Whether targets are probabilities of a yes, from 0 to 1."""
+    """Whether targets are probabilities, from 0 to 1."""
 
     signed: ClassVar[bool] = False
-    """Whether targets are -1 and +1, so that a boolean target stands for these."""
+    """Whether targets are -1 and +1; booleans stand for these."""
 
     roles: ClassVar[Mapping[str, Role]] = MappingProxyType({})
-    """What arguments vary by that do not vary as x does: class indices, class weights."""
+    """Roles of the arguments that do not vary as x does: class indices, class weights."""
 
     steady: ClassVar[bool] = False
-    """Whether its parameters choose the formula, numbers too: another number is another program."""
+    """Whether parameters that are numbers choose the formula: another number, another program."""
 
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
@@ -86,15 +86,15 @@ class Formula:
         raise NotImplementedError
 
     def boosting_curvature(self, curvature: Any) -> Any:
-        """Return what boosting takes for the curvature: never negative for an item that weighs.
+        """Return the curvature for boosting: never negative for an item with weight.
 
-        It is 0 only by underflow, and for a class that has no part in the loss.
+        It is 0 only by underflow, and for a class that the loss does not depend on.
         """
         return curvature
 
 
 def boosting(own: type[Formula]) -> type[Formula]:
-    """Return a formula whose curvature is that for boosting: backends need know of no other."""
+    """Return a formula whose curvature is that for boosting, so that backends know of one only."""
     known: Any = own.__dict__.get("_boosting")
     if known is not None:
         return known  # type: ignore[no-any-return]
@@ -105,7 +105,7 @@ def boosting(own: type[Formula]) -> type[Formula]:
         def curvature(self) -> Any:
             return self.boosting_curvature(super().curvature())
 
-    # Where it goes when the formula goes: it holds that.
+    # Kept on the formula, which it refers to: both are freed together.
     setattr(own, "_boosting", Boosting)  # noqa: B010 - of no other formula
     return Boosting
 
@@ -113,7 +113,7 @@ def boosting(own: type[Formula]) -> type[Formula]:
 def exact(value: Any) -> Hashable:
     """Return a key that two values share only if no formula can tell them apart.
 
-    Python takes True, 1 and 1.0 for one key, and 0.0 and -0.0; a NaN is no key at all.
+    As keys of Python, True, 1 and 1.0 are equal, and 0.0 and -0.0; a NaN does not equal itself.
     """
     kind: Any = value.__class__
     if kind is float:

@@ -1,8 +1,8 @@
 """What a function reads besides its arguments: globals, closures, attributes of these.
 
-A recorded formula is only as good as what it read while it was recorded. So what a user's function
-reads is found in its bytecode, once, and looked up at each call: as a part of the key it makes the
-formula another one when it changes.
+A recorded formula is valid only while these have the values of its recording. So the names that a
+user's function reads are found in its bytecode, once. Their values are looked up at each call and
+are part of the formula's key.
 """
 
 import builtins
@@ -26,7 +26,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 class Changing(NamedTuple):
-    """What no key can tell of: it may change unseen."""
+    """A value that may change without a change of its key."""
 
     name: str
     kind: str
@@ -36,13 +36,13 @@ class _Read(NamedTuple):
     """A name that a function looks up, and attributes of what it finds."""
 
     root: str
-    """Where the name is: "global", "cell", or "self" for what a method is bound to."""
+    """Where the name is: "global", "cell", or "self" for a method's object."""
     name: str
     attributes: tuple[str, ...]
 
 
 class Reads:
-    """What a function and its parameters read, as it is now."""
+    """The values that a function reads, and its parameters, at this moment."""
 
     def __init__(self, function: Callable[..., Any], params: Mapping[str, Any]) -> None:
         self._home: str | None = None
@@ -53,12 +53,12 @@ class Reads:
         self._visit(function)
         self._given = tuple(params.values())
         self.params = tuple([self._key(name, value) for name, value in params.items()])
-        """A key of each parameter; `Changing` for one that may change and stay the same object."""
+        """A key of each parameter; `Changing` for an object that may change."""
         self.state = tuple(self._found)
-        """A key of all that is read, by functions of the same package too."""
+        """A key of all that is read, also by functions of the same package."""
 
     def hold(self, params: Mapping[str, Any]) -> bool:
-        """Return whether all this is still so, if that is told by looking at the same objects."""
+        """Return whether all values are still the same objects; False where that is not enough."""
         if not self._steady or len(params) != len(self._given):
             return False
         for value, before in zip(params.values(), self._given, strict=True):
@@ -71,7 +71,7 @@ class Reads:
 
     @property
     def changing(self) -> list[Changing]:
-        """What was read and may change unseen."""
+        """What was read and may change without a change of its key."""
         return [each for each in self._found if isinstance(each, Changing)]
 
     def _key(self, name: str, value: Any) -> Any:
@@ -90,9 +90,9 @@ class Reads:
         if not hasattr(kind, "__array__") and not hasattr(kind, "__dlpack__"):
             hashed: Any = kind.__hash__
             if hashed is object.__hash__ and callable(value) and not self._is_home(kind.__module__):
-                return value  # a function of a library, by another name
+                return value  # a library's function that is an object, such as a ufunc
             if hashed is not None and hashed is not object.__hash__:
-                self._steady = False  # what it is equal to may change
+                self._steady = False  # the same object may come to equal others
                 return exact(value)
         changing = Changing(name, kind.__name__)
         self._found.append(changing)
@@ -104,7 +104,7 @@ class Reads:
         return package == self._home or not _is_installed(package)
 
     def _visit(self, function: Any) -> None:
-        """Read what a function reads, if it is of the package where the walk began."""
+        """Add what a function reads, if it is of the first function's package."""
         bound: Any = None
         if isinstance(function, partial):
             given = (*function.args, *function.keywords.values())
@@ -129,7 +129,7 @@ class Reads:
 
 
 def _is_installed(package: str) -> bool:
-    """Return whether a package is of Python's library or was installed: it does not change."""
+    """Return whether a package is Python's own or installed, so that it does not change."""
     if package in ("__main__", "tinyloss"):
         return package == "tinyloss"
     found = getattr(sys.modules.get(package), "__file__", None)
@@ -138,7 +138,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _is_free(function: BuiltinFunctionType) -> bool:
-    """Return whether a function of C belongs to no object, which might change."""
+    """Return whether a function of C is bound to no object, which might change."""
     return function.__self__ is None or isinstance(function.__self__, ModuleType)
 
 
@@ -177,10 +177,10 @@ def _reads(function: FunctionType) -> tuple[_Read, ...]:
 
 
 def _walk(code: CodeType, free: frozenset[str], own: str | None) -> Iterator[_Read]:
-    """Yield what a code reads; `own` is the name of what a method is bound to."""
+    """Yield what code reads; `own` is the name of a method's first argument."""
     instructions = list(dis.get_instructions(code))
     for number, each in enumerate(instructions):
-        # newer Pythons load two variables by one instruction
+        # Python 3.13 may load two variables by one instruction
         argument: Any = each.argval
         name: Any = argument[-1] if "_LOAD_" in each.opname else argument
         if each.opname in ("LOAD_GLOBAL", "LOAD_NAME"):

@@ -1,7 +1,7 @@
-"""What is done over the classes of a row, the last dimension of an array.
+"""Reductions and look-ups over the classes of a row, the last dimension of an array.
 
-A row may be spread over several arrays, one for each member of a mapped axis: then a backend has
-a subclass that looks at all of them.
+A backend has a subclass for rows that are split over several arrays, one for each member of a
+mapped axis.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """Reductions over the classes of arrays like `x`; results keep the dimension, of length 1."""
+    """Operations over the classes of arrays like `x`; reductions keep a dimension of length 1."""
 
     def __init__(self, xp: Namespace, x: Any) -> None:
         self.xp, self.x = xp, x
@@ -35,15 +35,15 @@ class Rows:
         return self.xp.max(values, axis=-1, keepdims=True)
 
     def pick(self, values: Any, index: Any) -> Any:
-        """Return for each row the value of the class that `index` names, 0 where it names none."""
+        """Return each row's value at the class `index`, 0 where there is no such class."""
         return self.sum(self.xp.where(self.index() == index, values, 0.0))
 
     def take(self, per_class: Any, labels: Any) -> Any:
-        """Return for each label its class's entry of a 1-d array; any entry if it is no class."""
+        """Return the entry of a 1-d array at each label; any entry where that is no class."""
         xp = self.xp
         index = xp.minimum(xp.maximum(labels, 0), self.x.shape[-1] - 1)
         if len(index.shape) == 1:
             return xp.take(per_class, index, axis=0)
-        if any(n is None or n != n for n in index.shape):  # lengths that are not known
+        if any(n is None or n != n for n in index.shape):  # unknown lengths
             return Rows.pick(self, per_class, index[..., None])[..., 0]
         return xp.reshape(xp.take(per_class, xp.reshape(index, (-1,)), axis=0), labels.shape)

@@ -12,7 +12,8 @@ __all__ = ["differentiate"]
 def differentiate(program: Program, name: str) -> Program:
     """Return the program of the derivative of a program's one output by one input.
 
-    Reverse mode: each node gets the derivative of the output by it, from the nodes that use it.
+    Reverse mode: from the output back to the inputs, each node's slope is the derivative of the
+    output by it, the sum of what the nodes that use it pass on.
     """
     (output,) = program.outputs
     graph = program.graph
@@ -34,7 +35,7 @@ def differentiate(program: Program, name: str) -> Program:
         for arg, share in zip(node.args, shares, strict=True):
             if share is None or arg.op == "constant" or arg.boolean or is_number(share.node, 0.0):
                 continue
-            if node.per_class and not arg.per_class:  # it counts for each class
+            if node.per_class and not arg.per_class:  # every class uses it
                 share = symbol(graph.node("sum", share.node))
             known = slopes.get(id(arg))
             slopes[id(arg)] = share if known is None else known + share
@@ -47,14 +48,14 @@ def differentiate(program: Program, name: str) -> Program:
 
 
 def _larger(g: Symbol, a: Symbol, b: Symbol) -> tuple[Symbol, Symbol]:
-    """Share out the slope of max(a, b): at a tie half to each, none where one is a number."""
+    """Split the slope of max(a, b): at a tie half to each, or 0 if one is a constant."""
     tie = 0.0 if "constant" in (a.node.op, b.node.op) else 0.5
     at_tie = xp.where(a == b, tie * g, 0.0)
     return xp.where(a > b, g, at_tie), xp.where(b > a, g, at_tie)
 
 
 def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None, ...]:
-    """Return how node `n` hands the slope `g` of the output by it on to each of its arguments."""
+    """Return what node `n`, of slope `g`, adds to the slope of each of its arguments."""
     a, b = args[0], args[-1]
     match n.node.op:
         case "add":

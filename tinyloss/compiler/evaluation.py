@@ -1,4 +1,4 @@
-"""A recorded program run on arrays of a library: items first, the classes last."""
+"""Running a program on a library's arrays, without compiling it: items first, classes last."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,9 +18,9 @@ def run(program: Program, xp: Namespace, arrays: Mapping[str, Any]) -> tuple[Any
 
 
 class Evaluation:
-    """One run of a program: a node is computed when it is asked for, and once.
+    """One run of a program: each node is computed when it is needed, once.
 
-    Between the nodes of a program of rows, numbers of a row have a last dimension of length 1.
+    In a program of rows, a result of one number for each row has a last dimension of length 1.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Evaluation:
         return result[..., 0] if one_each else result
 
     def _needed(self, node: Node) -> Sequence[Node]:
-        """Return the nodes that one is computed from, none if its result is there."""
+        """Return the nodes that a node is computed from, none if its result is known."""
         if id(node) in self._results:
             return ()
         return self._gathered(node) or node.args
 
     def _gathered(self, node: Node) -> tuple[Node, Node] | None:
-        """Return what a sum gathers and the index of its class, if it does not add up."""
+        """Return the input and the class's index, if a sum is a gather (see `one_class`)."""
         picked = one_class(node.args[0]) if node.op == "sum" else None
         if picked is None or picked[0].op == "constant" or isinstance(self._x, Symbol):
             return None
@@ -73,7 +73,7 @@ class Evaluation:
             return array[..., None] if one_each else array
         args = [self._results[id(arg)] for arg in self._needed(node)]
         if isinstance(self._x, Symbol):
-            # its nodes, not its results: what varies by nothing stays a number of the program
+            # by nodes, not by results: what varies by nothing stays a number of the program
             grafted = self._x.graph.graft(node, [arg.node for arg in args])
             return Symbol(self._x.graph, grafted, last=self._rowwise)
         if node.op == "constant":
@@ -86,21 +86,21 @@ class Evaluation:
             return self._rows.pick(*args)
         wide = [arg for arg in node.args if arg.per_class]
         if wide and all(arg.op == "constant" for arg in wide):
-            # as many numbers as classes, or a sum would count them once
+            # one number for each class, or a sum would count the number once
             at = node.args.index(wide[0])
             args[at] = xp.full_like(self._x, args[at])
         if node.op in ("max", "sum"):
             return getattr(self._rows, node.op)(*args)
-        first = 1 if node.op == "where" else 0  # numbers alone have no dtype to be of
+        first = 1 if node.op == "where" else 0  # Python numbers alone have no dtype
         if all(isinstance(arg, (int, float)) for arg in args[first:]):
             args[first] = xp.full_like(self._x[..., :1] if self._rowwise else self._x, args[first])
         return getattr(xp, node.op)(*args)
 
 
 def row_numbers(outputs: list[Node]) -> list[Node]:
-    """Return the numbers of each row that outputs are computed from, besides the inputs.
+    """Return the numbers of a row that outputs are computed from, inputs excepted.
 
-    Known these, what an output is for a class follows from the inputs' numbers for that class.
+    With these known, an output at a class needs only the inputs at that class.
     """
 
     def is_one(node: Node) -> bool:

@@ -1,6 +1,6 @@
-"""How arrays of many shapes and strides become one or two plain loops over items.
+"""Arrays of any shapes and strides as one or two plain loops over items.
 
-For backends that compile: their loops follow the arrays where they lie.
+For backends that compile: their loops read the arrays by strides, without copies.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ Layouts = tuple[tuple[tuple[int, ...], tuple[int, ...], Any], ...]
 
 
 class Geometry(NamedTuple):
-    """Items as an outer shape and an inner length."""
+    """Items as outer loops over a shape and an inner loop over a length."""
 
     outer: tuple[int, ...]
     inner: int
     outer_steps: list[tuple[int, ...]]
-    """For each array its strides over the outer shape, in bytes."""
+    """Each array's strides over the outer shape, in bytes."""
     inner_steps: list[int]
-    """For each array its step from item to item of the inner length, in bytes."""
+    """Each array's stride from item to item of the inner loop, in bytes."""
 
     @property
     def runs(self) -> int:
-        """How often the inner length is gone along."""
+        """The number of inner loops."""
         return prod(self.outer)
 
 
@@ -53,7 +53,9 @@ def _strides(
 
 
 def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Geometry:
-    """Merge dimensions that every array steps through evenly; the first array sets the order.
+    """Merge dimensions that are one evenly strided dimension in every array.
+
+    The first array sets the order of the dimensions, largest stride first.
 
     `strides` holds each array's strides over `shape`, 0 where it is broadcast.
     """
@@ -76,7 +78,8 @@ def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Geometry
     if not lengths:
         return Geometry((), 1, [()] * len(strides), [0] * len(strides))
     inner = len(lengths) - 1
-    # Lanes want a long dimension more than one that lies side by side.
+    # A long inner dimension fills the SIMD lanes even if strided; a contiguous one of fewer than
+    # 32 items does not. Take the longest.
     if lengths[inner] < _SHORT:
         inner = max(range(len(lengths)), key=lengths.__getitem__)
     return Geometry(
@@ -88,4 +91,4 @@ def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Geometry
 
 
 _SHORT = 32
-"""Items that are too few to fill the lanes."""
+"""Fewer items than this do not fill the SIMD lanes."""

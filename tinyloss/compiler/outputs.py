@@ -1,4 +1,4 @@
-"""Arrays for results: new ones, or the caller's where writing to them harms no input.
+"""Arrays for results: new ones, or the caller's `out` where it overlaps no input.
 
 For backends that write results themselves.
 """
@@ -12,18 +12,18 @@ __all__ = ["Memory", "empty_answer", "overwritten_inputs", "results"]
 
 
 class Memory(Protocol):
-    """What a backend says of its library's arrays in memory."""
+    """What a backend knows of its library's arrays in memory."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Return a new array, not set."""
+        """Return a new, uninitialized array."""
         ...
 
     def empty_like(self, array: Any, dtype: Any) -> Any:
-        """Return a new array, not set, that lies as another does."""
+        """Return a new, uninitialized array with another's shape and order of strides."""
         ...
 
     def address(self, array: Any) -> int:
-        """Return where an array's first element lies."""
+        """Return the address of an array's first element."""
         ...
 
     def may_overlap(self, a: Any, b: Any) -> bool:
@@ -32,10 +32,11 @@ class Memory(Protocol):
 
 
 def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
-    """Return an answer that is still to be written; new arrays lie as the inputs do.
+    """Return an answer of arrays that are still to be written.
 
-    A reduced value is left to the backend. A derivative is written into the caller's array for it
-    where that overlaps no input, except as one with it.
+    New arrays have the inputs' order of strides. A reduced value is left to the backend. A
+    derivative goes into the caller's `out`, unless that overlaps an input in part: it may overlap
+    none, or be exactly one.
     """
     x, kind = job.arrays["x"], job.kind
     value = curvature = None
@@ -60,14 +61,14 @@ def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
 
 
 def results(answer: Answer) -> list[Any]:
-    """Return the arrays of an answer, in the order of a loop's outputs."""
+    """Return the arrays of an answer, in the order of a kernel's outputs."""
     return [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
 
 
 def overwritten_inputs(
     memory: Memory, outputs: Sequence[Any], names: Sequence[str], inputs: Sequence[Any]
 ) -> tuple[str, ...]:
-    """Return for each output the name of the input whose place it takes, or nothing."""
+    """Return for each output the name of the input that it overwrites, or ""."""
 
     def taken(output: Any) -> str:
         for name, array in zip(names, inputs, strict=True):

@@ -1,17 +1,17 @@
-"""A program as loops over a row: which pass computes what, and the text of each line.
+"""A program as passes: loops over the classes of a row. And the text of each line.
 
-A row is gone over as often as its reductions depend on each other: log-sum-exp needs the maximum
-before the sum and the sum before the gradient, three passes. Pass k finishes the reductions that
-depend on k others; numbers of the whole row are computed between passes; outputs of each class are
-written in the last, after everything was read, so that they may take their inputs' place.
+The number of passes is one more than the longest chain of reductions that need each other.
+Log-sum-exp needs the maximum before the sum, and the sum before the gradient: three passes. Pass k
+finishes the reductions that depend on k others. Numbers of the whole row are computed between
+passes. Outputs of each class are written in the last pass, when all inputs have been read, so they
+may overwrite them.
 
 The text of a line is the same for every language with infix operators and function calls. Loops,
-declarations and what the functions are belong to the backends.
+declarations and the functions' definitions belong to the backends.
 
-No name of a formula's meets one of a backend's own. A name that stands for an input ends in an
-underscore and the input's number: x_0, y_1. Nodes are numbered from there on: t8, max_9. What a
-backend makes of such a name ends in a word or begins with one: x_0_row, load_x_0. Names of its own
-have no underscore before a number.
+A formula's names never clash with a backend's own. The name of an input ends in an underscore and
+the input's number: x_0, y_1. Nodes are numbered from there on: t8, max_9. A backend adds words to
+such a name: x_0_row, load_x_0. Its own names have no underscore before a number.
 """
 
 import math
@@ -32,7 +32,7 @@ from tinyloss.compiler.program import (
 
 __all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stage"]
 
-# Storing a result and reading it back costs less than computing one of these again.
+# Storing the result of one of these and reading it back costs less than computing it again.
 _COSTLY = frozenset(
     "cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(),
 )
@@ -53,12 +53,12 @@ _INFIX = {
 
 @dataclass(slots=True)
 class Pass:
-    """One loop over the classes of a row, and what comes before it."""
+    """One loop over the classes of a row, and the scalars computed before it."""
 
     scalars: list[Node] = field(default_factory=list[Node])
     """Computed for each item before the loop, in this order."""
     read: list[Node] = field(default_factory=list[Node])
-    """Kept by an earlier pass, read back in this one."""
+    """Stored by an earlier pass, read back in this one."""
     elements: list[Node] = field(default_factory=list[Node])
     """Computed for each class, in this order."""
     keep: list[Node] = field(default_factory=list[Node])
@@ -79,7 +79,7 @@ class Passes:
     final: list[Node]
     """Computed for each item after the last loop."""
     gathers: dict[int, tuple[Node, Node]]
-    """Reductions that pick the input of one class: the input and the class's index."""
+    """Sums that read an input at one class of each item: the input and the class's index."""
     names: dict[int, str]
 
     def name(self, node: Node) -> str:
@@ -106,7 +106,7 @@ class Passes:
         if node.op == "negative":
             return f"-{args[0]}"
         if node.op == "pow" and node.args[1].op == "constant":
-            # exactly what pow would round to, or closer
+            # as pow rounds, or closer
             if node.args[1].constant == 2:
                 return f"{args[0]} * {args[0]}"
             if node.args[1].constant == -1:
@@ -156,8 +156,8 @@ def _number(value: object) -> str:
 def stage(program: Program, *, keep: bool = True) -> Passes:
     """Split a program into passes over a row.
 
-    Without `keep` a pass computes everything again from the inputs, where there is no room to keep
-    results of each class from one pass to the next.
+    Without `keep` no pass stores results of each class for a later one. Each pass computes them
+    again from the inputs, because the backend has no memory for them.
     """
     nodes = program.nodes()
     gathers = {id(n): pick for n in nodes if (pick := _gathered(n)) is not None}
@@ -218,9 +218,9 @@ def _loops(node: Node, gathers: dict[int, tuple[Node, Node]]) -> bool:
 
 
 def _gathered(node: Node) -> tuple[Node, Node] | None:
-    """Return the input and the index whose class a sum over all classes gathers, if it does.
+    """Return the input and the class's index, if a sum over the classes is a gather.
 
-    sum(where(class == index, input, 0)): one number of the row instead of all.
+    sum(where(class == index, input, 0)) is the input at the index: one number read, not a row.
     """
     if node.op != "sum":
         return None
@@ -229,9 +229,9 @@ def _gathered(node: Node) -> tuple[Node, Node] | None:
 
 
 def levels_of(nodes: Iterable[Node], gathers: dict[int, tuple[Node, Node]]) -> dict[int, int]:
-    """Return how many reductions each node waits for, one after the other.
+    """Return the length of the longest chain of reductions that each node needs.
 
-    `gathers` are those that need no pass.
+    `gathers` are reductions that need no pass.
     """
     level: dict[int, int] = {}
     for node in nodes:
@@ -250,7 +250,7 @@ def _collect(
     costly: dict[int, bool],
     needed: dict[int, Node],
 ) -> None:
-    """Find what a pass computes for each class, what it reads back and which scalars it needs."""
+    """Find what a pass computes for each class, what it reads back, and the scalars it needs."""
 
     def reads(node: Node) -> bool:
         return id(node) in computed and costly[id(node)] and not node.boolean
@@ -279,10 +279,10 @@ def _close(needed: dict[int, Node], gathers: dict[int, tuple[Node, Node]]) -> No
 
 
 def spelled(inputs: Collection[str]) -> dict[str, str]:
-    """Return how the names of a program's inputs, in its order, are written in a text.
+    """Return how the names of a program's inputs are spelled in a kernel's text, in its order.
 
-    What C or CUDA may not take for a name, or take for one of its macros, is left out; the number
-    tells names apart.
+    Characters that C or CUDA refuse in names are left out, capitals (macros) made small. The
+    number keeps the names distinct.
     """
     words = [re.findall("[a-z][a-z0-9]*", name.lower()) or ["input"] for name in inputs]
     return {

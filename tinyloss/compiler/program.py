@@ -30,10 +30,10 @@ class Node:
     per_class: bool = False
     boolean: bool = False
     integer: bool = False
-    """Whether it is an index of a class, or as whole a number."""
+    """Whether it is an index of a class, or a whole number like one."""
 
     def __repr__(self) -> str:
-        # Not its arguments: nodes are shared, and written out they would be exponentially many.
+        # Without its arguments: nodes are shared, so the text would grow exponentially.
         return f"<node {self.op}>"
 
 
@@ -49,7 +49,7 @@ _FOLD: dict[str, Callable[..., Any]] = {
 
 
 def is_whole(node: Node) -> bool:
-    """Return whether a node is a number that may stand beside indices: these have 32 bits."""
+    """Return whether a node is a whole number of 32 bits, as indices have."""
     return (
         node.op == "constant"
         and isinstance(node.constant, int)
@@ -58,7 +58,7 @@ def is_whole(node: Node) -> bool:
 
 
 def is_index(node: Node) -> bool:
-    """Return whether a node is an index of a class, or as whole a number."""
+    """Return whether a node is an index of a class, or a whole number like one."""
     return node.integer
 
 
@@ -83,7 +83,7 @@ def compared_index(node: Node) -> Node | None:
 
 
 def one_class(node: Node) -> tuple[Node, Node] | None:
-    """Return what a node is at one class, and that class's index, if it is 0 at all others.
+    """Return the value and the class's index, if a node is 0 at all classes but one.
 
     where(class == index, value, 0)
     """
@@ -104,7 +104,7 @@ class Graph:
         self._nodes: dict[Any, Node] = {}
 
     def node(self, op: str, *args: Node) -> Node:
-        """Return the node of an operation, simplified where that changes no result."""
+        """Return the node of an operation, simplified where no result changes."""
         per_item = any(a.per_item for a in args)
         per_class = any(a.per_class for a in args)
         if op in ("max", "sum"):
@@ -178,7 +178,7 @@ class Graph:
         return None
 
     def _sum(self, term: Node) -> Node | None:
-        """Return the sum over a term that is 0 but for one class, where that needs no pass."""
+        """Return the sum of a term that is 0 at all classes but one, where that needs no loop."""
         found = one_class(term)
         if found is None:
             return None
@@ -209,7 +209,7 @@ class Program:
     outputs: tuple[Node, ...]
 
     def nodes(self) -> list[Node]:
-        """Return the nodes that the outputs need, arguments before the operations on them."""
+        """Return the nodes that the outputs need, arguments first."""
         return in_order(self.outputs)
 
 
@@ -220,10 +220,10 @@ def _args(node: Node) -> Sequence[Node]:
 def in_order(
     roots: Iterable[Node], args_of: Callable[[Node], Sequence[Node]] = _args
 ) -> list[Node]:
-    """Return the nodes that some are computed from, and these, arguments first.
+    """Return nodes and all that they are computed from, arguments first.
 
-    `args_of` says what a node is computed from. Without recursion: a formula may be longer than
-    Python's stack is deep.
+    `args_of` says what a node is computed from. Without recursion: a formula may be deeper than
+    Python's stack.
     """
     order: dict[int, Node] = {}
     for root in roots:

@@ -1,15 +1,15 @@
 """Recording a formula: an array library whose arrays (`Symbol`) carry no numbers.
 
-Calling a loss's formulas with symbols leaves their operations behind as a program. A symbol also
-knows whether it has a dimension after those of the items: what does not fit is refused while it is
-recorded, whatever batch comes later.
+A formula called with symbols records its operations as a program. A symbol also knows whether it
+has a dimension after those of the items. So an operation on arrays that do not fit is refused
+while it is recorded, whatever the batch.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from tinyloss.backend import Role
 from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Node, Program
@@ -18,17 +18,17 @@ from tinyloss.typing import Namespace
 __all__ = ["RECORDER", "BadFormula", "Symbol", "Unrecordable", "plain_number", "record"]
 
 
-# What is looked up on an array or a namespace and not there is an AttributeError in Python.
+# An AttributeError too: Python expects one of a missing attribute of an array or a namespace.
 class Unrecordable(TypeError, AttributeError):
-    """A formula does what cannot be recorded: only its value can be had, run eagerly."""
+    """A formula does what cannot be recorded; its value can still be computed eagerly."""
 
 
 class BadFormula(ValueError):
-    """A formula is not the loss of an item: its arrays do not fit, or it looks at other items."""
+    """A formula is not the loss of one item: its arrays do not fit, or it uses other items."""
 
 
 class _Shape:
-    """The shape of a symbol: what is known of it is the dimension after those of the items."""
+    """The shape of a symbol: only the dimension after those of the items is known."""
 
     def __init__(self, of: "Symbol") -> None:
         self._of = of
@@ -51,6 +51,23 @@ class _Shape:
 
     __len__ = __iter__ = __eq__ = __ne__ = __add__ = __radd__ = _unknown
     __hash__ = None  # type: ignore[assignment]
+
+
+_Operator: TypeAlias = Callable[["Symbol", Any], "Symbol"]
+
+
+def _operator(op: str) -> _Operator:
+    return lambda a, b: _apply(op, a, b)
+
+
+def _operators(op: str) -> tuple[_Operator, _Operator, _Operator]:
+    """Return the operator of an operation, the reflected and the one in place."""
+
+    def in_place(a: "Symbol", b: Any) -> "Symbol":
+        a.keep_argument()
+        return _apply(op, a, b)
+
+    return _operator(op), lambda a, b: _apply(op, b, a), in_place
 
 
 class Symbol:
@@ -76,19 +93,16 @@ class Symbol:
 
     @property
     def shape(self) -> _Shape:
-        """The shape, of which [-1] is known: the classes."""
+        """The shape; only [-1], the number of classes, is known."""
         return _Shape(self)
 
     @property
     def words(self) -> str:
-        """What the shape is, for messages."""
+        """The shape as text, for messages."""
         parts = ["..."] * self.node.per_item
         if self.last:
             parts.append("C" if self.node.per_class else "1")
         return f"of shape ({', '.join(parts)}{',' * (len(parts) == 1)})"
-
-    def _record(self, op: str, *args: Any) -> "Symbol":
-        return _apply(op, self, *args)
 
     def __getitem__(self, key: Any) -> "Symbol":
         parts: Any = key if key.__class__ is tuple else ()
@@ -117,10 +131,11 @@ class Symbol:
         return _reduced("sum", _apply("where", classes == at, self, 0.0))
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        self._keep_argument()
+        self.keep_argument()
         raise Unrecordable("a loss's formula set elements of an array, expected xp.where")
 
-    def _keep_argument(self) -> None:
+    def keep_argument(self) -> None:
+        """Refuse to change an argument in place."""
         if self.node.op == "input":
             raise BadFormula(
                 f"a loss's formula changed its argument {self.node.constant} in place, expected "
@@ -143,76 +158,32 @@ class Symbol:
 
     __float__ = __int__ = __index__ = __len__ = __iter__ = __bool__
 
-    def __add__(self, other: Any) -> "Symbol":
-        return self._record("add", other)
-
-    def __radd__(self, other: Any) -> "Symbol":
-        return _apply("add", other, self)
-
-    def __sub__(self, other: Any) -> "Symbol":
-        return self._record("subtract", other)
-
-    def __rsub__(self, other: Any) -> "Symbol":
-        return _apply("subtract", other, self)
-
-    def __mul__(self, other: Any) -> "Symbol":
-        return self._record("multiply", other)
-
-    def __rmul__(self, other: Any) -> "Symbol":
-        return _apply("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> "Symbol":
-        return self._record("divide", other)
-
-    def __rtruediv__(self, other: Any) -> "Symbol":
-        return _apply("divide", other, self)
-
-    def __pow__(self, other: Any) -> "Symbol":
-        return self._record("pow", other)
-
-    def __rpow__(self, other: Any) -> "Symbol":
-        return _apply("pow", other, self)
+    __add__, __radd__, __iadd__ = _operators("add")
+    __sub__, __rsub__, __isub__ = _operators("subtract")
+    __mul__, __rmul__, __imul__ = _operators("multiply")
+    __truediv__, __rtruediv__, __itruediv__ = _operators("divide")
+    __pow__, __rpow__, __ipow__ = _operators("pow")
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")  # type: ignore[assignment]
+    __and__, __or__ = _operator("logical_and"), _operator("logical_or")
 
     def __neg__(self) -> "Symbol":
-        return self._record("negative")
+        return _apply("negative", self)
 
     def __abs__(self) -> "Symbol":
-        return self._record("abs")
-
-    def __lt__(self, other: Any) -> "Symbol":
-        return self._record("less", other)
-
-    def __le__(self, other: Any) -> "Symbol":
-        return self._record("less_equal", other)
-
-    def __gt__(self, other: Any) -> "Symbol":
-        return self._record("greater", other)
-
-    def __ge__(self, other: Any) -> "Symbol":
-        return self._record("greater_equal", other)
-
-    def __eq__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return self._record("equal", other)
-
-    def __ne__(self, other: object) -> "Symbol":  # type: ignore[override]
-        return self._record("not_equal", other)
-
-    def __and__(self, other: Any) -> "Symbol":
-        return self._record("logical_and", other)
-
-    def __or__(self, other: Any) -> "Symbol":
-        return self._record("logical_or", other)
-
-    def __xor__(self, other: Any) -> "Symbol":
-        if self.node.boolean:
-            return self._record("not_equal", other)
-        return self._no_operator("^", "** for a power, != for booleans")
+        return _apply("abs", self)
 
     def __invert__(self) -> "Symbol":
-        return self._record("logical_not")
+        return _apply("logical_not", self)
 
     def __pos__(self) -> "Symbol":
         return self
+
+    def __xor__(self, other: Any) -> "Symbol":
+        if self.node.boolean:
+            return _apply("not_equal", self, other)
+        return self._no_operator("^", "** for a power, != for booleans")
 
     def _no_operator(self, sign: str, instead: str) -> NoReturn:
         raise Unrecordable(
@@ -230,26 +201,6 @@ class Symbol:
         self._no_operator("@", "xp.sum(a * b, axis=-1)")
 
     __rmod__, __rfloordiv__, __rmatmul__ = __mod__, __floordiv__, __matmul__
-
-    def __iadd__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("add", other)
-
-    def __isub__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("subtract", other)
-
-    def __imul__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("multiply", other)
-
-    def __itruediv__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("divide", other)
-
-    def __ipow__(self, other: Any) -> "Symbol":
-        self._keep_argument()
-        return self._record("pow", other)
 
 
 def _apply(op: str, *args: Any) -> Symbol:
@@ -274,7 +225,7 @@ def _apply(op: str, *args: Any) -> Symbol:
 
 
 def _check_kinds(op: str, nodes: Sequence[Node]) -> None:
-    """Refuse what libraries do differently with booleans and numbers, or not at all."""
+    """Refuse operations on booleans or numbers that libraries do differently, or not at all."""
     if op in _NUMERIC and all(n.boolean for n in nodes):
         raise Unrecordable(
             f"a loss's formula used {op} of booleans alone, expected numbers: "
@@ -290,10 +241,10 @@ def _node(graph: Graph, value: Any) -> Node:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a number as Python's own, None for anything else: its text becomes a kernel's."""
+    """Return a number as Python's own, None for anything else: kernels contain its text."""
     if type(value) in (bool, int, float):
         return value
-    # a subclass may write itself in any way
+    # a subclass may have any text
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, float):
@@ -407,7 +358,7 @@ def _sign(x: Symbol, /) -> Symbol:
 def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
     name = _dtype_name(dtype)
     if name == "bool":
-        return x if x.node.boolean else x != 0
+        return x if x.node.boolean else _apply("not_equal", x, 0)
     if name != x.graph.dtype:
         raise Unrecordable(
             f"a loss's formula used astype to {name}, expected x.dtype: "
@@ -487,8 +438,9 @@ RECORDER: Namespace = _Recorder(
 )
 
 
-# What libraries raise that are given a symbol for an array of theirs, and Python for a method or
-# an operator that it lacks. A formula's own errors of these types come again when it runs eagerly.
+# Libraries raise these when they are given a symbol for an array. So does Python for a method or
+# an operator that a symbol lacks. A formula's own errors of these types are raised again when it
+# runs eagerly.
 _FOREIGN = (TypeError, AttributeError, ValueError, IndexError, NotImplementedError)
 
 

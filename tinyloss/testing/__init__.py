@@ -1,12 +1,12 @@
-"""The contract of a backend, as a check: whether it answers every call as the formulas do.
+"""Checks whether a backend keeps the contract: every answer is that of the formulas.
 
-    losses      every public loss, its parameters, what its arguments may be: found by asking it
-       |        shapes, strides, dtypes, weights, masks, wants: a selection that covers each
-    cases       one call each, with what reproduces it
-       |        the backend's answer; the formulas' answer, on NumPy, in float64
-    report      how many cases were answered, how far off the worst was; or every failure
+    losses      every public loss, its parameters, the domains of its arguments    _subjects
+       |        a selection of shapes, strides, dtypes, weights, masks, results    _cases
+    cases       one call each, which its number reproduces                         _arguments
+       |        the backend's answer; the formulas' on NumPy, in float64           _reference
+    report      how many cases were answered and the largest error; or every failure
 
-For our backends and for third parties'. NumPy, on which the formulas run for comparison, is
+For our backends and for third parties'. The formulas run on NumPy for comparison, which is
 imported when a check begins.
 """
 
@@ -37,7 +37,7 @@ _MODULES = {"jax": "jax.numpy"}
 
 @dataclass(frozen=True)
 class Report:
-    """What a backend that passed has done.
+    """What a backend did that passed the check.
 
     Examples
     --------
@@ -47,14 +47,14 @@ class Report:
     """
 
     cases: int
-    """How many calls were checked."""
+    """The number of calls that were checked."""
 
     answered: int
-    """How many of them the backend answered; the others it left to the formulas."""
+    """The number that the backend answered; it left the others to the formulas."""
 
     programs: int = 0
-    """How many distinct jobs it answered, not counting shapes and strides: what a backend that
-    compiles had to compile, at least."""
+    """The number of distinct jobs, without regard to shapes and strides: a backend that compiles
+    had to compile as many at least."""
 
     worst: Mapping[str, float] = field(default_factory=dict[str, float])
     """The largest error of each loss that it answered, in the unit of `bound`."""
@@ -64,7 +64,7 @@ class Report:
 
     @property
     def declined(self) -> int:
-        """How many cases the backend left to the formulas."""
+        """The number of cases that the backend left to the formulas."""
         return self.cases - self.answered
 
 
@@ -87,48 +87,51 @@ def check_backend(
 ) -> Report:
     """Check that a library's backend answers as the formulas do.
 
-    Calls losses on arrays of many shapes, strides and dtypes, with weights, masks and every other
-    option, for values, gradients and curvature, and compares with the formulas run on NumPy. The
-    calls are a selection, the same at each run. Also checked: that results have the dtype, the
-    shape and the type that the formulas' have and share no memory with the inputs; that inputs are
-    left as they were; that a second call, and four at once in threads, give the same bits.
+    Losses are called on arrays of many shapes, strides and dtypes, with weights, masks and every
+    other option, for values, gradients and curvature. The calls are a selection, the same at each
+    run. Four things are checked:
+
+    - Results are close to those of the formulas on NumPy.
+    - Results have the formulas' dtype, shape and type, and share no memory with the inputs.
+    - Inputs are not changed.
+    - A second call, and four at once in threads, give the same bits.
 
     Parameters
     ----------
     name
         The array library.
     full
-        Whether to try thousands of calls: each loss with each parameter, dtype and result, and
-        random combinations. Else each loss with each shape and option, and with some dtypes and
-        parameters, few enough for a backend that compiles.
+        Whether to make thousands of calls: each loss with each parameter, dtype and result, and
+        random combinations. Otherwise each loss is called with each shape and option, but only
+        some dtypes and parameters, so that a backend compiles few programs.
     losses
         The loss functions to call, all by default; those of `tinyloss.loss` as well.
     classes
-        Numbers of classes. If there are any, losses of rows alone are called, on few rows of so
-        many classes, in each floating dtype and in place too (with `full`, else in turn): for a
-        backend that goes different ways over short and long rows.
+        Numbers of classes, for a backend that treats short and long rows differently. If given,
+        only losses of rows are called, on few rows of so many classes. With `full`, each is called
+        in each floating dtype, also in place; else the dtypes take turns.
     context
-        Returns a context manager that is entered around every call: settings of the backend. One
-        that compiles a loss after some calls changes bits then, and has to be told when to.
+        Returns a context manager that is entered around every call, for settings of the backend.
+        A backend that compiles a loss after some calls then changes bits, so it needs a setting.
     through
-        Transforms the function that makes a call: of the list of its arguments and the dictionary
-        of its options that are arrays, it returns a dictionary of results. `jax.jit`, for example.
+        Transforms the function that makes a call, as `jax.jit` does. The function takes a list of
+        arguments and a dictionary of options that are arrays, and returns a dictionary of results.
     value_and_grad
-        A library's own way to differentiate a function, called as `tinyloss.value_and_grad` is:
-        gradients are asked of it, by arguments that are floating. A loss that is not reduced is
-        to be differentiated as its sum.
+        The library's own differentiation, called as `tinyloss.value_and_grad` is. It computes the
+        gradients by floating arguments. It must differentiate a loss that is not reduced as its
+        sum.
     must_answer
-        Whether the backend has to answer every call itself. Otherwise it may leave calls to the
-        formulas, though not all.
+        Whether the backend must answer every call. Otherwise it may leave some, not all, to the
+        formulas.
     xp, asarray, to_numpy
-        The library's namespace, and the functions that turn NumPy's arrays into the library's and
-        back. By default the module of this name, its `asarray` and `numpy.asarray`.
+        The library's namespace, and the functions that convert NumPy's arrays to the library's
+        and back. By default the module of this name, its `asarray` and `numpy.asarray`.
     bound
-        How far off results may be: see Notes.
+        The error allowed, in the unit of the Notes.
     seed
-        Other numbers in the arrays, and other random combinations.
+        Seed of the numbers in the arrays and of the random combinations.
     only
-        The numbers of the cases to run, as failures give them, all else being equal; all by
+        The numbers of the cases to run, from a failure's message with the same arguments; all by
         default.
 
     Returns
@@ -142,16 +145,17 @@ def check_backend(
 
     Notes
     -----
-    How errors are measured: the truth is the formulas' answer in float64 to the same numbers. A
-    result may be as far from it as the formulas' own answer in the dtype computed in, and `bound`
-    units more. A unit is eps, of the dtype computed in, times the size of the result and what it
-    changes by where the inputs are off by eps: the mixed forward and backward error of Higham,
-    Accuracy and Stability of Numerical Algorithms, section 1.5. That second part is for results
-    that pass through 0 between terms of opposite sign, whichever loss they are of; an input that
-    may be any real number, a logit say, is off by eps of 1 at least. Of a sum, the sizes of the
-    terms are added up. Losses are accurate to 8 units, nearly all to 4, so that two ways to
-    compute one differ by no more than 16. A gradient in half precision, rounded once more, may be
-    one unit in the last place further off. NaN and infinities are where the formulas have them.
+    The reference is the formulas in float64 on the same numbers. Allowed is the error that the
+    formulas themselves make in the compute dtype, plus `bound` units. One unit is eps * (size of
+    the result + change of the result if every input changes by eps of itself), with eps of the
+    compute dtype. This is the mixed forward and backward error of Higham, Accuracy and Stability
+    of Numerical Algorithms, section 1.5. The second term is for results that pass through 0
+    between terms of opposite sign. An input that may be any real number, such as a logit, changes
+    by eps of 1 at least. The size of a sum is the sum of its terms' sizes.
+
+    Losses are accurate to 8 units, nearly all to 4. So two ways to compute one differ by no more
+    than 16. A gradient in half precision is rounded once more, and may be off by one unit in the
+    last place more. NaN and infinities must be where the formulas have them.
 
     Examples
     --------

@@ -36,7 +36,7 @@ def _arrays(library: Library, case: Case, rng: Any) -> list[Any]:
     else:
         narrow = subject.binary or subject.signs
         if kind(x_dtype) == "int" and kind(y_dtype) == "float" and narrow:
-            y_dtype = x_dtype  # the other way round they count as swapped
+            y_dtype = x_dtype  # else the engine takes x and y for swapped
         signs = subject.signs and kind(y_dtype) == "int"
         domain = "signs" if signs else case.domain[1]
         y = draw(np, rng, domain, case.shape, y_dtype, subject.rows)
@@ -86,7 +86,7 @@ def _options(library: Library, case: Case, rng: Any, y: Any) -> tuple[dict[str, 
 
 
 def _spoil(np: Any, rng: Any, case: Case, arrays: list[Any], kept: Any) -> None:
-    """Put into the arrays what the case is about."""
+    """Write the case's special numbers into the arrays."""
     bad = (np.nan, np.inf, -np.inf)
     floating = [each for each in arrays if kind(each.dtype) == "float"]
     if case.special == "poison":
@@ -98,7 +98,7 @@ def _spoil(np: Any, rng: Any, case: Case, arrays: list[Any], kept: Any) -> None:
         for array in floating:
             flat = array.reshape(-1)
             at = rng.permutation(flat.size)[:3]
-            # an infinity is no target of a binary loss
+            # an infinite target of a binary loss is an error
             worst = bad[:1] * 3 if case.subject.binary and array is arrays[1] else bad
             flat[at] = np.asarray(worst[: len(at)]).astype(array.dtype)
     elif case.special == "wild":
@@ -175,7 +175,7 @@ def moved(np: Any, case: Case, host: Any) -> Any:
 
 
 def _repeated(np: Any, host: Any, layout: str) -> Any:
-    """Return what an array with this layout holds."""
+    """Return the array with its first row repeated, if the layout is a broadcast."""
     if layout != "broadcast" or host.ndim == 0:
         return host
     return np.broadcast_to(host[:1], host.shape).copy()

@@ -1,4 +1,4 @@
-"""A library's arrays made of NumPy's: every dtype, every layout in memory, numbers of each kind."""
+"""A library's arrays made from NumPy's, in every dtype and layout; random numbers of a domain."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -62,7 +62,7 @@ class Library:
             return False
 
     def own(self, host: Any) -> Any:
-        """Return a NumPy array as an array of the library that shares nothing with it."""
+        """Return a copy of a NumPy array as an array of the library."""
         return self._asarray(host.copy())
 
     def bits(self, array: Any) -> bytes:
@@ -77,9 +77,9 @@ class Library:
         return dtype_name(self.xp.ones(1, dtype=dtype).dtype)
 
     def lay(self, layout: str, host: Any) -> tuple[Any, Any]:
-        """Return an array in memory as a layout says, and the array that owns the memory.
+        """Return an array in a layout, and the array that owns its memory.
 
-        Memory between the elements holds what would show: NaN, or the largest integer.
+        Memory between the elements holds NaN or the largest integer, so that reading it shows.
         """
         np, n = self.numpy, host.ndim
         if layout == "readonly" and self.is_numpy:

@@ -1,4 +1,4 @@
-"""The cases: a selection in which each shape, layout, dtype and option meets many of the others."""
+"""The cases: a selection that combines each shape, layout, dtype and option with many others."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ Layouts: TypeAlias = tuple[str, str, str]
 """Of x, y and weights in memory."""
 
 Planned: TypeAlias = tuple[int, Mapping[str, Any]]
-"""A case before its number fills it in: one of the loss's variants, and what is asked for."""
+"""A case before its number: the index of one of the loss's variants, and fields to set."""
 
 _POINT_SHAPES: tuple[tuple[int, ...], ...] = (
     (7,), (), (101,), (3, 5), (16,), (0,), (5, 7, 3), (1,), (4099,), (17, 1), (2, 0, 3), (1, 31),
@@ -29,7 +29,7 @@ _ROW_SHAPES: tuple[tuple[int, ...], ...] = (
 
 
 _LARGE = 100_000
-"""From how many elements on an array is tried with few options: enough for several threads."""
+"""Arrays of more elements are for several threads, and tried with few options."""
 
 
 def _shapes(subject: Subject) -> tuple[tuple[int, ...], ...]:
@@ -66,7 +66,7 @@ _WEIGHTED_LABELS: tuple[Mapping[str, Any], ...] = (
     {"special": "range", "weight": "zeros"},
 )
 
-# Each is a program of its own, so that a loss gets only some of them unless all are asked for.
+# Each needs a program of its own, so without `full` each loss is tried with a few of them.
 _EXTRAS: tuple[Mapping[str, Any], ...] = (
     {"reduction": "none"},
     {"dtypes": ("float64", "float64", "float64")},
@@ -127,8 +127,8 @@ class Case:
     reduction: str = "mean"
     denominator: str = ""
     special: str = ""
-    """"poison": NaN and infinities in items that are left out; "nan": in others, which must show;
-    "wild": numbers of every magnitude; "range": class indices out of range."""
+    """"poison": NaN and infinities in items that are left out. "nan": in items that count. "wild":
+    numbers of every magnitude. "range": class indices out of range."""
     out: str = ""
     seed: int = 0
 
@@ -167,7 +167,7 @@ class Case:
 
 
 def _consistent(case: Case, can_write: bool) -> Case | None:
-    """Return the case without what cannot go together, None where nothing is left to try."""
+    """Return the case without fields that exclude each other, None if the loss has no such call."""
     subject, (x_dtype, y_dtype, w_dtype) = case.subject, case.dtypes
     if not subject.by:
         alone = Case(case.number, subject, case.params, case.domain, case.shape, case.dtypes)
@@ -200,7 +200,7 @@ def _consistent(case: Case, can_write: bool) -> Case | None:
 
 
 def _possible(case: Case, can_write: bool) -> bool:
-    """Return whether a loss has what the case asks for."""
+    """Return whether the loss has the options and results that the case names."""
     subject = case.subject
     if case.class_weight and "class_weight" not in subject.options:
         return False
@@ -223,7 +223,7 @@ class Selection:
     """Chooses the cases of a check, the same at each run.
 
     `writes` is whether results may be written into given arrays. `derives` is whether the library
-    differentiates by itself: then by floating arguments alone.
+    differentiates by itself, which it does only by floating arguments.
     """
 
     def __init__(self, library: Library, seed: int, *, writes: bool, derives: bool) -> None:
@@ -262,10 +262,10 @@ class Selection:
         domains: Sequence[tuple[str, str]],
         changes: Mapping[str, Any],
     ) -> Case | None:
-        """Return a case, None where it cannot be.
+        """Return a case, None if the loss has no such call.
 
-        What is not asked for follows from the number, in steps without a common factor: so each
-        shape meets each layout and each domain.
+        Other fields follow from the number, in steps without a common factor, so that each shape is
+        combined with each layout and each domain.
         """
         shapes = [each for each in _shapes(subject) if 8 < prod(each) < _LARGE]
         shape = changes.get("shape", shapes[number % len(shapes)])
@@ -294,8 +294,8 @@ class Selection:
     def _some(self, subject: Subject, turn: int) -> Iterator[Planned]:
         """Yield a selection that needs few programs.
 
-        Every shape and every option without weights in one program, every option with weights in
-        another (in turn of another dtype); one or two programs more.
+        All shapes and all options without weights need one program, all options with weights
+        another, whose dtype takes turns. One or two more programs follow.
         """
         for shape in _shapes(subject):
             yield 0, {"shape": shape}
@@ -311,7 +311,9 @@ class Selection:
             yield 0, {"dtypes": floats[turn % len(floats)], **options}
         large = {"shape": _shapes(subject)[-1], "weight": "zeros", "special": "poison"}
         yield 0, {"dtypes": floats[turn % len(floats)], **large}
-        start = 5 * turn % len(_EXTRAS)  # 5 and their number have no common factor: all come first
+        start = (
+            5 * turn % len(_EXTRAS)
+        )  # 5 and their number have no common factor: each comes first
         extras = iter((*_EXTRAS[start:], *_EXTRAS[:start]))
         for variant in {len(subject.variants) - 1: None, 0: None}:
             for extra in extras:
@@ -326,7 +328,7 @@ class Selection:
     def _rows(
         self, subject: Subject, classes: Sequence[int], turn: int | None
     ) -> Iterator[Planned]:
-        """Yield rows of so many classes in every floating dtype, or in turn in one of them."""
+        """Yield rows of so many classes, in every floating dtype or, with a turn, in one."""
         if not subject.rows:
             return
         floats = [dtypes for dtypes in _DTYPES[:5] if set(dtypes) <= set(self._dtypes)]
@@ -339,7 +341,7 @@ class Selection:
                     yield 0, {**case, "out": "x"}
 
     def _all(self, subject: Subject) -> Iterator[Planned]:
-        """Yield all pairs of what makes a program, and random combinations of everything."""
+        """Yield all pairs of the fields that a program depends on, and random combinations."""
         yield from self._some(subject, 0)
         for variant in range(len(subject.variants)):
             for extra in _EXTRAS:

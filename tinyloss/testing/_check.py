@@ -1,4 +1,4 @@
-"""Running cases: what the backend answers, whether it left its inputs alone and repeats itself."""
+"""Running cases: the backend's answers, unchanged inputs, and the same bits again."""
 
 import threading
 from collections.abc import Callable
@@ -23,7 +23,7 @@ THREADS = 4
 
 @dataclass
 class Tally:
-    """What came out of the cases."""
+    """The outcomes of the cases."""
 
     ran: int = 0
     answered: int = 0
@@ -46,12 +46,12 @@ class Check:
     tally: Tally = field(default_factory=Tally)
 
     def run(self, case: Case) -> None:
-        """Put the backend to a case."""
+        """Run a case on the backend and record the outcome."""
         self.tally.ran += 1
         arrays, options = hosts_of(self.library, case)
         try:
             complaints = self._complaints(case, arrays, options)
-        except Exception as error:  # whatever a backend raises is its failure, not the end
+        except Exception as error:  # an error of the backend is a failure, and the check goes on
             complaints = [f"raised {type(error).__name__}: {str(error).partition(chr(10))[0]}"]
         if complaints:
             self.tally.failures.append(f"{case}: {'; '.join(complaints)}")
@@ -83,7 +83,7 @@ class Check:
         return complaints
 
     def _calling(self, case: Case, placed: Placed) -> Callable[[], Parts]:
-        """Return the call of a case, to be made as often as one likes."""
+        """Return the call of a case, which may be made many times."""
         mode: Any = "never" if case.special == "range" else "auto"
         static = {n: v for n, v in placed.options.items() if not isinstance(v, self.library.array)}
         given = {name: v for name, v in placed.options.items() if name not in static}
@@ -101,8 +101,8 @@ class Check:
         return call
 
     def _refusal(self, case: Case, placed: Placed) -> list[str]:
-        """Return a complaint if class indices out of range are not refused where looked at."""
-        if case.weight or not self.library.sees:  # what weighs 0 need not be in range
+        """Return a complaint if class indices out of range raise no error where they are read."""
+        if case.weight or not self.library.sees:  # an item of weight 0 need not be in range
             return []
         try:
             with self.context(), tinyloss.validation("always"):
@@ -112,7 +112,7 @@ class Check:
         return ["class indices out of range raise no ValueError"]
 
     def _sharing(self, placed: Placed, parts: Parts) -> list[str]:
-        """Return complaints if results are not in the memory they should be in."""
+        """Return complaints if results are not in `out`, or share memory with inputs."""
         np = self.library.numpy
         if placed.out:
             written = [part for name, part in parts.items() if name != "value"]
@@ -127,7 +127,7 @@ class Check:
         ]
 
     def _unsteadiness(self, call: Callable[[], Parts], first: Parts, *, threads: bool) -> list[str]:
-        """Return complaints if other calls give other bits: a second one, four in threads."""
+        """Return complaints if a second call, or four in threads, give other bits."""
         bits = {name: self.library.bits(part) for name, part in first.items()}
 
         def differ(parts: Parts) -> list[str]:
@@ -151,7 +151,7 @@ class Check:
     def _differences(
         self, case: Case, arrays: list[Any], options: dict[str, Any], got: Parts
     ) -> list[str]:
-        """Return complaints where results are not what the formulas give."""
+        """Return complaints where results differ from the formulas'."""
         np, computed = self.library.numpy, compute_dtype_of(self.library, case)
         complaints: list[str] = []
         for name, truth in self.reference.truths(case, arrays, options, computed).items():

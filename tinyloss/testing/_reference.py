@@ -1,4 +1,4 @@
-"""The formulas in float64, and how far off a result may be: see the notes of `check_backend`."""
+"""The formulas in float64, and the error that is allowed: see the notes of `check_backend`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tinyloss
 from tinyloss._arrays import kind
-from tinyloss._engine.job import Job
+from tinyloss.backend import Job
 from tinyloss.testing._arguments import moved
 from tinyloss.testing._arrays import PRECISION
 from tinyloss.testing._cases import Case
@@ -51,7 +51,7 @@ class Reference:
         more = {name: _widened(np, each) for name, each in options.items()}
         exact, job = self._answer(case, wide, more)
 
-        # Items by themselves, so that the sizes of a sum's terms can be added up.
+        # Not reduced, because the size of a sum is the sum of its terms' sizes.
         alone = replace(case, reduction="none", denominator="") if case.reduced else case
         each_item = {k: v for k, v in more.items() if k != "denominator"}
         if case.reduced and case.subject.by:
@@ -70,7 +70,7 @@ class Reference:
         return truths
 
     def _divisor(self, case: Case, arrays: list[Any], options: Mapping[str, Any]) -> Any:
-        """Return the size of what a mean divides by: a job's is in units of its weights."""
+        """Return the absolute value of a mean's divisor; a job's is scaled with its weights."""
         if options.get("denominator") is not None:
             return self._np.abs(_double(self._np, options["denominator"]))
         parts, _ = self._answer(replace(case, want="sums"), arrays, options)
@@ -80,7 +80,7 @@ class Reference:
     def _answer(
         self, case: Case, arrays: list[Any], options: Mapping[str, Any]
     ) -> tuple[Parts, Job]:
-        """Return the formulas' answer to NumPy arrays, where a result's class axis is its own."""
+        """Return the formulas' answer on NumPy arrays, with the case's class axis."""
         given = [moved(self._np, case, each) for each in arrays]
         more = dict(options)
         for name in case.subject.arrays & set(more):
@@ -93,10 +93,10 @@ class Reference:
     def _sensitivity(
         self, case: Case, arrays: list[Any], options: Mapping[str, Any], parts: Parts
     ) -> Parts:
-        """Return how much each result changes by, for a relative change of the inputs.
+        """Return each result's change per relative change of the inputs.
 
-        From differences in random directions, over a long step and a short one. At a jump they
-        disagree, and then there is nothing to be said: 0.
+        It is measured by differences in random directions, over a long step and a short one. At a
+        jump the two disagree; the sensitivity then counts as 0.
         """
         np = self._np
         unit: Parts = {name: np.zeros(np.shape(part)) for name, part in parts.items()}
@@ -129,7 +129,7 @@ class Reference:
         return unit
 
     def _direction(self, case: Case, rng: Any, array: Any, argument: Any) -> Any:
-        """Return how far to go in a random direction, None for what cannot move."""
+        """Return a random direction of an input's size, None for labels, numbers and booleans."""
         np, labels = self._np, case.subject.labels and argument == 1
         if labels or not isinstance(array, np.ndarray) or kind(array.dtype) == "bool":
             return None
@@ -137,7 +137,7 @@ class Reference:
         if isinstance(argument, int) and case.subject.is_real(argument):
             size = np.maximum(size, 1.0)
         drawn = rng.uniform(0.5, 1, array.shape) * (2 * rng.integers(0, 2, array.shape) - 1)
-        # An infinite number stays where it is.
+        # An infinite number does not change.
         return np.where(np.isfinite(size), drawn * size, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What can be called: a loss, its parameters and what its arguments may be, found by asking it."""
+"""Losses to call: their parameters and the domains of their arguments, found by calling them."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ Parts: TypeAlias = dict[str, Any]
 Domain: TypeAlias = tuple[str, str]
 """What x and y may be."""
 
-# What is tried with each loss: its domain is where the formulas are finite.
+# Each is tried with each loss. It is in the loss's domain if the formulas are finite.
 DOMAINS: tuple[Domain, ...] = (
     ("real", "unit"),
     ("real", "hard"),

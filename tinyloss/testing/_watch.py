@@ -1,16 +1,16 @@
-"""What passes between the engine and the backends: logged, or answered by the formulas instead."""
+"""Jobs on their way from the engine to a backend: logged, or answered by the formulas instead."""
 
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from tinyloss._engine import registry
-from tinyloss._engine.job import Job, evaluate, replaced
 from tinyloss._engine.run import prepared_by
+from tinyloss.backend import Backend, Job, Kind, evaluate, replaced
 from tinyloss.typing import Namespace
 
 __all__ = ["Log", "Watch", "logged"]
@@ -32,11 +32,11 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class Watch:
-    """Stands between the engine and the backends while a check runs."""
+    """Replaces the registry's backends by ones that log, while a check runs."""
 
     def __init__(self, numpy: Any) -> None:
         self._numpy, self._backend_of = numpy, registry.backend_of
-        self._stand_ins: dict[int, registry.Backend] = {}
+        self._stand_ins: dict[int, Backend] = {}
 
     def __enter__(self) -> "Watch":
         _ONE_AT_A_TIME.acquire()
@@ -48,18 +48,23 @@ class Watch:
         registry.backend_of = self._backend_of
         _ONE_AT_A_TIME.release()
 
-    def _between(self, xp: Namespace) -> registry.Backend:
+    def _between(self, xp: Namespace) -> Backend:
         backend = self._backend_of(xp)
-        between: Any = SimpleNamespace(prepare=lambda kind: partial(self._answer, backend))
+
+        def prepare(_: Kind) -> Callable[[Job], Any]:
+            return partial(self._answer, backend)
+
+        between: Any = SimpleNamespace(prepare=prepare)
         return self._stand_ins.setdefault(id(backend), between)
 
-    def _answer(self, backend: registry.Backend | None, job: Job) -> Any:
+    def _answer(self, backend: Backend | None, job: Job) -> Any:
         log = _LOG.get()
         if log is not None and log.formulas:
             log.jobs.append(job)
             return self._evaluate(job)
         if log is not None:
-            log.programs.append(job.kind)
+            # A backend may divide outside of its program.
+            log.programs.append(replace(job.kind, divided=False))
         answer = NotImplemented if backend is None else prepared_by(backend, job.kind)(job)
         if answer is not NotImplemented:
             return answer
@@ -70,10 +75,9 @@ class Watch:
     def _evaluate(self, job: Job) -> Any:
         if job.kind.rowwise:
             # NumPy sums pairwise along contiguous memory only.
+            np = self._numpy
             arrays = {
-                name: self._numpy.ascontiguousarray(array)
-                if isinstance(array, self._numpy.ndarray) and not array.flags.c_contiguous
-                else array
+                name: np.asarray(array, order="C") if isinstance(array, np.ndarray) else array
                 for name, array in job.arrays.items()
             }
             job = replaced(job, arrays=arrays)
@@ -81,7 +85,7 @@ class Watch:
             return evaluate(job)
 
     def formulas(self, call: Callable[[], Any]) -> tuple[Any, Job]:
-        """Return what a call returns where the formulas answer, and the job they answered."""
+        """Return a call's result, answered by the formulas, and its job."""
         log = Log(formulas=True)
         result = logged(log, call)
         return result, log.jobs[-1]
@@ -95,7 +99,7 @@ class Watch:
 
 
 def logged(log: Log, call: Callable[[], Any]) -> Any:
-    """Return what a call returns, with what happens in it logged."""
+    """Return a call's result and log its jobs."""
     token = _LOG.set(log)
     try:
         return call()
