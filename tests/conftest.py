@@ -53,8 +53,8 @@ def _fail_instead(config: pytest.Config, call: Any, report: Any) -> None:
 def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Yield what the default leaves out of the tests on libraries that compile each call.
 
-    These libraries take turns: each second case of a test, and the first, runs on one of them. An
-    emulated GPU has no turn: g++ takes half a second for each kernel.
+    These libraries take turns: each third case of a test, from the first on, runs on one of them.
+    An emulated GPU has no turn: g++ takes half a second for each kernel.
     """
     tests = defaultdict[str, dict[str, list[Any]]](lambda: defaultdict(list))
     for item in items:
@@ -66,8 +66,8 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         there = {item.callspec.params["xp"] for each in cases.values() for item in each}
         names = [name for name in TURNS if name in there]
         for n, each in enumerate(cases.values()):
-            turn = crc32(test.encode()) + n // 2
-            chosen = names[turn % len(names)] if names and n % 2 == 0 else None
+            turn = crc32(test.encode()) + n // 3
+            chosen = names[turn % len(names)] if names and n % 3 == 0 else None
             yield from (item for item in each if item.callspec.params["xp"] != chosen)
 
 
