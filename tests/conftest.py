@@ -16,7 +16,7 @@ from zlib import crc32
 import pytest
 
 import tinyloss_numpy
-from tests.support.libraries import LIBRARIES, TURNS, Library
+from tests.support.libraries import LIBRARIES, TURNS, Library, peer, required
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,11 +32,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="never",
         help="when losses of NumPy arrays are compiled, in tests that do not say so themselves",
     )
-
-
-def required(config: pytest.Config) -> set[str]:
-    names: Any = config.getoption("--require")
-    return set(names.split(",")) - {""}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,8 +53,8 @@ def _fail_instead(config: pytest.Config, call: Any, report: Any) -> None:
 def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Yield what the default leaves out of the tests on libraries that compile each call.
 
-    These libraries take turns: each case of a test runs on one of them, and each test on two at
-    least. An emulated GPU has no turn: g++ takes half a second for each kernel.
+    These libraries take turns: each third case of a test, from the first on, runs on one of them.
+    An emulated GPU has no turn: g++ takes half a second for each kernel.
     """
     tests = defaultdict[str, dict[str, list[Any]]](lambda: defaultdict(list))
     for item in items:
@@ -70,10 +65,10 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     for test, cases in tests.items():
         there = {item.callspec.params["xp"] for each in cases.values() for item in each}
         names = [name for name in TURNS if name in there]
-        for turn, each in enumerate(cases.values(), crc32(test.encode())):
-            after = turn + 1 if len(cases) == 1 else turn
-            chosen = {names[n % len(names)] for n in (turn, after) if names}
-            yield from (item for item in each if item.callspec.params["xp"] not in chosen)
+        for n, each in enumerate(cases.values()):
+            turn = crc32(test.encode()) + n // 3
+            chosen = names[turn % len(names)] if names and n % 3 == 0 else None
+            yield from (item for item in each if item.callspec.params["xp"] != chosen)
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
@@ -140,3 +135,20 @@ def jax(request: pytest.FixtureRequest) -> Iterator[Any]:
     """JAX itself, with float64."""
     with library("jax:x64", request.config) as lib:
         yield lib.lib
+
+
+@pytest.fixture
+def optax(request: pytest.FixtureRequest, jax: Any) -> Any:
+    """optax's losses, with float64."""
+    return peer("optax.losses", request.config)
+
+
+@pytest.fixture
+def sklearn(request: pytest.FixtureRequest) -> Any:
+    return peer("sklearn.metrics", request.config)
+
+
+@pytest.fixture
+def scipy(request: pytest.FixtureRequest) -> Any:
+    peer("scipy.spatial.distance", request.config)
+    return peer("scipy.special", request.config)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from tinyloss.testing import Report, check_backend
 from tinyloss_numpy import _programs
 
 FEW = [tinyloss.mse, tinyloss.nll]
-COMPILED = [tinyloss.binary_cross_entropy_with_logits, tinyloss.nll, tinyloss.kl_div]
+COMPILED = [tinyloss.nll, tinyloss.binary_cross_entropy_with_logits, tinyloss.kl_div]
 
 Backend = Callable[[Job], Any]
 
@@ -47,7 +48,13 @@ def check_numpy(mode: Any, losses: Iterable[Any] | None = None) -> Report:
     return report
 
 
-@pytest.mark.parametrize("mode", ["never", pytest.param("always", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("never", marks=pytest.mark.long),
+        pytest.param("always", marks=pytest.mark.slow),
+    ],
+)
 def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
     report = check_numpy(mode)
     assert set(report.worst) >= {"mse", "cross_entropy", "gaussian_nll", "js_div", "softmax"}
@@ -59,10 +66,16 @@ def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
     assert report.programs <= 4.5 * len(report.worst)
 
 
-@pytest.mark.parametrize("loss", COMPILED, ids=lambda loss: str(loss.__name__))
-def test_numpy_compiled_answers_as_the_formulas_do(loss: Any) -> None:
-    """One loss of each kind; all of them take minutes."""
-    assert max(check_numpy("always", [loss]).worst.values()) <= 8  # `bound` is twice that
+@pytest.mark.parametrize(
+    ("mode", "loss"),
+    [
+        *product(["never"], FEW),
+        *(pytest.param("always", loss, marks=pytest.mark.long) for loss in COMPILED),
+    ],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_numpy_answers_as_the_formulas_do_for_one_loss_of_a_kind(mode: Any, loss: Any) -> None:
+    assert max(check_numpy(mode, [loss]).worst.values()) <= 8  # `bound` is twice that
 
 
 # ------------------------------------------------------------------------------- wrong backends

@@ -40,8 +40,9 @@ def carry_out(block: str, tree: Path) -> None:
     path = tree / name
     text = path.read_text(encoding="utf-8")
     if line:
-        assert text.count(f"\n{line}") == 1, place
-        text = text.replace(f"\n{line}", f"\n{code}{line}")
+        found = [*re.finditer(rf"^ *{re.escape(line)}", text, re.MULTILINE)]
+        assert len(found) == 1, place
+        text = text[: found[0].start()] + code + text[found[0].start() :]
     else:
         text += f"\n\n{code}"
         public = [
@@ -59,7 +60,7 @@ def test_its_loss_is_added_as_it_says(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     how = section("Add a loss")
-    for block in blocks(how, "python"):
+    for block in blocks(how, "(?:python|text)"):
         carry_out(block, tree)
     (commands,) = blocks(how, "sh")
     for command in commands.splitlines():

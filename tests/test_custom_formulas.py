@@ -10,6 +10,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.params import turns
 
 EPS = 2.0**-52
 RNG = np.random.default_rng(0)
@@ -73,7 +74,7 @@ def test_a_number_of_the_row_counts_for_each_class(xp: Any, formula: Any, slope:
     np.testing.assert_allclose(got, slope(x.astype(float), y.astype(float)), atol=32 * 10 * 2**-24)
 
 
-@pytest.mark.parametrize(("formula", "slope"), BY_HAND, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(("formula", "slope"), turns(BY_HAND, 3), ids=lambda each: each.__name__)
 def test_a_number_of_the_row_counts_for_each_class_compiled(formula: Any, slope: Any) -> None:
     with compiled():
         derive: Any = tinyloss.grad(rows(formula))
@@ -82,7 +83,7 @@ def test_a_number_of_the_row_counts_for_each_class_compiled(formula: Any, slope:
 
 
 @pytest.mark.parametrize("divide", [lambda s, x, q: s / q, lambda s, x, q: s / x.shape[-1]])
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("reduction", turns(["sum", "mean"], 2))
 def test_a_division_may_be_the_last_step(divide: Function, reduction: str) -> None:
     jax = pytest.importorskip("jax")
 
@@ -434,7 +435,7 @@ def test_what_may_change_unseen_is_not_read() -> None:
 # --------------------------------------------------------------------------------- long formulas
 
 
-@pytest.mark.parametrize("kind", ["elements", "rows"])
+@pytest.mark.parametrize("kind", turns(["rows", "elements"], 2))
 def test_a_formula_may_be_longer_than_the_stack_is_deep(kind: str) -> None:
     jax = pytest.importorskip("jax")
     steps = 1200

@@ -12,6 +12,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.params import turns
 
 N, C = 3, 4
 Term = Callable[[dict[str, Any]], Any]
@@ -149,19 +150,8 @@ def test_value_and_gradient_by_formulas_are_those_of_the_function(kind: str, see
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", turns(range(30), 30))
 def test_every_way_gives_the_same(kind: str, seed: int) -> None:
-    _every_way(kind, seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3, 30))
-def test_every_way_gives_the_same_of_many(kind: str, seed: int) -> None:
-    _every_way(kind, seed)
-
-
-def _every_way(kind: str, seed: int) -> None:
     drawn = Draw(seed, kind)
     with tinyloss_numpy.compilation("never"):
         expected = drawn.ask()

@@ -149,6 +149,7 @@ def test_loop_is_vector_code(name: str, dtype: str, loops: Any) -> None:
     assert not re.search(r"^\s+(call|bl)[a-z]*\s", text, re.MULTILINE)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="others have FMA")
 def test_bound_holds_without_fused_multiply_add() -> None:
     """Machines before 2013, and virtual machines that pass for them."""

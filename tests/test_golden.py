@@ -33,11 +33,16 @@ def _drawn(name: str, dtype: str) -> dict[str, dict[str, Any]]:
 
 
 def _cases() -> list[Any]:
+    """Every family in every dtype; by default the dtypes take turns."""
     return [
-        pytest.param(name, dtype, family, id=f"{name}-{dtype}-{family}")
+        pytest.param(
+            *(name, dtype, family),
+            id=f"{name}-{dtype}-{family}",
+            marks=() if (turn + other) % len(DTYPES) == 0 else pytest.mark.long,
+        )
         for name in EXACT
-        for dtype in DTYPES
-        for family in _drawn(name, dtype)
+        for other, dtype in enumerate(DTYPES)
+        for turn, family in enumerate(_drawn(name, dtype))
     ]
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.cases import CASES, Case, brought, every_case, weight_and_mask
+from tests.support.cases import CASES, Case, brought, few_cases, weight_and_mask
 from tests.support.compare import close as compared
 from tests.support.compare import rounded_once
 from tests.support.families import allowed, families
 from tests.support.libraries import Library, NumPyArray, dtype_name
+from tests.support.params import turns
 from tests.support.specs import EXACT
 
 # For losses chosen at run time, whose parameters no type checker can follow.
@@ -62,7 +63,7 @@ def traced(jax: Any, call: Callable[..., Any], arrays: Any, options: dict[str, A
 
 
 class TestFirstDerivatives:
-    @every_case
+    @few_cases
     def test_every_transformation_gives_the_closed_form(self, case: Case, jax: Any) -> None:
         arrays, options = in_numpy(case)
         weight, where = weight_and_mask(case)
@@ -109,19 +110,22 @@ class TestFirstDerivatives:
 
     @pytest.mark.parametrize(
         ("loss", "x", "y"),
-        [
-            (tinyloss.cross_entropy, [[20, 0, 0]], [0]),
-            (tinyloss.cross_entropy, [[20, 0, 0]], [[1.0, 0.0, 0.0]]),
-            (tinyloss.softmax_focal, [[10, 0, 0]], [0]),
-            (tinyloss.binary_cross_entropy_with_logits, [-20, 20, -60], [0.0, 1.0, 0.0]),
-            (tinyloss.sigmoid_focal, [-20, 20], [0.0, 1.0]),
-            (tinyloss.soft_margin, [20, -20], [1.0, -1.0]),
-            (tinyloss.binary_cross_entropy, [1e-30, 1e-9], [0.0, 1.0]),
-            (tinyloss.huber, [1e-9, -1e-20], [0.0, 0.0]),
-            (tinyloss.log_cosh, [1e-4, -1e-9], [0.0, 0.0]),
-            (tinyloss.msle, [1e-7], [0.0]),
-            (tinyloss.kl_div_with_logits, [[0.001, 0, 0.5]], [[0.0, 0.0, 0.5]]),
-        ],
+        turns(
+            [
+                (tinyloss.cross_entropy, [[20, 0, 0]], [0]),
+                (tinyloss.cross_entropy, [[20, 0, 0]], [[1.0, 0.0, 0.0]]),
+                (tinyloss.softmax_focal, [[10, 0, 0]], [0]),
+                (tinyloss.binary_cross_entropy_with_logits, [-20, 20, -60], [0.0, 1.0, 0.0]),
+                (tinyloss.sigmoid_focal, [-20, 20], [0.0, 1.0]),
+                (tinyloss.soft_margin, [20, -20], [1.0, -1.0]),
+                (tinyloss.binary_cross_entropy, [1e-30, 1e-9], [0.0, 1.0]),
+                (tinyloss.huber, [1e-9, -1e-20], [0.0, 0.0]),
+                (tinyloss.log_cosh, [1e-4, -1e-9], [0.0, 0.0]),
+                (tinyloss.msle, [1e-7], [0.0]),
+                (tinyloss.kl_div_with_logits, [[0.001, 0, 0.5]], [[0.0, 0.0, 0.5]]),
+            ],
+            4,
+        ),
     )
     def test_tails_keep_their_digits(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         x = np.array(x, dtype=np.float32)
@@ -137,19 +141,22 @@ class TestFirstDerivatives:
 
     @pytest.mark.parametrize(
         ("name", "x", "y", "by", "at", "options"),
-        [
-            ("log_cosh", X, OTHER, "weight", X * X + 1, {}),
-            ("cross_entropy", X, Y, "weight", WEIGHT, {}),
-            ("cross_entropy", X, SHARES, "weight", WEIGHT, {}),
-            ("cross_entropy", X, Y, "denominator", np.array(3.0), {}),
-            ("cross_entropy", X, Y, "class_weight", CLASS_WEIGHT, {}),
-            ("cross_entropy", X, Y, "class_weight", CLASS_WEIGHT, {"label_smoothing": 0.1}),
-            ("cross_entropy", X, SHARES, "class_weight", CLASS_WEIGHT, {}),
-            ("softmax_focal", X, Y, "class_weight", CLASS_WEIGHT, {}),
-            ("softmax_focal", X, SHARES, "class_weight", CLASS_WEIGHT, {}),
-            ("nll", X, Y, "class_weight", CLASS_WEIGHT, {}),
-            ("binary_cross_entropy_with_logits", X, SHARES, "pos_weight", CLASS_WEIGHT, {}),
-        ],
+        turns(
+            [
+                ("log_cosh", X, OTHER, "weight", X * X + 1, {}),
+                ("cross_entropy", X, Y, "weight", WEIGHT, {}),
+                ("cross_entropy", X, SHARES, "weight", WEIGHT, {}),
+                ("cross_entropy", X, Y, "denominator", np.array(3.0), {}),
+                ("cross_entropy", X, Y, "class_weight", CLASS_WEIGHT, {}),
+                ("cross_entropy", X, Y, "class_weight", CLASS_WEIGHT, {"label_smoothing": 0.1}),
+                ("cross_entropy", X, SHARES, "class_weight", CLASS_WEIGHT, {}),
+                ("softmax_focal", X, Y, "class_weight", CLASS_WEIGHT, {}),
+                ("softmax_focal", X, SHARES, "class_weight", CLASS_WEIGHT, {}),
+                ("nll", X, Y, "class_weight", CLASS_WEIGHT, {}),
+                ("binary_cross_entropy_with_logits", X, SHARES, "pos_weight", CLASS_WEIGHT, {}),
+            ],
+            4,
+        ),
         ids=lambda each: each if isinstance(each, str) else "",
     )
     def test_derivatives_by_everything_else(
@@ -195,7 +202,7 @@ class TestFirstDerivatives:
 class TestSecondDerivatives:
     ONE_EACH = tuple({(c.loss.__name__, c.x.ndim == c.y.ndim): c for c in CASES[::-1]}.values())
 
-    @pytest.mark.parametrize("case", ONE_EACH, ids=lambda case: case.name)
+    @pytest.mark.parametrize("case", turns(ONE_EACH, 8), ids=lambda case: case.name)
     def test_the_hessians_diagonal_is_the_closed_curvature(self, case: Case, jax: Any) -> None:
         arrays, options = in_numpy(case)
         axis = options.get("axis", -1)
@@ -218,8 +225,7 @@ class TestSecondDerivatives:
 
     @pytest.mark.parametrize(
         ("loss", "x", "y"),
-        [*FEW.values(), (tinyloss.softmax_focal, X, SHARES)],
-        ids=[*FEW, "softmax_focal"],
+        turns([(tinyloss.softmax_focal, X, SHARES), *FEW.values()], 4, ["softmax_focal", *FEW]),
     )
     def test_forward_and_reverse_agree(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         def products(x: Any, y: Any, way: Any) -> Any:
@@ -243,7 +249,7 @@ class TestSecondDerivatives:
         for result in results.values():
             close(result, results["hessian"], eps=128, why=BY_LINES)
 
-    @pytest.mark.parametrize("name", [name for name, exact in EXACT.items() if exact.target])
+    @pytest.mark.parametrize("name", turns([name for name in EXACT if EXACT[name].target], 6))
     def test_none_is_nan_where_the_closed_curvature_is_finite(self, name: str, jax: Any) -> None:
         """At inputs from ordinary to extreme, where a product of 0 and an infinity may lurk."""
         loss, rowwise = getattr(tinyloss, name), EXACT[name].rowwise
@@ -276,7 +282,8 @@ class TestSecondDerivatives:
                 assert not wrong.any(), [[a[place].tolist() for a in arrays] for place in places]
 
     @pytest.mark.parametrize(
-        ("loss", "x", "y"), [FEW["log_cosh"], FEW["cross_entropy"]], ids=["log_cosh", "labels"]
+        ("loss", "x", "y"),
+        turns([FEW["cross_entropy"], FEW["log_cosh"]], 2, ["labels", "log_cosh"]),
     )
     def test_third_derivatives(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         from jax.test_util import check_grads

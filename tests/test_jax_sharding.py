@@ -48,6 +48,7 @@ def report() -> Any:
     return found
 
 
+@pytest.mark.long  # the process with eight devices compiles for half a minute
 @pytest.mark.parametrize("target", ["labels", "shares"])
 @pytest.mark.parametrize("mesh", ["auto", "explicit"])
 def test_partitioned_rows_stay_where_they_are(report: Any, mesh: str, target: str) -> None:
@@ -59,6 +60,7 @@ def test_partitioned_rows_stay_where_they_are(report: Any, mesh: str, target: st
     assert found["all-gather"] == found["all-to-all"] == found["collective-permute"] == 0
 
 
+@pytest.mark.long
 def test_classes_split_by_hand_are_those_of_whole_rows(report: Any) -> None:
     """Value, gradient taken outside and inside, closed form inside, second derivative."""
     assert len(report["by hand"]) == 9
@@ -68,6 +70,7 @@ def test_classes_split_by_hand_are_those_of_whole_rows(report: Any) -> None:
             assert error < EPS, f"{loss}: {what}"
 
 
+@pytest.mark.long
 def test_label_that_is_no_members_class_gives_nan(report: Any) -> None:
     rows = [2, 9]
     assert report["out of range"] == {"values": rows, "gradients": rows, "touched": rows}

@@ -3,11 +3,12 @@
 import ast
 import builtins
 import doctest
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.support.libraries import peer
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
@@ -20,10 +21,7 @@ GIVEN = {"dataset", "frame"}
 
 def skip_without_libraries(request: pytest.FixtureRequest, block: str) -> None:
     for name in re.findall(r"\b(jax|dask)\b", block):
-        if importlib.util.find_spec(name) is None:
-            if name in str(request.config.getoption("--require")).split(","):
-                pytest.fail(f"{name} is required", pytrace=False)
-            pytest.skip(f"{name} is not installed")
+        peer(name, request.config)
 
 
 def test_blocks_are_found() -> None:

@@ -6,7 +6,7 @@ import pytest
 import tinyloss
 from tests.support.cases import CASES
 from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES, SPECS
-from tests.support.tables import README, with_table
+from tests.support.tables import README, with_tables
 
 
 def test_every_public_loss_has_a_record() -> None:
@@ -28,7 +28,7 @@ def test_a_record_is_of_its_loss(name: str) -> None:
         assert np.isfinite(items).all()
 
 
-def test_the_table_in_readme_is_that_of_the_records() -> None:
+def test_the_tables_in_readme_are_those_of_the_records() -> None:
     """If not: `python -m tests.support.tables --write`."""
     text = README.read_text(encoding="utf-8")
-    assert with_table(text) == text
+    assert with_tables(text) == text

@@ -6,7 +6,6 @@ with none of its settings.
 
 import ast
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.libraries import peer
 from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES, PUBLIC
 
 FILES = Path(__file__).parent / "typing_misuse"
@@ -53,10 +53,7 @@ def run_checker(
     *arguments: str,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    if importlib.util.find_spec(checker) is None:
-        if checker in str(request.config.getoption("--require")).split(","):
-            pytest.fail(f"{checker} is required", pytrace=False)
-        pytest.skip(f"{checker} is not installed")
+    peer(checker, request.config)
     command = [sys.executable, "-m", checker, *arguments]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
     done = subprocess.run(

@@ -73,6 +73,16 @@ def _one_of_each_kind() -> list[Case]:
 FEW_CASES = _one_of_each_kind()
 
 
+# Under JAX's transformations each case is seconds of compiling.
+few_cases = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=() if case in FEW_CASES else pytest.mark.long)
+        for case in CASES
+    ],
+)
+
+
 def in_pairs(pairs: list[tuple[str, Case]]) -> pytest.MarkDecorator:
     """Parametrize a test by pairs of a library and a case."""
     ids = [f"{name}-{case.name}" for name, case in pairs]

@@ -313,3 +313,19 @@ TURNS = ("jax", "dask", "jax:jit", "dask:split", "jax:x64")
 
 # JAX compiles everything once more with jax_enable_x64: for tests of what depends on it.
 with_x64 = pytest.mark.parametrize("xp", LIBRARIES, indirect=True)
+
+
+def required(config: pytest.Config) -> set[str]:
+    names: Any = config.getoption("--require")
+    return set(names.split(",")) - {""}
+
+
+def peer(name: str, config: pytest.Config) -> Any:
+    """Give another library's module, or skip the test."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        root = name.partition(".")[0]
+        if root in required(config):
+            pytest.fail(f"{root} is required: {error}", pytrace=False)
+        pytest.skip(f"{root} is not installed")

@@ -46,7 +46,7 @@ class Spec:
     inputs: Families
     """Inputs from ordinary to extreme, by name."""
     calls: Sequence[Call] = ()
-    """Ordinary calls, one at least without options, that run on every library."""
+    """Ordinary calls, which run on every library."""
     gist: str = ""
     """The loss of an item, as README's table has it."""
 
@@ -162,52 +162,6 @@ def _records() -> list[Spec]:
             "(log v + (x - y)² / v) / 2",
         ),
         Spec(
-            t.cross_entropy,
-            rowwise(rows.cross_entropy, "x", "y"),
-            Bound(4, 4, 8, scale=bounds.cross_entropy),
-            row_inputs.CROSS_ENTROPY,
-            [
-                call(*LABELS),
-                call(*LABELS, class_weight=PER_CLASS),
-                call(*LABELS, label_smoothing=0.1),
-                call(*LABELS, label_smoothing=0.1, class_weight=PER_CLASS, ignore_index=1),
-                call(logits(2, 3, 2, 2), indices(2, 2, 2), axis=1),
-                call(logits(3, 4), indices(4), axis=0, ignore_index=0),
-                call(*SOFT),
-                call(*SOFT, label_smoothing=0.1, class_weight=PER_CLASS),
-                call(logits(2, 3, 2, 2), shares(2, 3, 2, 2, axis=1), axis=1),
-                call(shares(), indices(), from_logits=False),
-                call(
-                    *(shares(), shares()),
-                    from_logits=False,
-                    label_smoothing=0.1,
-                    class_weight=PER_CLASS,
-                ),
-            ],
-            "-log softmax(x) of the class, or of soft targets",
-        ),
-        Spec(
-            t.nll,
-            rowwise(rows.nll, "x"),
-            Bound(0.5, 0, 0),
-            row_inputs.NLL,
-            [call(log_shares, indices(), class_weight=PER_CLASS, ignore_index=0)],
-            "-x of the class, x log-probabilities",
-        ),
-        Spec(
-            t.softmax_focal,
-            rowwise(rows.softmax_focal, "x", "y"),
-            # A power gamma + 1 of 1 - p, which is within softmax's 4 eps.
-            Bound(4, 4, 8, per_gamma=4, underflow=1024, scale=bounds.softmax_focal),
-            row_inputs.SOFTMAX_FOCAL,
-            [
-                call(*LABELS),
-                call(*LABELS, gamma=0.5, class_weight=PER_CLASS),
-                call(*SOFT, class_weight=PER_CLASS),
-            ],
-            "(1 - p)^γ (-log p)",
-        ),
-        Spec(
             t.binary_cross_entropy,
             pointwise(of.binary_cross_entropy),
             Bound(4, 4, 4, scale=bounds.binary_cross_entropy),
@@ -254,6 +208,52 @@ def _records() -> list[Spec]:
             inputs.SOFT_MARGIN,
             [call(*SCORES)],
             "log(1 + exp(-y x))",
+        ),
+        Spec(
+            t.cross_entropy,
+            rowwise(rows.cross_entropy, "x", "y"),
+            Bound(4, 4, 8, scale=bounds.cross_entropy),
+            row_inputs.CROSS_ENTROPY,
+            [
+                call(*LABELS),
+                call(*LABELS, class_weight=PER_CLASS),
+                call(*LABELS, label_smoothing=0.1),
+                call(*LABELS, label_smoothing=0.1, class_weight=PER_CLASS, ignore_index=1),
+                call(logits(2, 3, 2, 2), indices(2, 2, 2), axis=1),
+                call(logits(3, 4), indices(4), axis=0, ignore_index=0),
+                call(*SOFT),
+                call(*SOFT, label_smoothing=0.1, class_weight=PER_CLASS),
+                call(logits(2, 3, 2, 2), shares(2, 3, 2, 2, axis=1), axis=1),
+                call(shares(), indices(), from_logits=False),
+                call(
+                    *(shares(), shares()),
+                    from_logits=False,
+                    label_smoothing=0.1,
+                    class_weight=PER_CLASS,
+                ),
+            ],
+            "-log softmax(x) of the class, or of soft targets",
+        ),
+        Spec(
+            t.softmax_focal,
+            rowwise(rows.softmax_focal, "x", "y"),
+            # A power gamma + 1 of 1 - p, which is within softmax's 4 eps.
+            Bound(4, 4, 8, per_gamma=4, underflow=1024, scale=bounds.softmax_focal),
+            row_inputs.SOFTMAX_FOCAL,
+            [
+                call(*LABELS),
+                call(*LABELS, gamma=0.5, class_weight=PER_CLASS),
+                call(*SOFT, class_weight=PER_CLASS),
+            ],
+            "(1 - p)^γ (-log p)",
+        ),
+        Spec(
+            t.nll,
+            rowwise(rows.nll, "x"),
+            Bound(0.5, 0, 0),
+            row_inputs.NLL,
+            [call(log_shares, indices(), class_weight=PER_CLASS, ignore_index=0)],
+            "-x of the class, x log-probabilities",
         ),
         Spec(
             t.kl_div,

@@ -1,4 +1,4 @@
-"""README's table of losses, printed from the specs: `python -m tests.support.tables --write`."""
+"""README's tables of losses and of differences: `python -m tests.support.tables --write`."""
 
 import argparse
 import inspect
@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.differences import DIFFERENCES
 from tests.support.specs import CLASSES, SPECS, Spec
 
 README = Path(__file__).parents[2] / "README.md"
 HEAD = "| function | class | loss of an item |\n| --- | --- | --- |\n"
+DIFFERENCES_HEAD = "| where | tinyloss | others | why |\n| --- | --- | --- | --- |\n"
 EVERY_LOSS = {"x", "y", "weight", "where", "reduction", "denominator", "axis_name"}
 
 
@@ -25,22 +27,29 @@ def table() -> str:
     return HEAD + "".join(_row(spec) for spec in SPECS.values() if spec.definition.target)
 
 
-def with_table(text: str) -> str:
-    """Return README with the table as it should be."""
-    rows = rf"^{re.escape(HEAD)}(?:\|.*\n)*"
-    again, found = re.subn(rows, lambda _: table(), text, flags=re.MULTILINE)
-    assert found == 1, "README has no table of losses"
-    return again
+def differences() -> str:
+    """Return the table of what differs on purpose."""
+    return DIFFERENCES_HEAD + "".join(f"{row}\n" for row in DIFFERENCES.values())
+
+
+def with_tables(text: str) -> str:
+    """Return README with the tables as they should be."""
+    for head, rows in ((HEAD, table()), (DIFFERENCES_HEAD, differences())):
+        pattern = rf"^{re.escape(head)}(?:\|.*\n)*"
+        escaped = rows.replace("\\", r"\\")
+        text, found = re.subn(pattern, escaped, text, flags=re.MULTILINE)
+        assert found == 1, f"README has no table that begins with {head}"
+    return text
 
 
 def main() -> Iterator[str]:
-    """Write the table into README, or give it to print."""
+    """Write the tables into README, or give them to print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put it into README.md")
+    parser.add_argument("--write", action="store_true", help="put them into README.md")
     if parser.parse_args().write:
-        README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+        README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
     else:
-        yield table()
+        yield table() + "\n" + differences()
 
 
 if __name__ == "__main__":

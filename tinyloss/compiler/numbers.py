@@ -5,7 +5,6 @@ In Python's floats: 1 - 0.999 keeps its digits whatever dtype the kernel compute
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from operator import and_, or_
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,6 +37,14 @@ def _where(condition: bool, a: float, b: float) -> float:
     return a if condition else b
 
 
+def _and(a: bool, b: bool) -> bool:
+    return a and b
+
+
+def _or(a: bool, b: bool) -> bool:
+    return a or b
+
+
 def _not(condition: bool) -> bool:
     return not condition
 
@@ -50,8 +57,8 @@ _PYTHON = SimpleNamespace(
     maximum=_of_two(max),
     minimum=_of_two(min),
     where=_where,
-    logical_and=and_,
-    logical_or=or_,
+    logical_and=_and,
+    logical_or=_or,
     logical_not=_not,
 )
 
