@@ -133,7 +133,14 @@ def expect(case: Case, default_float: str, sees: bool, flushes: bool) -> dict[st
             for one in sums.values():
                 # A factor may take a number out of the range of its term, or into it.
                 one.open = one.open | (np.abs(one.exact) > np.finfo(dtype).max / 2**12)
+                # Terms divided by 0 are infinite; their sum before it is divided need not be.
+                one.open = one.open | ~np.isfinite(one.exact) & _divides_by_zero(case)
         return sums
+
+
+def _divides_by_zero(case: Case) -> bool:
+    divisor = case.options.get("denominator")
+    return divisor is not None and not np.asarray(divisor, np.float64).all()
 
 
 def _activation(case: Case, dtype: np.dtype[Any], flushes: bool) -> Expected:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from math import prod
 from numbers import Integral
 from typing import Any, NamedTuple
 from warnings import warn
@@ -43,6 +44,10 @@ from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
 __all__ = ["Settled", "class_axis", "settle"]
+
+
+_FEW = 2**15
+"""Elements whose value takes less time than a look at their targets."""
 
 
 class Settled(NamedTuple):
@@ -127,8 +132,9 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
     unchecked, look, value = domain is not None, None, want.value
     if domain is not None and may_look(y):
         look = partial(look_at, request, xp, y, domain, classes, weights.item)
-        # Looking waits for a NaN in the value, which is computed for that where it is not wanted.
-        if request.reduction != "none" and not want.out and is_host(x) and is_host(y):
+        # Looking waits for a NaN in the value. Of few items it is computed for that if not wanted.
+        shows = request.reduction != "none" and not want.out and is_host(x) and is_host(y)
+        if shows and (value or prod(x.shape) < _FEW):
             value = True
         else:
             unchecked, look = not look(), None

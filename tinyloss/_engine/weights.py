@@ -139,7 +139,10 @@ class Weights:
             if total or not self._selects():
                 return total or 1.0
             return xp.asarray(total, dtype=self._dtype)  # Python's own division by 0 would raise
-        return astype(xp, xp.where(self._selects(), total, 1.0), self._dtype)
+        some = self._selects()
+        if isinstance(some, bool):
+            return astype(xp, total, self._dtype) if some else 1.0
+        return astype(xp, xp.where(some, total, 1.0), self._dtype)
 
     def sums(self) -> tuple[Any, Any]:
         """Return the sum of the weights, and what the sum of the weighted losses is divided by."""
@@ -164,7 +167,7 @@ class Weights:
             return total * (prod(self._items) // (counted.size or 1))
         wide = widest_dtype(xp, self._x)
         if not known:
-            return xp.sum(astype(xp, self._of_all(), wide))
+            return xp.sum(astype(xp, self._of_all(counted), wide))
         repeats = prod(self._items) // (prod(counted.shape) or 1)
         if kind(counted.dtype) == "bool":
             defaults = xp.__array_namespace_info__().default_dtypes(device=device(counted))
@@ -172,20 +175,23 @@ class Weights:
             return xp.astype(counted, wide) * repeats
         return xp.sum(counted, dtype=wide) * repeats
 
-    def _of_all(self) -> Any:
-        """Return what each item counts, where nobody knows how many there are."""
-        xp, x, counted = self._xp, self._x, self._counted
+    def _of_all(self, each: Any) -> Any:
+        """Return what each item has, None for 1, where nobody knows how many there are."""
+        xp, x = self._xp, self._x
         ones = xp.ones_like(x if len(x.shape) == len(self._items) else x[..., 0], dtype=self._dtype)
-        return ones if counted is None else ones * astype(xp, counted, self._dtype)
+        return ones if each is None else ones * astype(xp, each, self._dtype)
 
     def _selects(self) -> Any:
-        """Return whether an item has a weight other than 0; a number where that is known."""
-        xp, counted = self._xp, self._counted
+        """Return whether an item has a weight other than 0; a number where that is known.
+
+        The mass of a target, by the weights of its classes, is no weight of its item.
+        """
+        xp, weight = self._xp, self.item
         if any(map(unknown, self._items)):
-            counted = self._of_all()
-        elif counted is None:
+            weight = self._of_all(weight)
+        elif weight is None:
             return prod(self._items) > 0
-        some = xp.any(counted if kind(counted.dtype) == "bool" else counted != 0)
+        some = xp.any(weight != 0)
         return bool(some) if is_host(some) else some
 
     def _denominator(self, denominator: Any) -> Any:
