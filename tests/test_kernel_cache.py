@@ -183,3 +183,19 @@ def test_key_tells_all_that_makes_code(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_compiler, "_environment", lambda changed=changed: changed)
         keys.add(key(text, real, lanes))
     assert len(keys) == 5 + len(environment)
+
+
+def test_the_folder_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was used longest ago goes first; what is in use stays."""
+    monkeypatch.setattr(_disk, "_folder", lambda: tmp_path / "tinyloss" / "numpy")
+    monkeypatch.setattr(_disk, "LIMIT", 10_000)
+    for number in range(30):
+        _disk.keep(f"key{number}", bytes(1000))
+        for each in (tmp_path / "tinyloss" / "numpy").iterdir():  # a clock as coarse as any
+            state = each.stat()
+            os.utime(each, (state.st_atime - 10, state.st_mtime - 10))
+        assert _disk.kept("key0") == bytes(1000)
+    folder = tmp_path / "tinyloss" / "numpy"
+    assert sum(each.stat().st_size for each in folder.iterdir()) <= 10_000
+    assert _disk.kept("key29") == bytes(1000)
+    assert _disk.kept("key15") is None

@@ -3,6 +3,8 @@
 What is read here is run. A folder or file counts if it belongs to the user, nobody else can write
 it, and it is no link; a file is opened first and looked at then, so that it is the one that is
 read. Where there is no such folder, nothing is kept.
+
+The folder has a limit: beyond it the files that were read longest ago go.
 """
 
 import hashlib
@@ -14,7 +16,10 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 
-__all__ = ["keep", "kept"]
+__all__ = ["LIMIT", "keep", "kept"]
+
+LIMIT = 2**28
+"""Bytes in the folder: some ten thousand kernels."""
 
 _DIGEST = hashlib.sha256
 # O_NONBLOCK: a pipe in a file's place is not waited for.
@@ -33,6 +38,8 @@ def kept(key: str) -> bytes | None:
             if not (stat.S_ISREG(state.st_mode) and _is_ours(state)):
                 return None
             stored = file.read()
+        with suppress(OSError):
+            os.utime(folder / key)  # the time of the last use, which many disks do not note
     except OSError:
         return None
     digest, _, content = stored.partition(b"\n")
@@ -53,6 +60,22 @@ def keep(key: str, content: bytes) -> None:
         except BaseException:
             os.unlink(path)
             raise
+        _trim(folder)
+
+
+def _trim(folder: Path) -> None:
+    """Remove the files that were used longest ago, until a quarter of a full folder is free."""
+    with os.scandir(folder) as entries:
+        files = [(each.stat(follow_symlinks=False), each.path) for each in entries]
+    total = sum(state.st_size for state, _ in files)
+    if total <= LIMIT:
+        return
+    for state, path in sorted(files, key=lambda each: each[0].st_mtime):
+        with suppress(OSError):  # another process was faster
+            os.unlink(path)
+        total -= state.st_size
+        if total <= 0.75 * LIMIT:
+            return
 
 
 def _digest(key: str, content: bytes) -> bytes:

@@ -49,8 +49,9 @@ def compilation(mode: Literal["auto", "always", "never"], /) -> Generator[None]:
     A signal handler that raises, as Ctrl-C does, breaks off the call and not the compiling. That
     goes on in another thread, and the next call finds the loop.
 
-    Loops are kept in the folder `tinyloss` of the user's cache folder. A folder or file there that
-    is a link, belongs to another user, or can be written by others is not used.
+    Loops are kept in the folder `tinyloss` of the user's cache folder, up to 256 MiB: those used
+    longest ago go first. A folder or file there that is a link, belongs to another user, or can be
+    written by others is not used.
 
     Examples
     --------
