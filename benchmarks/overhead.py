@@ -1,13 +1,16 @@
-"""The time of an eager call beyond the NumPy operations of its formula, on a small batch.
+"""The time of an eager call on a small batch: cross-entropy of 32 x 10 float32 logits.
 
-    python -m benchmarks.overhead
+    python -m benchmarks.overhead [--against DIR] [--rounds 5]
 
-Cross-entropy of 32 x 10 float32 logits: the public call and the same formula in NumPy take turns
-in one process. Nothing is compiled.
+Compiled and not, with each option, beside torch and beside the same formula in plain NumPy. All
+take turns in one process. With --against the same is measured of another checkout, whose processes
+take turns with those of this one: the ratio is this one's time over the other's.
 """
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +19,7 @@ import numpy as np
 
 import tinyloss
 import tinyloss_numpy
-from benchmarks._measure import Ratio, Task, interleaved, machine, versions
+from benchmarks._measure import Task, interleaved, machine, versions
 
 ROUNDS = 60
 
@@ -41,41 +44,103 @@ def bare(x: Any, y: Any) -> Any:
     return np.sum(((m - xt) + np.log1p(rest))[..., 0]) / x.shape[0]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/overhead.json"))
-    path = parser.parse_args().json
+def tasks() -> dict[str, Task]:
+    """Return the calls to measure."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((32, 10), dtype=np.float32)
     y = rng.integers(0, 10, 32)
-    with tinyloss_numpy.compilation("never"):
-        assert bare(x, y) == tinyloss.cross_entropy(x, y)
-        seconds = interleaved(
-            {
-                "call": Task(lambda: tinyloss.cross_entropy(x, y)),
-                "bare": Task(lambda: bare(x, y)),
-            },
-            seconds=0,
-            fewest=ROUNDS,
-            most=ROUNDS,
-        )
-    call, formula = seconds["call"], seconds["bare"]
-    pairs = zip(call.samples, formula.samples, strict=True)
-    result = {
-        "call_us": round(call.median * 1e6, 2),
-        "bare_us": round(formula.median * 1e6, 2),
-        "overhead_us": round(median(a - b for a, b in pairs) * 1e6, 2),
-        **Ratio.of(call, formula).summary(),
-        "machine": machine(),
-        "versions": versions(("tinyloss", "numpy")),
+    weight, where = rng.random(32, dtype=np.float32), rng.random(32) > 0.3
+    of_classes, out = rng.random(10, dtype=np.float32), np.empty_like(x)
+    value: Any = tinyloss.cross_entropy
+    both: Any = tinyloss.value_and_grad(value)
+    gradient: Any = tinyloss.grad(value)
+    into: Any = tinyloss.value_and_grad(value, out=out)
+    calls: dict[str, Any] = {
+        "value": lambda: value(x, y),
+        "value and gradient": lambda: both(x, y),
+        "gradient": lambda: gradient(x, y),
+        "weight": lambda: both(x, y, weight=weight),
+        "where": lambda: both(x, y, where=where),
+        "ignore_index": lambda: both(x, y, ignore_index=3),
+        "class_weight": lambda: both(x, y, class_weight=of_classes),
+        "out": lambda: into(x, y),
     }
-    print(
-        f"cross_entropy 32 x 10: call {result['call_us']} us, bare NumPy {result['bare_us']} us, "
-        f"overhead {result['overhead_us']} us (target 15), ratio {result['ratio']}"
+
+    def in_mode(mode: Any, call: Any) -> Any:
+        def run() -> Any:
+            with tinyloss_numpy.compilation(mode):
+                return call()
+
+        return run
+
+    found = {name: Task(in_mode("always", call)) for name, call in calls.items()}
+    found |= {
+        f"{name}, not compiled": Task(in_mode("never", calls[name]))
+        for name in ("value", "value and gradient")
+    }
+    found["plain NumPy: value"] = Task(lambda: bare(x, y))
+    try:
+        import torch
+    except ImportError:
+        return found
+    logits, labels = torch.from_numpy(x).requires_grad_(), torch.from_numpy(y)
+    cross_entropy: Any = torch.nn.functional.cross_entropy
+
+    def backward() -> None:
+        logits.grad = None
+        cross_entropy(logits, labels).backward()
+
+    found["torch: value"] = Task(lambda: cross_entropy(logits.detach(), labels))
+    found["torch: value and gradient"] = Task(backward)
+    return found
+
+
+def measured() -> dict[str, float]:
+    """Return the microseconds of each call."""
+    seconds = interleaved(tasks(), seconds=0, fewest=ROUNDS, most=ROUNDS)
+    return {name: round(each.median * 1e6, 2) for name, each in seconds.items()}
+
+
+def of_checkout(root: Path) -> dict[str, float]:
+    """Return what a process measures whose packages are those of a checkout."""
+    paths = [str(root), str(root / "backends")]
+    code = (
+        f"import sys, json, runpy; sys.path[:0] = {paths!r}; "
+        f"print(json.dumps(runpy.run_path({__file__!r})['measured']()))"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", type=Path, help="another checkout of tinyloss")
+    parser.add_argument("--rounds", type=int, default=5, help="processes of each; default 5")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/overhead.json"))
+    given = parser.parse_args()
+    roots = [Path(__file__).parents[1]] + [given.against] * (given.against is not None)
+    rounds = [[of_checkout(root.resolve()) for root in roots] for _ in range(given.rounds)]
+    names = list(rounds[0][0])
+    times = {
+        name: [median(each[k][name] for each in rounds) for k in range(len(roots))]
+        for name in names
+    }
+    plain = times["value and gradient"][0]
+    result: dict[str, Any] = {}
+    for name, (own, *other) in times.items():
+        row = {"us": round(own, 2), "over value and gradient": round(own / plain, 2)}
+        if other and not name.startswith(("torch", "plain")):
+            pairs = [each[0][name] / each[1][name] for each in rounds]
+            row |= {"other_us": round(other[0], 2), "ratio": round(median(pairs), 2)}
+        result[name] = row
+        print(f"{name:32}", "  ".join(f"{key} {value}" for key, value in row.items()))
+    report = {"calls": result, "machine": machine(), "versions": versions(("tinyloss", "numpy"))}
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
