@@ -15,6 +15,7 @@ from zlib import crc32
 
 import pytest
 
+import tinyloss
 import tinyloss_numpy
 from tests.support.libraries import LIBRARIES, TURNS, Library, peer, required
 
@@ -107,6 +108,14 @@ def library(name: str, config: pytest.Config) -> Generator[Library]:
         pytest.skip(f"{root} is not installed" if error.name else str(error))
     with lib.settings():
         yield lib
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Nothing is known of earlier calls, nor of those inside afterwards."""
+    tinyloss.clear_caches()
+    yield
+    tinyloss.clear_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -104,10 +104,10 @@ class TestTransforms:
 
     @on("argnums", [2, -1, (0, 2), 100])
     def test_argnums_are_in_range(self, argnums: Any) -> None:
-        match = r"^tinyloss\.{}: argnums holds -?\d+, expected integers from 0 to 1$"
-        with pytest.raises(ValueError, match=match.format("mse")):
+        match = r"^tinyloss\.mse: argnums holds -?\d+, expected integers from 0 to 1$"
+        with pytest.raises(ValueError, match=match):
             anyloss.grad(tinyloss.mse, argnums)(X, Y)
-        with pytest.raises(ValueError, match=match.format("WeightedSum")):
+        with pytest.raises(ValueError, match=match):
             anyloss.grad(tinyloss.MSELoss() + tinyloss.MAELoss(), argnums)(X, Y)
 
     @on(

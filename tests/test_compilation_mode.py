@@ -88,16 +88,19 @@ def no_kernel(why: str, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
         raise RuntimeError("no kernel")
 
     tinyloss.clear_caches()
-    if why == "not worth it":
-        monkeypatch.setattr(_programs, "_WORTH_COMPILING", float("inf"))
-        yield "auto"
-    elif why == "fails":
-        monkeypatch.setattr(_compiler, "load", fail)
-        monkeypatch.setattr(_programs, "_warned", set())
-        with pytest.warns(RuntimeWarning, match="no kernel"):
+    try:
+        if why == "not worth it":
+            monkeypatch.setattr(_programs, "_WORTH_COMPILING", float("inf"))
+            yield "auto"
+        elif why == "fails":
+            monkeypatch.setattr(_compiler, "load", fail)
+            monkeypatch.setattr(_programs, "_warned", set())
+            with pytest.warns(RuntimeWarning, match="no kernel"):
+                yield "always"
+        else:
             yield "always"
-    else:
-        yield "always"
+    finally:
+        tinyloss.clear_caches()
 
 
 @pytest.mark.parametrize("why", ["not worth it", "fails", "no loop takes it"])

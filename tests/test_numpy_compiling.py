@@ -33,10 +33,9 @@ from tinyloss_numpy import _compiler, _disk, _programs
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def asked(monkeypatch: pytest.MonkeyPatch, fresh: None) -> Iterator[list[Any]]:
     """Plans that were to be compiled, by default as it is outside of tests; none is."""
     plans: list[Any] = []
-    tinyloss.clear_caches()
     monkeypatch.setattr(
         _programs.CompiledLoss, "compile", lambda _, plan, layouts: plans.append(plan)
     )
@@ -229,6 +228,7 @@ def test_folder_that_takes_no_kernel_is_no_error(obstacle: str, kernels: SimpleN
     assert kernels.compiled == (1 if kept else 2)
 
 
+@pytest.mark.usefixtures("fresh")
 def test_failure_to_compile_is_one_warning_a_loss_and_the_formulas(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -236,7 +236,6 @@ def test_failure_to_compile_is_one_warning_a_loss_and_the_formulas(
         raise RuntimeError("no space left")
 
     monkeypatch.setattr(_compiler, "load", fail)
-    tinyloss.clear_caches()
     monkeypatch.setattr(_programs, "_warned", set())
     x, y = numbers(50), numbers(50, seed=1)
     losses: list[Loss] = [tinyloss.mse, tinyloss.mae, tinyloss.log_cosh]

@@ -186,7 +186,8 @@ class WeightedSum(Differentiable):
         options = {"weight": weight, "where": where, "denominator": denominator}
         request = self._summed((x, y, *more), options)
         if request is not None:
-            return run(request, want)
+            answer = run(request, want._replace(out=()))
+            return fill("WeightedSum", answer, want.out) if want.out else answer
         total: Answer | None = None
         out, want = want.out, want._replace(out=(), wide=True)
         for factor, loss in self.terms:

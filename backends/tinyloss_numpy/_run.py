@@ -94,6 +94,11 @@ class _Prepared:
                 return compiled
         return _blocks.run(job)
 
+    def compiles(self) -> bool:
+        """Return whether a job would be compiled."""
+        mode = _compilation.get()
+        return mode == "always" or (mode == "auto" and not self._loss.waiting)
+
     def ready(
         self, job: Job, weighing: Weighing | None, given: Sequence[Any]
     ) -> Callable[..., Answer | None] | None:
@@ -108,10 +113,7 @@ def _ready(
     loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any]
 ) -> Callable[..., Answer | None] | None:
     kind, x = job.kind, job.arrays["x"]
-    mode = _compilation.get()
-    if mode == "never" or not (x.ndim and x.size) or x.size >= _FEW:
-        return None
-    if loss.waiting and mode == "auto" and (weighing is None or not loss.pays(x.size)):
+    if not (x.ndim and x.size) or x.size >= _FEW:
         return None
     plain = replaced(job, weight=None, out=())
     arrays = [*_inputs(plain), *given]
@@ -125,7 +127,9 @@ def _ready(
     plan = loss.plan((), layouts, weighing)
     if plan is None or not plan.small or plan.groups > 1:
         return None
-    kernel = plan.kernel or loss.compile(plan, layouts)
+    kernel = plan.kernel
+    if kernel is None and weighing is not None:
+        kernel = loss.compile(plan, layouts)
     if kernel is None:
         return None
     own = {name: float(number) for name, number in numbers_of(job).items()}

@@ -95,6 +95,7 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
     print(value, gradient, tinyloss.namespace(x).sum(x))
     state = tinyloss.PartialMean()
     state += tinyloss.partial_mean(tinyloss.cross_entropy)(x, labels, weight=y)
+    tinyloss.clear_caches()
     parts = [tinyloss.partial_mean(tinyloss.MSELoss(), lambda g: g, widen=False)(x, y), state]
     total: tinyloss.PartialMean = sum(parts, tinyloss.PartialMean())
     print(

@@ -114,6 +114,7 @@ def own(x: Floats) -> None:
     tinyloss.validation("sometimes")  # error
     tinyloss.validation(True)  # error
     tinyloss.partial_mean(tinyloss.mse)(x)  # error
+    tinyloss.clear_caches(tinyloss.mse)  # error
     tinyloss.partial_mean(charbonnier)  # error
     tinyloss.partial_mean(tinyloss.mse, "gradient")  # error
     tinyloss.PartialMean(1.0, 2.0, 3.0, 4.0)  # error

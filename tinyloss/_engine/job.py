@@ -6,6 +6,7 @@ a kind with the arrays and numbers of one call. Nobody changes either.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from tinyloss._arrays import astype, namespace, result_dtype
@@ -102,6 +103,11 @@ class Kind:
     """The number of classes where x does not have them all."""
     wide: bool = False
     """Whether gradients and curvature come in `dtype`, whatever their arguments' dtypes."""
+
+    @cached_property
+    def checked(self) -> "Kind":
+        """The kind of the same jobs, whose targets are what they must be."""
+        return replace(self, unchecked=None)
 
     @property
     def rowwise(self) -> bool:

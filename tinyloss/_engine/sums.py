@@ -56,7 +56,7 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
     first: Any = parts[0]
 
     class Sum(Formula):
-        name = "WeightedSum"
+        name = first.name
         rowwise, per_item = first.rowwise, first.per_item
         binary, signed = first.binary, first.signed
         compares_classes = any(part.compares_classes for part in parts)
