@@ -42,7 +42,8 @@ def _longer(rng: random.Random, file: Path) -> None:
 
 def _another(rng: random.Random, file: Path) -> None:
     """Put another kernel under this one's name."""
-    file.write_bytes(rng.choice(list(file.parent.iterdir())).read_bytes())
+    others = [each for each in file.parent.iterdir() if each.is_file()]
+    file.write_bytes(rng.choice(others).read_bytes())
 
 
 def _writable(rng: random.Random, file: Path) -> None:

@@ -97,6 +97,8 @@ class Kind:
     unchecked: Domain | None = None
     """What targets must be, where they may be something else: the results of such an item are NaN.
     """
+    watched: bool = False
+    """Whether the value is not the loss, but NaN if a target is what it must not be, else 0."""
     axis_name: Any = None
     """The mapped axis whose members hold a part of the classes each."""
     classes: int | None = None
@@ -107,7 +109,8 @@ class Kind:
     @cached_property
     def checked(self) -> "Kind":
         """The kind of the same jobs, whose targets are what they must be."""
-        return replace(self, unchecked=None)
+        value = self.value and not self.watched
+        return replace(self, unchecked=None, watched=False, value=value)
 
     @property
     def rowwise(self) -> bool:
@@ -208,7 +211,7 @@ def items(
     def parts(arrays: Mapping[str, Any]) -> Answer:
         formula = kind.formula(**arrays, **kind.static, **numbers)
         return Answer(
-            formula.value() if kind.value else None,
+            formula.value() if kind.value and not kind.watched else None,
             tuple([getattr(formula, f"grad_{name}")() for name in kind.grads]),
             formula.curvature() if kind.curvature else None,
         )
@@ -238,7 +241,9 @@ def scaled(
         if alike and weight is not None:
             scale = weight * scale
     value, grads, curvature = parts(arrays)
-    if value is not None and weight is not None:
+    if kind.watched:
+        value = namespace(weight).where(weight == weight, 0.0, weight)
+    elif value is not None and weight is not None:
         value = value * weight
     if weight is not None and kind.rowwise:
         scale = scale[..., None]

@@ -118,10 +118,8 @@ def _made(request: Request, want: Want, settled: Settled, arrays: Sequence[Any])
     if not at.keys() >= set(map(id, used)):
         return None
     if weighing is not None:
-        kind = job.kind
-        domain = kind.unchecked if weighing.domain is None else None
-        divided = weighing.mean or kind.divided
-        kind = replace(kind, weighted=True, divided=divided, unchecked=domain)
+        kind = job.kind if weighing.domain is None else job.kind.checked
+        kind = replace(kind, weighted=True, divided=weighing.mean or kind.divided)
         job, make = replace(job, kind=kind), getattr(prepared_by(backend, kind), "ready", None)
     ready: Ready | None = None if make is None else make(job, weighing, settled.given)
     places = [at[id(each)] for each in used]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from math import prod
 from numbers import Integral
 from typing import Any, NamedTuple
 from warnings import warn
@@ -44,10 +43,6 @@ from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
 __all__ = ["Settled", "class_axis", "settle"]
-
-
-_FEW = 2**15
-"""Elements whose value takes less time than a look at their targets."""
 
 
 class Settled(NamedTuple):
@@ -132,9 +127,8 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
     unchecked, look, value = domain is not None, None, want.value
     if domain is not None and may_look(y):
         look = partial(look_at, request, xp, y, domain, classes, weights.item)
-        # Looking waits for a NaN in the value. Of few items it is computed for that if not wanted.
-        shows = request.reduction != "none" and not want.out and is_host(x) and is_host(y)
-        if shows and (value or prod(x.shape) < _FEW):
+        # Looking waits for a NaN in the value, or in what stands for it.
+        if request.reduction != "none" and not want.out and is_host(x) and is_host(y):
             value = True
         else:
             unchecked, look = not look(), None
@@ -170,6 +164,7 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
         curvature=want.curvature,
         value_dtype=value_dtype,
         unchecked=domain if unchecked else None,
+        watched=value and not want.value,
         axis_name=request.axis_name,
         classes=None if whole else classes,
         wide=wide,
