@@ -63,7 +63,9 @@ def answered(
 def _key(want: Want, args: Sequence[Any], kwargs: Mapping[str, Any], arrays: list[Any]) -> Any:
     """Return what calls alike have in common, and list their arrays; None where it is unknown."""
     out = want.out
-    parts: list[Any] = [(want[:3], want[4:], len(out)) if out else want, validation_mode()]
+    # a check may put itself between the engine and the backends
+    parts: list[Any] = [registry.backend_of, validation_mode()]
+    parts.append((want[:3], want[4:], len(out)) if out else want)
     for each in args:
         layout = _layouts.get(each.__class__) or _layout_of(each)
         if layout is None:
@@ -175,7 +177,8 @@ class _Replay:
             domain = before.kind.unchecked
             assert domain is not None
             request = self._request._replace(x=x, y=y)
-            look = partial(look_at, request, before.xp, y, domain, x.shape[-1], None)
+            classes = x.shape[-1] if before.kind.rowwise else None
+            look = partial(look_at, request, before.xp, y, domain, classes, None)
         named = dict(zip(self._names, given, strict=True))
         job = Job(before.kind, before.xp, named, None, before.divisor, before.numbers, look=look)
         found = self._prepared(job)

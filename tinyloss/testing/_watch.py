@@ -51,8 +51,12 @@ class Watch:
     def _between(self, xp: Namespace) -> Backend:
         backend = self._backend_of(xp)
 
-        def prepare(_: Kind) -> Callable[[Job], Any]:
-            return partial(self._answer, backend)
+        def prepare(kind: Kind) -> Callable[[Job], Any]:
+            answer = partial(self._answer, backend)
+            if backend is None:
+                return answer
+            prepared: Any = prepared_by(backend, kind)
+            return _Ready(answer, prepared) if hasattr(prepared, "ready") else answer
 
         between: Any = SimpleNamespace(prepare=prepare)
         return self._stand_ins.setdefault(id(backend), between)
@@ -96,6 +100,36 @@ class Watch:
             return self.formulas(call)[1]
         except (TypeError, ValueError):
             return None
+
+
+class _Ready:
+    """A stand-in for what keeps ready for calls that are alike."""
+
+    def __init__(self, answer: Callable[[Job], Any], prepared: Any) -> None:
+        self._answer, self._prepared = answer, prepared
+
+    def __call__(self, job: Job) -> Any:
+        return self._answer(job)
+
+    def compiles(self) -> bool:
+        log = _LOG.get()
+        return (log is None or not log.formulas) and bool(self._prepared.compiles())
+
+    def ready(self, job: Job, *more: Any) -> Callable[..., Any] | None:
+        made = self._prepared.ready(job, *more)
+        if made is None:
+            return None
+
+        def answer(arrays: Any) -> Any:
+            log = _LOG.get()
+            if log is not None and log.formulas:
+                return None
+            found = made(arrays)
+            if log is not None and found is not None:
+                log.programs.append(replace(job.kind, divided=False))
+            return found
+
+        return answer
 
 
 def logged(log: Log, call: Callable[[], Any]) -> Any:
