@@ -420,7 +420,7 @@ def test_arguments_of_another_type_are_found(cupy: Any) -> None:
         "y_1_array",
         "grad_x_0_array",
         "partial_sums",
-        "divisor_number",
+        "number_0",
         "table",
     ]
     x, sums = cupy.asarray(logits(8)), cupy.empty(1, np.float64)

@@ -140,7 +140,7 @@ class Weights:
                 return total or 1.0
             return xp.asarray(total, dtype=self._dtype)  # Python's own division by 0 would raise
         some = self._selects()
-        if isinstance(some, bool):
+        if isinstance(some, bool) and hasattr(total, "dtype"):  # not a length that JAX leaves open
             return astype(xp, total, self._dtype) if some else 1.0
         return astype(xp, xp.where(some, total, 1.0), self._dtype)
 
