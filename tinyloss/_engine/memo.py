@@ -96,7 +96,7 @@ def _key(want: Want, args: Sequence[Any], kwargs: Mapping[str, Any], arrays: lis
 def _layout_of(array: Any) -> Callable[[Any], Any] | None:
     kind = array.__class__
     if kind not in _layouts:
-        plain = kind.__name__ == "ndarray" and is_host(array)
+        plain = (kind.__module__, kind.__name__) == ("numpy", "ndarray") and is_host(array)
         _layouts[kind] = _layout if plain else None
     return _layouts[kind]
 
@@ -117,7 +117,8 @@ def _made(request: Request, want: Want, settled: Settled, arrays: Sequence[Any])
         return None
     at = {id(array): place for place, array in enumerate(arrays)}
     used = [job.arrays[name] for name, *_ in job.kind.arguments] + [*settled.given, *job.out]
-    if not at.keys() >= set(map(id, used)):
+    # An array given twice has no place of its own; one that is not used was read as a number.
+    if not len(at) == len(arrays) == len(used) or at.keys() != set(map(id, used)):
         return None
     if weighing is not None:
         kind = job.kind if weighing.domain is None else job.kind.checked

@@ -110,7 +110,8 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
     mask = mask_of(request, xp, x, y, items)
     if labels:
         y = astype(xp, y, index_dtype(xp, y))
-    if formula.compares_classes and x.shape[-1] == 1 and request.axis_name is None:
+    warns = formula.compares_classes and x.shape[-1] == 1 and request.axis_name is None
+    if warns:
         warn(
             f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that the "
             "loss says nothing; binary_cross_entropy_with_logits is for one logit",

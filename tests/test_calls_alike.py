@@ -1,0 +1,117 @@
+"""Calls that differ in nothing but what their arrays hold are settled once, and stay apart."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+
+RNG = np.random.default_rng(0)
+A, B, C = RNG.normal(size=(3, 6, 4)).astype(np.float32)
+LABELS = RNG.integers(0, 4, 6)
+
+
+@pytest.fixture(params=["always", "never"], autouse=True)
+def mode(request: pytest.FixtureRequest) -> Any:
+    tinyloss.clear_caches()
+    with tinyloss_numpy.compilation(request.param):
+        yield
+
+
+def alone(call: Any) -> Any:
+    """Return what a call gives where no call was before it."""
+    tinyloss.clear_caches()
+    return call()
+
+
+def same(a: Any, b: Any) -> bool:
+    return all(np.array_equal(p, q, equal_nan=True) for p, q in zip(a, b, strict=True))
+
+
+def test_an_array_given_twice_is_no_rule_for_later_calls() -> None:
+    step: Any = tinyloss.value_and_grad(tinyloss.mse)
+    expected = alone(lambda: step(A, B))
+    tinyloss.clear_caches()
+    assert float(step(A, A)[0]) == 0
+    assert same(step(A, B), expected)
+    assert float(step(B, B)[0]) == 0
+
+
+def test_a_number_in_an_array_is_read_at_each_call() -> None:
+    huber: Any = tinyloss.huber
+    values = [float(huber(A, B, delta=np.array(delta))) for delta in (0.1, 1.0, 0.1)]
+    assert values == [float(huber(A, B, delta=delta)) for delta in (0.1, 1.0, 0.1)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight": np.arange(6.0)},
+        {"where": np.arange(6) % 2 == 0},
+        {"class_weight": np.arange(4.0) + 1},
+        {"ignore_index": 1},
+        {"reduction": "sum"},
+        {"denominator": 3},
+        {"label_smoothing": 0.1},
+        {"weight": np.arange(6.0), "where": np.arange(6) % 2 == 0, "ignore_index": 2},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_each_call_is_answered_as_it_is_alone(options: dict[str, Any]) -> None:
+    step: Any = tinyloss.value_and_grad(tinyloss.cross_entropy)
+    calls: list[Any] = [
+        lambda x=x, given=given: step(x, LABELS, **given)
+        for x in (A, B)
+        for given in ({}, options, {**options, "axis": -1})
+    ]
+    expected = [alone(call) for call in calls]
+    for _ in range(3):
+        for call, answer in zip(calls, expected, strict=True):
+            assert same(call(), answer)
+
+
+def test_a_label_out_of_range_is_found_among_calls_alike() -> None:
+    wrong = LABELS.copy()
+    wrong[3] = 4
+    options: list[dict[str, Any]] = [{}, {"weight": np.ones(6)}, {"reduction": "none"}]
+    for ask in (tinyloss.cross_entropy, tinyloss.grad(tinyloss.cross_entropy)):
+        for given in options:
+            before = [ask(A, LABELS, **given) for _ in range(3)]
+            with pytest.raises(ValueError, match=r"y\[3\] is 4, expected a class index"):
+                ask(A, wrong, **given)
+            np.testing.assert_array_equal(ask(A, LABELS, **given), before[0])
+
+
+def test_out_is_as_it_was_where_a_label_is_out_of_range() -> None:
+    out = np.full_like(A, 7)
+    step: Any = tinyloss.value_and_grad(tinyloss.cross_entropy, out=out)
+    for _ in range(3):
+        step(A, LABELS)
+    out[...] = 7
+    with pytest.raises(ValueError, match="expected a class index"):
+        step(A, np.full(6, 9))
+    assert (out == 7).all()
+
+
+def test_out_that_overlaps_its_inputs_is_right() -> None:
+    expected = tinyloss.grad(tinyloss.mse)(A, B)
+    for _ in range(3):
+        x = A.copy()
+        tinyloss.grad(tinyloss.mse, out=x)(x, B)
+        np.testing.assert_array_equal(x, expected)
+        memory = np.zeros((7, 4), np.float32)
+        memory[1:] = A
+        tinyloss.grad(tinyloss.mse, out=memory[:6])(memory[1:], B)
+        np.testing.assert_array_equal(memory[:6], expected)
+
+
+def test_read_only_out_is_refused_among_calls_alike() -> None:
+    for _ in range(3):
+        tinyloss.grad(tinyloss.mse, out=np.empty_like(A))(A, B)
+    out = np.full_like(A, 7)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out is read-only"):
+        tinyloss.grad(tinyloss.mse, out=out)(A, B)
+    assert (out == 7).all()
