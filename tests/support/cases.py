@@ -16,7 +16,7 @@ from tests.support.specs import ACTIVATIONS, SPECS, Spec
 anyloss: Any = tinyloss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A loss with ordinary arguments: no kink, no infinity, every float exact in float32."""
 
