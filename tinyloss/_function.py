@@ -77,12 +77,11 @@ class LossFunction(Generic[P]):
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Return what a call asks, its parameters checked."""
         try:
-            checked = {
-                name: value
-                if (check := self._checks[name]) is None
-                else check(self.__name__, name, value)
-                for name, value in kwargs.items()
-            }
+            checked = dict(kwargs)
+            for name, value in kwargs.items():
+                check = self._checks[name]
+                if check is not None:
+                    checked[name] = check(self.__name__, name, value)
             return self.describe(*args, **checked)
         except (KeyError, TypeError):
             message = misfit(self.__name__, self.__signature__, args, kwargs)
