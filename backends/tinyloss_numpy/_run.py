@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tinyloss.backend import Answer, Job, Kind, Weighing, delivered, replaced
 from tinyloss.compiler.geometry import Layouts
@@ -210,7 +211,9 @@ def _maker(like: Any) -> Callable[[], Any]:
     """Return what makes arrays like one that is still to be written."""
     if like.flags.c_contiguous:
         return partial(np.empty, like.shape, like.dtype)
-    return partial(np.empty_like, like)
+    # of the same strides, without its memory
+    drawn = as_strided(np.empty(1, like.dtype), like.shape, like.strides)
+    return partial(np.empty_like, drawn, subok=False)
 
 
 def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
