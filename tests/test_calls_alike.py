@@ -72,6 +72,25 @@ def test_each_call_is_answered_as_it_is_alone(options: dict[str, Any]) -> None:
             assert same(call(), answer)
 
 
+@pytest.mark.parametrize("argnum", [0, 1])
+@pytest.mark.parametrize("target", ["smoothed", "soft"])
+def test_what_class_weights_divide_by_is_that_of_each_call(target: str, argnum: int) -> None:
+    """The mean divides by the sum of class_weight[y], or of class_weight * y: by what they hold."""
+    soft = RNG.random((2, 6, 4)).astype(np.float32)
+    targets = soft if target == "soft" else np.stack([np.zeros(6, int), np.full(6, 2)])
+    options: dict[str, Any] = {} if target == "soft" else {"label_smoothing": 0.1}
+    step: Any = tinyloss.value_and_grad(tinyloss.cross_entropy, argnum if target == "soft" else 0)
+    calls: list[Any] = [
+        lambda y=y, of_classes=of_classes: step(A, y, class_weight=of_classes, **options)
+        for y in targets
+        for of_classes in np.array([[1, 0.5, 0.25, 0.75], [0.75, 0.9, 0.1, 0.6]], np.float32)
+    ]
+    expected = [alone(call) for call in calls]
+    for _ in range(2):
+        for call, answer in zip(calls, expected, strict=True):
+            assert same(call(), answer)
+
+
 def test_a_label_out_of_range_is_found_among_calls_alike() -> None:
     wrong = LABELS.copy()
     wrong[3] = 4

@@ -197,16 +197,17 @@ def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
         request.denominator is None or isinstance(request.denominator, float | int)
     ):
         return Settled(job, axis, total)
-    looks = domain is not None and may_look(y)
-    if job.weight is None and not out and (domain is None or look is not None or not looks):
-        return Settled(job, axis, total, replays=True)
     given = {
         name: each
         for name in ("weight", "where", "class_weight")
         if (each := getattr(request, name)) is not None
     }
+    # What such a formula's mean divides by is known from the arrays alone.
     if "class_weight" in given and (not labels or "class_weight" in formula.roles):
         return Settled(job, axis, total)
+    looks = domain is not None and may_look(y)
+    if job.weight is None and not out and (domain is None or look is not None or not looks):
+        return Settled(job, axis, total, replays=True)
     mean = request.reduction == "mean" and request.denominator is None
     ignores = request.ignore_index is not None
     weighing = Weighing(tuple(given), domain if looks else None, ignores, mean)
