@@ -14,9 +14,9 @@ from tinyloss.compiler.geometry import Geometry, Layouts, over_items
 from tinyloss.compiler.kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
 
-__all__ = ["Plan", "Variant", "make_plan"]
+__all__ = ["WORTH_THREADS", "Plan", "Variant", "make_plan"]
 
-_WORTH_THREADS = 2**17
+WORTH_THREADS = 2**17
 """Elements below which handing work to another thread takes longer than doing it."""
 _GROUP = 2**16
 """Elements that make one partial sum."""
@@ -65,7 +65,7 @@ class Plan:
         """Bytes of a scratch array, in whole cache lines."""
         self.groups = -(-chunks // chunks_per_group)
         self.elements = inner * geometry.runs * classes
-        self.small = self.elements < _WORTH_THREADS
+        self.small = self.elements < WORTH_THREADS
         self.items = inner * geometry.runs
         self.kernel: Any = None
         self.scratch_bytes = 0

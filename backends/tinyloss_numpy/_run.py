@@ -17,6 +17,7 @@ from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss_numpy import _arrays, _blocks
+from tinyloss_numpy._plans import WORTH_THREADS
 from tinyloss_numpy._programs import CompiledLoss
 from tinyloss_numpy._threads import run_slabs
 
@@ -114,7 +115,7 @@ def _ready(
     loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any]
 ) -> Callable[..., Answer | None] | None:
     kind, x = job.kind, job.arrays["x"]
-    if not (x.ndim and x.size) or x.size >= _FEW:
+    if not (x.ndim and x.size) or x.size >= WORTH_THREADS:
         return None
     plain = replaced(job, weight=None, out=())
     arrays = [*_inputs(plain), *given]
@@ -126,7 +127,7 @@ def _ready(
         outputs[-len(job.out) :] = job.out
     layouts = _layouts([*arrays, *outputs])
     plan = loss.plan((), layouts, weighing)
-    if plan is None or not plan.small or plan.groups > 1:
+    if plan is None or plan.groups > 1:
         return None
     kernel = plan.kernel
     if kernel is None and weighing is not None:
@@ -180,10 +181,6 @@ def _ready(
         return Answer(value, tuple(new[:count]), new[-1] if bent else None)
 
     return answer
-
-
-_FEW = 2**17
-"""Elements that one thread goes over by itself."""
 
 
 def _span(array: Any) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """A sum of losses of the same arrays as one loss: one pass over the data, rounded once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyloss._cache import cache_of
@@ -73,30 +73,23 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
                 }
                 self.terms.append((own.pop("factor"), part(x, y, **own)))
 
-        def added(self, method: str) -> Any:
-            total: Any = None
-            for factor, term in self.terms:
-                each = factor * getattr(term, method)()
-                total = each if total is None else total + each
-            return total
+        def added(self, part_of: Callable[[Any], Any]) -> Any:
+            first, *others = [factor * part_of(term) for factor, term in self.terms]
+            return sum(others, first)
 
         def value(self) -> Any:
-            return self.added("value")
+            return self.added(lambda term: term.value())
 
         def curvature(self) -> Any:
-            return self.added("curvature")
+            return self.added(lambda term: term.curvature())
 
         def boosting_curvature(self, curvature: Any) -> Any:
             del curvature  # of the sum: each term has its own
-            total: Any = None
-            for factor, term in self.terms:
-                each = factor * term.boosting_curvature(term.curvature())
-                total = each if total is None else total + each
-            return total
+            return self.added(lambda term: term.boosting_curvature(term.curvature()))
 
     def gradient(name: str) -> Any:
         def of_terms(self: Sum) -> Any:
-            return self.added(name)
+            return self.added(lambda term: getattr(term, name)())
 
         return of_terms
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from tinyloss.compiler.program import Node, Program, in_order
 
-__all__ = ["KNOWN", "Numbers", "on_host"]
+__all__ = ["INFIX", "KNOWN", "Numbers", "on_host"]
 
 KNOWN = ("constant", "classes")
 """What needs no computing: a number in the text, the length of a row."""
 
-_INFIX = {
+INFIX = {
     "add": "+",
     "subtract": "-",
     "multiply": "*",
@@ -27,6 +27,7 @@ _INFIX = {
     "equal": "==",
     "not_equal": "!=",
 }
+"""Operations that Python and C write between their arguments."""
 
 
 def _of_two(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:
@@ -117,8 +118,8 @@ def _text(node: Node, names: dict[int, str]) -> str:
         return repr(node.constant) if node.boolean else f'xp.float64("{float(node.constant)!r}")'
     if node.op == "classes":
         return "classes"
-    if node.op in _INFIX:
-        return f" {_INFIX[node.op]} ".join(args)
+    if node.op in INFIX:
+        return f" {INFIX[node.op]} ".join(args)
     if node.op == "negative":
         return f"-{args[0]}"
     return f"xp.{node.op}({', '.join(args)})"

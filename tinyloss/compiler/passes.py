@@ -19,7 +19,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from tinyloss.compiler.numbers import KNOWN
+from tinyloss.compiler.numbers import INFIX, KNOWN
 from tinyloss.compiler.program import (
     COMPARISONS,
     Node,
@@ -36,19 +36,6 @@ __all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stag
 _COSTLY = frozenset(
     "cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(),
 )
-
-_INFIX = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "equal": "==",
-    "not_equal": "!=",
-}
 
 
 @dataclass(slots=True)
@@ -101,8 +88,8 @@ class Passes:
     def text(self, node: Node) -> str:
         """Return the expression that computes a node from its arguments' names."""
         args = [self._argument(node, arg) for arg in node.args]
-        if node.op in _INFIX:
-            return f"{args[0]} {_INFIX[node.op]} {args[1]}"
+        if node.op in INFIX:
+            return f"{args[0]} {INFIX[node.op]} {args[1]}"
         if node.op == "negative":
             return f"-{args[0]}"
         if node.op == "pow" and node.args[1].op == "constant":
