@@ -597,8 +597,8 @@ class _PoissonLog(Formula):
         # rate and count are taken in units of exp(32).
         over = x > log(float(self.xp.finfo(x.dtype).max)) - 2
         self.part = self.xp.exp(self.xp.where(over, x - 32.0, x))
-        self.unit = self.xp.where(over, exp(32), 1.0)
-        self.inverse = self.xp.where(over, exp(-32), 1.0)
+        self.unit = self.xp.where(over, exp(32), self.xp.ones_like(x))
+        self.inverse = self.xp.where(over, exp(-32), self.xp.ones_like(x))
         self.rate = self.part * self.unit
 
     def value(self) -> Any:
