@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 from tinyloss._check import Check, flag, in_range, integer_or_none, or_none, positive
 
 __all__ = [
-    "Array", "ArrayLike", "AxisName", "ClassIndex", "Flag", "Floor", "LabelOptions",
+    "Array", "ArrayLike", "AxisName", "CallOptions", "ClassIndex", "Flag", "Floor", "LabelOptions",
     "Namespace", "NonNegative", "Number", "Options", "Positive", "Reduction", "RowOptions", "Share",
     "ShareOrNone",
 ]  # fmt: skip
@@ -70,17 +70,22 @@ ClassIndex: TypeAlias = Annotated[int | None, Check(integer_or_none)]
 """The index of a class, or None."""
 
 
-class Options(TypedDict, total=False):
-    """What every loss takes beside its arrays and its own parameters."""
+class CallOptions(TypedDict, total=False):
+    """What a call of a loss object takes beside its arrays."""
 
     weight: ArrayLike | None
     """The weight of each item; broadcasts to the items."""
     where: ArrayLike | None
     """Which items count: booleans that broadcast to the items."""
-    reduction: Reduction
-    """How the items of a batch are put together."""
     denominator: ArrayLike | None
     """What the mean divides by in place of the sum of the weights."""
+
+
+class Options(CallOptions, total=False):
+    """What every loss takes beside its arrays and its own parameters."""
+
+    reduction: Reduction
+    """How the items of a batch are put together."""
 
 
 class RowOptions(Options, total=False):
