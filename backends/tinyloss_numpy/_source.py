@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinyloss.backend import Weighing
-from tinyloss.compiler.kernels import ArrayUse, Staged
+from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
 
@@ -75,7 +75,7 @@ _SUM = 16
 """Bytes of a lane's sum: wider than a number, see `_loops`."""
 
 
-class _Writer:
+class _Writer(Writer):
     """What both shapes share."""
 
     def __init__(
@@ -87,21 +87,16 @@ class _Writer:
         lanes: int,
         weighing: Weighing | None,
     ) -> None:
-        self.staged, self.numbers = staged.passes, staged.numbers
-        self.weighing, self.uniforms = weighing, staged.uniform
-        self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
         given = 0 if weighing is None else len(weighing.arrays)
-        self.given, self.inputs = inputs[:given], inputs[given:]
+        super().__init__(staged, inputs[given:], outputs, real)
+        self.given, self.weighing, self.lanes = inputs[:given], weighing, lanes
         self.weight = "" if weighing is None else self.inputs[-1].name
         """The input that the kernel writes itself: what each item weighs."""
-        self.outputs = [*zip(outputs, staged.outputs, strict=True)]
-        self.all_arrays = [*self.inputs, *(each for each in outputs if not each.overwrites)]
-        self.real, self.lanes = real, lanes
+        self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
         self.write = _Lines()
         self.places: dict[str, tuple[str, str]] = {}
         self.scratch = 0
         self.rooms = 0
-        self.arrays = {array.name: array for array in inputs}
         self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
         for array in self.given:
             kind = "bool" if array.name == "given_where" else "float64"
@@ -176,10 +171,6 @@ class _Writer:
         """Return how far the items of an outer index are from an array's start."""
         at = HEADER + ARRAY_ENTRIES * self.table_arrays().index(array) + 2
         return f"offset_of(table, {at}, outer)"
-
-    def target(self, array: ArrayUse) -> ArrayUse:
-        """Return the array that an output is written to."""
-        return self.arrays[array.overwrites] if array.overwrites else array
 
     def frame(self) -> None:
         """Write the loops over groups and chunks around the body."""
@@ -342,9 +333,8 @@ class _Writer:
         self.write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
 
     def item_outputs(self, i: str) -> None:
-        for array, node in self.outputs:
-            if not array.per_class:
-                self.store(array, "chunk", i, "item", node)
+        for array, node in self.of_items:
+            self.store(array, "chunk", i, "item", node)
         for name, node in self.totals.items():
             self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
 
@@ -431,9 +421,8 @@ class Rows(_Writer):
             self.blocks(step, last)
             with write.loop("for l in range(n):"):
                 self.lane(step, "l")
-                for array, node in self.outputs if last else ():
-                    if array.per_class:
-                        self.store(array, "block", "l", "class", node)
+                for array, node in self.of_classes if last else ():
+                    self.store(array, "block", "l", "class", node)
             self.add_terms(step, "add_row", "n")
         for node in step.reductions:
             if node.op == "max":
@@ -445,7 +434,7 @@ class Rows(_Writer):
         """Find where this block of classes begins in everything that the pass touches."""
         names = [self.staged.name(n) for n in step.elements if n.op == "input"]
         if last:
-            names += [self.target(array).name for array, _ in self.outputs if array.per_class]
+            names += [self.target(array).name for array, _ in self.of_classes]
         for name in dict.fromkeys(names):
             self.write(f"{name}_block = {name}_row + j * {name}_class")
         for node in [*step.read, *step.keep]:
@@ -470,9 +459,7 @@ class Tiles(_Writer):
     def buffers(self) -> None:
         staged = self.staged
         self.packed_inputs = [a for a in self.inputs if a.per_class and a.per_item]
-        self.packed_outputs = [(array, node) for array, node in self.outputs if array.per_class]
-        self.item_nodes = [node for array, node in self.outputs if not array.per_class]
-        self.item_nodes += self.totals.values()
+        self.item_nodes = [*(node for _, node in self.of_items), *self.totals.values()]
         self.blocks = [step.scalars for step in staged.passes] + [staged.final]
         self.shared = self.shared_scalars()
         for node in self.shared:
@@ -481,7 +468,7 @@ class Tiles(_Writer):
             for node in step.reductions:
                 if node.op == "sum":
                     self.sum_buffers(node)
-        for array in [*self.packed_inputs, *(array for array, _ in self.packed_outputs)]:
+        for array in [*self.packed_inputs, *(array for array, _ in self.of_classes)]:
             self.room(f"{array.name}_packed")
         self.kept_rooms()
 
@@ -505,7 +492,7 @@ class Tiles(_Writer):
                     use(arg, -1)
             for node in step.reductions:
                 shared[id(node)] = node
-        for _, node in self.packed_outputs:
+        for _, node in self.of_classes:
             use(node, -1)
         for node in self.item_nodes:
             use(node, len(self.blocks) - 1)
@@ -523,7 +510,7 @@ class Tiles(_Writer):
         for number, step in enumerate(self.staged.passes):
             self.block(number)
             self.step(step, number == len(self.staged.passes) - 1)
-        for array, _ in self.packed_outputs:
+        for array, _ in self.of_classes:
             into = self.target(array)
             origin = "chunk" if into.per_item else "start"
             self.pack(
@@ -599,7 +586,7 @@ class Tiles(_Writer):
             for node in [*step.read, *step.keep]:
                 write(f"{name(node)}_block = {name(node)}_room + c * (LANES * SIZE)")
             packed = [name(n) for n in step.elements if n.op == "input" and n.per_item]
-            outputs = self.packed_outputs if last else []
+            outputs = self.of_classes if last else []
             for packed_name in [*packed, *(array.name for array, _ in outputs)]:
                 write(f"{packed_name}_block = {packed_name}_packed_room + c * (LANES * SIZE)")
             if any(n.op == "class_index" for n in step.elements):
