@@ -88,7 +88,8 @@ class Reference:
         if case.subject.has_axis():
             more["axis"] = case.axis
         with tinyloss.validation("never"):
-            return self._watch.formulas(partial(case.call, given, more))
+            call = partial(case.subject.call, case.want, case.argnums, given, more)
+            return self._watch.formulas(call)
 
     def _sensitivity(
         self, case: Case, arrays: list[Any], options: Mapping[str, Any], parts: Parts
