@@ -12,17 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
 
-__all__ = [
-    "explained",
-    "misfit",
-    "named",
-    "other_reduction",
-    "readable",
-    "shown",
-    "told",
-    "users_level",
-]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -10,17 +10,6 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = [
-    "Check",
-    "flag",
-    "integer_or_none",
-    "is_array_of_one",
-    "is_integer",
-    "number",
-    "or_none",
-    "within",
-]
-
 
 @dataclass(frozen=True)
 class Check:

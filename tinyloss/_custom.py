@@ -20,8 +20,6 @@ from tinyloss.compiler.program import Program
 from tinyloss.compiler.recorder import BadFormula, Symbol, Unrecordable, plain_number, record
 from tinyloss.losses._numerics import steep
 
-__all__ = ["loss"]
-
 _OPTIONS = {"weight": None, "where": None, "reduction": "mean", "denominator": None}
 _OF_ROWS = {"axis": -1, "axis_name": None}
 

@@ -20,8 +20,6 @@ from tinyloss._engine.request import Request, Want
 from tinyloss._engine.run import job_of
 from tinyloss.typing import Options
 
-__all__ = ["Loss", "LossFunction", "parameters_of"]
-
 P = ParamSpec("P")
 P_contra = ParamSpec("P_contra")
 

@@ -24,8 +24,6 @@ from tinyloss._function import Loss, LossFunction, parameters_of
 from tinyloss._partial import mapped
 from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
 
-__all__ = ["Configured", "LabelLoss", "RowLoss", "TargetLoss", "WeightedSum", "asked", "called"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")

@@ -14,8 +14,6 @@ from tinyloss_cuda.programs import CompiledLoss, divisor_of
 from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays
 
-__all__ = ["SOURCE", "example", "prepare", "source"]
-
 _OPTIONS = ("-std=c++17", "--fmad=false")
 """Lines of a formula are rounded as they stand, as everywhere else."""
 

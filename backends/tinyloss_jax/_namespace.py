@@ -5,8 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-__all__ = ["xp"]
-
 
 def _quotient(a: Any, b: Any) -> Any:
     return jnp.divide(a, b)

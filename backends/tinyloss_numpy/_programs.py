@@ -16,8 +16,6 @@ from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Rows, Text, Tiles
 from tinyloss_numpy._threads import elsewhere
 
-__all__ = ["CompiledLoss"]
-
 _WORTH_COMPILING = 2**19
 """Elements after which compiling a program, about a second, starts to pay if more are to come."""
 _WORTH_A_CALL = 2**11

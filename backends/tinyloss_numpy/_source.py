@@ -20,8 +20,6 @@ from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
 
-__all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Rows", "Text", "Tiles"]
-
 DIMENSIONS = 6
 """Outer dimensions that a table has room for."""
 HEADER = 7 + DIMENSIONS

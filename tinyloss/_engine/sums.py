@@ -7,8 +7,6 @@ from tinyloss._cache import cache_of
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 
-__all__ = ["ORDINARY", "summed"]
-
 ORDINARY = 2.0**100
 """A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
 _ALIKE = ("rowwise", "per_item", "binary", "signed")

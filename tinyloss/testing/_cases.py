@@ -10,8 +10,6 @@ from tinyloss._arrays import kind
 from tinyloss.testing._arrays import INTEGERS, LAYOUTS, Library
 from tinyloss.testing._subjects import DOMAINS, Subject
 
-__all__ = ["Case", "Selection"]
-
 Layouts: TypeAlias = tuple[str, str, str]
 """Of x, y and weights in memory."""
 

@@ -16,8 +16,6 @@ from tinyloss.testing._reference import Reference, compare
 from tinyloss.testing._subjects import Parts
 from tinyloss.testing._watch import Log, logged
 
-__all__ = ["THREADS", "Check", "Tally"]
-
 THREADS = 4
 
 

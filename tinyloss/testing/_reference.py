@@ -14,8 +14,6 @@ from tinyloss.testing._cases import Case
 from tinyloss.testing._subjects import Parts
 from tinyloss.testing._watch import Watch
 
-__all__ = ["Reference", "Truth", "compare"]
-
 # A product of a subnormal factor and a large one has the absolute error of the first times the
 # second: p^2 log p, or a loss times its weight. 2^10 is the largest second factor that is drawn.
 _SUBNORMALS = 1024

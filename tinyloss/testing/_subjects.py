@@ -10,8 +10,6 @@ import tinyloss
 from tinyloss.testing._arrays import draw
 from tinyloss.testing._watch import Watch
 
-__all__ = ["DOMAINS", "Parts", "Subject", "subjects_of"]
-
 Parts: TypeAlias = dict[str, Any]
 """Results by name: "value", "gradient by x", "curvature"."""
 
