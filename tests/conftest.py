@@ -17,6 +17,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.emulation import emulated_cupy, machine
 from tests.support.libraries import LIBRARIES, TURNS, Library, peer, required
 
 
@@ -144,6 +145,21 @@ def jax(request: pytest.FixtureRequest) -> Iterator[Any]:
     """JAX itself, with float64."""
     with library("jax:x64", request.config) as lib:
         yield lib.lib
+
+
+@pytest.fixture
+def cupy() -> Iterator[Any]:
+    """CuPy on an emulated GPU as it comes from the shop; what a test changes of it is undone."""
+    before = dict(vars(machine))
+    with emulated_cupy() as module:
+        yield module
+        from tinyloss_cupy import _run
+
+        if machine.mutate is not None:
+            tinyloss.clear_caches()
+        _run._without_clusters.clear()
+        _run._devices.clear()
+    vars(machine).update(before)
 
 
 @pytest.fixture
