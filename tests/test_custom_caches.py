@@ -14,6 +14,7 @@ import pytest
 import tinyloss
 import tinyloss_numpy
 from tests.support.libraries import WideJAX
+from tests.support.params import turns
 from tinyloss._formula import exact
 from tinyloss.backend import (
     Answer,
@@ -206,7 +207,9 @@ def test_a_loss_that_nobody_holds_is_let_go(library: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["always", "never"])
-@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy", "softmax_focal", "mse"])
+@pytest.mark.parametrize(
+    "name", turns(["cross_entropy", "binary_cross_entropy", "softmax_focal", "mse"], 3)
+)
 def test_arrays_of_a_call_are_let_go(mode: Any, name: str) -> None:
     loss: Any = getattr(tinyloss, name)
     x = np.full((2, 3), 0.25, np.float32)

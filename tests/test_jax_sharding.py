@@ -76,6 +76,7 @@ def test_label_that_is_no_members_class_gives_nan(report: Any) -> None:
     assert report["out of range"] == {"values": rows, "gradients": rows, "touched": rows}
 
 
+@pytest.mark.long
 def test_two_processes_answer_as_one() -> None:
     pytest.importorskip("jax")
     with socket.socket() as probe:

@@ -49,7 +49,7 @@ MODES = pytest.mark.parametrize("mode", [compiled, by_formulas])
 @pytest.mark.parametrize("loss", [tinyloss.mse, tinyloss.kl_div_with_logits])
 def test_gradients_are_written_anywhere(loss: Loss, place: Any, mode: Any) -> None:
     """Over the arguments too, in any order and any way round."""
-    x, y = numbers(10, 10), probabilities(10, 10)
+    x, y = numbers(100, 100), probabilities(100, 100)
     with mode():
         value, grads = tinyloss.value_and_grad(loss, (0, 1))(x, y)
         out = place(x, y)

@@ -17,10 +17,19 @@ INTEGERS = tuple(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))
 
 
 class Draw:
-    """Random choices; `kind` are those that another kernel is compiled for."""
+    """Random choices; `kind` are those that another kernel is compiled for.
 
-    def __init__(self, rng: np.random.Generator, kind: np.random.Generator) -> None:
-        self.rng, self.kind = rng, kind
+    Calls that are alike share a generator of kinds and one of layouts.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        kind: np.random.Generator,
+        layout: np.random.Generator | None = None,
+    ) -> None:
+        self.rng, self.kind, self.alike = rng, kind, layout is not None
+        self.layout: Draw = self if layout is None else Draw(layout, kind)
 
     def chance(self, p: float) -> bool:
         return bool(self.rng.random() < p)

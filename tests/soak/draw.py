@@ -43,8 +43,17 @@ LIBRARIES_DRAWN = {
     "jax:jit": 0.005,
 }
 
+GROUP = 8
+"""How many calls follow each other that are alike."""
+
 HALVES = ("float16", "bfloat16")
 WITH_LABELS = ("cross_entropy", "softmax_focal", "nll")
+
+# Losses whose predictions may be their targets: one array, given twice.
+OF_ONE_DOMAIN = (
+    *("mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile", "msle", "mape"),
+    *("binary_cross_entropy", "kl_div_with_logits", "js_div"),
+)
 
 # Losses of one kind of target, which may be added.
 SUMS = (
@@ -88,11 +97,19 @@ class Case:
 def draw(
     seed: int, number: int, only: str | None = None, library: str | None = None
 ) -> Case | None:
-    """Return the call of this number, None where it is not of the loss or library asked for."""
-    kind = rng = np.random.default_rng([seed, number])
+    """Return the call of this number, None where it is not of the loss or library asked for.
+
+    Calls of every third group are alike: the same but for what their arrays hold.
+    """
+    group, layout = number // GROUP, None
+    kind = chosen = rng = np.random.default_rng([seed, number])
+    if group % 3 == 0:
+        chosen, kind, layout = [np.random.default_rng([seed, group, n]) for n in range(3)]
     shares = np.array([*LIBRARIES_DRAWN.values()])
-    lib = [*LIBRARIES_DRAWN][int(rng.choice(len(shares), p=shares / shares.sum()))]
-    if lib in ("numpy:compiled", "jax:jit", "jax"):
+    lib = [*LIBRARIES_DRAWN][int(chosen.choice(len(shares), p=shares / shares.sum()))]
+    if layout is not None and chosen.random() < 0.5:
+        lib = "numpy:compiled"  # of which most is kept
+    elif layout is None and lib in ("numpy:compiled", "jax:jit", "jax"):
         # A few kinds, more and more, so that most calls find their kernel compiled.
         kind = np.random.default_rng([77, int(rng.integers(6 + number // 500))])
     names = [*LOSSES, *ACTIVATIONS]
@@ -100,7 +117,7 @@ def draw(
     name = names[int(kind.choice(len(names), p=p / p.sum()))]
     if (only and only != name) or (library and library != lib):
         return None
-    d = Draw(rng, kind)
+    d = Draw(rng, kind, layout)
     return _activation(d, name, lib) if name in ACTIVATIONS else _loss(d, name, lib)
 
 
@@ -195,18 +212,19 @@ def _activation(d: Draw, name: str, lib: str) -> Case:
     dtype = float_dtype(d, lib)
     tame = lib.startswith("jax") or lib == "dask"
     if name in ("softplus", "log_sigmoid"):
-        x = reals(d, item_shape(d, 0, 4), dtype, tame)
-        return Case(name, lib, lay(d, x))
-    shape, at = row_shape(d)
+        x = reals(d, item_shape(d.layout, 0, 4), dtype, tame)
+        return Case(name, lib, lay(d.layout, x))
+    shape, at = row_shape(d.layout)
     x = logits(d, shape, at, dtype, tame)
-    return Case(name, lib, lay(d, x), axis=at - len(shape) if d.chance(0.5) else at)
+    x = lay(d.layout, x)
+    return Case(name, lib, x, axis=at - len(shape) if d.layout.chance(0.5) else at)
 
 
 def _loss(d: Draw, name: str, lib: str) -> Case:
     dtype = float_dtype(d, lib)
     tame = lib.startswith("jax") or lib == "dask"
     rowwise = name in ROWWISE
-    shape, at = row_shape(d) if rowwise else (item_shape(d, 0, 4), 0)
+    shape, at = row_shape(d.layout) if rowwise else (item_shape(d.layout, 0, 4), 0)
     items = (*shape[:at], *shape[at + 1 :]) if rowwise else shape
     if rowwise and lib in ("dask",) and 0 in items:
         shape, items = tuple([n or 2 for n in shape]), tuple([n or 2 for n in items])
@@ -214,7 +232,7 @@ def _loss(d: Draw, name: str, lib: str) -> Case:
     other = target_dtype(d, lib, dtype)
     case = Case(name, lib, np.zeros(0), labels=labels, params=_parameters(d, name))
     if rowwise:
-        case.axis = at - len(shape) if d.chance(0.5) else at
+        case.axis = at - len(shape) if d.layout.chance(0.5) else at
         case.x, y = _rows(d, case, shape, at, items, dtype, other, tame)
     else:
         case.x, y = _points(d, case, shape, dtype, other, tame)
@@ -232,21 +250,39 @@ def _loss(d: Draw, name: str, lib: str) -> Case:
                 for each in (name, *more)
             ]
     _options(d, case, items, lib, dtype)
+    if d.alike and d.chance(0.4):
+        _trouble(d, case.options)
     _ask(d, case, shape)
     kept = _kept(case, items)
     _disturb(d, case, kept, at, dtype)
-    case.x, case.y = lay(d, case.x), lay(d, case.y)
-    if case.var is not None:
-        case.var = lay(d, case.var)
-    for option in ("weight", "where", "class_weight", "pos_weight"):
-        if option in case.options:
-            case.options[option] = lay(d, case.options[option])
-    case.object = bool(case.terms) or d.chance(0.2)
-    case.lists = lib == "numpy" and 0 not in items and d.chance(0.04)
+    _lay_all(d, case)
+    case.object = bool(case.terms) or d.layout.chance(0.2)
+    if d.alike and not case.object and d.maybe(0.3):
+        for number in {"delta", "beta"} & case.params.keys():
+            case.params[number] = np.asarray(case.params[number] * d.one((0.5, 1.0, 2.0)))
+    case.lists = lib == "numpy" and 0 not in items and d.layout.chance(0.04)
     # torch has a bfloat16, but takes it from no one.
     brought = all(getattr(each, "dtype", 0) != ml_dtypes.bfloat16 for each in case.options.values())
-    case.foreign = lib in ("torch", "jax", "jax:jit") and brought and d.chance(0.2)
+    case.foreign = lib in ("torch", "jax", "jax:jit") and brought and d.layout.chance(0.2)
     return case
+
+
+def _lay_all(d: Draw, case: Case) -> None:
+    """Lay the arrays out in memory; one that is given twice is one afterwards."""
+    options, y = case.options, case.y
+    assert y is not None
+    both = options.get("weight") is options.get("where")
+    case.x, case.y = lay(d.layout, case.x), lay(d.layout, y)
+    if case.var is not None:
+        case.var = lay(d.layout, case.var)
+    for option in ("weight", "where", "class_weight", "pos_weight"):
+        if option in options:
+            options[option] = lay(d.layout, options[option])
+    if both and "where" in options:
+        options["weight"] = options["where"]
+    same = (case.x.shape, case.x.dtype) == (case.y.shape, case.y.dtype)
+    if d.alike and case.loss in OF_ONE_DOMAIN and same and case.wrong is None and d.chance(0.2):
+        case.y = case.x
 
 
 def _rows(
@@ -404,6 +440,24 @@ def _ask(d: Draw, case: Case, shape: Shape) -> None:
     case.out = out and case.library in ("numpy", "numpy:compiled", "torch") and d.maybe(0.15)
 
 
+def _trouble(d: Draw, options: dict[str, Any]) -> None:
+    """Make weights such that what they give must not become a rule for calls alike."""
+    weight: Array | None = options.get("weight")
+    if weight is None:
+        return
+    how = d.one(("NaN", "no sum", "mask"))
+    if how == "mask" and "where" in options:
+        options["weight"] = options["where"]
+    elif how == "no sum" and weight.dtype.kind not in "ub":
+        half = weight.size // 2
+        flat = np.concatenate([weight.ravel()[:half], -weight.ravel()[:half], np.zeros(1)])
+        options["weight"] = np.resize(flat.astype(weight.dtype), weight.shape) if half else weight
+    elif how == "NaN" and weight.dtype.kind not in "iub":
+        options["weight"] = np.where(
+            d.rng.random(weight.shape) < 0.3, cast(np.nan, str(weight.dtype)), weight
+        )
+
+
 def _kept(case: Case, items: Shape) -> Array:
     """Return which items are taken, but for what class weights leave out."""
     options = case.options
@@ -433,7 +487,7 @@ def _disturb(d: Draw, case: Case, kept: Array, at: int, dtype: str) -> None:
             y = np.where(of_x, cast(d.one(nonsense), y.dtype.name), y)
         if case.var is not None and case.var.shape == kept.shape:
             case.var = np.where(gone, cast(d.one(nonsense), dtype), case.var)
-    if kept.any() and d.chance(0.03):
+    if kept.any() and d.chance(0.2 if d.alike else 0.03):
         wrong = kept & (rng.random(kept.shape) < 0.3)
         if case.labels and case.x.shape[case.axis] < 100:
             bad = 101 if y.dtype.kind == "u" or d.chance(0.5) else -7
