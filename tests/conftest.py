@@ -10,6 +10,7 @@ import importlib.util
 import re
 from collections import defaultdict
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -33,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("auto", "always", "never"),
         default="never",
         help="when losses of NumPy arrays are compiled, in tests that do not say so themselves",
+    )
+    parser.addoption(
+        "--passed",
+        type=Path,
+        metavar="FILE",
+        help="tests that have passed, one a line: they are left out, and those that pass are added",
     )
 
 
@@ -74,9 +81,22 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in _for_the_long_run(items):
         item.add_marker(pytest.mark.long)
+    file: Path | None = config.getoption("--passed")
+    if file is not None and file.exists():
+        passed = {*file.read_text("utf-8").splitlines()}
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+        items[:] = [item for item in items if item.nodeid not in passed]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    file: Path | None = session.config.getoption("--passed")
+    terminal: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if file is not None and not hasattr(session.config, "workerinput"):  # of xdist
+        with file.open("a", encoding="utf-8") as lines:
+            lines.writelines(f"{each.nodeid}\n" for each in terminal.stats.get("passed", []))
 
 
 @pytest.hookimpl(wrapper=True)

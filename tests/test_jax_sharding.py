@@ -145,6 +145,7 @@ def example(*arguments: str) -> Iterator[str]:
     yield from done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_example_trains_a_sharded_vocabulary() -> None:
     pytest.importorskip("jax")
     said = "\n".join(example("--classes=512", "--rows=64", "--features=32", "--steps=40"))

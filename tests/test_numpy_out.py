@@ -1,5 +1,6 @@
 """Gradients that the NumPy backend writes where they are wanted."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.support.compiled import (
     probabilities,
     readonly,
 )
+from tests.support.params import turns
 
 
 def own_place(x: Array, y: Array) -> tuple[Array, Array]:
@@ -41,15 +43,21 @@ def crossed(x: Array, y: Array) -> tuple[Array, Array]:
     return y[::-1], x[::-1]
 
 
+PLACES = (swapped, own_place, strided, turned, crossed)
 MODES = pytest.mark.parametrize("mode", [compiled, by_formulas])
 
 
 @MODES
-@pytest.mark.parametrize("place", [own_place, swapped, strided, turned, crossed])
-@pytest.mark.parametrize("loss", [tinyloss.mse, tinyloss.kl_div_with_logits])
+@pytest.mark.parametrize(
+    ("loss", "place"),
+    [
+        *product([tinyloss.mse], PLACES),
+        *turns([*product([tinyloss.kl_div], PLACES)], 2),
+    ],
+)
 def test_gradients_are_written_anywhere(loss: Loss, place: Any, mode: Any) -> None:
     """Over the arguments too, in any order and any way round."""
-    x, y = numbers(100, 100), probabilities(100, 100)
+    x, y = numbers(10, 10), probabilities(10, 10)
     with mode():
         value, grads = tinyloss.value_and_grad(loss, (0, 1))(x, y)
         out = place(x, y)
