@@ -91,6 +91,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item.nodeid not in passed]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker tests that follow each other: these compile the same."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     file: Path | None = session.config.getoption("--passed")
     terminal: Any = session.config.pluginmanager.get_plugin("terminalreporter")

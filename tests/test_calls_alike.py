@@ -61,9 +61,8 @@ def test_a_number_in_an_array_is_read_at_each_call() -> None:
     ids=lambda options: "-".join(options),
 )
 def test_each_call_is_answered_as_it_is_alone(options: dict[str, Any]) -> None:
-    step: Any = tinyloss.value_and_grad(
-        tinyloss.cross_entropy if "label_smoothing" in options else tinyloss.nll
-    )
+    loss: Any = tinyloss.cross_entropy if "label_smoothing" in options else tinyloss.nll
+    step: Any = tinyloss.value_and_grad(loss)
     calls: list[Any] = [
         lambda x=x, given=given: step(x, LABELS, **given)
         for x in (A, B)
@@ -98,8 +97,8 @@ def test_a_label_out_of_range_is_found_among_calls_alike() -> None:
     wrong = LABELS.copy()
     wrong[3] = CLASSES
     options: list[dict[str, Any]] = [{}, {"weight": np.ones(6)}, {"reduction": "none"}]
-    slope = tinyloss.grad(tinyloss.nll)
-    for ask, given in zip((slope, tinyloss.nll, slope), options, strict=True):
+    asks: list[Any] = [tinyloss.grad(tinyloss.nll), tinyloss.nll, tinyloss.grad(tinyloss.nll)]
+    for ask, given in zip(asks, options, strict=True):
         before = [ask(A, LABELS, **given) for _ in range(3)]
         with pytest.raises(ValueError, match=r"y\[3\] is 100, expected a class index"):
             ask(A, wrong, **given)
