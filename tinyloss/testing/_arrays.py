@@ -100,8 +100,11 @@ class Library:
             return self.xp.broadcast_to(base, host.shape), base
         if layout == "reversed":
             back = (slice(None, None, -1),) * n
-            base = self.own(host[back])
-            return base[back], base
+            base = self.own(np.ascontiguousarray(host[back]))
+            try:
+                return base[back], base
+            except ValueError:  # torch has no negative steps
+                return self.xp.flip(base), base
         if layout == "offset":
             base = self.own(np.concatenate([self._junk(host, (1,)), host.reshape(-1)]))
             return self.xp.reshape(base[1:], host.shape), base

@@ -1,0 +1,92 @@
+"""The backend for torch against the contract, by every way that torch differentiates and maps."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tests.support.process import python
+from tinyloss.testing import check_backend
+
+# Of its own, when vmap first loads its decompositions.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+
+FEW = (tinyloss.mse, tinyloss.binary_cross_entropy_with_logits, tinyloss.cross_entropy)
+
+
+def fetched(tensor: Any) -> Any:
+    tensor = tensor.detach()
+    if str(tensor.dtype) != "torch.bfloat16":
+        return tensor.numpy()
+    import ml_dtypes
+
+    return tensor.view(getattr(__import__("torch"), "int16")).numpy().view(ml_dtypes.bfloat16)
+
+
+def checked(torch: Any, **options: Any) -> Any:
+    return check_backend(
+        "torch",
+        context=partial(tinyloss_numpy.compilation, "always"),
+        to_numpy=fetched,
+        must_answer=True,
+        **options,
+    )
+
+
+def backward(loss: Any, argnums: Any = 0) -> Callable[..., Any]:
+    """Return what `tinyloss.value_and_grad` returns, by torch's autograd."""
+    import torch
+
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+
+    def ask(*arrays: Any, **options: Any) -> Any:
+        own = list(arrays)
+        for number in numbers:
+            own[number] = own[number].detach().requires_grad_()
+        value = loss(*own, **options)
+        grads = torch.autograd.grad(value.sum(), [own[number] for number in numbers])
+        return value.detach(), grads if isinstance(argnums, tuple) else grads[0]
+
+    return ask
+
+
+def mapped(torch: Any) -> Callable[[Any], Any]:
+    """Return what has a call answered for one member of a batch, by vmap."""
+
+    def through(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def call(arrays: Any, options: Any) -> Any:
+            more = [each[None] for each in arrays], {n: each[None] for n, each in options.items()}
+            return {name: each[0] for name, each in torch.func.vmap(ask)(*more).items()}
+
+        return call
+
+    return through
+
+
+def compiled(torch: Any) -> Callable[[Any], Any]:
+    """Return what has a call traced by torch.compile, and run by torch eagerly."""
+
+    def through(ask: Callable[..., Any]) -> Callable[..., Any]:
+        torch.compiler.reset()
+        function: Callable[..., Any] = torch.compile(ask, backend="eager", fullgraph=True)
+        return function
+
+    return through
+
+
+def test_it_answers_every_call(torch: Any) -> None:
+    assert checked(torch).declined == 0
+
+
+def test_backward_gives_the_gradients(torch: Any) -> None:
+    assert checked(torch, value_and_grad=backward).declined == 0
+
+
+@pytest.mark.parametrize("way", [mapped, compiled])
+def test_transforms_answer_every_call(torch: Any, way: Any) -> None:
+    losses = FEW if way is mapped else (tinyloss.huber,)
+    assert checked(torch, through=way(torch), losses=losses).declined == 0
