@@ -10,8 +10,6 @@ from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
 from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_jax._rules import Rule
 
-__all__ = ["prepare"]
-
 
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     """Return what answers the jobs of a kind."""

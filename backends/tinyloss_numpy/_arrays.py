@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address", "empty", "empty_like", "may_overlap", "writable_address"]
-
 _byte = ctypes.c_char
 
 

@@ -17,8 +17,6 @@ from tinyloss._engine.run import finished_of, prepared_by, run, settled_of
 from tinyloss._engine.settle import Settled
 from tinyloss._engine.targets import look_at, validation_mode
 
-__all__ = ["Known", "answered"]
-
 Ready = Callable[[Sequence[Any]], Answer | None]
 Known = Cache[Ready]
 """What is ready for the calls of one loss."""

@@ -18,6 +18,7 @@ from typing import Any
 from tinyloss._arrays import (
     astype,
     bring,
+    compiling,
     compute_dtype,
     move_axis,
     namespace,
@@ -31,18 +32,6 @@ from tinyloss._engine.job import Answer, Argument, Job, Kind, delivered, derivat
 from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.settle import Settled, class_axis, settle
 from tinyloss._formula import Formula, boosting
-
-__all__ = [
-    "answer_of",
-    "fill",
-    "finished_of",
-    "job_of",
-    "narrowed",
-    "prepared_by",
-    "run",
-    "settled_of",
-    "transform",
-]
 
 
 def run(request: Request, want: Want) -> Answer:
@@ -95,6 +84,8 @@ def _moved(job: Job, axis: int, answer: Answer) -> Answer:
 
 def answer_of(job: Job) -> Answer:
     """Return the answer of the backend for a job's arrays, else of its formulas."""
+    if compiling():
+        return registry.traced(job)  # type: ignore[no-any-return]
     backend = registry.backend_of(job.xp)
     if backend is not None:
         answer = prepared_by(backend, job.kind)(job)

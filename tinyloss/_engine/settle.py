@@ -42,8 +42,6 @@ from tinyloss._formula import NUMBER, Formula, exact
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
-__all__ = ["Settled", "class_axis", "settle"]
-
 
 class Settled(NamedTuple):
     """A job, and what its answer lacks of what was asked."""

@@ -20,8 +20,6 @@ from tinyloss._formula import Formula
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
-__all__ = ["Weights", "mask_of", "normal"]
-
 
 class Weights:
     """What items weigh: weight, class weight and every mask as one weight for each item.
