@@ -147,6 +147,7 @@ def test_later_processes_load_kernels_without_numba(tmp_path: Path) -> None:
     assert python(COMPILED_CALL, **environment).split() == [*result, "False"]
 
 
+@pytest.mark.long
 def test_processes_may_write_the_same_kernel_at_once(tmp_path: Path) -> None:
     environment = cache_in(tmp_path)
     with ThreadPoolExecutor(2) as pool:
