@@ -8,6 +8,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from tinyloss._arrays import compiling
 from tinyloss._engine import registry
 from tinyloss._engine.run import prepared_by
 from tinyloss.backend import Backend, Job, Kind, evaluate, replaced
@@ -46,7 +47,9 @@ class Watch:
         registry.backend_of = self._backend_of
         _ONE_AT_A_TIME.release()
 
-    def _between(self, xp: Namespace) -> Backend:
+    def _between(self, xp: Namespace) -> Backend | None:
+        if compiling():  # nothing can be put between there
+            return None
         backend = self._backend_of(xp)
 
         def prepare(kind: Kind) -> Callable[[Job], Any]:
