@@ -15,7 +15,7 @@ Both go over items in chunks of at most LANES; a group of chunks makes one parti
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tinyloss.backend import Weighing
+from tinyloss.backend import Domain, Weighing
 from tinyloss.compiler.kernels import ArrayUse, Staged
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
@@ -82,7 +82,10 @@ class _Writer:
         real: str,
         lanes: int,
         weighing: Weighing | None,
+        watched: Domain | None,
     ) -> None:
+        self.watched = watched
+        """What targets must be: a sum more tells whether one is something else."""
         self.staged, self.numbers = staged.passes, staged.numbers
         self.weighing, self.uniforms = weighing, staged.uniform
         self.totals = staged.totals
@@ -184,6 +187,8 @@ class _Writer:
         with write.loop("for group in range(first, last):"):
             for name in self.total_names():
                 write(f"clear_row({name}_sums)")
+            if self.watched is not None:
+                write("wrong = as_int(real(0.0))")
             chunks = "range(group * chunks_per_group, min(chunks, (group + 1) * chunks_per_group))"
             with write.loop(f"for chunk in {chunks}:"):
                 write("outer = chunk // chunks_per_outer")
@@ -200,13 +205,14 @@ class _Writer:
                             f"{array.name}_chunk = {array.name}_start + begin * {array.name}_item"
                             f" + offset_of(table, {at}, outer)"
                         )
+                self.watch()
                 self.chunk()
                 for name in self.total_names():
                     write(f"add_row({name}_sums, {name}_lanes, count)")
-            for number, name in enumerate(self.total_names()):
-                each = len(self.totals)
-                index = "group" if each == 1 else f"group * {each} + {number}"
-                write(f"store_total(partial_sums, {index}, fold_row({name}_sums))")
+            ends = [f"fold_row({name}_sums)" for name in self.total_names()]
+            ends += [] if self.watched is None else ["float64(wrong < 0)"]
+            for number, end in enumerate(ends):
+                write(f"store_total(partial_sums, group * {len(ends)} + {number}, {end})")
         write("return 0")
 
     def chunk(self) -> None:
@@ -300,20 +306,14 @@ class _Writer:
     def weigh_target(self, weighing: Weighing, y: ArrayUse, given: Mapping[str, ArrayUse]) -> None:
         """Note a target out of its domain; multiply with its class's weight."""
         write, domain = self.write, weighing.domain
-        inside = f"{y.name} >= 0 and {y.name} < classes"
         if "given_class_weight" in given:
             at = f"given_class_weight_start + {y.name} * given_class_weight_class, 0"
-            with write.loop(f"if {inside}:"):
-                write(f"w *= load_given_class_weight({at})")
-            with write.loop("else:"):
+            with write.loop(f"if {_outside(Domain('labels'), y.name)}:"):
                 write("odd = 1.0")
+            with write.loop("else:"):
+                write(f"w *= load_given_class_weight({at})")
         elif domain is not None:
-            if domain.kind == "signs":
-                inside = f"{y.name} == -1 or {y.name} == 1"
-            elif domain.kind == "probabilities":
-                low, high = -domain.slack, 1 + domain.slack
-                inside = f"{y.name} != {y.name} or ({y.name} >= {low!r} and {y.name} <= {high!r})"
-            with write.loop(f"if not ({inside}):"):
+            with write.loop(f"if {_outside(domain, y.name)}:"):
                 write("odd = 1.0")
 
     def ignored_at(self) -> int:
@@ -357,6 +357,21 @@ class _Writer:
                 self.store_item(array, node, i)
         for name, node in zip(self.total_names(), self.totals, strict=True):
             self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
+
+    def watch(self) -> None:
+        """Note a target of a chunk that is outside its domain.
+
+        In a loop of its own: LLVM would not vectorise each of the others with this inside.
+        """
+        if self.watched is None:
+            return
+        y = self.inputs[1]
+        with self.write.loop("for i in range(count):"):
+            self.write(f"target = load_{y.name}({_at(y, y.name + '_chunk', 'i', 'item')})")
+            if self.watched.kind == "probabilities":
+                self.write(f"wrong = strayed(wrong, target, real({1 + self.watched.slack!r}))")
+            else:
+                self.write(f"wrong = noted(wrong, {_outside(self.watched, 'target')})")
 
     def total_names(self) -> list[str]:
         return [f"share_{number}" for number in range(len(self.totals))]
@@ -663,6 +678,15 @@ class _Tiles(_Writer):
             self.node(node)
 
 
+def _outside(domain: Domain, y: str) -> str:
+    """Return the condition that a target is outside its domain. A NaN is not."""
+    if domain.kind == "signs":
+        return f"logical_and({y} != -1, {y} != 1)"
+    if domain.kind == "labels":
+        return f"logical_or({y} < 0, {y} >= classes)"
+    return f"logical_or({y} < real({-domain.slack!r}), {y} > real({1 + domain.slack!r}))"
+
+
 def _at(array: ArrayUse, start: str, index: str, axis: str) -> str:
     """Return address and index of an element, as load and store take them."""
     along = "class" if array.per_class else "item"
@@ -681,6 +705,8 @@ def write(
     lanes: int,
     rows: bool,
     weighing: Weighing | None = None,
+    watched: Domain | None = None,
 ) -> Text:
     """Return the text of the loop over rows or tiles that answers a staged job."""
-    return (_Rows if rows else _Tiles)(staged, inputs, outputs, real, lanes, weighing).text()
+    shape = _Rows if rows else _Tiles
+    return shape(staged, inputs, outputs, real, lanes, weighing, watched).text()
