@@ -348,7 +348,7 @@ class Configured(Differentiable):
 
     def answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
         """Return the parts of the answer that are wanted."""
-        if kwargs.keys().isdisjoint(self._own):
+        if self._own.isdisjoint(kwargs):
             try:
                 return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
             except TypeError:
@@ -363,7 +363,7 @@ class Configured(Differentiable):
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Return what a call with these arguments asks."""
         try:
-            if not kwargs.keys().isdisjoint(self._own):
+            if not self._own.isdisjoint(kwargs):
                 raise TypeError
             return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
         except TypeError:
