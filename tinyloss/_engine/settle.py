@@ -94,7 +94,7 @@ class Form:
     weighs: bool
     """Whether what arrays hold decides what items weigh or what the mean divides by."""
     given: tuple[str, ...]
-    """What of a request decides it besides x."""
+    """The arrays of a request that decide it besides x."""
     fused: Any
     """`weighed` as one operation of the library, where there is such a thing."""
     divisor: Any
@@ -146,9 +146,12 @@ class Form:
             arrays[name] = xp.astype(array, to) * 2 - 1 if signs else astype(xp, array, to)
         weight, divisor, total = None, self.divisor, None
         if self.weighs:
-            given = {name: getattr(request, name) for name in self.given}
-            weigh = weighed if self.fused is None else self.fused
-            weight, divisor, total, own = weigh(self.rule, given, x, arrays["y"])
+            if self.fused is None:
+                found = weighed(self.rule, request, x, arrays["y"])
+            else:
+                given = {name: getattr(request, name) for name in self.given}
+                found = self.fused(self.rule, given, x, arrays["y"])
+            weight, divisor, total, own = found
             arrays |= own
         elif index is not None:
             arrays["y"] = astype(xp, y, index)
@@ -257,7 +260,7 @@ def _form_of(
     given += ["y"] if request.ignore_index is not None else []
     weighs, divisor = True, None
     if not want.sums and given in ([], ["denominator"]):
-        divisor = weighed(rule, {"denominator": request.denominator}, moved, y).divisor
+        divisor = weighed(rule, request, moved, y).divisor
         weighs = not (divisor is None or isinstance(divisor, int | float))
     brings = y is not request.y or any(more[name] is not request.arrays[name] for name in more)
     held = any(hasattr(each, "dtype") for each in request.params.values())

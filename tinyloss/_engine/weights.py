@@ -55,9 +55,10 @@ class Weighed(NamedTuple):
     """Class indices in their dtype, weights of classes that the formula takes."""
 
 
-def weighed(rule: Rule, given: Mapping[str, Any], x: Any, y: Any) -> Weighed:
-    """Return what items weigh, by a request's arrays, and x and y with the classes last."""
-    weights, xp = _Weights(rule, rule.options._replace(**given), x, y), rule.xp
+def weighed(rule: Rule, given: Request | Mapping[str, Any], x: Any, y: Any) -> Weighed:
+    """Return what items weigh, by a request or its arrays, and x and y with the classes last."""
+    request = given if isinstance(given, Request) else rule.options._replace(**given)
+    weights, xp = _Weights(rule, request, x, y), rule.xp
     total, divisor = weights.sums() if rule.sums else (None, weights.divisor())
     if isinstance(total, (int, float)):
         total = xp.asarray(total, dtype=widest_dtype(xp, x), **beside(x))[()]  # NumPy's are scalars
