@@ -13,29 +13,6 @@ import array_api_compat as _typed_compat
 
 from tinyloss.typing import Namespace
 
-__all__ = [
-    "astype",
-    "beside",
-    "bring",
-    "compiling",
-    "compute_dtype",
-    "device",
-    "dtype_name",
-    "index_dtype",
-    "is_host",
-    "is_torch",
-    "kind",
-    "library",
-    "looks",
-    "move_axis",
-    "namespace",
-    "of_rank",
-    "public_namespace",
-    "result_dtype",
-    "widest_dtype",
-    "writeable",
-]
-
 # Typed as Any: its own types name libraries that need not be installed.
 array_api_compat: Any = _typed_compat
 

@@ -5,8 +5,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-__all__ = ["Cache", "cache_of", "clear_caches"]
-
 T = TypeVar("T")
 
 _caches: WeakSet["Cache[Any]"] = WeakSet()

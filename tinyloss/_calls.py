@@ -12,8 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
 
-__all__ = ["explained", "misfit", "named", "other_reduction", "readable", "shown", "users_level"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -125,26 +123,33 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
-def explained(
-    advice: str | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def told(
+    function: Callable[P, R], what: Callable[[Sequence[Any], Mapping[str, Any]], str | None]
+) -> Callable[P, R]:
+    """Return a function that says `what` is wrong with a call, if anything, instead of Python."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            message = what(args, kwargs)
+            if message is None:
+                raise
+        raise TypeError(message)
+
+    call.__signature__ = readable(inspect.signature(function))  # type: ignore[attr-defined]
+    return call
+
+
+def explained(advice: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator for a public function: a call that does not fit is told what would."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        signature = readable(inspect.signature(function))
-
-        @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except TypeError:
-                message = misfit(function.__name__, signature, args, kwargs, positional=advice)
-                if message is None:
-                    raise
-            raise TypeError(message)
-
-        call.__signature__ = signature  # type: ignore[attr-defined]
-        return call
+        name, signature = function.__name__, inspect.signature(function)
+        return told(
+            function, lambda args, kwargs: misfit(name, signature, args, kwargs, positional=advice)
+        )
 
     return decorate
 

@@ -6,21 +6,9 @@ number yet.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
-
-__all__ = [
-    "Check",
-    "flag",
-    "in_range",
-    "integer_or_none",
-    "is_array_of_one",
-    "is_integer",
-    "number",
-    "or_none",
-    "positive",
-]
 
 
 @dataclass(frozen=True)
@@ -37,9 +25,6 @@ def is_array_of_one(value: Any) -> bool:
         return False
     dtype = str(getattr(value, "dtype", ""))
     return "float" in dtype or "int" in dtype
-
-
-_OR_ARRAY = "a Python number or a 0-d array"
 
 
 def number(
@@ -66,26 +51,19 @@ def number(
     return checked
 
 
-def positive(function: str, name: str, value: Any, high: float = inf) -> Any:
-    """Return a number above 0, of at most `high`, or an array of one."""
-    if is_array_of_one(value):
-        return value
-    what = f"a number above 0, at most {high}" if isfinite(high) else "a number above 0"
-    checked = number(function, name, value, what=what, kinds=_OR_ARRAY)
-    if not 0 < checked <= high:
-        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
-    return checked
+def within(what: str, fits: Callable[[float], bool]) -> Callable[[str, str, Any], Any]:
+    """Return a check of a number, told by `what` it has to be, which lets an array of one pass."""
 
+    def check(function: str, name: str, value: Any) -> Any:
+        if is_array_of_one(value):
+            return value
+        kinds = "a Python number or a 0-d array"
+        checked = number(function, name, value, what=what, kinds=kinds)
+        if not fits(checked):
+            raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
+        return checked
 
-def in_range(function: str, name: str, value: Any, low: float, high: float = inf) -> Any:
-    """Return a number from `low` to `high`, or an array of one."""
-    if is_array_of_one(value):
-        return value
-    what = f"a number from {low} to {high}" if isfinite(high) else f"a number of at least {low}"
-    checked = number(function, name, value, what=what, kinds=_OR_ARRAY)
-    if not low <= checked <= high:
-        raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
-    return checked
+    return check
 
 
 def or_none(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any], Any]:

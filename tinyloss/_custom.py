@@ -9,6 +9,7 @@ from traceback import walk_tb
 from typing import Any, ClassVar, overload
 
 from tinyloss._arrays import dtype_name, namespace
+from tinyloss._cache import Cache
 from tinyloss._engine.request import Request
 from tinyloss._formula import LABEL, Formula, Role, exact
 from tinyloss._function import LossFunction
@@ -18,8 +19,6 @@ from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.program import Program
 from tinyloss.compiler.recorder import BadFormula, Symbol, Unrecordable, plain_number, record
 from tinyloss.losses._numerics import steep
-
-__all__ = ["loss"]
 
 _OPTIONS = {"weight": None, "where": None, "reduction": "mean", "denominator": None}
 _OF_ROWS = {"axis": -1, "axis_name": None}
@@ -83,10 +82,6 @@ def loss(
     return _make(value, rowwise or labels, labels)
 
 
-_KEPT = 128
-"""How many programs of one loss are kept, and how many states of what it reads."""
-
-
 def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunction[...]:
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"tinyloss.loss: got {value!r}, expected a function (x, y, *, parameters)")
@@ -112,7 +107,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
             ],
         ]
     )
-    own = _Own(value, title, rowwise, labels)
+    own = _Own(value, title, partial(_formula_of, value, title, rowwise, labels))
 
     def describe(*args: Any, **kwargs: Any) -> Request:
         bound = public.bind(*args, **kwargs)
@@ -121,14 +116,8 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
         params = {p.name: _parameter(given[p.name]) for p in keyword}
         formula = own.formula(params, given.get("axis_name"))
         asked = {name: given[name] for name in options}
-        return Request(
-            None if labels else formula,
-            given["x"],
-            given["y"],
-            params,
-            labels=formula if labels else None,
-            **asked,
-        )
+        of_values, of_labels = (None, formula) if labels else (formula, None)
+        return Request(of_values, given["x"], given["y"], params, labels=of_labels, **asked)
 
     describe.__name__ = title
     for attribute in ("__qualname__", "__module__", "__doc__"):
@@ -155,11 +144,10 @@ class _Own:
     """A user's function and its formulas, one for each state of what it reads."""
 
     def __init__(
-        self, function: Callable[..., Any], title: str, rowwise: bool, labels: bool
+        self, function: Callable[..., Any], title: str, make: Callable[[], type["_Recorded"]]
     ) -> None:
-        self._function, self._title = function, title
-        self._rowwise, self._labels = rowwise, labels
-        self._formulas: dict[Any, type[_Recorded]] = {}
+        self._function, self._title, self._make = function, title, make
+        self._formulas: Cache[type[_Recorded]] = Cache()
         self._latest: tuple[Reads, type[Formula]] | None = None
 
     def formula(self, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
@@ -180,12 +168,7 @@ class _Own:
                     f"tinyloss.{self._title}: {name} is {_a(changing.kind)}, expected a Python "
                     "number, a string, None or a tuple of these: an array is x, y or a weight"
                 )
-        formula = self._formulas.get(reads.state)
-        if formula is None:
-            if len(self._formulas) >= _KEPT:
-                self._formulas.clear()
-            formula = _formula_of(self._function, self._title, self._rowwise, self._labels)
-            self._formulas[reads.state] = formula
+        formula = self._formulas.made(reads.state, self._make)
         try:
             formula.recorded((), "float32", params)
         except Unrecordable as error:
@@ -213,7 +196,7 @@ def _formula_of(
 ) -> type["_Recorded"]:
     each = Role(per_class=in_rows)
     inputs = {"x": each, "y": LABEL if labels else each}
-    programs: dict[Any, Program | str] = {}
+    programs: Cache[Program | str] = Cache()
 
     def make(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program | str:
         def item(x: Symbol, y: Symbol) -> Any:
@@ -252,11 +235,7 @@ def _formula_of(
         @staticmethod
         def recorded(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program:
             key = (by, dtype, exact(tuple(params.items())))
-            known = programs.get(key)
-            if known is None:
-                if len(programs) >= _KEPT:
-                    programs.clear()
-                known = programs[key] = make(by, dtype, params)
+            known = programs.made(key, lambda: make(by, dtype, params))
             if isinstance(known, str):
                 raise Unrecordable(known)
             return known

@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-__all__ = ["CLASS", "ITEM", "LABEL", "NUMBER", "Formula", "Role", "boosting", "exact"]
-
 
 @dataclass(frozen=True, slots=True)
 class Role:

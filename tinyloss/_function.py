@@ -20,8 +20,6 @@ from tinyloss._engine.request import Request, Want
 from tinyloss._engine.run import job_of
 from tinyloss.typing import Options
 
-__all__ = ["Loss", "LossFunction"]
-
 P = ParamSpec("P")
 P_contra = ParamSpec("P_contra")
 
@@ -60,7 +58,7 @@ class LossFunction(Generic[P]):
         self.describe: Callable[..., Request] = describe
         self._known: Known | None = Known() if replays else None
         update_wrapper(self, describe)
-        parameters = _parameters(describe)
+        parameters = parameters_of(describe)
         self._checks = {each.name: _check_of(each.annotation) for each in parameters}
         bare = [each.replace(annotation=_bare(each.annotation)) for each in parameters]
         known = [each for each in bare if each.annotation is not each.empty]
@@ -121,7 +119,7 @@ class LossFunction(Generic[P]):
         return self.__qualname__
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return a function's parameters, its **options as the parameters that they stand for.
 
     Options of rows come before the function's own parameters, those of every loss after.

@@ -7,42 +7,70 @@ to it); calling, differentiating, adding, scaling, printing and comparing are in
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial, update_wrapper, wraps
+from functools import partial, update_wrapper
 from numbers import Real
 from operator import add
-from typing import Any, ClassVar, ParamSpec, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, Unpack, dataclass_transform
 
 from tinyloss import _check, _transforms
 from tinyloss._arrays import bring, device, is_torch, namespace, widest_dtype
-from tinyloss._calls import misfit, named, other_reduction, readable, shown
+from tinyloss._calls import misfit, named, other_reduction, readable, shown, told
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.registry import quiet
 from tinyloss._engine.request import REDUCTIONS, Request, Want
 from tinyloss._engine.run import fill, job_of, narrowed, run
-from tinyloss._engine.sums import summed
-from tinyloss._function import Loss, LossFunction
+from tinyloss._engine.sums import ORDINARY, summed
+from tinyloss._function import Loss, LossFunction, parameters_of
 from tinyloss._partial import mapped
-from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
-
-__all__ = ["Configured", "LabelLoss", "RowLoss", "TargetLoss", "WeightedSum", "asked", "called"]
+from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
 
 _VALUE = Want(value=True)
+
+
+def called(stub: Callable[P, Any]) -> Callable[P, Any]:
+    """Return the method that calls a loss object, typed as the stub is."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.answer(_VALUE, args, kwargs).value
+
+    method: Any = update_wrapper(call, stub)
+    method.__signature__ = readable(inspect.Signature(parameters_of(stub), return_annotation=Any))
+    return method  # type: ignore[no-any-return]
+
+
+def asked(call: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, Want, P], Answer]:
+    """Return the method that asks a loss object, typed as the one that calls it."""
+
+    def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        answer: Answer = self.answer(want, args, kwargs)
+        return answer
+
+    own, *others = inspect.signature(call).parameters.values()
+    first = [own.replace(kind=own.POSITIONAL_ONLY), inspect.signature(ask).parameters["want"]]
+    method: Any = ask
+    method.__signature__ = inspect.Signature([*first, *others], return_annotation=Answer)
+    return ask
+
+
+def _explained(method: Callable[P, R]) -> Callable[P, R]:
+    """Return a method (self, ..., args, kwargs) with words for calls that do not fit."""
+    return told(method, lambda given, _: given[0]._misfit(*given[-2:]))
 
 
 class Differentiable:
     """What every loss object can do with what it is asked."""
 
-    def _refuse(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Raise what is wrong with the arguments of a call, if they do not fit."""
-        name = type(self).__name__
+    def _misfit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with the arguments of a call; None where they fit."""
         loss: Any = self
         signature = inspect.signature(loss)
-        message = misfit(name, signature, args, kwargs, self._advice(kwargs), self._place(args))
-        if message is not None:
-            raise TypeError(message) from None
+        advice, place = self._advice(kwargs), self._place(args)
+        return misfit(type(self).__name__, signature, args, kwargs, advice, place)
 
     def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return what to write instead of keywords that a call does not take."""
@@ -105,22 +133,6 @@ class Differentiable:
         return _transforms.grad_and_hess(self)
 
 
-def _explained(method: Callable[P, R]) -> Callable[P, R]:
-    """Return a method of a loss object with words for calls that do not fit."""
-
-    @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except TypeError:
-            loss: Any = args[0]
-            loss._refuse(args[1 + (method.__name__ == "ask") :], kwargs)
-            raise
-
-    call.__signature__ = readable(inspect.signature(method))  # type: ignore[attr-defined]
-    return call
-
-
 @dataclass(frozen=True, repr=False)
 class WeightedSum(Differentiable):
     """A sum of losses of the same prediction and target, each with a factor.
@@ -150,48 +162,36 @@ class WeightedSum(Differentiable):
             checked += [(factor * inner, loss) for inner, loss in term[1]._terms()]
         object.__setattr__(self, "terms", tuple(checked))
 
-    @_explained
+    @called
     def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *more: ArrayLike,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
+        self, x: Array, y: ArrayLike, *more: ArrayLike, **options: Unpack[CallOptions]
     ) -> Any:
         """Return the sum of the losses."""
-        return self.ask(
-            _VALUE, x, y, *more, weight=weight, where=where, denominator=denominator
-        ).value
+
+    ask = asked(__call__)
 
     @_explained
-    def ask(
-        self,
-        want: Want,
-        /,
-        x: Array,
-        y: ArrayLike,
-        *more: ArrayLike,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Answer:
+    def answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
         """Return the parts of the answer that are wanted."""
         if want.sums:
             raise TypeError(
                 f"tinyloss.partial_mean: {self!r} is a sum of means, each with weights of its own, "
                 "expected one loss: take the parts of each term, and add up their values"
             )
-        options = {"weight": weight, "where": where, "denominator": denominator}
-        request = self._summed((x, y, *more), options)
+        request = self._summed(args, kwargs)
         if request is not None:
             answer = run(request, want._replace(out=()))
-            return fill("WeightedSum", answer, want.out) if want.out else answer
+        else:
+            answer = self._added(want._replace(out=(), wide=True), args, kwargs)
+        return fill("WeightedSum", answer, want.out) if want.out else answer
+
+    def _added(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
+        """Return the sum of the answers of the terms."""
+        arrays = [*args, *[kwargs[name] for name in ("x", "y") if name in kwargs]]
+        xp = namespace(arrays[0])
         total: Answer | None = None
-        out, want = want.out, want._replace(out=(), wide=True)
         for factor, loss in self.terms:
-            answer = loss.ask(want, x, y, *more, **options)
+            answer = loss.ask(want, *args, **kwargs)
             if total is not None and getattr(total.value, "shape", ()) != getattr(
                 answer.value, "shape", ()
             ):
@@ -200,28 +200,26 @@ class WeightedSum(Differentiable):
                     f"{tuple(total.value.shape)} of the terms before, expected one reduction, and "
                     "items of one shape for all"
                 )
-            with quiet(namespace(x)):
+            with quiet(xp):
                 answer = mapped(partial(_scaled, factor=factor), answer)
                 total = answer if total is None else mapped(add, total, answer)
         assert total is not None
-        if want.argnums:
-            with quiet(namespace(x)):
-                total = narrowed(total, want, (x, y, *more))
-        return fill("WeightedSum", total, out) if out else total
+        with quiet(xp):
+            return narrowed(total, want, arrays) if want.argnums else total
 
-    def _summed(self, arrays: Sequence[Any], options: Mapping[str, Any]) -> Request | None:
+    def _summed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request | None:
         """Return the sum as one loss; None where its terms are not alike enough."""
         return summed(
             [factor for factor, _ in self.terms],
-            [loss.request(arrays, options) for _, loss in self.terms],
+            [loss.request(args, kwargs) for _, loss in self.terms],
         )
 
-    def jobs(self, want: Want, /, *arrays: Any, **options: Any) -> list[Job]:
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
-        request = self._summed(arrays, options)
+        request = self._summed(args, kwargs)
         if request is not None:
             return [job_of(request, want)]
-        return [job for _, loss in self.terms for job in loss.jobs(want, *arrays, **options)]
+        return [job for _, loss in self.terms for job in loss.jobs(want, *args, **kwargs)]
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices, for every term."""
@@ -241,35 +239,13 @@ class WeightedSum(Differentiable):
         return {n: made.format(each) for n, each in kwargs.items() if n == "reduction"}
 
 
-_FACTOR = 2.0**100
-"""A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
-
-
 def _scaled(result: Any, factor: float) -> Any:
     """Return a result times a factor, which may itself be too large or small for its dtype."""
-    while abs(factor) > _FACTOR:
-        result, factor = result * _FACTOR, factor / _FACTOR
-    while 0 < abs(factor) < 1 / _FACTOR:
-        result, factor = result * (1 / _FACTOR), factor * _FACTOR
+    while abs(factor) > ORDINARY:
+        result, factor = result * ORDINARY, factor / ORDINARY
+    while 0 < abs(factor) < 1 / ORDINARY:
+        result, factor = result * (1 / ORDINARY), factor * ORDINARY
     return factor * result
-
-
-def _explain_constructor(cls: "type[Configured]") -> None:
-    """Give a class words for the calls that do not fit its constructor."""
-    construct: Callable[..., None] = cls.__init__
-
-    @wraps(construct)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            construct(self, *args, **kwargs)
-        except TypeError:
-            message = _constructor_misfit(cls, args, kwargs)
-            if message is None:
-                raise
-            raise TypeError(message) from None
-
-    init.__signature__ = readable(inspect.signature(construct))  # type: ignore[attr-defined]
-    setattr(cls, "__init__", init)  # noqa: B010 - its own type is narrower
 
 
 def _constructor_misfit(
@@ -307,7 +283,9 @@ class Configured(Differentiable):
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, repr=False, kw_only=True)(cls)
         cls._own = frozenset([field.name for field in fields(cls)])  # type: ignore[arg-type]
-        _explain_constructor(cls)
+        construct: Callable[..., None] = cls.__init__
+        init = told(construct, lambda args, kwargs: _constructor_misfit(cls, args[1:], kwargs))
+        setattr(cls, "__init__", init)  # noqa: B010 - its own type is narrower
         if "function" in cls.__dict__:
             name = cls.function.__name__
             summary = (cls.function.__doc__ or "").partition("\n")[0]
@@ -346,32 +324,24 @@ class Configured(Differentiable):
         }
         object.__setattr__(self, "_arrays", arrays)
 
+    @_explained
     def answer(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
         """Return the parts of the answer that are wanted."""
-        if self._own.isdisjoint(kwargs):
-            try:
-                return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
-            except TypeError:
-                self.request(args, kwargs)
-                raise
-        return run(self.request(args, kwargs), want)
+        return self.function.ask(want, *args, **kwargs, **self._given(args, kwargs))
 
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
         return [job_of(self.request(args, kwargs), want)]
 
+    @_explained
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Return what a call with these arguments asks."""
-        try:
-            if not self._own.isdisjoint(kwargs):
-                raise TypeError
-            return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
-        except TypeError:
-            self._refuse(args, kwargs)
-            raise
+        return self.function.request(args, {**kwargs, **self._given(args, kwargs)})
 
     def _given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the parameters for a call with these arguments."""
+        """Return the parameters for a call with these arguments, none of them a parameter."""
+        if not self._own.isdisjoint(kwargs):
+            raise TypeError  # `_misfit` says which
         if not self._arrays:
             return self._parameters
         x = args[0] if args else kwargs.get("x")
@@ -408,31 +378,6 @@ class Configured(Differentiable):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._changed()), ()
-
-
-def called(stub: Callable[P, Any]) -> Callable[P, Any]:
-    """Return the method that calls a configured loss, typed as the stub is."""
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.answer(_VALUE, args, kwargs).value
-
-    return _typed_as(stub, call)
-
-
-def asked(stub: Callable[P, Answer]) -> Callable[P, Answer]:
-    """Return the method that asks a configured loss, typed as the stub is."""
-
-    def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
-        answer: Answer = self.answer(want, args, kwargs)
-        return answer
-
-    return _typed_as(stub, ask)
-
-
-def _typed_as(stub: Callable[P, R], method: Any) -> Callable[P, R]:
-    update_wrapper(method, stub)
-    method.__signature__ = readable(inspect.signature(stub))
-    return method  # type: ignore[no-any-return]
 
 
 _KEPT = 8
@@ -528,31 +473,10 @@ class TargetLoss(Configured):
     reduction: Reduction = "mean"
 
     @called
-    def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Any:
+    def __call__(self, x: Array, y: ArrayLike, **options: Unpack[CallOptions]) -> Any:
         """Return the loss."""
 
-    @asked
-    def ask(
-        self,
-        want: Want,
-        /,
-        x: Array,
-        y: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Answer:
-        """Return the parts of the answer that are wanted."""
-        raise NotImplementedError
+    ask = asked(__call__)
 
 
 class RowLoss(TargetLoss):

@@ -14,8 +14,6 @@ from tinyloss._engine.request import Want
 from tinyloss._function import Loss
 from tinyloss._transforms import Derived
 
-__all__ = ["PartialMean", "mapped", "partial_mean"]
-
 P = ParamSpec("P")
 
 

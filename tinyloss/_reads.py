@@ -20,8 +20,6 @@ from weakref import WeakKeyDictionary
 
 from tinyloss._formula import exact
 
-__all__ = ["Changing", "Reads"]
-
 _PLAIN = (bool, int, float, str, type(None))
 
 

@@ -9,8 +9,6 @@ from typing import Any
 from tinyloss._arrays import beside
 from tinyloss.typing import Namespace
 
-__all__ = ["Rows"]
-
 
 class Rows:
     """Operations over the classes of arrays like `x`; reductions keep a dimension of length 1."""

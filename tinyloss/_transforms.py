@@ -14,8 +14,6 @@ from tinyloss._engine.registry import backend_that_writes
 from tinyloss._engine.request import Want
 from tinyloss._function import Loss
 
-__all__ = ["Derived", "grad", "grad_and_hess", "source", "value_and_grad"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

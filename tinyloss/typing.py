@@ -5,13 +5,12 @@ shares, and results are typed `Any`: what a call returns is whatever the caller'
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
-from tinyloss._check import Check, flag, in_range, integer_or_none, or_none, positive
+from tinyloss._check import Check, flag, integer_or_none, or_none, within
 
 __all__ = [
-    "Array", "ArrayLike", "AxisName", "ClassIndex", "Flag", "Floor", "LabelOptions",
+    "Array", "ArrayLike", "AxisName", "CallOptions", "ClassIndex", "Flag", "Floor", "LabelOptions",
     "Namespace", "NonNegative", "Number", "Options", "Positive", "Reduction", "RowOptions", "Share",
     "ShareOrNone",
 ]  # fmt: skip
@@ -46,21 +45,24 @@ Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Namespace: TypeAlias = Any
 """An array-API namespace: the module whose functions take an array."""
 
-Positive: TypeAlias = Annotated[float | Array, Check(positive)]
+_positive = within("a number above 0", lambda n: n > 0)
+_at_least_0 = within("a number of at least 0.0", lambda n: n >= 0)
+_share = within("a number from 0.0 to 1.0", lambda n: 0 <= n <= 1)
+_floor = within("a number above 0, at most 0.5", lambda n: 0 < n <= 0.5)
+
+Positive: TypeAlias = Annotated[float | Array, Check(_positive)]
 """A number above 0: Python's, or a 0-d array, which is not looked at."""
 
-NonNegative: TypeAlias = Annotated[float | Array, Check(partial(in_range, low=0.0))]
+NonNegative: TypeAlias = Annotated[float | Array, Check(_at_least_0)]
 """A number of at least 0, or a 0-d array."""
 
-Share: TypeAlias = Annotated[float | Array, Check(partial(in_range, low=0.0, high=1.0))]
+Share: TypeAlias = Annotated[float | Array, Check(_share)]
 """A number from 0 to 1, or a 0-d array."""
 
-ShareOrNone: TypeAlias = Annotated[
-    float | Array | None, Check(or_none(partial(in_range, low=0.0, high=1.0)))
-]
+ShareOrNone: TypeAlias = Annotated[float | Array | None, Check(or_none(_share))]
 """A number from 0 to 1, a 0-d array, or None."""
 
-Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(partial(positive, high=0.5)))]
+Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(_floor))]
 """The least value of p and 1 - p, above 0, a 0-d array, or None."""
 
 Flag: TypeAlias = Annotated[bool, Check(flag)]
@@ -70,17 +72,22 @@ ClassIndex: TypeAlias = Annotated[int | None, Check(integer_or_none)]
 """The index of a class, or None."""
 
 
-class Options(TypedDict, total=False):
-    """What every loss takes beside its arrays and its own parameters."""
+class CallOptions(TypedDict, total=False):
+    """What a call of a loss object takes beside its arrays."""
 
     weight: ArrayLike | None
     """The weight of each item; broadcasts to the items."""
     where: ArrayLike | None
     """Which items count: booleans that broadcast to the items."""
-    reduction: Reduction
-    """How the items of a batch are put together."""
     denominator: ArrayLike | None
     """What the mean divides by in place of the sum of the weights."""
+
+
+class Options(CallOptions, total=False):
+    """What every loss takes beside its arrays and its own parameters."""
+
+    reduction: Reduction
+    """How the items of a batch are put together."""
 
 
 class RowOptions(Options, total=False):

@@ -1,6 +1,7 @@
 """From a recording to its kernels: planned, written, once each."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
 from tinyloss_cuda.plans import ALIGNMENT, Plan, Variant, make_plan
-from tinyloss_cuda.source import write
+from tinyloss_cuda.source import Elements, Rows
 
 __all__ = ["CompiledLoss", "divisor_of"]
 
@@ -53,33 +54,17 @@ class CompiledLoss:
         clusters: bool,
     ) -> Plan | None:
         """Return how to go over arrays that lie so; None where no kernel can."""
-        key = (
-            overwrites,
-            layouts,
-            tuple([each % ALIGNMENT for each in addresses]),
-            divisor,
-            clusters,
-        )
-
-        def make() -> Plan | None:
-            def staged(keep: bool) -> Staged:
-                return self.staged(keep, divisor)
-
-            return make_plan(self.recording, staged, overwrites, layouts, key[2], divisor, clusters)
-
-        return self._plans.made(key, make)
+        alike = tuple([each % ALIGNMENT for each in addresses])
+        key = (overwrites, layouts, alike, divisor, clusters)
+        staged = partial(self.staged, divisor=divisor)
+        return self._plans.made(key, lambda: make_plan(self.recording, staged, *key))
 
     def text(self, variant: Variant) -> str:
         """Return the text of the kernel for arrays that lie as `variant` says."""
         inputs, outputs = self.recording.arrays(variant.arrays, variant.overwrites)
-        return write(
-            self._staged_for(variant),
-            inputs,
-            outputs,
-            real=self.recording.real,
-            shape=variant.shape,
-            divisor=variant.divisor,
-        )
+        staged, shape = self._staged_for(variant), variant.shape
+        writer = Rows if shape.kept else Elements
+        return writer(staged, inputs, outputs, self.recording.real, shape, variant.divisor).text()
 
 
 def divisor_of(divisor: Any) -> str:

@@ -15,11 +15,11 @@ from string import Template
 from textwrap import indent
 from typing import NamedTuple
 
-from tinyloss.compiler.kernels import ArrayUse, Staged
+from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node, compared_index
 
-__all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Shape", "write", "write_total"]
+__all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Elements", "Rows", "Shape", "write_total"]
 
 KERNEL = "kernel"
 """The name of the function in every text."""
@@ -60,23 +60,6 @@ class Shape(NamedTuple):
     for losses of elements."""
 
 
-def write(
-    staged: Staged,
-    inputs: Sequence[ArrayUse],
-    outputs: Sequence[ArrayUse],
-    *,
-    real: str,
-    shape: Shape,
-    divisor: str,
-) -> str:
-    """Return the text of the kernel that answers a staged job.
-
-    `divisor` is the dtype of the array that holds it, "number" if it is none.
-    """
-    writer = _Rows if shape.kept else _Elements
-    return writer(staged, inputs, outputs, real, shape, divisor).text()
-
-
 @cache
 def write_total(real: str, dtype: str, divisor: str) -> str:
     """Return the text of the kernel that adds up the blocks' sums and divides."""
@@ -96,22 +79,11 @@ def write_total(real: str, dtype: str, divisor: str) -> str:
 def _join(
     real: str, shape: Shape, arrays: int, parts: int, dtypes: Iterable[str], body: str
 ) -> str:
-    sizes: dict[str, object] = {
-        "real": CTYPES[real],
-        "THREADS": shape.threads,
-        "TEAM": shape.team,
-        "CLUSTER": shape.cluster,
-        "LANES": shape.lanes,
-        "KEEP": shape.keep,
-        "OUTER": shape.outer,
-        "WHOLE": int(shape.whole),
-        "ARRAYS": arrays,
-        "PARTS": parts,
-    }
-    used = sorted({f"USES_{name}" for name in dtypes if name in ("float16", "bfloat16")})
-    head = [f"#define {name} {size}" for name, size in sizes.items()]
-    head += [f"#define {name}" for name in used]
-    lines = "\n".join(head)
+    sizes = {name.upper(): int(size) for name, size in shape._asdict().items() if name != "kept"}
+    defined = {"real": CTYPES[real], **sizes, "ARRAYS": arrays, "PARTS": parts}
+    head = [f"#define {name} {size}" for name, size in defined.items()]
+    used = {f"USES_{name}" for name in dtypes if name in ("float16", "bfloat16")}
+    lines = "\n".join([*head, *(f"#define {name}" for name in sorted(used))])
     return f"{lines}\n\n{_template('prelude.cuh')}\nnamespace tinyloss {{\n\n{body}\n}}\n"
 
 
@@ -120,8 +92,11 @@ def _template(name: str) -> str:
     return files("tinyloss_cuda").joinpath(name).read_text(encoding="utf-8")
 
 
-def _fill(name: str, **holes: str) -> str:
+def _fill(name: str, **given: str | Iterable[str]) -> str:
     """Return a template with texts in its holes; a hole alone on its line sets their indent."""
+    holes = {
+        hole: each if isinstance(each, str) else "\n".join(each) for hole, each in given.items()
+    }
     filled: list[str] = []
     for line in _template(name).splitlines():
         stripped = line.strip()
@@ -138,7 +113,7 @@ def _listed(parameters: Iterable[str]) -> str:
     return ",\n       ".join(parameters)
 
 
-class _Writer:
+class _Writer(Writer):
     """What rows and elements share."""
 
     def __init__(
@@ -150,14 +125,12 @@ class _Writer:
         shape: Shape,
         divisor: str,
     ) -> None:
-        self.staged, nodes = staged.passes, staged.outputs
+        """Take the divisor as the dtype of the array that holds it, "number" if it is none."""
+        super().__init__(staged, inputs, outputs, real)
+        self.shape, self.divisor = shape, divisor
         self.total = staged.totals[0] if staged.totals else None
-        self.numbers, self.uniforms = staged.numbers, staged.uniform
         self.name = self.staged.name
-        self.inputs, self.real, self.shape, self.divisor = inputs, real, shape, divisor
-        self.outputs = [*zip(outputs, nodes, strict=True)]
-        self.arrays = {array.name: array for array in inputs}
-        self.all_arrays = [*inputs, *(array for array in outputs if not array.overwrites)]
+        self.written = {array.overwrites or array.name for array in outputs}
         self.number = {array.name: n for n, array in enumerate(self.all_arrays)}
 
     def text(self) -> str:
@@ -169,11 +142,7 @@ class _Writer:
         raise NotImplementedError
 
     def parameters(self) -> str:
-        written = {array.overwrites or array.name for array, _ in self.outputs}
-        parameters = [
-            f"{'' if array.name in written else 'const '}{CTYPES[array.dtype]}* {array.name}_array"
-            for array in self.all_arrays
-        ]
+        parameters = [f"{self.pointer(array)}_array" for array in self.all_arrays]
         if self.total is not None:
             parameters.append("Sum* partial_sums")
         parameters += [f"const double number_{n}" for n in range(len(self.numbers))]
@@ -212,21 +181,15 @@ class _Writer:
 
     def start(self, array: ArrayUse) -> str:
         """Return the line that finds an item's place in an array, or that of its row."""
-        return (
-            f"{'const ' if array in self.inputs and not self.taken(array) else ''}"
-            f"{CTYPES[array.dtype]}* {array.name}_run = "
-            f"at({array.name}_array, {self.steps(array)}, spot);"
-        )
+        place = f"at({array.name}_array, {self.steps(array)}, spot)"
+        return f"{self.pointer(array)}_run = {place};"
 
-    def taken(self, array: ArrayUse) -> bool:
-        return any(output.overwrites == array.name for output, _ in self.outputs)
+    def pointer(self, array: ArrayUse) -> str:
+        const = "" if array.name in self.written else "const "
+        return f"{const}{CTYPES[array.dtype]}* {array.name}"
 
     def steps(self, array: ArrayUse) -> str:
         return f"table.arrays[{self.number[array.name]}]"
-
-    def target(self, array: ArrayUse) -> ArrayUse:
-        """Return the array that an output is written to."""
-        return self.arrays[array.overwrites] if array.overwrites else array
 
     def _apart(self, array: ArrayUse) -> str:
         return "" if array.contiguous else f", {self.steps(array)}.number"
@@ -274,10 +237,11 @@ class _Writer:
         return f"const real {name} = widen({name}_packets[k].lane[lane]);"
 
 
-class _Rows(_Writer):
+class Rows(_Writer):
     """A team of threads for each row; lanes are classes."""
 
     def body(self) -> str:
+        """Return the text of the kernel, without what is the same for all."""
         shape, steps = self.shape, self.staged.passes
         row = [self.start(array) for array in self.all_arrays]
         if steps:
@@ -294,20 +258,22 @@ class _Rows(_Writer):
             blocks=str(1 if shape.kept == "nothing" else 512 // shape.threads),
             attributes=f"__cluster_dims__({shape.cluster}, 1, 1)" if cluster else "",
             parameters=self.parameters(),
-            uniform="\n".join(["const index classes = index(table.classes);", *self.uniform()]),
+            uniform=["const index classes = index(table.classes);", *self.uniform()],
             # a block must be there before another writes to its memory
             start="wait_for_row();" if cluster else "",
-            row="\n".join(row),
-            passes="\n".join(self.step(n, step) for n, step in enumerate(steps)),
-            final="\n".join(map(self.scalar, self.staged.final)),
-            outputs="\n".join(self.item_outputs()),
+            row=row,
+            passes=[self.step(n, step) for n, step in enumerate(steps)],
+            final=map(self.scalar, self.staged.final),
+            outputs=self.item_outputs(),
             end=self.end(),
         )
 
     def of(self, nodes: Iterable[Node]) -> list[ArrayUse]:
+        """Return the arrays that input nodes stand for, each once."""
         return [*{name: self.arrays[name] for name in map(self.name, nodes)}.values()]
 
     def lanes(self) -> str:
+        """Return the classes of a packet, as the templates take them."""
         chunk = "chunk * CHUNK + " if self.shape.kept == "nothing" else ""
         return f"Lanes<int>({chunk}(k * TEAM * CLUSTER + me) * LANES - head, classes)"
 
@@ -328,9 +294,10 @@ class _Rows(_Writer):
         return f"const real {name} = widen({read});"
 
     def step(self, number: int, step: Pass) -> str:
+        """Return the text of a pass over the packets of a thread."""
         name, last = self.name, number == len(self.staged.passes) - 1
         sums = [n for n in step.reductions if n.op == "sum"]
-        outputs = [(p, n) for p, n in self.outputs if p.per_class] if last else []
+        outputs = self.of_classes if last else []
         before = [f"// pass {number + 1}", *map(self.scalar, step.scalars)]
         before += [f"Sum {name(n)}_part;" for n in sums]
         before += [f"Largest {name(n)}_part;" for n in step.reductions if n.op == "max"]
@@ -371,25 +338,21 @@ class _Rows(_Writer):
             ]
         return _fill(
             "pass.cu",
-            before="\n".join(before),
+            before=before,
             chunks="(classes + head + CHUNK - 1) / CHUNK" if again else "1",
-            load="\n".join(self.loads(inputs, self.lanes()) if again else []),
+            load=self.loads(inputs, self.lanes()) if again else "",
             lanes=self.lanes(),
-            declare="\n".join(
-                [
-                    *(f"const int {n}_lane = {n} - lanes.first;" for n in lane_numbers),
-                    *(f"real {name(n)}_terms[LANES];" for n in sums),
-                    *(self.packet(array) for array, _ in outputs),
-                ]
-            ),
-            elements="\n".join(elements),
-            add="\n".join(
-                [
-                    *(f"add({name(n)}_part, {name(n)}_terms);" for n in sums),
-                    *(self.store(array) for array, _ in outputs),
-                ]
-            ),
-            after="\n".join(after),
+            declare=[
+                *(f"const int {n}_lane = {n} - lanes.first;" for n in lane_numbers),
+                *(f"real {name(n)}_terms[LANES];" for n in sums),
+                *(self.packet(array) for array, _ in outputs),
+            ],
+            elements=elements,
+            add=[
+                *(f"add({name(n)}_part, {name(n)}_terms);" for n in sums),
+                *(self.store(array) for array, _ in outputs),
+            ],
+            after=after,
         )
 
     def writes_too_early(self, number: int) -> bool:
@@ -399,24 +362,27 @@ class _Rows(_Writer):
         just when the class's own thread writes there.
         """
         return (
-            number == 0 and bool(self.staged.gathers) and any(p.overwrites for p, _ in self.outputs)
+            number == 0
+            and bool(self.staged.gathers)
+            and any(p.overwrites for p, _ in [*self.of_items, *self.of_classes])
         )
 
     def item_outputs(self) -> list[str]:
+        """Write the numbers of an item, and add its share of the total."""
         lines = [
             f"write({self.target(array).name}_run, {self.rounded(array, node)});"
-            for array, node in self.outputs
-            if not array.per_class
+            for array, node in self.of_items
         ]
         if self.total is not None:
             lines.append(f"total.take({self.staged.as_real(self.total)});")
         return lines
 
 
-class _Elements(_Writer):
+class Elements(_Writer):
     """Lanes are items."""
 
     def body(self) -> str:
+        """Return the text of the kernel, without what is the same for all."""
         lanes = (
             "Lanes<long long>(begin + (k * THREADS + int(threadIdx.x)) * LANES - head, table.inner)"
         )
@@ -425,9 +391,9 @@ class _Elements(_Writer):
             self.input_of_lane(n) if n.op == "input" else self.computed(n)
             for n in self.staged.final
         ]
-        elements += [self.lane(array, node) for array, node in self.outputs]
-        declare = [self.packet(array) for array, _ in self.outputs]
-        add = [self.store(array) for array, _ in self.outputs]
+        elements += [self.lane(array, node) for array, node in self.of_items]
+        declare = [self.packet(array) for array, _ in self.of_items]
+        add = [self.store(array) for array, _ in self.of_items]
         if self.total is not None:
             declare.append("real terms[LANES];")
             masked = f"where(lanes.holds(lane), {self.staged.as_real(self.total)}, real(0.0))"
@@ -438,18 +404,18 @@ class _Elements(_Writer):
             "pass.cu",
             before="",
             chunks="1",
-            load="\n".join(self.loads(inputs, lanes)),
+            load=self.loads(inputs, lanes),
             lanes=lanes,
-            declare="\n".join(declare),
-            elements="\n".join(elements),
-            add="\n".join(add),
+            declare=declare,
+            elements=elements,
+            add=add,
             after="",
         )
         return _fill(
             "elements.cu",
             parameters=self.parameters(),
-            uniform="\n".join(self.uniform()),
-            row="\n".join([*map(self.start, self.all_arrays), self.head()]),
+            uniform=self.uniform(),
+            row=[*map(self.start, self.all_arrays), self.head()],
             passes=body,
             end=self.end(),
         )

@@ -5,8 +5,6 @@ CuPy is imported when it is needed: a kernel can be written without it.
 
 from typing import Any
 
-__all__ = ["address", "empty", "empty_like", "may_overlap"]
-
 
 def address(array: Any) -> int:
     """Return where an array's first element lies."""

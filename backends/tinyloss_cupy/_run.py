@@ -14,8 +14,6 @@ from tinyloss_cuda.programs import CompiledLoss, divisor_of
 from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays
 
-__all__ = ["SOURCE", "example", "prepare", "source"]
-
 _OPTIONS = ("-std=c++17", "--fmad=false")
 """Lines of a formula are rounded as they stand, as everywhere else."""
 
@@ -136,22 +134,6 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
     return np.zeros(shape, dtype)
 
 
-class _Drawn:
-    """NumPy's memory in place of the device's, where nothing is computed."""
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        return np.empty(shape, dtype)
-
-    def empty_like(self, array: Any, dtype: Any) -> Any:
-        return np.empty_like(array, dtype)
-
-    def address(self, array: Any) -> int:
-        return 0
-
-    def may_overlap(self, a: Any, b: Any) -> bool:
-        return False
-
-
 def source(job: Job, clusters: bool = True) -> str:
     """Return the text of the kernel that answers a job, on a GPU with or without clusters.
 
@@ -162,7 +144,8 @@ def source(job: Job, clusters: bool = True) -> str:
     domain = domain_of(job.kind.formula, role.integer, job.arrays["y"])
     loss = _loss_of(replace(job.kind, unchecked=domain))
     arrays = arrays_of(job)
-    arrays += results(empty_answer(_Drawn(), replaced(job, out=()), arrays))
+    memory: Any = np
+    arrays += results(empty_answer(memory, replaced(job, out=()), arrays))
     layouts = tuple([(each.shape, each.strides, each.dtype) for each in arrays])
     plan = loss.plan((), layouts, [0] * len(arrays), divisor, clusters)
     if plan is None:

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = ["with_axes"]
-
 
 def with_axes(arrays: Mapping[str, Any], of_classes: Collection[str]) -> list[Any]:
     """Return arrays, each followed by the axes of x that it has, as `dask.array.blockwise` asks.

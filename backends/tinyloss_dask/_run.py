@@ -14,8 +14,6 @@ from tinyloss.compiler.kernels import DIVISOR, WEIGHT, roles_of
 from tinyloss_dask import _split
 from tinyloss_dask._blocks import with_axes
 
-__all__ = ["prepare"]
-
 
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     """Return what answers the jobs of a kind."""

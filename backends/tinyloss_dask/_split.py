@@ -37,8 +37,6 @@ from tinyloss.compiler.program import Node, Program, compared_index
 from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_dask._blocks import with_axes
 
-__all__ = ["run"]
-
 
 def run(job: Job) -> Any:
     """Answer a job."""

@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["xp"]
-
 
 def _quotient(a: Any, b: Any) -> Any:
     if b.size == 1:

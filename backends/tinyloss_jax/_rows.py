@@ -9,8 +9,6 @@ from jax import lax
 
 from tinyloss.backend import Rows, of_rank
 
-__all__ = ["SplitRows", "WholeRows"]
-
 
 class WholeRows(Rows):
     """Rows that lie in one array, on one device or spread over many."""

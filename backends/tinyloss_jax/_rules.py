@@ -23,8 +23,6 @@ from tinyloss.compiler.program import Node
 from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
 
-__all__ = ["Rule"]
-
 Parts = tuple[Any, ...]
 
 

@@ -13,8 +13,6 @@ from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
 from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_jax._rules import Rule
 
-__all__ = ["fused", "layout", "prepare", "seen"]
-
 
 @cache
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,8 +8,6 @@ import numpy as np
 from tinyloss_numpy._plans import WORTH_THREADS
 from tinyloss_numpy._threads import run_slabs
 
-__all__ = ["address", "empty", "empty_like", "may_overlap", "spread", "writable_address"]
-
 _BLOCK = 2**16
 """Numbers that are read once from memory and three times from the cache."""
 

@@ -13,8 +13,6 @@ from tinyloss.compiler.kernels import arrays_of
 from tinyloss.compiler.outputs import empty_answer
 from tinyloss_numpy import _arrays
 
-__all__ = ["run"]
-
 _BLOCK = 2**18
 """Elements of a block: 1 MiB of float32, of which a formula needs a few at a time."""
 

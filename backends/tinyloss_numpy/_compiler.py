@@ -17,8 +17,6 @@ import llvmlite.binding as llvm
 from tinyloss_numpy import _disk
 from tinyloss_numpy._source import Text
 
-__all__ = ["Kernel", "load"]
-
 Kernel = Callable[..., int]
 """kernel(result, error, first, last, table, work): Numba's calling convention."""
 

@@ -16,8 +16,6 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 
-__all__ = ["LIMIT", "keep", "kept"]
-
 LIMIT = 2**28
 """Bytes in the folder: some ten thousand kernels."""
 

@@ -20,8 +20,6 @@ import numba
 
 from tinyloss_numpy._llvm import Value, bits, intrinsic, where
 
-__all__ = ["functions"]
-
 SQRT_HALF = math.sqrt(0.5)
 
 

@@ -16,25 +16,6 @@ from llvmlite import ir
 from numba import types as numba_types
 from numba.extending import intrinsic as numba_intrinsic
 
-__all__ = [
-    "Value",
-    "as_float",
-    "as_int",
-    "bits",
-    "copysign",
-    "fabs",
-    "fma",
-    "intrinsic",
-    "maximum",
-    "minimum",
-    "muladd",
-    "rint",
-    "select",
-    "sqrt",
-    "where",
-    "wide",
-]
-
 types: Any = numba_types
 
 LLVM_TYPES: dict[str, Any] = {

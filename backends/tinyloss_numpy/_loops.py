@@ -17,8 +17,6 @@ from tinyloss_numpy._llvm import Value, as_int, fabs, intrinsic, select, sqrt, w
 from tinyloss_numpy._memory import SIZES, accessors
 from tinyloss_numpy._source import DIMENSIONS, HEADER
 
-__all__ = ["compile_function", "vocabulary"]
-
 compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, forceinline=True)
 _outside: Callable[..., Any] = njit(error_model="numpy", nogil=True)
 

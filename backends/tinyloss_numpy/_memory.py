@@ -13,8 +13,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["SIZES", "accessors"]
-
 SIZES = {
     "bool": 1,
     "int8": 1,

@@ -14,8 +14,6 @@ from tinyloss.compiler.geometry import Geometry, Layouts, over_items
 from tinyloss.compiler.kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
 
-__all__ = ["WORTH_THREADS", "Plan", "Variant", "make_plan"]
-
 WORTH_THREADS = 2**17
 """Elements below which handing work to another thread takes longer than doing it."""
 _GROUP = 2**16

@@ -13,10 +13,8 @@ from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, ArrayUse, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
 from tinyloss_numpy._plans import Plan, Variant, make_plan
-from tinyloss_numpy._source import Text, write
+from tinyloss_numpy._source import Rows, Text, Tiles
 from tinyloss_numpy._threads import elsewhere
-
-__all__ = ["CompiledLoss"]
 
 _WORTH_COMPILING = 2**19
 """Elements after which compiling a program, about a second, starts to pay if more are to come."""
@@ -93,16 +91,11 @@ class CompiledLoss:
                 given.append(ArrayUse(f"given_{name}", *layout, role))
             layouts = (*layouts[:first], (recording.real, True), *layouts[last:])
         inputs, outputs = recording.arrays(layouts, variant.overwrites)
-        return write(
-            self._staged(weighing),
-            [*given, *inputs],
-            outputs,
-            real=recording.real,
-            lanes=variant.lanes,
-            rows=variant.rows,
-            weighing=weighing,
-            watched=variant.watched,
-        )
+        staged, writer = self._staged(weighing), Rows if variant.rows else Tiles
+        inputs = [*given, *inputs]
+        return writer(
+            staged, inputs, outputs, recording.real, variant.lanes, weighing, variant.watched
+        ).text()
 
     def plan(
         self,

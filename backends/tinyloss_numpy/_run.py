@@ -32,8 +32,6 @@ from tinyloss_numpy._plans import WORTH_THREADS
 from tinyloss_numpy._programs import CompiledLoss
 from tinyloss_numpy._threads import run_slabs
 
-__all__ = ["LOOKS", "SOURCE", "compilation", "example", "layout", "prepare", "quiet", "source"]
-
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
 
 _KEPT_SCRATCH = 2**18

@@ -16,11 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinyloss.backend import Domain, Weighing
-from tinyloss.compiler.kernels import ArrayUse, Staged
+from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
-
-__all__ = ["ARRAY_ENTRIES", "DIMENSIONS", "HEADER", "Text", "write"]
 
 DIMENSIONS = 6
 """Outer dimensions that a table has room for."""
@@ -71,7 +69,11 @@ class _Lines:
         self.depth -= 1
 
 
-class _Writer:
+_SUM = 16
+"""Bytes of a lane's sum: wider than a number, see `_loops`."""
+
+
+class _Writer(Writer):
     """What both shapes share."""
 
     def __init__(
@@ -86,61 +88,54 @@ class _Writer:
     ) -> None:
         self.watched = watched
         """What targets must be: a sum more tells whether one is something else."""
-        self.staged, self.numbers = staged.passes, staged.numbers
-        self.weighing, self.uniforms = weighing, staged.uniform
-        self.totals = staged.totals
-        nodes = staged.outputs
-        self.inputs = inputs
-        self.outputs = [*zip(outputs, nodes, strict=True)]
-        self.real, self.lanes = real, lanes
+        given = 0 if weighing is None else len(weighing.arrays)
+        super().__init__(staged, inputs[given:], outputs, real)
+        self.given, self.weighing, self.lanes = inputs[:given], weighing, lanes
+        self.weight = "" if weighing is None else self.inputs[-1].name
+        """The input that the kernel writes itself: what each item weighs."""
+        self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
         self.write = _Lines()
         self.places: dict[str, tuple[str, str]] = {}
         self.scratch = 0
         self.rooms = 0
-        self.arrays = {array.name: array for array in inputs}
         self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
-        self.weight = ""
-        """The input that the kernel writes itself: what each item weighs."""
+        for array in self.given:
+            kind = "bool" if array.name == "given_where" else "float64"
+            self.places[array.name] = (array.dtype, kind)
         if weighing is not None:
-            *inputs, own = [each for each in inputs if not each.name.startswith("given_")]
-            self.given = [each for each in self.inputs if each.name.startswith("given_")]
-            self.inputs, self.weight = [*inputs, own], own.name
-            for array in self.given:
-                kind = "bool" if array.name == "given_where" else "float64"
-                self.places[array.name] = (array.dtype, kind)
             self.places["wide"] = ("float64", "float64")
-            inputs = self.inputs
-        for array in inputs:
-            index = array.role.integer
-            self.places[array.name] = (array.dtype, "int64" if index else real)
-        for array in outputs:
-            if not array.overwrites:
-                self.places[array.name] = (array.dtype, real)
+        for array in self.all_arrays:
+            self.places[array.name] = (array.dtype, "int64" if array.role.integer else real)
 
     # Scratch memory
 
-    def lane_buffer(self, name: str, kind: str = "real") -> str:
+    def lane_buffer(self, name: str, kind: str = "real") -> None:
         """Make room for one value of each lane."""
         dtype = {"real": self.real, "index": "int32", "bool": "bool"}[kind]
         self.places[name] = (dtype, dtype)
         self.reserve(f"{name}_lanes", 8)
-        return name
 
-    def sums(self, name: str) -> str:
-        """Make room for the sum of each lane: wider than a number, see `_loops`."""
-        self.reserve(f"{name}_sums", 16)
-        return f"{name}_sums"
+    def sum_buffers(self, node: Node) -> None:
+        """Make room for the sums of the lanes, and for their terms if no pass keeps these."""
+        name = self.staged.name(node)
+        self.reserve(f"{name}_sums", _SUM)
+        if id(node.args[0]) not in self.kept:
+            self.lane_buffer(f"{name}_term")
 
     def reserve(self, address: str, size: int) -> None:
         self.write(f"{address} = work + {self.scratch}")
         self.scratch += size * self.lanes
 
-    def room(self, name: str) -> str:
+    def room(self, name: str) -> None:
         """Make room for one number for each class, or each class and lane."""
         self.places[name] = (self.real, self.real)
         self.write(f"{name}_room = rooms + {self.rooms} * room")
         self.rooms += 1
-        return name
+
+    def kept_rooms(self) -> None:
+        """Make room for what passes keep for later ones."""
+        for name in self.kept.values():
+            self.room(name)
 
     # Statements
 
@@ -169,23 +164,20 @@ class _Writer:
 
     def table_arrays(self) -> list[ArrayUse]:
         """Return the arrays that the table has: the caller's."""
-        if self.weighing is None:
-            return self.all_arrays()
-        inputs = [each for each in self.inputs if each.name != self.weight]
-        return [*inputs, *self.given, *self.all_arrays()[len(self.inputs) :]]
+        count = len(self.inputs)
+        inputs = self.inputs[: count - bool(self.weight)]
+        return [*inputs, *self.given, *self.all_arrays[count:]]
 
-    def all_arrays(self) -> list[ArrayUse]:
-        return [*self.inputs, *(array for array, _ in self.outputs if not array.overwrites)]
-
-    def target(self, array: ArrayUse) -> ArrayUse:
-        """Return the array that an output is written to."""
-        return self.arrays[array.overwrites] if array.overwrites else array
+    def offset(self, array: ArrayUse) -> str:
+        """Return how far the items of an outer index are from an array's start."""
+        at = HEADER + ARRAY_ENTRIES * self.table_arrays().index(array) + 2
+        return f"offset_of(table, {at}, outer)"
 
     def frame(self) -> None:
         """Write the loops over groups and chunks around the body."""
         write = self.write
         with write.loop("for group in range(first, last):"):
-            for name in self.total_names():
+            for name in self.totals:
                 write(f"clear_row({name}_sums)")
             if self.watched is not None:
                 write("wrong = as_int(real(0.0))")
@@ -198,18 +190,15 @@ class _Writer:
                     write(
                         f"{self.weight}_chunk = {self.weight}_room + (outer * inner + begin) * SIZE"
                     )
-                for number, array in enumerate(self.table_arrays()):
+                for array in self.table_arrays():
                     if array.per_item:
-                        at = HEADER + ARRAY_ENTRIES * number + 2
-                        write(
-                            f"{array.name}_chunk = {array.name}_start + begin * {array.name}_item"
-                            f" + offset_of(table, {at}, outer)"
-                        )
+                        first = f"{array.name}_start + begin * {array.name}_item"
+                        write(f"{array.name}_chunk = {first} + {self.offset(array)}")
                 self.watch()
                 self.chunk()
-                for name in self.total_names():
+                for name in self.totals:
                     write(f"add_row({name}_sums, {name}_lanes, count)")
-            ends = [f"fold_row({name}_sums)" for name in self.total_names()]
+            ends = [f"fold_row({name}_sums)" for name in self.totals]
             ends += [] if self.watched is None else ["float64(wrong < 0)"]
             for number, end in enumerate(ends):
                 write(f"store_total(partial_sums, group * {len(ends)} + {number}, {end})")
@@ -220,8 +209,8 @@ class _Writer:
 
     def text(self) -> Text:
         self.head()
-        for name in self.total_names():
-            self.sums(name)
+        for name in self.totals:
+            self.reserve(f"{name}_sums", _SUM)
             self.lane_buffer(name)
         at = len(self.write.lines)
         self.buffers()
@@ -248,12 +237,10 @@ class _Writer:
         write("total, error, size, odd, item = 0.0, 0.0, 0.0, 0.0, 0")
         y = self.inputs[1]
         reads = [*given.values()] + [y] * (weighing.domain is not None or weighing.ignores)
-        table = self.table_arrays()
         with write.loop("for outer in range(chunks // chunks_per_outer):"):
             for array in reads:
                 if array.per_item:
-                    at = HEADER + ARRAY_ENTRIES * table.index(array) + 2
-                    write(f"{array.name}_run = {array.name}_start + offset_of(table, {at}, outer)")
+                    write(f"{array.name}_run = {array.name}_start + {self.offset(array)}")
             with write.loop("for i in range(inner):"):
                 write("w = 1.0")
                 for array in reads:
@@ -266,7 +253,10 @@ class _Writer:
                     with write.loop("if not given_where:"):
                         write("w = 0.0")
                 if weighing.ignores:
-                    with write.loop(f"if {y.name} == entry(table, {self.ignored_at()}):"):
+                    arrays = len(self.table_arrays())
+                    # after the addresses of the arrays and of the sums
+                    ignored = HEADER + ARRAY_ENTRIES * arrays + len(self.numbers) + arrays + 1
+                    with write.loop(f"if {y.name} == entry(table, {ignored}):"):
                         write("w = 0.0")
                 with write.loop("if w != 0.0:"):
                     self.weigh_target(weighing, y, given)
@@ -316,46 +306,34 @@ class _Writer:
             with write.loop(f"if {_outside(domain, y.name)}:"):
                 write("odd = 1.0")
 
-    def ignored_at(self) -> int:
-        """Return where the table has the class index of items that are left out."""
-        arrays = len(self.table_arrays())
-        return HEADER + ARRAY_ENTRIES * arrays + len(self.numbers) + arrays + 1
-
     def buffers(self) -> None:
         raise NotImplementedError
 
-    def load_item(self, node: Node, i: str) -> None:
-        """Read an item's number."""
-        array = self.arrays[self.staged.name(node)]
-        load = f"load_{array.name}({_at(array, array.name + '_chunk', i, 'item')})"
-        if kind_of(node) == "index":
-            load = f"label({load}, classes)"
-        self.write(f"{array.name} = {load}")
-
     def scalar(self, node: Node, i: str) -> None:
         """Compute or read an item's number."""
+        name = self.staged.name(node)
         if node.op == "input":
-            self.load_item(node, i)
+            load = _load(self.arrays[name], "chunk", i, "item")
+            self.write(f"{name} = {load if kind_of(node) == 'real' else f'label({load}, classes)'}")
         elif id(node) in self.staged.gathers:
             picked, index = self.staged.gathers[id(node)]
-            self.write(f"{self.staged.name(node)} = {self.picked(picked, index, i)}")
+            self.write(f"{name} = {self.picked(picked, index, i)}")
         else:
             self.node(node)
 
     def picked(self, picked: Node, index: Node, i: str) -> str:
         raise NotImplementedError
 
-    def store_item(self, array: ArrayUse, node: Node, i: str) -> None:
-        """Write an item's output."""
+    def store(self, array: ArrayUse, place: str, index: str, axis: str, node: Node) -> None:
+        """Write an output's number."""
         into = self.target(array)
-        at = _at(into, into.name + "_chunk", i, "item")
+        at = _at(into, place, index, axis)
         self.write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
 
     def item_outputs(self, i: str) -> None:
-        for array, node in self.outputs:
-            if not array.per_class:
-                self.store_item(array, node, i)
-        for name, node in zip(self.total_names(), self.totals, strict=True):
+        for array, node in self.of_items:
+            self.store(array, "chunk", i, "item", node)
+        for name, node in self.totals.items():
             self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
 
     def watch(self) -> None:
@@ -367,14 +345,26 @@ class _Writer:
             return
         y = self.inputs[1]
         with self.write.loop("for i in range(count):"):
-            self.write(f"target = load_{y.name}({_at(y, y.name + '_chunk', 'i', 'item')})")
+            self.write(f"target = {_load(y, 'chunk', 'i', 'item')}")
             if self.watched.kind == "probabilities":
                 self.write(f"wrong = strayed(wrong, target, real({1 + self.watched.slack!r}))")
             else:
                 self.write(f"wrong = noted(wrong, {_outside(self.watched, 'target')})")
 
-    def total_names(self) -> list[str]:
-        return [f"share_{number}" for number in range(len(self.totals))]
+    def lane(self, step: Pass, lane: str) -> None:
+        """Compute what a pass computes for one class of one item."""
+        write, name = self.write, self.staged.name
+        for node in step.read:
+            write(f"{name(node)} = load_{name(node)}({name(node)}_block, {lane})")
+        for node in step.elements:
+            self.element(node)
+        for node in step.keep:
+            write(f"store_{name(node)}({name(node)}_block, {lane}, {name(node)})")
+        for node in step.reductions:
+            self.reduce(node, lane)
+
+    def element(self, node: Node) -> None:
+        raise NotImplementedError
 
     def reduce(self, node: Node, lane: str) -> None:
         """Take a lane's number into its maximum, or lay it down to be summed."""
@@ -394,31 +384,27 @@ class _Writer:
                 self.write(f"{add}({name}_sums, {terms}, {count})")
 
 
-class _Rows(_Writer):
+class Rows(_Writer):
     """One row after the other, lanes over its classes."""
 
     def buffers(self) -> None:
-        names = self.staged.name
         for step in self.staged.passes:
             for node in step.reductions:
                 if node.op == "max":
-                    self.lane_buffer(names(node))
-                    continue
-                self.sums(names(node))
-                if id(node.args[0]) not in self.kept:
-                    self.lane_buffer(f"{names(node)}_term")
+                    self.lane_buffer(self.staged.name(node))
+                else:
+                    self.sum_buffers(node)
         if any(n.op == "class_index" for step in self.staged.passes for n in step.elements):
             # Read, not counted: a counter of 32 bits beside the loop's own costs more.
             self.lane_buffer("lane_number", "index")
             with self.write.loop("for l in range(LANES):"):
                 self.write("store_lane_number(lane_number_lanes, l, index(l))")
-        for node in [n for step in self.staged.passes for n in step.keep]:
-            self.room(names(node))
+        self.kept_rooms()
 
     def chunk(self) -> None:
         write = self.write
         with write.loop("for i in range(count):"):
-            for array in self.all_arrays():
+            for array in self.all_arrays:
                 if array.per_class and array.per_item:
                     write(f"{array.name}_row = {array.name}_chunk + i * {array.name}_item")
                 elif array.per_class:
@@ -431,7 +417,7 @@ class _Rows(_Writer):
 
     def picked(self, picked: Node, index: Node, i: str) -> str:
         array, at = self.arrays[self.staged.name(picked)], self.staged.name(index)
-        load = f"load_{array.name}({_at(array, array.name + '_row', f'max(0, {at})', 'class')})"
+        load = _load(array, "row", f"max(0, {at})", "class")
         return f"where({at} >= 0, {load}, real(0.0))"
 
     def step(self, step: Pass, last: bool) -> None:
@@ -447,20 +433,9 @@ class _Rows(_Writer):
             write("n = min(LANES, classes - j)")
             self.blocks(step, last)
             with write.loop("for l in range(n):"):
-                for node in step.read:
-                    write(f"{name(node)} = load_{name(node)}({name(node)}_block, l)")
-                for node in step.elements:
-                    self.element(node)
-                for node in step.keep:
-                    write(f"store_{name(node)}({name(node)}_block, l, {name(node)})")
-                for node in step.reductions:
-                    self.reduce(node, "l")
-                if last:
-                    for array, node in self.outputs:
-                        if array.per_class:
-                            into = self.target(array)
-                            at = _at(into, into.name + "_block", "l", "class")
-                            write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
+                self.lane(step, "l")
+                for array, node in self.of_classes if last else ():
+                    self.store(array, "block", "l", "class", node)
             self.add_terms(step, "add_row", "n")
         for node in step.reductions:
             if node.op == "max":
@@ -470,13 +445,10 @@ class _Rows(_Writer):
 
     def blocks(self, step: Pass, last: bool) -> None:
         """Find where this block of classes begins in everything that the pass touches."""
-        read = [self.staged.name(n) for n in step.elements if n.op == "input"]
-        places = {name: self.arrays[name] for name in read}
+        names = [self.staged.name(n) for n in step.elements if n.op == "input"]
         if last:
-            for array, _ in self.outputs:
-                if array.per_class:
-                    places[self.target(array).name] = self.target(array)
-        for name in places:
+            names += [self.target(array).name for array, _ in self.of_classes]
+        for name in dict.fromkeys(names):
             self.write(f"{name}_block = {name}_row + j * {name}_class")
         for node in [*step.read, *step.keep]:
             name = self.staged.name(node)
@@ -487,19 +459,20 @@ class _Rows(_Writer):
     def element(self, node: Node) -> None:
         if node.op == "input":
             array = self.arrays[self.staged.name(node)]
-            at = _at(array, array.name + "_block", "l", "class")
-            self.write(f"{array.name} = load_{array.name}({at})")
+            self.write(f"{array.name} = {_load(array, 'block', 'l', 'class')}")
         elif node.op == "class_index":
             self.write("class_index = index(first_class + load_lane_number(lane_number_lanes, l))")
         else:
             self.node(node)
 
 
-class _Tiles(_Writer):
+class Tiles(_Writer):
     """Many items at once, lanes over items."""
 
     def buffers(self) -> None:
-        names, staged = self.staged.name, self.staged
+        staged = self.staged
+        self.packed_inputs = [a for a in self.inputs if a.per_class and a.per_item]
+        self.item_nodes = [*(node for _, node in self.of_items), *self.totals.values()]
         self.blocks = [step.scalars for step in staged.passes] + [staged.final]
         self.shared = self.shared_scalars()
         for node in self.shared:
@@ -507,21 +480,10 @@ class _Tiles(_Writer):
         for step in staged.passes:
             for node in step.reductions:
                 if node.op == "sum":
-                    self.sums(names(node))
-                    if id(node.args[0]) not in self.kept:
-                        self.lane_buffer(f"{names(node)}_term")
-        for array in self.packed_inputs():
+                    self.sum_buffers(node)
+        for array in [*self.packed_inputs, *(array for array, _ in self.of_classes)]:
             self.room(f"{array.name}_packed")
-        for array, _ in self.packed_outputs():
-            self.room(f"{array.name}_packed")
-        for node in [n for step in staged.passes for n in step.keep]:
-            self.room(names(node))
-
-    def packed_inputs(self) -> list[ArrayUse]:
-        return [array for array in self.inputs if array.per_class and array.per_item]
-
-    def packed_outputs(self) -> list[tuple[ArrayUse, Node]]:
-        return [(array, node) for array, node in self.outputs if array.per_class]
+        self.kept_rooms()
 
     def shared_scalars(self) -> list[Node]:
         """Return the items' numbers that are used outside the loop that computes them."""
@@ -543,19 +505,15 @@ class _Tiles(_Writer):
                     use(arg, -1)
             for node in step.reductions:
                 shared[id(node)] = node
-        for _, node in self.packed_outputs():
+        for _, node in self.of_classes:
             use(node, -1)
-        for node in self.item_nodes():
+        for node in self.item_nodes:
             use(node, len(self.blocks) - 1)
         return [n for n in shared.values() if n.op != "constant"]
 
-    def item_nodes(self) -> list[Node]:
-        nodes = [node for array, node in self.outputs if not array.per_class]
-        return [*nodes, *self.totals]
-
     def chunk(self) -> None:
         write = self.write
-        for array in self.packed_inputs():
+        for array in self.packed_inputs:
             self.pack(
                 array,
                 f"store_{array.name}_packed({array.name}_packed_room, c * LANES + i, "
@@ -565,7 +523,7 @@ class _Tiles(_Writer):
         for number, step in enumerate(self.staged.passes):
             self.block(number)
             self.step(step, number == len(self.staged.passes) - 1)
-        for array, _ in self.packed_outputs():
+        for array, _ in self.of_classes:
             into = self.target(array)
             origin = "chunk" if into.per_item else "start"
             self.pack(
@@ -574,11 +532,11 @@ class _Tiles(_Writer):
                 f" + c * {into.name}_class, 0, "
                 f"load_{array.name}_packed({array.name}_packed_room, c * LANES + i))",
             )
-        if self.staged.final or self.item_nodes():
+        if self.staged.final or self.item_nodes:
             with write.loop("for i in range(count):"):
                 here = {id(n) for n in self.staged.final}
                 used = [a for n in self.staged.final for a in self.arguments(n)]
-                self.read_shared([*used, *self.item_nodes()], here)
+                self.read_shared([*used, *self.item_nodes], here)
                 for node in self.staged.final:
                     self.scalar(node, "i")
                 self.item_outputs("i")
@@ -641,7 +599,7 @@ class _Tiles(_Writer):
             for node in [*step.read, *step.keep]:
                 write(f"{name(node)}_block = {name(node)}_room + c * (LANES * SIZE)")
             packed = [name(n) for n in step.elements if n.op == "input" and n.per_item]
-            outputs = self.packed_outputs() if last else []
+            outputs = self.of_classes if last else []
             for packed_name in [*packed, *(array.name for array, _ in outputs)]:
                 write(f"{packed_name}_block = {packed_name}_packed_room + c * (LANES * SIZE)")
             if any(n.op == "class_index" for n in step.elements):
@@ -649,14 +607,7 @@ class _Tiles(_Writer):
             with write.loop("for i in range(count):"):
                 used = [a for n in step.elements for a in n.args]
                 self.read_shared([*used, *(node for _, node in outputs)], set())
-                for node in step.read:
-                    write(f"{name(node)} = load_{name(node)}({name(node)}_block, i)")
-                for node in step.elements:
-                    self.element(node)
-                for node in step.keep:
-                    write(f"store_{name(node)}({name(node)}_block, i, {name(node)})")
-                for node in step.reductions:
-                    self.reduce(node, "i")
+                self.lane(step, "i")
                 for array, node in outputs:
                     value = self.staged.as_real(node)
                     write(f"store_{array.name}_packed({array.name}_block, i, {value})")
@@ -672,8 +623,7 @@ class _Tiles(_Writer):
                 packed = f"load_{array.name}_packed({array.name}_block, i)"
                 self.write(f"{array.name} = {packed}")
             else:
-                at = _at(array, f"{array.name}_start", "c", "class")
-                self.write(f"{array.name} = load_{array.name}({at})")
+                self.write(f"{array.name} = {_load(array, 'start', 'c', 'class')}")
         elif node.op != "class_index":
             self.node(node)
 
@@ -687,26 +637,14 @@ def _outside(domain: Domain, y: str) -> str:
     return f"logical_or({y} < real({-domain.slack!r}), {y} > real({1 + domain.slack!r}))"
 
 
-def _at(array: ArrayUse, start: str, index: str, axis: str) -> str:
+def _at(array: ArrayUse, place: str, index: str, axis: str) -> str:
     """Return address and index of an element, as load and store take them."""
     along = "class" if array.per_class else "item"
     if array.contiguous and axis == along:
-        return f"{start}, {index}"
+        return f"{array.name}_{place}, {index}"
     index = f"({index})" if " " in index else index
-    return f"{start} + {index} * {array.name}_{axis}, 0"
+    return f"{array.name}_{place} + {index} * {array.name}_{axis}, 0"
 
 
-def write(
-    staged: Staged,
-    inputs: Sequence[ArrayUse],
-    outputs: Sequence[ArrayUse],
-    *,
-    real: str,
-    lanes: int,
-    rows: bool,
-    weighing: Weighing | None = None,
-    watched: Domain | None = None,
-) -> Text:
-    """Return the text of the loop over rows or tiles that answers a staged job."""
-    shape = _Rows if rows else _Tiles
-    return shape(staged, inputs, outputs, real, lanes, weighing, watched).text()
+def _load(array: ArrayUse, place: str, index: str, axis: str) -> str:
+    return f"load_{array.name}({_at(array, place, index, axis)})"

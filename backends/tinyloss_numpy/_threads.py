@@ -18,8 +18,6 @@ from numbers import Integral
 from queue import SimpleQueue
 from typing import Generic, SupportsIndex, TypeVar
 
-__all__ = ["elsewhere", "run_slabs", "threads"]
-
 T = TypeVar("T")
 
 _limit: ContextVar[int | None] = ContextVar("tinyloss_numpy.threads", default=None)

@@ -6,8 +6,6 @@ from typing import Any
 from tinyloss.backend import Answer, Job, astype, delivered, finished, scaled
 from tinyloss_torch._rules import Part, part_of
 
-__all__ = ["answer"]
-
 
 def answer(job: Job) -> Answer:
     """Answer a job by parts that know their derivatives; the rest is lines for autograd."""

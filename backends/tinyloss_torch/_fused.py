@@ -15,8 +15,6 @@ from tinyloss_torch import _formulas
 from tinyloss_torch._host import computed, reachable
 from tinyloss_torch._state import graph_is_kept
 
-__all__ = ["answer"]
-
 _HALVES = (torch.float16, torch.bfloat16)
 
 

@@ -11,8 +11,6 @@ from tinyloss.backend import NUMBER, Answer, Job, Kind, answer_of, namespace
 from tinyloss_torch._memory import array_of, dtype_of, tensor_of
 from tinyloss_torch._state import is_recording, is_wrapped
 
-__all__ = ["computed", "part", "reachable"]
-
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _NUMPY = namespace(np.empty(0))
 

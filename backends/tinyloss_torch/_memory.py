@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["array_of", "dtype_of", "tensor_of"]
-
 
 def _bfloat16() -> Any:
     try:

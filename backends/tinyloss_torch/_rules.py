@@ -15,8 +15,6 @@ from torch.autograd import Function
 from tinyloss.backend import NUMBER, Kind
 from tinyloss_torch import _host
 
-__all__ = ["Eager", "Part", "Traced", "part_of"]
-
 Arrays = tuple[Any, ...]
 
 _vjp: Any = torch.func.vjp

@@ -6,8 +6,6 @@ from tinyloss.backend import Answer, Job, Kind, evaluate
 from tinyloss_torch import _formulas, _fused
 from tinyloss_torch._state import is_transforming
 
-__all__ = ["prepare"]
-
 
 def prepare(kind: Kind, /) -> Callable[[Job], Answer]:
     """Return what answers the jobs of a kind."""

@@ -4,8 +4,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["graph_is_kept", "is_recording", "is_transforming", "is_wrapped"]
-
 _C: Any = torch._C
 _forward: Any = torch.autograd.forward_ad
 _jit: Any = torch.jit

@@ -28,6 +28,7 @@ FORMULAS = [
     for module in (regression, binary, multiclass, divergence)
     for each in vars(module).values()
     if isinstance(each, type) and issubclass(each, Formula) and each.__module__ == module.__name__
+    if hasattr(each, "name")  # what formulas share has none
 ]
 
 

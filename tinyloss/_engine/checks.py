@@ -8,25 +8,6 @@ from tinyloss._arrays import bring, dtype_name, kind, library, namespace, writea
 from tinyloss._engine.request import Refusal
 from tinyloss.typing import Namespace
 
-__all__ = [
-    "broadcasts",
-    "brought",
-    "check_apart",
-    "check_items",
-    "check_out",
-    "check_real",
-    "check_weight",
-    "each_row",
-    "namespace_of",
-    "one_more",
-    "other_axis",
-    "same_shape",
-    "show",
-    "show_dtype",
-    "show_shape",
-    "unknown",
-]
-
 
 def namespace_of(x: Any) -> Namespace:
     try:

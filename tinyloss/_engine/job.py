@@ -13,23 +13,6 @@ from tinyloss._arrays import astype, namespace, result_dtype
 from tinyloss._formula import Formula, Role
 from tinyloss.typing import Namespace
 
-__all__ = [
-    "Answer",
-    "Argument",
-    "Domain",
-    "Job",
-    "Kind",
-    "Weighing",
-    "delivered",
-    "derivatives",
-    "evaluate",
-    "finished",
-    "items",
-    "looked",
-    "replaced",
-    "scaled",
-]
-
 
 class Domain(NamedTuple):
     """The targets that a loss is defined for."""

@@ -18,8 +18,6 @@ from tinyloss._engine.run import answer_of, as_wanted, finished_of, prepared_by,
 from tinyloss._engine.settle import Form, Settled
 from tinyloss._engine.targets import validation_mode
 
-__all__ = ["Known", "answered"]
-
 Ready = Callable[[Sequence[Any]], Answer | None]
 Known = Cache["_Alike"]
 """What is known of the calls of one loss."""

@@ -15,8 +15,6 @@ from warnings import warn
 from tinyloss._arrays import compiling, library
 from tinyloss.typing import Namespace
 
-__all__ = ["Backend", "backend_of", "backend_that_writes", "fused", "quiet", "seen", "traced"]
-
 
 class Backend(Protocol):
     """What a backend offers: a module with this function meets it.

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from tinyloss._formula import Formula
 
-__all__ = ["REDUCTIONS", "Refusal", "Request", "Want"]
-
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 REDUCTIONS = ("mean", "sum", "none")

@@ -42,19 +42,6 @@ from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.settle import Form, Settled, class_axis, settle
 from tinyloss._formula import Formula, boosting
 
-__all__ = [
-    "answer_of",
-    "as_wanted",
-    "fill",
-    "finished_of",
-    "job_of",
-    "narrowed",
-    "prepared_by",
-    "run",
-    "settled_of",
-    "transform",
-]
-
 
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""

@@ -42,8 +42,6 @@ from tinyloss.typing import Namespace
 
 _WEIGHING = ("weight", "where", "class_weight", "denominator")
 
-__all__ = ["Form", "Settled", "class_axis", "settle"]
-
 
 class Settled(NamedTuple):
     """A job, and the sum of the weights where sums are wanted."""

@@ -7,9 +7,7 @@ from tinyloss._cache import cache_of
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 
-__all__ = ["summed"]
-
-_ORDINARY = 2.0**100
+ORDINARY = 2.0**100
 """A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
 _ALIKE = ("rowwise", "per_item", "binary", "signed")
 _SHARED = ("weight", "where", "reduction", "denominator", "axis", "axis_name", "ignore_index")
@@ -19,7 +17,7 @@ def summed(factors: Sequence[float], requests: Sequence[Request]) -> Request | N
     """Return the request for a sum of losses; None where they have to be asked one by one."""
     first = requests[0]
     for factor, each in zip(factors, requests, strict=True):
-        if not 1 / _ORDINARY < abs(factor) < _ORDINARY:
+        if not 1 / ORDINARY < abs(factor) < ORDINARY:
             return None
         if each.arrays or each.class_weight is not None:
             return None

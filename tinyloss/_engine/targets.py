@@ -13,8 +13,6 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
 
-__all__ = ["domain_of", "look_at", "may_look", "validation", "validation_mode"]
-
 _validation: ContextVar[str] = ContextVar("tinyloss.validation", default="auto")
 
 

@@ -23,8 +23,6 @@ from tinyloss._engine.request import Refusal, Request
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
-__all__ = ["Rule", "Weighed", "normal", "rows_of", "weighed"]
-
 
 class Rule(NamedTuple):
     """What decides how items are weighed, besides arrays."""

@@ -19,6 +19,7 @@ __all__ = [
     "ArrayUse",
     "Recording",
     "Staged",
+    "Writer",
     "arrays_of",
     "asked_of",
     "numbers_of",
@@ -68,6 +69,27 @@ class Staged(NamedTuple):
     """What varies by nothing and is known before the kernel runs: it is computed on the host."""
     uniform: tuple[Node, ...]
     """What varies by nothing and is computed in the kernel, from numbers on the device."""
+
+
+class Writer:
+    """What the text of a kernel is written from, in any language."""
+
+    def __init__(
+        self, staged: Staged, inputs: Sequence[ArrayUse], outputs: Sequence[ArrayUse], real: str
+    ) -> None:
+        self.staged, self.numbers, self.uniforms = staged.passes, staged.numbers, staged.uniform
+        self.inputs, self.real = inputs, real
+        self.arrays = {array.name: array for array in inputs}
+        self.all_arrays = [*inputs, *(each for each in outputs if not each.overwrites)]
+        results = [*zip(outputs, staged.outputs, strict=True)]
+        self.of_items = [(array, node) for array, node in results if not array.per_class]
+        """Outputs of one number for each item, and the nodes that they hold."""
+        self.of_classes = [(array, node) for array, node in results if array.per_class]
+        """Outputs of one number for each class, likewise."""
+
+    def target(self, array: ArrayUse) -> ArrayUse:
+        """Return the array that an output is written to."""
+        return self.arrays[array.overwrites] if array.overwrites else array
 
 
 class Recording:

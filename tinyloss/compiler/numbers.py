@@ -4,6 +4,7 @@ In Python's floats: 1 - 0.999 keeps its digits whatever dtype the kernel compute
 """
 
 import math
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -38,18 +39,6 @@ def _where(condition: bool, a: float, b: float) -> float:
     return a if condition else b
 
 
-def _and(a: bool, b: bool) -> bool:
-    return a and b
-
-
-def _or(a: bool, b: bool) -> bool:
-    return a or b
-
-
-def _not(condition: bool) -> bool:
-    return not condition
-
-
 _PYTHON = SimpleNamespace(
     **{name: getattr(math, name) for name in "cos cosh exp expm1 log log1p pow sin sinh".split()},
     **{name: getattr(math, name) for name in "sqrt tanh isnan isinf isfinite".split()},
@@ -58,9 +47,9 @@ _PYTHON = SimpleNamespace(
     maximum=_of_two(max),
     minimum=_of_two(min),
     where=_where,
-    logical_and=_and,
-    logical_or=_or,
-    logical_not=_not,
+    logical_and=bool.__and__,
+    logical_or=bool.__or__,
+    logical_not=operator.not_,
 )
 
 

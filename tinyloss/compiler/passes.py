@@ -25,7 +25,6 @@ from tinyloss.compiler.program import (
     Node,
     Program,
     in_order,
-    is_index,
     is_whole,
     one_class,
 )
@@ -101,7 +100,7 @@ class Passes:
         return f"{node.op}({', '.join(args)})"
 
     def _argument(self, node: Node, arg: Node) -> str:
-        if arg.op == "constant" and (is_index(node) or _compares_indices(node)):
+        if arg.op == "constant" and (node.integer or _compares_indices(node)):
             return f"index({int(arg.constant)})"
         return f"real({self.name(arg)})" if _as_real(node, arg) else self.name(arg)
 
@@ -110,22 +109,22 @@ def kind_of(node: Node) -> str:
     """Return what a node's result is: "real", "index" (of a class) or "bool"."""
     if node.boolean:
         return "bool"
-    return "index" if is_index(node) else "real"
+    return "index" if node.integer else "real"
 
 
 def _as_real(node: Node, arg: Node) -> bool:
     """Return whether an argument that is an index must become a real number first."""
-    if not is_index(arg):
+    if not arg.integer:
         return False
-    return not _compares_indices(node) and not is_index(node)
+    return not _compares_indices(node) and not node.integer
 
 
 def _compares_indices(node: Node) -> bool:
     """Return whether a node compares indices with each other or with whole numbers."""
     return (
         node.op in COMPARISONS
-        and any(map(is_index, node.args))
-        and all(is_index(a) or is_whole(a) for a in node.args)
+        and any(a.integer for a in node.args)
+        and all(a.integer or is_whole(a) for a in node.args)
     )
 
 

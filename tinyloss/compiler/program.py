@@ -14,7 +14,7 @@ from tinyloss.backend import Role
 
 __all__ = [
     "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order",
-    "is_index", "is_number", "is_whole", "one_class",
+    "is_number", "is_whole", "one_class",
 ]  # fmt: skip
 
 
@@ -57,11 +57,6 @@ def is_whole(node: Node) -> bool:
     )
 
 
-def is_index(node: Node) -> bool:
-    """Return whether a node is an index of a class, or a whole number like one."""
-    return node.integer
-
-
 def _whole(op: str, args: tuple[Node, ...]) -> bool:
     """Return whether an operation on nodes gives an index of a class."""
     return (
@@ -77,7 +72,7 @@ def compared_index(node: Node) -> Node | None:
         return None
     classes = [a for a in node.args if a.op == "class_index"]
     index = [a for a in node.args if a.op != "class_index"]
-    if len(classes) != 1 or not is_index(index[0]) or index[0].per_class:
+    if len(classes) != 1 or not index[0].integer or index[0].per_class:
         return None
     return index[0]
 

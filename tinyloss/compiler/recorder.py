@@ -53,11 +53,11 @@ class _Shape:
     __hash__ = None  # type: ignore[assignment]
 
 
+def _operation(op: str) -> Callable[..., "Symbol"]:
+    return lambda *args: _apply(op, *args)
+
+
 _Operator: TypeAlias = Callable[["Symbol", Any], "Symbol"]
-
-
-def _operator(op: str) -> _Operator:
-    return lambda a, b: _apply(op, a, b)
 
 
 def _operators(op: str) -> tuple[_Operator, _Operator, _Operator]:
@@ -67,7 +67,7 @@ def _operators(op: str) -> tuple[_Operator, _Operator, _Operator]:
         a.keep_argument()
         return _apply(op, a, b)
 
-    return _operator(op), lambda a, b: _apply(op, b, a), in_place
+    return _operation(op), lambda a, b: _apply(op, b, a), in_place
 
 
 class Symbol:
@@ -163,19 +163,13 @@ class Symbol:
     __mul__, __rmul__, __imul__ = _operators("multiply")
     __truediv__, __rtruediv__, __itruediv__ = _operators("divide")
     __pow__, __rpow__, __ipow__ = _operators("pow")
-    __lt__, __le__ = _operator("less"), _operator("less_equal")
-    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
-    __eq__, __ne__ = _operator("equal"), _operator("not_equal")  # type: ignore[assignment]
-    __and__, __or__ = _operator("logical_and"), _operator("logical_or")
+    __lt__, __le__ = _operation("less"), _operation("less_equal")
+    __gt__, __ge__ = _operation("greater"), _operation("greater_equal")
+    __eq__, __ne__ = _operation("equal"), _operation("not_equal")  # type: ignore[assignment]
+    __and__, __or__ = _operation("logical_and"), _operation("logical_or")
 
-    def __neg__(self) -> "Symbol":
-        return _apply("negative", self)
-
-    def __abs__(self) -> "Symbol":
-        return _apply("abs", self)
-
-    def __invert__(self) -> "Symbol":
-        return _apply("logical_not", self)
+    __neg__, __abs__ = _operation("negative"), _operation("abs")
+    __invert__ = _operation("logical_not")
 
     def __pos__(self) -> "Symbol":
         return self
@@ -183,24 +177,24 @@ class Symbol:
     def __xor__(self, other: Any) -> "Symbol":
         if self.node.boolean:
             return _apply("not_equal", self, other)
-        return self._no_operator("^", "** for a power, != for booleans")
-
-    def _no_operator(self, sign: str, instead: str) -> NoReturn:
-        raise Unrecordable(
-            f"a loss's formula used the operator {sign}, which cannot be recorded, "
-            f"expected {instead}"
-        )
+        return _no_operator("^", "** for a power, != for booleans")
 
     def __mod__(self, other: Any) -> NoReturn:
-        self._no_operator("%", "arithmetic that has a derivative: + - * / **")
+        _no_operator("%", "arithmetic that has a derivative: + - * / **")
 
     def __floordiv__(self, other: Any) -> NoReturn:
-        self._no_operator("//", "arithmetic that has a derivative: + - * / **")
+        _no_operator("//", "arithmetic that has a derivative: + - * / **")
 
     def __matmul__(self, other: Any) -> NoReturn:
-        self._no_operator("@", "xp.sum(a * b, axis=-1)")
+        _no_operator("@", "xp.sum(a * b, axis=-1)")
 
     __rmod__, __rfloordiv__, __rmatmul__ = __mod__, __floordiv__, __matmul__
+
+
+def _no_operator(sign: str, instead: str) -> NoReturn:
+    raise Unrecordable(
+        f"a loss's formula used the operator {sign}, which cannot be recorded, expected {instead}"
+    )
 
 
 def _apply(op: str, *args: Any) -> Symbol:
@@ -403,10 +397,6 @@ class _Recorder(SimpleNamespace):
             f"a loss's formula used xp.{name}, which cannot be recorded; it can use "
             f"{', '.join(sorted(k for k in vars(self)))}"
         )
-
-
-def _operation(op: str) -> Callable[..., Symbol]:
-    return lambda *args: _apply(op, *args)
 
 
 RECORDER: Namespace = _Recorder(

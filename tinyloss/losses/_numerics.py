@@ -9,27 +9,6 @@ from typing import Any, NamedTuple
 
 from tinyloss._arrays import beside, namespace
 
-__all__ = [
-    "Softmax",
-    "classes_of",
-    "exact_difference",
-    "exp_difference",
-    "expm1_minus",
-    "exponent",
-    "magnitude",
-    "others",
-    "positive_part",
-    "power",
-    "product",
-    "sigmoids",
-    "sign",
-    "softmax_parts",
-    "softplus",
-    "steep",
-    "sum_of_others",
-    "xlogy",
-]
-
 
 def product(a: Any, b: Any) -> Any:
     """Return a * b, 0 where a is 0: 0 * log 0 = 0. So are its derivatives, whatever b is there."""

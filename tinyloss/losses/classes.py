@@ -1,10 +1,8 @@
 """Losses configured once: each class is a function and its parameters, with the same defaults."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from tinyloss import _check
-from tinyloss._engine.job import Answer
-from tinyloss._engine.request import Want
 from tinyloss._objects import Configured, LabelLoss, RowLoss, TargetLoss, asked, called
 from tinyloss.losses.binary import (
     binary_cross_entropy,
@@ -28,7 +26,7 @@ from tinyloss.losses.regression import (
     quantile,
     smooth_l1,
 )
-from tinyloss.typing import Array, ArrayLike, Reduction
+from tinyloss.typing import Array, ArrayLike, CallOptions, Reduction
 
 __all__ = [
     "BCELoss",
@@ -192,29 +190,8 @@ class GaussianNLLLoss(Configured):
 
     @called
     def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        var: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
+        self, x: Array, y: ArrayLike, var: ArrayLike, **options: Unpack[CallOptions]
     ) -> Any:
         """Return the loss."""
 
-    @asked
-    def ask(
-        self,
-        want: Want,
-        /,
-        x: Array,
-        y: ArrayLike,
-        var: ArrayLike,
-        *,
-        weight: ArrayLike | None = None,
-        where: ArrayLike | None = None,
-        denominator: ArrayLike | None = None,
-    ) -> Answer:
-        """Return the parts of the answer that are wanted."""
-        raise NotImplementedError
+    ask = asked(__call__)

@@ -24,11 +24,22 @@ __all__ = [
 ]
 
 
-class _MSE(Formula):
-    name = "mse"
+class _OfError(Formula):
+    """A loss of the error x - y alone."""
 
     def __init__(self, x: Any, y: Any) -> None:
+        self.xp = namespace(x)
         self.d = x - y
+
+    def grad_x(self) -> Any:
+        raise NotImplementedError
+
+    def grad_y(self) -> Any:
+        return -self.grad_x()
+
+
+class _MSE(_OfError):
+    name = "mse"
 
     def value(self) -> Any:
         return self.d * self.d
@@ -36,11 +47,8 @@ class _MSE(Formula):
     def grad_x(self) -> Any:
         return 2 * self.d
 
-    def grad_y(self) -> Any:
-        return -2 * self.d
-
     def curvature(self) -> Any:
-        return namespace(self.d).full_like(self.d, 2.0)
+        return self.xp.full_like(self.d, 2.0)
 
 
 @LossFunction
@@ -82,11 +90,8 @@ def mse(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     return Request(_MSE, x, y, **options)
 
 
-class _MAE(Formula):
+class _MAE(_OfError):
     name = "mae"
-
-    def __init__(self, x: Any, y: Any) -> None:
-        self.d = x - y
 
     def value(self) -> Any:
         return magnitude(self.d)
@@ -94,11 +99,8 @@ class _MAE(Formula):
     def grad_x(self) -> Any:
         return sign(self.d)
 
-    def grad_y(self) -> Any:
-        return -sign(self.d)
-
     def curvature(self) -> Any:
-        return namespace(self.d).zeros_like(self.d)
+        return self.xp.zeros_like(self.d)
 
     boosting_curvature = steep
 
@@ -142,12 +144,11 @@ def mae(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     return Request(_MAE, x, y, **options)
 
 
-class _Huber(Formula):
+class _Huber(_OfError):
     name = "huber"
 
     def __init__(self, x: Any, y: Any, *, delta: Any) -> None:
-        self.xp = namespace(x)
-        self.d = x - y
+        super().__init__(x, y)
         self.a = self.xp.abs(self.d)
         self.delta = delta
 
@@ -157,9 +158,6 @@ class _Huber(Formula):
 
     def grad_x(self) -> Any:
         return self.xp.clip(self.d, -self.delta, self.delta)
-
-    def grad_y(self) -> Any:
-        return -self.grad_x()
 
     def curvature(self) -> Any:
         return self.xp.astype(self.a <= self.delta, self.d.dtype)
@@ -208,12 +206,11 @@ def huber(x: Array, y: ArrayLike, *, delta: Positive = 1.0, **options: Unpack[Op
     return Request(_Huber, x, y, {"delta": delta}, **options)
 
 
-class _SmoothL1(Formula):
+class _SmoothL1(_OfError):
     name = "smooth_l1"
 
     def __init__(self, x: Any, y: Any, *, beta: Any) -> None:
-        self.xp = namespace(x)
-        self.d = x - y
+        super().__init__(x, y)
         self.a = self.xp.abs(self.d)
         self.beta = beta
 
@@ -223,9 +220,6 @@ class _SmoothL1(Formula):
 
     def grad_x(self) -> Any:
         return self.xp.clip(self.d / self.beta, -1.0, 1.0)
-
-    def grad_y(self) -> Any:
-        return -self.grad_x()
 
     def curvature(self) -> Any:
         return self.xp.astype(self.a <= self.beta, self.d.dtype) / self.beta
@@ -282,12 +276,11 @@ def smooth_l1(
     return Request(_SmoothL1, x, y, {"beta": beta}, **options)
 
 
-class _LogCosh(Formula):
+class _LogCosh(_OfError):
     name = "log_cosh"
 
     def __init__(self, x: Any, y: Any) -> None:
-        self.xp = namespace(x)
-        self.d = x - y
+        super().__init__(x, y)
         self.a = self.xp.abs(self.d)
 
     def value(self) -> Any:
@@ -300,9 +293,6 @@ class _LogCosh(Formula):
 
     def grad_x(self) -> Any:
         return self.xp.tanh(self.d)
-
-    def grad_y(self) -> Any:
-        return -self.xp.tanh(self.d)
 
     def curvature(self) -> Any:
         # 1 / cosh^2 d, without squaring a cosh that overflows
@@ -358,13 +348,13 @@ def log_cosh(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     return Request(_LogCosh, x, y, **options)
 
 
-class _Quantile(Formula):
+class _Quantile(_OfError):
     name = "quantile"
 
     def __init__(self, x: Any, y: Any, *, q: Any) -> None:
-        self.xp = namespace(x)
-        self.d = d = x - y
-        self.slope = self.xp.where(d > 0, 1 - q, self.xp.where(d < 0, -q, d))
+        super().__init__(x, y)
+        xp, d = self.xp, self.d
+        self.slope = xp.where(d > 0, 1 - q, xp.where(d < 0, -q, d))
 
     def value(self) -> Any:
         # Where q is 0 or 1, 0 also for a difference that overflows.
@@ -372,9 +362,6 @@ class _Quantile(Formula):
 
     def grad_x(self) -> Any:
         return self.slope
-
-    def grad_y(self) -> Any:
-        return -self.slope
 
     def curvature(self) -> Any:
         return self.xp.zeros_like(self.d)
@@ -599,7 +586,7 @@ class _PoissonLog(Formula):
         self.part = self.xp.exp(self.xp.where(over, x - 32.0, x))
         self.unit = self.xp.where(over, exp(32), self.xp.ones_like(x))
         self.inverse = self.xp.where(over, exp(-32), self.xp.ones_like(x))
-        self.rate = self.part * self.unit
+        self.log_rate, self.rate = x, self.part * self.unit
 
     def value(self) -> Any:
         xp, x, per_y, rest = self.xp, self.x, -self.x, 0.0
@@ -621,15 +608,14 @@ class _PoissonLog(Formula):
         return (self.part - self.y * self.inverse) * self.unit
 
     def grad_y(self) -> Any:
-        return _stirling_slope(self.y) - self.x if self.full else -self.x
+        slope = -self.log_rate
+        return slope + _stirling_slope(self.y) if self.full else slope
 
     def curvature(self) -> Any:
         return self.rate
 
 
-class _PoissonRate(Formula):
-    name = "poisson_nll"
-
+class _PoissonRate(_PoissonLog):
     def __init__(self, x: Any, y: Any, *, full: bool, eps: Any) -> None:
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
@@ -648,10 +634,6 @@ class _PoissonRate(Formula):
 
     def grad_x(self) -> Any:
         return 1 - self._share()
-
-    def grad_y(self) -> Any:
-        slope = -self.log_rate
-        return slope + _stirling_slope(self.y) if self.full else slope
 
     def curvature(self) -> Any:
         return self._share() / self.xp.where(self.y == 0, 1.0, self.rate)
@@ -725,12 +707,12 @@ def poisson_nll(
     return Request(_PoissonRate, x, y, {"full": full, "eps": eps}, **options)
 
 
-class _Gaussian(Formula):
+class _Gaussian(_OfError):
     name = "gaussian_nll"
 
     def __init__(self, x: Any, y: Any, var: Any, *, full: bool, eps: Any) -> None:
-        self.xp = xp = namespace(x)
-        self.d = x - y
+        super().__init__(x, y)
+        xp = self.xp
         self.v = xp.where(var < 0, xp.nan, xp.maximum(var, eps))
         self.floored = (var >= 0) & (var < eps)
         self.constant = 0.5 * log(2 * pi) if full else 0.0
@@ -740,9 +722,6 @@ class _Gaussian(Formula):
 
     def grad_x(self) -> Any:
         return self.d / self.v
-
-    def grad_y(self) -> Any:
-        return -self.d / self.v
 
     def grad_var(self) -> Any:
         # (1 - d^2/v) / 2v, factored: it keeps its digits where the error is about one sigma.

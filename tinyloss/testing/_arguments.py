@@ -8,8 +8,6 @@ from tinyloss._arrays import kind
 from tinyloss.testing._arrays import Library, draw
 from tinyloss.testing._cases import Case
 
-__all__ = ["Placed", "compute_dtype_of", "hosts_of", "moved", "place"]
-
 
 def hosts_of(library: Library, case: Case) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments and options of a case as NumPy arrays, the class axis last."""

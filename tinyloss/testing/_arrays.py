@@ -9,8 +9,6 @@ import tinyloss
 from tinyloss._arrays import compute_dtype, dtype_name, kind, looks, writeable
 from tinyloss.typing import Namespace
 
-__all__ = ["INTEGERS", "LAYOUTS", "PRECISION", "Library", "draw"]
-
 # IEEE 754 (bfloat16: float32 without its last 16 bits): spacing at 1, smallest subnormal number.
 PRECISION = {
     "float16": (2.0**-10, 2.0**-24),

@@ -1,16 +1,14 @@
 """The cases: a selection that combines each shape, layout, dtype and option with many others."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from math import prod
 from typing import Any, TypeAlias
 
 from tinyloss._arrays import kind
 from tinyloss.testing._arrays import INTEGERS, LAYOUTS, Library
-from tinyloss.testing._subjects import DOMAINS, Parts, Subject
-
-__all__ = ["Case", "Selection"]
+from tinyloss.testing._subjects import DOMAINS, Subject
 
 Layouts: TypeAlias = tuple[str, str, str]
 """Of x, y and weights in memory."""
@@ -154,16 +152,6 @@ class Case:
         if self.want == "value":
             return ()
         return (0,) if self.want == "grad_and_hess" else self.argnums
-
-    def call(
-        self,
-        arrays: list[Any],
-        options: Mapping[str, Any],
-        out: tuple[Any, ...] = (),
-        derive: Callable[..., Any] | None = None,
-    ) -> Parts:
-        """Return what the case wants, by name; see `Subject.call`."""
-        return self.subject.call(self.want, self.argnums, arrays, options, out, derive)
 
 
 def _consistent(case: Case, can_write: bool) -> Case | None:

@@ -16,8 +16,6 @@ from tinyloss.testing._reference import Reference, compare
 from tinyloss.testing._subjects import Parts
 from tinyloss.testing._watch import Log, logged
 
-__all__ = ["THREADS", "Check", "Tally"]
-
 THREADS = 4
 
 
@@ -85,11 +83,13 @@ class Check:
     def _calling(self, case: Case, placed: Placed) -> Callable[[], Parts]:
         """Return the call of a case, which may be made many times."""
         mode: Any = "never" if case.special == "range" else "auto"
+        subject = case.subject
         static = {n: v for n, v in placed.options.items() if not isinstance(v, self.library.array)}
         given = {name: v for name, v in placed.options.items() if name not in static}
 
         def ask(arrays: Any, options: Any) -> Parts:
-            return case.call(arrays, {**static, **options}, placed.out, self.derive)
+            given = {**static, **options}
+            return subject.call(case.want, case.argnums, arrays, given, placed.out, self.derive)
 
         transformed = ask if self.through is None else self.through(ask)
 
@@ -106,7 +106,7 @@ class Check:
             return []
         try:
             with self.context(), tinyloss.validation("always"):
-                case.call(placed.arrays, placed.options)
+                case.subject.call(case.want, case.argnums, placed.arrays, placed.options)
         except ValueError:
             return []
         return ["class indices out of range raise no ValueError"]

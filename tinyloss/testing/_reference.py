@@ -14,8 +14,6 @@ from tinyloss.testing._cases import Case
 from tinyloss.testing._subjects import Parts
 from tinyloss.testing._watch import Watch
 
-__all__ = ["Reference", "Truth", "compare"]
-
 # A product of a subnormal factor and a large one has the absolute error of the first times the
 # second: p^2 log p, or a loss times its weight. 2^10 is the largest second factor that is drawn.
 _SUBNORMALS = 1024
@@ -88,7 +86,8 @@ class Reference:
         if case.subject.has_axis():
             more["axis"] = case.axis
         with tinyloss.validation("never"):
-            return self._watch.formulas(partial(case.call, given, more))
+            call = partial(case.subject.call, case.want, case.argnums, given, more)
+            return self._watch.formulas(call)
 
     def _sensitivity(
         self, case: Case, arrays: list[Any], options: Mapping[str, Any], parts: Parts

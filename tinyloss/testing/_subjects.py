@@ -10,8 +10,6 @@ import tinyloss
 from tinyloss.testing._arrays import draw
 from tinyloss.testing._watch import Watch
 
-__all__ = ["DOMAINS", "Parts", "Subject", "subjects_of"]
-
 Parts: TypeAlias = dict[str, Any]
 """Results by name: "value", "gradient by x", "curvature"."""
 
@@ -121,14 +119,15 @@ def subjects_of(np: Any, watch: Watch, loss: Any) -> Iterator[Subject]:
         job = watch.job(partial(loss, *given))
         if job is None:
             continue
-        found = replace(subject, rows=job.kind.rowwise)
+        formula = job.kind.formula
+        found = replace(subject, rows=formula.rowwise, binary=formula.binary, signs=formula.signed)
         if not alone:
-            found = _described(np, watch, replace(found, labels=job.kind.role("y").integer), given)
+            found = _described(watch, replace(found, labels=job.kind.role("y").integer), given)
         domains = [tuple(_domains(np, watch, found, params)) for params in found.variants]
         yield replace(found, domains=tuple(domains))
 
 
-def _described(np: Any, watch: Watch, subject: Subject, given: list[Any]) -> Subject:
+def _described(watch: Watch, subject: Subject, given: list[Any]) -> Subject:
     """Return the subject with its derivatives and parameters."""
     loss, arrays = subject.loss, set[str]()
 
@@ -141,18 +140,12 @@ def _described(np: Any, watch: Watch, subject: Subject, given: list[Any]) -> Sub
     def differentiable(want: Any, *argnums: int) -> bool:
         return watch.job(lambda: want(loss, *argnums)(*given)) is not None
 
-    def takes(target: int) -> bool:
-        y = np.full(given[0].shape, target)
-        return watch.job(partial(loss, given[0], y, *given[2:])) is not None
-
     return replace(
         subject,
         by=tuple(n for n in range(len(given)) if differentiable(tinyloss.grad, n)),
         curvature=differentiable(tinyloss.grad_and_hess),
         variants=tuple(_parameters(subject, accepts)),
         arrays=frozenset(arrays),
-        binary=takes(0) and not takes(2),
-        signs=takes(-1) and not takes(0),
     )
 
 

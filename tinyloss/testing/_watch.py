@@ -13,8 +13,6 @@ from tinyloss._engine.run import prepared_by
 from tinyloss.backend import Backend, Job, Kind, evaluate, replaced
 from tinyloss.typing import Namespace
 
-__all__ = ["Log", "Watch", "logged"]
-
 
 @dataclass
 class Log:
