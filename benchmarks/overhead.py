@@ -76,7 +76,7 @@ def tasks() -> dict[str, Task]:
     found = {name: Task(in_mode("always", call)) for name, call in calls.items()}
     found |= {
         f"{name}, not compiled": Task(in_mode("never", calls[name]))
-        for name in ("value", "value and gradient")
+        for name in ("value", "value and gradient", "weight", "ignore_index")
     }
     found["plain NumPy: value"] = Task(lambda: bare(x, y))
     try:

@@ -124,7 +124,6 @@ def _changes(xp: Any, asarray: Callable[[Any], Any]) -> dict[str, dict[str, Any]
         "curvature": {"curvature": True},
         "value_dtype": {"value_dtype": xp.float64},
         "unchecked": {"unchecked": Domain("signs")},
-        "watched": {"watched": True, "unchecked": Domain("signs")},
         "wide": {**narrow, "wide": True},
     }
 

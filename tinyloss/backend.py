@@ -12,6 +12,7 @@ kind, or returns NotImplemented to leave one to the formulas:
     scaled      selects, weighs and divides what a function says of the items
     finished    reduces and rounds that
     delivered   writes derivatives into the arrays that the caller gave
+    looked      looks at the targets of a job, where it says so
     replaced    a job with some of its fields changed, or of its kind's
 
 `tinyloss.testing.check_backend` says whether it keeps the contract. Backends that compile find the
@@ -31,6 +32,7 @@ from tinyloss._engine.job import (
     evaluate,
     finished,
     items,
+    looked,
     replaced,
     scaled,
 )
@@ -65,6 +67,7 @@ __all__ = [
     "evaluate",
     "finished",
     "items",
+    "looked",
     "namespace",
     "of_rank",
     "replaced",

@@ -14,7 +14,7 @@ JAX is imported when the first of its arrays is met, not before.
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["prepare", "split_rows"]
+__all__ = ["fused", "layout", "prepare", "seen", "split_rows"]
 
 
 def prepare(kind: Any, /) -> Callable[[Any], Any]:
@@ -22,6 +22,27 @@ def prepare(kind: Any, /) -> Callable[[Any], Any]:
     from tinyloss_jax import _run
 
     return _run.prepare(kind)
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of arrays, after a first argument that is none, as one operation."""
+    from tinyloss_jax import _run
+
+    return _run.fused(function)
+
+
+def layout(array: Any) -> Any:
+    """Return what an array is besides its numbers, None for one that is traced."""
+    from tinyloss_jax import _run
+
+    return _run.layout(array)
+
+
+def seen(array: Any) -> Any:
+    """Return an array as NumPy's, itself where JAX traces what is done with it."""
+    from tinyloss_jax import _run
+
+    return _run.seen(array)
 
 
 def split_rows(x: Any, axis_name: Any) -> Any:

@@ -1,14 +1,41 @@
 """The jitted function of a kind of job."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
 from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_jax._rules import Rule
+
+
+@cache
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of arrays, after a first argument that is none, as one operation."""
+    jitted: Callable[..., Any] = jax.jit(function, static_argnums=0)
+    return jitted
+
+
+def layout(array: Any) -> Any:
+    """Return what an array is besides its numbers, None for one that is traced."""
+    if isinstance(array, Tracer):
+        return None
+    return array.aval, frozenset(array.devices()), _config.jax_enable_x64
+
+
+_config: Any = jax.config  # its types leave its values out
+_now: Any = jax.jit(lambda: 0.0)
+
+
+def seen(array: Any) -> Any:
+    """Return an array as NumPy's, itself where JAX traces what is done with it."""
+    traced = isinstance(_now(), Tracer) or not array.is_fully_addressable
+    return array if traced else np.asarray(array)
 
 
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:

@@ -12,7 +12,28 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     _blocks         the formulas, block by block
 """
 
-from tinyloss_numpy._run import SOURCE, compilation, example, prepare, quiet, source
+from tinyloss_numpy._arrays import spread
+from tinyloss_numpy._run import (
+    LOOKS,
+    SOURCE,
+    compilation,
+    example,
+    layout,
+    prepare,
+    quiet,
+    source,
+)
 from tinyloss_numpy._threads import threads
 
-__all__ = ["SOURCE", "compilation", "example", "prepare", "quiet", "source", "threads"]
+__all__ = [
+    "LOOKS",
+    "SOURCE",
+    "compilation",
+    "example",
+    "layout",
+    "prepare",
+    "quiet",
+    "source",
+    "spread",
+    "threads",
+]

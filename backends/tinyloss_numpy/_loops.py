@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, types
 
 from tinyloss_numpy._elementary import functions
-from tinyloss_numpy._llvm import Value, fabs, intrinsic, select, sqrt, where, wide
+from tinyloss_numpy._llvm import Value, as_int, fabs, intrinsic, select, sqrt, where, wide
 from tinyloss_numpy._memory import SIZES, accessors
 from tinyloss_numpy._source import DIMENSIONS, HEADER
 
@@ -69,24 +69,58 @@ class Sums(NamedTuple):
 
 @cache
 def _sums(real: str, lanes: int) -> Sums:
-    """Return running sums of float32 terms in float64."""
-    reach = accessors({"term": (real, real), "sum": ("float64", "float64")})
+    """Return running sums in float64; of float64 terms with each addition's error kept beside."""
+    wider, size = ("float64", "float64"), SIZES[real]
+    reach = accessors({"term": (real, real), "sum": wider, "rest": wider})
     load_term, store_term = reach["load_term"], reach["store_term"]
     load_sum, store_sum = reach["load_sum"], reach["store_sum"]
+    load_rest, store_rest = reach["load_rest"], reach["store_rest"]
     number_type: Any = getattr(types, real)
-    size = SIZES[real]
+    # the errors lie behind the sums
+    behind, cleared = lanes * 8, lanes if real == "float32" else 2 * lanes
+
+    def take(sums: Any, l: Any, term: Any) -> Any:
+        store_sum(sums, l, load_sum(sums, l) + types.float64(term))
+
+    def join(sums: Any, l: Any, width: Any) -> Any:
+        store_sum(sums, l, load_sum(sums, l) + load_sum(sums + width * 8, l))
+
+    def whole(sums: Any, l: Any) -> Any:
+        return load_sum(sums, l)
+
+    def take_in_two(sums: Any, l: Any, term: Any) -> Any:
+        before = load_sum(sums, l)
+        total = before + term
+        part = total - before
+        error = (before - (total - part)) + (term - part)
+        store_sum(sums, l, total)
+        store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
+
+    def join_in_two(sums: Any, l: Any, width: Any) -> Any:
+        rest = load_rest(sums + behind + width * 8, l)
+        take(sums, l, load_sum(sums + width * 8, l))
+        store_rest(sums + behind, l, load_rest(sums + behind, l) + rest)
+
+    def whole_of_two(sums: Any, l: Any) -> Any:
+        total = load_sum(sums, l)
+        # the error of an infinite sum is NaN
+        return select(fabs(total) < np.inf, total + load_rest(sums + behind, l), total)
+
+    if real == "float64":
+        take, join, whole = take_in_two, join_in_two, whole_of_two
+    take, join, whole = map(compile_function, (take, join, whole))
 
     @compile_function
     def clear(sums: Any) -> Any:
         wide()
-        for l in range(lanes):
+        for l in range(cleared):
             store_sum(sums, l, 0.0)
 
     @compile_function
     def add(sums: Any, terms: Any, count: Any) -> Any:
         wide()
         for l in range(count):
-            store_sum(sums, l, load_sum(sums, l) + types.float64(load_term(terms, l)))
+            take(sums, l, load_term(terms, l))
 
     @compile_function
     def add_row(sums: Any, terms: Any, count: Any) -> Any:
@@ -97,7 +131,7 @@ def _sums(real: str, lanes: int) -> Sums:
                 far = load_term(terms + 2 * lanes * size, l) + load_term(
                     terms + 3 * lanes * size, l
                 )
-                store_sum(sums, l, load_sum(sums, l) + types.float64(near + far))
+                take(sums, l, near + far)
         else:
             for first in range(0, count, lanes):
                 add(sums, terms + first * size, min(lanes, count - first))
@@ -108,93 +142,17 @@ def _sums(real: str, lanes: int) -> Sums:
         width = lanes // 2
         while width > 0:
             for l in range(width):
-                store_sum(sums, l, load_sum(sums, l) + load_sum(sums + width * 8, l))
+                join(sums, l, width)
             width //= 2
-        return load_sum(sums, 0)
+        return whole(sums, 0)
 
     @compile_function
     def round_to(sums: Any, into: Any, count: Any) -> Any:
         wide()
         for l in range(count):
-            store_term(into, l, number_type(load_sum(sums, l)))
+            store_term(into, l, number_type(whole(sums, l)))
 
     return Sums(clear, add, add_row, fold, round_to)
-
-
-@cache
-def _sums_in_two(lanes: int) -> Sums:
-    """Return running sums of float64 terms, the rounding error of each addition kept beside."""
-    dtype = ("float64", "float64")
-    reach = accessors({"term": dtype, "sum": dtype, "rest": dtype})
-    load_term, store_term = reach["load_term"], reach["store_term"]
-    load_sum, store_sum = reach["load_sum"], reach["store_sum"]
-    load_rest, store_rest = reach["load_rest"], reach["store_rest"]
-    # the errors lie behind the sums
-    behind = lanes * 8
-
-    @compile_function
-    def two_sum(a: Any, b: Any) -> Any:
-        total = a + b
-        part = total - a
-        return total, (a - (total - part)) + (b - part)
-
-    @compile_function
-    def whole(total: Any, rest: Any) -> Any:
-        # the error of an infinite sum is NaN
-        return select(fabs(total) < np.inf, total + rest, total)
-
-    @compile_function
-    def clear(sums: Any) -> Any:
-        wide()
-        for l in range(2 * lanes):
-            store_sum(sums, l, 0.0)
-
-    @compile_function
-    def add(sums: Any, terms: Any, count: Any) -> Any:
-        wide()
-        for l in range(count):
-            total, error = two_sum(load_sum(sums, l), load_term(terms, l))
-            store_sum(sums, l, total)
-            store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
-
-    @compile_function
-    def add_row(sums: Any, terms: Any, count: Any) -> Any:
-        wide()
-        if count == 4 * lanes:
-            for l in range(lanes):
-                near = load_term(terms, l) + load_term(terms + lanes * 8, l)
-                far = load_term(terms + 2 * lanes * 8, l) + load_term(terms + 3 * lanes * 8, l)
-                total, error = two_sum(load_sum(sums, l), near + far)
-                store_sum(sums, l, total)
-                store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
-        else:
-            for first in range(0, count, lanes):
-                add(sums, terms + first * 8, min(lanes, count - first))
-
-    @compile_function
-    def fold(sums: Any) -> Any:
-        wide()
-        width = lanes // 2
-        while width > 0:
-            for l in range(width):
-                total, error = two_sum(load_sum(sums, l), load_sum(sums + width * 8, l))
-                rest = load_rest(sums + behind, l) + load_rest(sums + behind + width * 8, l)
-                store_sum(sums, l, total)
-                store_rest(sums + behind, l, rest + error)
-            width //= 2
-        return whole(load_sum(sums, 0), load_rest(sums + behind, 0))
-
-    @compile_function
-    def round_to(sums: Any, into: Any, count: Any) -> Any:
-        wide()
-        for l in range(count):
-            store_term(into, l, whole(load_sum(sums, l), load_rest(sums + behind, l)))
-
-    return Sums(clear, add, add_row, fold, round_to)
-
-
-def _sums_of(real: str, lanes: int) -> Sums:
-    return _sums(real, lanes) if real == "float32" else _sums_in_two(lanes)
 
 
 @cache
@@ -204,7 +162,7 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
     load_a, store_a, store_total = reach["load_a"], reach["store_a"], reach["store_total"]
     size, infinity = SIZES[real], getattr(np, real)(np.inf)
     maximum = _OPERATIONS["maximum"]
-    of_items, of_row = _sums_of(real, lanes), _sums_of(real, lanes // 4)
+    of_items, of_row = _sums(real, lanes), _sums(real, lanes // 4)
 
     @compile_function
     def clear_max(largest: Any) -> Any:
@@ -231,6 +189,7 @@ def vocabulary(real: str, lanes: int) -> dict[str, Any]:
         "offset_of": offset_of,
         "real": getattr(types, real),
         "index": types.int32,
+        "float64": types.float64,
         "inf": infinity,
         "nan": getattr(np, real)(np.nan),
         "LANES": lanes,
@@ -271,6 +230,18 @@ def _raised(kept: Value, number: Value) -> Value:
     return where(comparable, where(number > kept, number, kept), kept + number)
 
 
+def _noted(kept: Value, odd: Value) -> Value:
+    """Return an integer that is negative once a condition was met."""
+    return where(odd, -1, kept)
+
+
+def _strayed(kept: Value, number: Value, most: Value) -> Value:
+    """Return an integer that is negative once a number was not from 0 to `most`, or -0.0."""
+    # Floats above 0 are in the order of their bits. Three operations, none that makes a mask.
+    place = number.as_int()
+    return kept | (most.as_int() - place) | place
+
+
 def _power_below(x: Value) -> Value:
     """Return the largest power of two that a positive normal float64 number reaches."""
     return (x.as_int() & 0x7FF0000000000000).as_float()
@@ -307,6 +278,9 @@ _OPERATIONS = {
     "maximum": intrinsic(_larger, name="maximum"),
     "minimum": intrinsic(_smaller, name="minimum"),
     "raised": intrinsic(_raised, name="raised"),
+    "noted": intrinsic(_noted, lambda arguments: arguments[0], "noted"),
+    "strayed": intrinsic(_strayed, lambda arguments: arguments[0], "strayed"),
+    "as_int": as_int,
     "power_below": intrinsic(_power_below, name="power_below"),
     "logical_and": intrinsic(_and, _condition, "logical_and"),
     "logical_or": intrinsic(_or, _condition, "logical_or"),

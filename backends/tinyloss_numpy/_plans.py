@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyloss.backend import CLASS, ITEM, Weighing
+from tinyloss.backend import CLASS, ITEM, Domain, Weighing
 from tinyloss.compiler.geometry import Geometry, Layouts, over_items
 from tinyloss.compiler.kernels import Recording
 from tinyloss_numpy._source import DIMENSIONS
@@ -40,6 +40,8 @@ class Variant(NamedTuple):
     lanes: int
     rows: bool
     weighing: Weighing | None = None
+    watched: Domain | None = None
+    """What targets must be that are watched while the loop runs."""
 
 
 class Plan:
@@ -92,6 +94,7 @@ def make_plan(
     overwrites: tuple[str, ...],
     layouts: Layouts,
     weighing: Weighing | None = None,
+    watched: Domain | None = None,
 ) -> Plan | None:
     """Return the plan for arrays that lie so; None where no loop can follow them."""
     real, rowwise, roles = recording.real, recording.rowwise, recording.roles(overwrites)
@@ -131,6 +134,7 @@ def make_plan(
         _lanes(rowwise, rows, classes),
         rows,
         weighing,
+        watched,
     )
     return Plan(variant, classes, geometry, class_steps, np.dtype(real).itemsize)
 

@@ -8,7 +8,7 @@ from warnings import warn
 
 import numpy as np
 
-from tinyloss.backend import CLASS, ITEM, Cache, Weighing
+from tinyloss.backend import CLASS, ITEM, Cache, Domain, Weighing
 from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, ArrayUse, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
@@ -93,20 +93,26 @@ class CompiledLoss:
         inputs, outputs = recording.arrays(layouts, variant.overwrites)
         staged, writer = self._staged(weighing), Rows if variant.rows else Tiles
         inputs = [*given, *inputs]
-        return writer(staged, inputs, outputs, recording.real, variant.lanes, weighing).text()
+        return writer(
+            staged, inputs, outputs, recording.real, variant.lanes, weighing, variant.watched
+        ).text()
 
     def plan(
-        self, overwrites: tuple[str, ...], layouts: Layouts, weighing: Weighing | None = None
+        self,
+        overwrites: tuple[str, ...],
+        layouts: Layouts,
+        weighing: Weighing | None = None,
+        watched: Domain | None = None,
     ) -> Plan | None:
         """Return how to go over arrays that lie so; None where no loop can."""
 
         def make() -> Plan | None:
-            plan = make_plan(self.recording, overwrites, layouts, weighing)
+            plan = make_plan(self.recording, overwrites, layouts, weighing, watched)
             if plan is None:
                 self._decline(layouts)
             return plan
 
-        return self._plans.made((overwrites, layouts, weighing), make)
+        return self._plans.made((overwrites, layouts, weighing, watched), make)
 
     def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""

@@ -6,13 +6,24 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinyloss.backend import Answer, Job, Kind, Weighing, delivered, replaced
+from tinyloss.backend import (
+    Answer,
+    Cache,
+    Domain,
+    Job,
+    Kind,
+    Weighing,
+    delivered,
+    looked,
+    replaced,
+)
 from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
@@ -76,28 +87,45 @@ def quiet() -> Any:
     return np.errstate(all="ignore")
 
 
+LOOKS = True
+"""Targets are looked at here: by the loop while it runs, or before the formulas do."""
+
+
+def layout(array: Any) -> Any:
+    """Return what an array is besides its numbers, None if it is no plain one."""
+    if type(array) is not np.ndarray:
+        return None
+    return array.shape, array.strides, array.dtype
+
+
 def prepare(kind: Kind, /) -> "_Prepared":
     """Return what answers the jobs of a kind."""
-    return _Prepared(kind)
+    return _Prepared()
 
 
 class _Prepared:
     """What answers the jobs of a kind."""
 
-    def __init__(self, kind: Kind) -> None:
-        self._loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
+    def __init__(self) -> None:
+        self._losses: Cache[CompiledLoss] = Cache()
+
+    def _loss(self, kind: Kind) -> CompiledLoss:
+        known = self._losses.get(kind)
+        if known is not None:
+            return known
+        loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
+        return self._losses.add(kind, loss)
 
     def __call__(self, job: Job) -> Answer:
         if _compilation.get() != "never" and 0 not in job.arrays["x"].shape:
-            compiled = _run_compiled(self._loss, job)
+            if job.out and job.look is not None:
+                # nothing is written there where a target is wrong
+                with quiet():
+                    job = looked(job)
+            compiled = _run_compiled(self._loss(_looped(job)), job)
             if compiled is not None:
                 return compiled
         return _blocks.run(job)
-
-    def compiles(self) -> bool:
-        """Return whether a job would be compiled."""
-        mode = _compilation.get()
-        return mode == "always" or (mode == "auto" and not self._loss.waiting)
 
     def ready(
         self, job: Job, weighing: Weighing | None, given: Sequence[Any]
@@ -106,15 +134,30 @@ class _Prepared:
 
         It takes the job's arrays, those given to weigh the items by, and those to write into.
         """
-        return _ready(self._loss, job, weighing, given)
+        mode, kind, x = _compilation.get(), _looped(job), job.arrays["x"]
+        if mode == "never" or not 0 < x.size < WORTH_THREADS or not x.ndim:
+            return None
+        if mode == "auto" and self._loss(kind).waiting:
+            return None
+        if weighing is not None:
+            kind = job.kind if weighing.domain is None else job.kind.checked
+            kind = replace(kind, weighted=True, divided=weighing.mean or kind.divided)
+        return _ready(self._loss(kind), job, weighing, given)
+
+
+def _looped(job: Job) -> Kind:
+    """Return the kind of a job's loop: it watches the targets where these may be looked at."""
+    return job.kind if job.look is None else job.kind.checked
+
+
+def _watched(job: Job) -> Domain | None:
+    return None if job.look is None else job.kind.unchecked
 
 
 def _ready(
     loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any]
 ) -> Callable[..., Answer | None] | None:
-    kind, x = job.kind, job.arrays["x"]
-    if not (x.ndim and x.size) or x.size >= WORTH_THREADS:
-        return None
+    kind = job.kind
     plain = replaced(job, weight=None, out=())
     arrays = [*_inputs(plain), *given]
     first = empty_answer(_arrays, plain, arrays)
@@ -123,12 +166,13 @@ def _ready(
         if any(a.dtype != b.dtype for a, b in zip(outputs[-len(job.out) :], job.out, strict=True)):
             return None
         outputs[-len(job.out) :] = job.out
+    watched = _watched(job) if weighing is None else None
     layouts = _layouts([*arrays, *outputs])
-    plan = loss.plan((), layouts, weighing)
+    plan = loss.plan((), layouts, weighing, watched)
     if plan is None or plan.groups > 1:
         return None
     kernel = plan.kernel
-    if kernel is None and weighing is not None:
+    if kernel is None and weighing is not None:  # without weights a call by itself compiles it
         kernel = loss.compile(plan, layouts)
     if kernel is None:
         return None
@@ -169,7 +213,7 @@ def _ready(
             addresses += [address(each) for each in new]
         entries = table(numbers, *addresses, _address_of(totals), *more)
         kernel(_UNUSED, _UNUSED, 0, 1, entries, _own.scratch(scratch_bytes))
-        if weighing is not None and totals[ends]:
+        if totals[ends]:  # a target or a weight is out of the ordinary
             return None
         value = None
         if reduced:
@@ -226,33 +270,33 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
         overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
         outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
     arrays += outputs
+    watched = _watched(job)
     layouts = _layouts(arrays)
-    plan = loss.plan(overwrites, layouts)
-    if plan is None:
+    plan = loss.plan(overwrites, layouts, None, watched)
+    kernel = None if plan is None else plan.kernel or loss.compile(plan, layouts)
+    if plan is None or kernel is None:
         return None
-    kernel = plan.kernel
-    if kernel is None:
-        kernel = loss.compile(plan, layouts)
-        if kernel is None:
-            return None
-
     kind = job.kind
-    partial_sums = np.empty(plan.groups) if kind.value and kind.reduce else None
-    sums_at = 0 if partial_sums is None else _arrays.address(partial_sums)
+    reduced = kind.value and kind.reduce
+    totals = np.empty((plan.groups, reduced + (watched is not None)))
     given = {name: float(number) for name, number in numbers_of(job).items()}
     numbers = _packed(loss.numbers()(given, plan.classes))
-    table = plan.table(numbers, *[_arrays.address(each) for each in arrays], sums_at)
+    addresses = [_arrays.address(each) for each in (*arrays, totals)]
+    table = plan.table(numbers, *addresses)
     if plan.small:
         kernel(_UNUSED, _UNUSED, 0, plan.groups, table, _own.scratch(plan.scratch_bytes))
     else:
 
-        def work(first: int, last: int, _held: Any = (arrays, partial_sums)) -> None:
+        def work(first: int, last: int, _held: Any = (arrays, totals)) -> None:
             # other threads hold by this what the table has the addresses of
             kernel(_UNUSED, _UNUSED, first, last, table, _own.scratch(plan.scratch_bytes))
 
         run_slabs(work, plan.groups)
-    if partial_sums is not None:
-        value = _reduced(job, partial_sums)
+    if watched is not None and totals[:, -1].any():
+        with quiet():
+            looked(job)
+    if reduced:
+        value = _reduced(job, totals[:, 0])
         answer = Answer(value, answer.grads, answer.curvature)
     elif answer.value is not None and answer.value.ndim == 0:
         answer = Answer(answer.value[()], answer.grads, answer.curvature)
@@ -357,11 +401,11 @@ def example(shape: tuple[int, ...], dtype: str) -> Any:
 
 def source(job: Job) -> str:
     """Return the text of the loop that answers a job."""
-    kind = job.kind
+    kind = _looped(job)
     loss = CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
     arrays = _inputs(job)
     arrays += results(empty_answer(_arrays, job, arrays))
-    plan = loss.plan((), _layouts(arrays))
+    plan = loss.plan((), _layouts(arrays), None, _watched(job))
     if plan is None:
         raise TypeError(f"tinyloss.{kind.formula.name}: no loop takes these arrays")
     return loss.text(plan.variant).source

@@ -15,7 +15,7 @@ Both go over items in chunks of at most LANES; a group of chunks makes one parti
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tinyloss.backend import Weighing
+from tinyloss.backend import Domain, Weighing
 from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
@@ -84,7 +84,10 @@ class _Writer(Writer):
         real: str,
         lanes: int,
         weighing: Weighing | None,
+        watched: Domain | None,
     ) -> None:
+        self.watched = watched
+        """What targets must be: a sum more tells whether one is something else."""
         given = 0 if weighing is None else len(weighing.arrays)
         super().__init__(staged, inputs[given:], outputs, real)
         self.given, self.weighing, self.lanes = inputs[:given], weighing, lanes
@@ -176,6 +179,8 @@ class _Writer(Writer):
         with write.loop("for group in range(first, last):"):
             for name in self.totals:
                 write(f"clear_row({name}_sums)")
+            if self.watched is not None:
+                write("wrong = as_int(real(0.0))")
             chunks = "range(group * chunks_per_group, min(chunks, (group + 1) * chunks_per_group))"
             with write.loop(f"for chunk in {chunks}:"):
                 write("outer = chunk // chunks_per_outer")
@@ -189,13 +194,14 @@ class _Writer(Writer):
                     if array.per_item:
                         first = f"{array.name}_start + begin * {array.name}_item"
                         write(f"{array.name}_chunk = {first} + {self.offset(array)}")
+                self.watch()
                 self.chunk()
                 for name in self.totals:
                     write(f"add_row({name}_sums, {name}_lanes, count)")
-            for number, name in enumerate(self.totals):
-                each = len(self.totals)
-                index = "group" if each == 1 else f"group * {each} + {number}"
-                write(f"store_total(partial_sums, {index}, fold_row({name}_sums))")
+            ends = [f"fold_row({name}_sums)" for name in self.totals]
+            ends += [] if self.watched is None else ["float64(wrong < 0)"]
+            for number, end in enumerate(ends):
+                write(f"store_total(partial_sums, group * {len(ends)} + {number}, {end})")
         write("return 0")
 
     def chunk(self) -> None:
@@ -290,20 +296,14 @@ class _Writer(Writer):
     def weigh_target(self, weighing: Weighing, y: ArrayUse, given: Mapping[str, ArrayUse]) -> None:
         """Note a target out of its domain; multiply with its class's weight."""
         write, domain = self.write, weighing.domain
-        inside = f"{y.name} >= 0 and {y.name} < classes"
         if "given_class_weight" in given:
             at = f"given_class_weight_start + {y.name} * given_class_weight_class, 0"
-            with write.loop(f"if {inside}:"):
-                write(f"w *= load_given_class_weight({at})")
-            with write.loop("else:"):
+            with write.loop(f"if {_outside(Domain('labels'), y.name)}:"):
                 write("odd = 1.0")
+            with write.loop("else:"):
+                write(f"w *= load_given_class_weight({at})")
         elif domain is not None:
-            if domain.kind == "signs":
-                inside = f"{y.name} == -1 or {y.name} == 1"
-            elif domain.kind == "probabilities":
-                low, high = -domain.slack, 1 + domain.slack
-                inside = f"{y.name} != {y.name} or ({y.name} >= {low!r} and {y.name} <= {high!r})"
-            with write.loop(f"if not ({inside}):"):
+            with write.loop(f"if {_outside(domain, y.name)}:"):
                 write("odd = 1.0")
 
     def buffers(self) -> None:
@@ -335,6 +335,21 @@ class _Writer(Writer):
             self.store(array, "chunk", i, "item", node)
         for name, node in self.totals.items():
             self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
+
+    def watch(self) -> None:
+        """Note a target of a chunk that is outside its domain.
+
+        In a loop of its own: LLVM would not vectorise each of the others with this inside.
+        """
+        if self.watched is None:
+            return
+        y = self.inputs[1]
+        with self.write.loop("for i in range(count):"):
+            self.write(f"target = {_load(y, 'chunk', 'i', 'item')}")
+            if self.watched.kind == "probabilities":
+                self.write(f"wrong = strayed(wrong, target, real({1 + self.watched.slack!r}))")
+            else:
+                self.write(f"wrong = noted(wrong, {_outside(self.watched, 'target')})")
 
     def lane(self, step: Pass, lane: str) -> None:
         """Compute what a pass computes for one class of one item."""
@@ -611,6 +626,15 @@ class Tiles(_Writer):
                 self.write(f"{array.name} = {_load(array, 'start', 'c', 'class')}")
         elif node.op != "class_index":
             self.node(node)
+
+
+def _outside(domain: Domain, y: str) -> str:
+    """Return the condition that a target is outside its domain. A NaN is not."""
+    if domain.kind == "signs":
+        return f"logical_and({y} != -1, {y} != 1)"
+    if domain.kind == "labels":
+        return f"logical_or({y} < 0, {y} >= classes)"
+    return f"logical_or({y} < real({-domain.slack!r}), {y} > real({1 + domain.slack!r}))"
 
 
 def _at(array: ArrayUse, place: str, index: str, axis: str) -> str:

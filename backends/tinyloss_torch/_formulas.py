@@ -23,7 +23,7 @@ def answer(job: Job) -> Answer:
             return part_of(Part(kind, name, names, job.numbers), *tensors)
 
         return Answer(
-            part("value") if kind.value and not kind.watched else None,
+            part("value") if kind.value else None,
             tuple([part(f"grad_{name}") for name in kind.grads]),
             part("curvature") if kind.curvature else None,
         )

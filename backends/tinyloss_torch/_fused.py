@@ -126,7 +126,7 @@ def _times(known: Any, upstream: Any) -> list[Any]:
 
 def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
     """Return gradients, with what is upstream as a weight of the items."""
-    job = call.whole(tensors, value=False, value_dtype=None, grads=tuple(needed), watched=False)
+    job = call.whole(tensors, value=False, value_dtype=None, grads=tuple(needed))
     weight = upstream
     if job.weight is not None:
         # what comes from items that are left out is no matter, NaN included

@@ -98,7 +98,6 @@ def part(
         curvature=curvature,
         value_dtype=None,
         unchecked=None,
-        watched=False,
         wide=True,
     )
     named = dict(zip(names, arrays, strict=True))

@@ -70,6 +70,8 @@ def check_items(name: str, array: Any, items: tuple[Any, ...], hint: str = "") -
 
 def check_weight(weight: Any, items: tuple[Any, ...], classes: Any) -> None:
     shape, hint = tuple(weight.shape), ""
+    if broadcasts(shape, items):
+        return
     if classes is not None and shape == (classes,):
         hint = "; weights of the classes go to class_weight="
     else:
@@ -115,9 +117,12 @@ def same_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 def broadcasts(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
     """Return whether an array of shape `a` broadcasts to shape `b`."""
-    return len(a) <= len(b) and all(
-        m == 1 or m == n or unknown(m) or unknown(n)
-        for m, n in zip(reversed(a), reversed(b), strict=False)
+    return a == b or (
+        len(a) <= len(b)
+        and all(
+            m == 1 or m == n or unknown(m) or unknown(n)
+            for m, n in zip(reversed(a), reversed(b), strict=False)
+        )
     )
 
 

@@ -5,7 +5,7 @@ a kind with the arrays and numbers of one call. Nobody changes either.
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -81,8 +81,6 @@ class Kind:
     unchecked: Domain | None = None
     """What targets must be, where they may be something else: the results of such an item are NaN.
     """
-    watched: bool = False
-    """Whether the value is not the loss, but NaN if a target is what it must not be, else 0."""
     axis_name: Any = None
     """The mapped axis whose members hold a part of the classes each."""
     classes: int | None = None
@@ -91,10 +89,20 @@ class Kind:
     """Whether gradients and curvature come in `dtype`, whatever their arguments' dtypes."""
 
     @cached_property
+    def _hash(self) -> int:
+        return hash(tuple([getattr(self, each.name) for each in fields(self) if each.compare]))
+
+    def __hash__(self) -> int:
+        return self._hash  # every call looks up what is kept by its kind
+
+    def __getstate__(self) -> dict[str, Any]:
+        # without the hash: another process has others
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @cached_property
     def checked(self) -> "Kind":
         """The kind of the same jobs, whose targets are what they must be."""
-        value = self.value and not self.watched
-        return replace(self, unchecked=None, watched=False, value=value)
+        return self if self.unchecked is None else replace(self, unchecked=None)
 
     @property
     def rowwise(self) -> bool:
@@ -124,7 +132,7 @@ class Weighing(NamedTuple):
     """Whether the divisor is the sum of the weights."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen it would take three times as long to make
 class Job:
     """One call of a kind."""
 
@@ -143,8 +151,7 @@ class Job:
     ignored: int | None = None
     """The class index that the weights leave out."""
     look: Callable[[], bool] | None = None
-    """Looks at the targets, and raises the error of one outside its domain. The engine calls it
-    where the reduced value is NaN; a backend may before, and take the job as checked."""
+    """Looks at the targets, and raises the error of one outside its domain: see `looked`."""
 
 
 def replaced(job: Job, **changes: Any) -> Job:
@@ -153,8 +160,20 @@ def replaced(job: Job, **changes: Any) -> Job:
     return replace(job, kind=replace(job.kind, **changes) if changes else job.kind, **own)
 
 
+def looked(job: Job) -> Job:
+    """Return a job whose targets have been looked at, where they can be seen.
+
+    Called where the library neither raises nor warns of NaN.
+    """
+    if job.look is None:
+        return job
+    kind = job.kind.checked if job.look() else job.kind
+    return Job(kind, job.xp, job.arrays, job.weight, job.divisor, job.numbers, job.out, job.ignored)
+
+
 def evaluate(job: Job) -> Answer:
     """Answer a job by running the formulas eagerly, in the arrays' own library."""
+    job = looked(job)
     xp, kind = job.xp, job.kind
     if 0 in job.arrays["x"].shape:
         return delivered(_nothing(job), job.out)
@@ -195,7 +214,7 @@ def items(
     def parts(arrays: Mapping[str, Any]) -> Answer:
         formula = kind.formula(**arrays, **kind.static, **numbers)
         return Answer(
-            formula.value() if kind.value and not kind.watched else None,
+            formula.value() if kind.value else None,
             tuple([getattr(formula, f"grad_{name}")() for name in kind.grads]),
             formula.curvature() if kind.curvature else None,
         )
@@ -225,9 +244,7 @@ def scaled(
         if alike and weight is not None:
             scale = weight * scale
     value, grads, curvature = parts(arrays)
-    if kind.watched:
-        value = namespace(weight).where(weight == weight, 0.0, weight)
-    elif value is not None and weight is not None:
+    if value is not None and weight is not None:
         value = value * weight
     if weight is not None and kind.rowwise:
         scale = scale[..., None]

@@ -26,6 +26,22 @@ class Backend(Protocol):
     One whose library raises or warns where results overflow may add `quiet()`, a context in which
     it does not.
 
+    One that looks at targets by itself says so by `LOOKS = True`: if a job has `look`, it calls
+    that before it answers, or where it has seen a target outside its domain.
+
+    `layout(array)` tells what decides how calls with an array are answered, whatever numbers it
+    holds: hashable, None if unknown. The engine then settles calls that are alike once. What
+    `prepare` returns may have a method `ready(job, weighing, given)`: it returns a function that
+    answers calls of the layout of this job at once, from their arrays, or None.
+
+    `seen(array)` may return an array that can be read without waiting as one of NumPy, where
+    operations on that take less time.
+
+    `spread(array)` may return the smallest, the largest and the sum of an array of NumPy.
+
+    `fused(function)` may return a function of arrays, after a first argument that is none, as one
+    operation of the library.
+
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
     """
@@ -64,6 +80,18 @@ def quiet(xp: Namespace) -> AbstractContextManager[Any]:
     """Return a context in which overflows of arrays of `xp` raise nothing and warn of nothing."""
     enter: Any = getattr(backend_of(xp), "quiet", None)
     return nullcontext() if enter is None else enter()
+
+
+def fused(xp: Namespace, function: Any) -> Any:
+    """Return a function of static and of arrays as one operation of `xp`, None if there is none."""
+    find: Any = getattr(backend_of(xp), "fused", None)
+    return None if find is None else find(function)
+
+
+def seen(xp: Namespace, array: Any) -> Any:
+    """Return an array whose numbers can be read, as NumPy's where that is faster."""
+    find: Any = getattr(backend_of(xp), "seen", None)
+    return array if find is None else find(array)
 
 
 def backend_that_writes(target: str) -> Any:

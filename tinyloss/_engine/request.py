@@ -18,6 +18,10 @@ class Refusal(Exception):
         super().__init__(message)
         self.kind = kind
 
+    def of(self, name: str) -> Exception:
+        """Return the error that users see."""
+        return self.kind(f"tinyloss.{name}: {self}")
+
 
 class Request(NamedTuple):
     """What a public function was asked."""

@@ -28,49 +28,62 @@ from tinyloss._arrays import (
 from tinyloss._cache import cache_of
 from tinyloss._engine import registry
 from tinyloss._engine.checks import check_apart, check_out, namespace_of
-from tinyloss._engine.job import Answer, Argument, Job, Kind, delivered, derivatives, evaluate
+from tinyloss._engine.job import (
+    Answer,
+    Argument,
+    Job,
+    Kind,
+    delivered,
+    derivatives,
+    evaluate,
+    looked,
+)
 from tinyloss._engine.request import Refusal, Request, Want
-from tinyloss._engine.settle import Settled, class_axis, settle
+from tinyloss._engine.settle import Form, Settled, class_axis, settle
 from tinyloss._formula import Formula, boosting
 
 
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
-    return finished_of(request, want, settled_of(request, want))
+    request = as_wanted(request, want)
+    return finished_of(request, *settled_of(request, want), want.out)
 
 
-def settled_of(request: Request, want: Want) -> Settled:
-    """Return a request settled."""
+def as_wanted(request: Request, want: Want) -> Request:
+    """Return the request for what is wanted: curvature is each item's own."""
     if want.boosting:
         request = request._replace(
             formula=request.formula and boosting(request.formula),
             labels=request.labels and boosting(request.labels),
         )
+    if want.curvature:
+        request = request._replace(reduction="none", denominator=None)
+    return request
+
+
+def settled_of(request: Request, want: Want, fuses: bool = False) -> tuple[Form, Settled]:
+    """Return a request's form and the request settled; for `fuses` see `settle`."""
     try:
-        return settle(request, want)
+        return settle(request, want, fuses)
     except Refusal as refusal:
-        raise refusal.kind(f"tinyloss.{request.name}: {refusal}") from None
+        raise refusal.of(request.name) from None
 
 
-def finished_of(request: Request, want: Want, settled: Settled) -> Answer:
+def finished_of(request: Request, form: Form, settled: Settled, out: tuple[Any, ...]) -> Answer:
     """Return the answer to what was settled."""
     job = settled.job
     answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else answer_of(job)
-    if job.look is not None and answer.value != answer.value:
-        job.look()
-    if not want.value:
-        answer = answer._replace(value=None)
-    if want.sums:
+    if form.want.sums:
         answer = answer._replace(value=(answer.value, settled.total))
-    if want.out:
-        curvature = None if answer.curvature is None else want.out[-1]
-        return Answer(answer.value, want.out[: len(answer.grads)], curvature)
-    return answer if settled.axis is None else _moved(job, settled.axis, answer)
+    if out:
+        curvature = None if answer.curvature is None else out[-1]
+        return Answer(answer.value, out[: len(answer.grads)], curvature)
+    return answer if form.axis is None else _moved(job, form.axis, answer)
 
 
 def job_of(request: Request, want: Want) -> Job:
     """Return the job that answers a request."""
-    return settled_of(request, want).job
+    return settled_of(as_wanted(request, want), want)[1].job
 
 
 def _moved(job: Job, axis: int, answer: Answer) -> Answer:
@@ -87,6 +100,9 @@ def answer_of(job: Job) -> Answer:
     if compiling():
         return registry.traced(job)  # type: ignore[no-any-return]
     backend = registry.backend_of(job.xp)
+    if job.look is not None and not getattr(backend, "LOOKS", False):
+        with registry.quiet(job.xp):
+            job = looked(job)
     if backend is not None:
         answer = prepared_by(backend, job.kind)(job)
         if answer is not NotImplemented:
@@ -125,7 +141,7 @@ def fill(name: str, answer: Answer, out: tuple[Any, ...]) -> Answer:
             check_out(namespace(result), into, tuple(result.shape), result.dtype)
         check_apart(namespace(out[0]), out)
     except Refusal as refusal:
-        raise refusal.kind(f"tinyloss.{name}: {refusal}") from None
+        raise refusal.of(name) from None
     return delivered(answer, out)
 
 
@@ -135,7 +151,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
         xp = namespace_of(x)
         axis = class_axis(x, axis) if formula.rowwise else -1
     except Refusal as refusal:
-        raise refusal.kind(f"tinyloss.{formula.name}: {refusal}") from None
+        raise refusal.of(formula.name) from None
     moved = formula.rowwise and axis != len(x.shape) - 1
     dtype = compute_dtype(xp, x)
     of_call = Kind(

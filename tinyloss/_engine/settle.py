@@ -1,6 +1,7 @@
 """A request settled: checked, its arrays brought to one library and layout, its kind told."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -8,13 +9,11 @@ from warnings import warn
 
 from tinyloss._arrays import (
     astype,
-    beside,
     compute_dtype,
     dtype_name,
     index_dtype,
     is_host,
     kind,
-    library,
     move_axis,
     result_dtype,
     widest_dtype,
@@ -34,33 +33,28 @@ from tinyloss._engine.checks import (
     show,
     show_shape,
 )
-from tinyloss._engine.job import Argument, Job, Kind, Weighing
+from tinyloss._engine.job import Argument, Domain, Job, Kind
 from tinyloss._engine.request import REDUCTIONS, Refusal, Request, Want
 from tinyloss._engine.targets import domain_of, look_at, may_look
-from tinyloss._engine.weights import Weights, mask_of, normal
+from tinyloss._engine.weights import Rule, normal, rows_of, weighed
 from tinyloss._formula import NUMBER, Formula, exact
-from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
+
+_WEIGHING = ("weight", "where", "class_weight", "denominator")
 
 
 class Settled(NamedTuple):
-    """A job, and what its answer lacks of what was asked."""
+    """A job, and the sum of the weights where sums are wanted."""
 
     job: Job
-    axis: int | None = None
-    """Where results have the class axis, if not at the end."""
     total: Any = None
-    """The sum of the weights, where sums are wanted."""
-    replays: bool = False
-    """Whether nothing but what the arrays hold can change it."""
-    weighing: Weighing | None = None
-    """What a backend has to find by itself to answer such calls of few items at once."""
-    given: tuple[Any, ...] = ()
-    """The arrays for that."""
 
 
-def settle(request: Request, want: Want) -> Settled:
-    """Check a request and settle it."""
+def settle(request: Request, want: Want, fuses: bool) -> "tuple[Form, Settled]":
+    """Check a request and settle it; also return its form.
+
+    `fuses`: the form is kept, so that what it does with arrays may be compiled.
+    """
     if request.reduction not in REDUCTIONS:
         raise Refusal(
             f'reduction is {request.reduction!r}, expected "mean", "sum" or "none"'
@@ -69,151 +63,232 @@ def settle(request: Request, want: Want) -> Settled:
     if want.sums and (request.reduction != "mean" or request.denominator is not None):
         what = "denominator" if request.reduction == "mean" else "reduction"
         raise Refusal(f"{what} is {getattr(request, what)!r}, expected a plain mean to take apart")
-    if want.curvature:
-        request = request._replace(reduction="none", denominator=None)
     xp = namespace_of(request.x)
     with registry.quiet(xp):
-        return _settle(request, want, xp)
+        y, more = _brought(request, xp)
+        form = _form_of(request, want, xp, y, more, fuses)
+        return form, form.settled(request, want.out, y, more)
 
 
-def _settle(request: Request, want: Want, xp: Namespace) -> Settled:
-    x, axis = request.x, None
-    y = brought(xp, x, "y", request.y)
-    more = _further(request, xp, x)
-    formula, rows = request.formula, None
+@dataclass(frozen=True)
+class Form:
+    """What the layout of a request's arrays and its options decide, whatever the arrays hold.
+
+    It keeps none of them. So it is found once for all requests that differ in nothing else.
+    """
+
+    want: Want
+    """What is wanted, without the arrays to write into."""
+    rule: Rule
+    formula: type[Formula]
+    axis: int | None
+    """Where the caller has the class axis, if not at the end."""
+    dtypes: Mapping[str, Any]
+    """What arguments are converted to before all else."""
+    domain: Domain | None
+    looks: bool
+    """Whether the targets are looked at."""
+    classes: Any
+    weighs: bool
+    """Whether what arrays hold decides what items weigh or what the mean divides by."""
+    given: tuple[str, ...]
+    """The arrays of a request that decide it besides x."""
+    fused: Any
+    """`weighed` as one operation of the library, where there is such a thing."""
+    divisor: Any
+    """What the mean divides by, if not."""
+    parameters: "_Parameters | None"
+    """What `_parameters` returns, where none is an array."""
+    brings: bool
+    """Whether an array comes from another library."""
+    plain: bool
+    """Whether arrays are only handed on: nothing is brought, converted or computed."""
+    warns: bool
+    kinds: dict[Any, Kind] = field(default_factory=dict[Any, Kind])
+    """The kinds of its jobs, by whether items have weights and whether there is a divisor."""
+
+    def again(self, request: Request, out: tuple[Any, ...]) -> Settled:
+        """Return another request of this form settled."""
+        try:
+            if self.plain:
+                return self.settled(request, out, request.y, request.arrays)
+            with registry.quiet(self.rule.xp):
+                y, more = request.y, request.arrays
+                if self.brings:
+                    y, more = _brought(request, self.rule.xp)
+                return self.settled(request, out, y, more)
+        except Refusal as refusal:
+            raise refusal.of(request.name) from None
+
+    def settled(
+        self, request: Request, out: tuple[Any, ...], y: Any, more: Mapping[str, Any]
+    ) -> Settled:
+        """Return a request of this form settled: of x, and of what was brought beside it."""
+        _, xp, _, _, index, dtype, _ = self.rule
+        formula, axis = self.formula, self.axis
+        x = request.x
+        if self.warns:
+            warn(
+                f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that "
+                "the loss says nothing; binary_cross_entropy_with_logits is for one logit",
+                RuntimeWarning,
+                stacklevel=users_level(),
+            )
+        if axis is not None:
+            x = move_axis(xp, x, axis, -1)
+            y = y if index is not None else move_axis(xp, y, axis, -1)
+        arrays = {"x": x, "y": y, **more}
+        for name, to in self.dtypes.items():
+            array = arrays[name]
+            signs = formula.signed and kind(array.dtype) == "bool"
+            arrays[name] = xp.astype(array, to) * 2 - 1 if signs else astype(xp, array, to)
+        weight, divisor, total = None, self.divisor, None
+        if self.weighs:
+            if self.fused is None:
+                found = weighed(self.rule, request, x, arrays["y"])
+            else:
+                given = {name: getattr(request, name) for name in self.given}
+                found = self.fused(self.rule, given, x, arrays["y"])
+            weight, divisor, total, own = found
+            arrays |= own
+        elif index is not None:
+            arrays["y"] = astype(xp, y, index)
+        held, numbers, static = self.parameters or _parameters(request, xp, x, formula, dtype)
+        key = weight is not None, divisor is not None
+        of_call = self.kinds.get(key)
+        if of_call is None:
+            of_call = self._kind(request, arrays, held, tuple(numbers), static, *key)
+            self.kinds[key] = of_call
+        if out:
+            for name, into in zip([*of_call.grads, "x"][: len(out)], out, strict=True):
+                shape = tuple(arrays[name].shape)
+                if axis is not None:
+                    shape = (*shape[:axis], shape[-1], *shape[axis:-1])
+                check_out(xp, into, shape, result_dtype(arrays[name].dtype, dtype))
+            check_apart(xp, out)
+            if axis is not None:
+                out = tuple([move_axis(xp, into, axis, -1) for into in out])
+        look = self.look(lambda: request, arrays["y"], weight) if self.looks else None
+        ignored = request.ignore_index
+        arrays |= held
+        return Settled(
+            Job(of_call, xp, arrays, weight, divisor, numbers, out, ignored, look), total
+        )
+
+    def look(self, ask: Callable[[], Request], y: Any, weight: Any) -> Callable[[], bool]:
+        """Return what looks at the targets; `ask` returns the request, for the message."""
+        assert self.domain is not None
+        return partial(look_at, ask, self.rule.xp, y, self.domain, self.classes, weight)
+
+    def _kind(
+        self,
+        request: Request,
+        arrays: Mapping[str, Any],
+        held: Mapping[str, Any],
+        numbers: tuple[str, ...],
+        static: Mapping[str, Any],
+        weighted: bool,
+        divided: bool,
+    ) -> Kind:
+        xp, dtype, formula, want = self.rule.xp, self.rule.dtype, self.formula, self.want
+        arguments = [
+            Argument(name, each.dtype, formula.role(name)) for name, each in arrays.items()
+        ]
+        arguments += [Argument(name, each.dtype, NUMBER) for name, each in held.items()]
+        grads = tuple([_argument(formula, arrays, number) for number in want.argnums])
+        # kernels that would be the same are not compiled twice
+        wide = want.wide and any(
+            result_dtype(arrays[name].dtype, dtype) != dtype for name in (*grads, "x")
+        )
+        return Kind(
+            formula=formula,
+            arguments=tuple(arguments),
+            dtype=dtype,
+            static=static,
+            static_key=exact(tuple(static.items())),
+            numbers=numbers,
+            weighted=weighted,
+            divided=divided,
+            reduce=request.reduction != "none" and not want.curvature,
+            value=want.value,
+            grads=grads,
+            curvature=want.curvature,
+            value_dtype=widest_dtype(xp, arrays["x"]) if want.sums else None,
+            unchecked=self.domain,
+            axis_name=request.axis_name,
+            classes=None if request.axis_name is None else self.classes,
+            wide=wide,
+        )
+
+
+def _form_of(
+    request: Request, want: Want, xp: Namespace, y: Any, more: Mapping[str, Any], fuses: bool
+) -> Form:
+    """Return the form of a request, whose further arrays are brought to its library."""
+    x, axis, classes = request.x, None, None
+    moved, formula = x, request.formula
     if formula is None or formula.rowwise:
-        formula, x, y, axis = _settle_rows(request, xp, x, y)
-        items, rows = x.shape[:-1], _rows(request, xp, x)
+        formula, axis = _rowwise(request, x, y)
+        moved = x if axis is None else move_axis(xp, x, axis, -1)
+        classes = rows_of(request, xp, moved).length()
     else:
-        items = x.shape
-        y = _settle_elements(xp, formula, x, y)
+        _check_elements(formula, x, y)
     labels = formula.role("y").integer
     # A list or a number has no dtype of its own to widen the computation by.
     has_dtype = hasattr(request.y, "dtype") or hasattr(request.y, "__array__")
     dtype = compute_dtype(xp, x, *((y,) if has_dtype and not labels else ()))
-    if not has_dtype and not labels and kind(y.dtype) == "float":
-        y = astype(xp, y, dtype)
-    for name, array in more.items():
-        if not hasattr(request.arrays[name], "dtype") and kind(array.dtype) == "float":
-            more[name] = astype(xp, array, dtype)
-
-    class_weight = None
-    if request.class_weight is not None:
-        class_weight = brought(xp, x, "class_weight", request.class_weight)
-        if not same_shape(class_weight.shape, x.shape[-1:]):
-            raise Refusal(
-                f"class_weight has shape {show(class_weight)}, expected ({x.shape[-1]},), "
-                "one weight for each class"
-            )
-    mask = mask_of(request, xp, x, y, items)
-    if labels:
-        y = astype(xp, y, index_dtype(xp, y))
-    warns = formula.compares_classes and x.shape[-1] == 1 and request.axis_name is None
-    if warns:
-        warn(
-            f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that the "
-            "loss says nothing; binary_cross_entropy_with_logits is for one logit",
-            RuntimeWarning,
-            stacklevel=users_level(),
-        )
-    weights = Weights(
-        request, xp, formula, x, y, labels, class_weight, rows, mask, items, dtype, want.sums
-    )
-    if weights.of_classes is not None:
-        more["class_weight"] = weights.of_classes
-    classes = None if rows is None else rows.length()
-    domain = domain_of(formula, labels, y)
-    unchecked, look, value = domain is not None, None, want.value
-    if domain is not None and may_look(y):
-        look = partial(look_at, request, xp, y, domain, classes, weights.item)
-        # Looking waits for a NaN in the value, or in what stands for it.
-        if request.reduction != "none" and not want.out and is_host(x) and is_host(y):
-            value = True
-        else:
-            unchecked, look = not look(), None
-    arrays = {"x": x, "y": y, **more}
-    held, numbers, static = _parameters(request, xp, x, formula, dtype)
-    divisor, total, value_dtype = weights.divisor(), None, None
-    if want.sums:
-        # Sums over the parts of a whole go on to be added up: of the widest dtype there is.
-        value_dtype = widest_dtype(xp, x)
-        total, divisor = weights.sums()
-        if isinstance(total, (int, float)):
-            total = xp.asarray(total, dtype=value_dtype, **beside(x))[()]  # NumPy's are scalars
-    arguments = [Argument(name, each.dtype, formula.role(name)) for name, each in arrays.items()]
-    arguments += [Argument(name, each.dtype, NUMBER) for name, each in held.items()]
-    grads = tuple([_argument(formula, arrays, labels, number) for number in want.argnums])
-    # kernels that would be the same are not compiled twice
-    wide = want.wide and any(
-        result_dtype(arrays[name].dtype, dtype) != dtype for name in (*grads, "x")
-    )
-    whole = request.axis_name is None
-    of_call = Kind(
-        formula=formula,
-        arguments=tuple(arguments),
-        dtype=dtype,
-        static=static,
-        static_key=exact(tuple(static.items())),
-        numbers=tuple(numbers),
-        weighted=weights.item is not None,
-        divided=divisor is not None,
-        reduce=request.reduction != "none",
-        value=value,
-        grads=grads,
-        curvature=want.curvature,
-        value_dtype=value_dtype,
-        unchecked=domain if unchecked else None,
-        watched=value and not want.value,
-        axis_name=request.axis_name,
-        classes=None if whole else classes,
-        wide=wide,
-    )
-    out = want.out
-    if out:
-        for name, into in zip([*grads, "x"][: len(out)], out, strict=True):
-            array = arrays[name]
-            shape = tuple(array.shape)
-            if axis is not None:
-                shape = (*shape[:axis], shape[-1], *shape[axis:-1])
-            check_out(xp, into, shape, result_dtype(array.dtype, dtype))
-        check_apart(xp, out)
-        if axis is not None:
-            out = tuple([move_axis(xp, into, axis, -1) for into in out])
-    job = Job(
-        of_call,
-        xp,
-        {**arrays, **held},
-        weights.item,
-        divisor,
-        numbers,
-        out,
-        request.ignore_index,
-        look,
-    )
-    plain = axis is None and not want.sums and not held and is_host(x)
-    if not plain or not (
-        request.denominator is None or isinstance(request.denominator, float | int)
-    ):
-        return Settled(job, axis, total)
-    given = {
-        name: each
-        for name in ("weight", "where", "class_weight")
-        if (each := getattr(request, name)) is not None
+    dtypes = {
+        name: dtype
+        for name, array in more.items()
+        if not hasattr(request.arrays[name], "dtype") and kind(array.dtype) == "float"
     }
-    # What such a formula's mean divides by is known from the arrays alone.
-    if "class_weight" in given and (not labels or "class_weight" in formula.roles):
-        return Settled(job, axis, total)
-    looks = domain is not None and may_look(y)
-    if job.weight is None and not out and (domain is None or look is not None or not looks):
-        return Settled(job, axis, total, replays=True)
-    mean = request.reduction == "mean" and request.denominator is None
-    ignores = request.ignore_index is not None
-    weighing = Weighing(tuple(given), domain if looks else None, ignores, mean)
-    return Settled(job, axis, total, True, weighing, tuple(given.values()))
+    if formula.signed and kind(y.dtype) == "bool":  # these stand for -1 and 1
+        dtypes["y"] = xp.float32 if has_dtype else dtype
+    elif not has_dtype and not labels and kind(y.dtype) == "float":
+        dtypes["y"] = dtype
+        y = astype(xp, y, dtype)
+    domain = domain_of(formula, labels, y)
+    without = ("formula", "labels", "x", "y", *_WEIGHING)
+    nothing: Any = dict.fromkeys(without) | {"params": (), "arrays": ()}
+    takes_classes, index = "class_weight" in formula.roles, index_dtype(xp, y) if labels else None
+    rule = Rule(
+        request._replace(**nothing), xp, formula.rowwise, takes_classes, index, dtype, want.sums
+    )
+    given = [name for name in _WEIGHING if getattr(request, name) is not None]
+    given += ["y"] if request.ignore_index is not None else []
+    weighs, divisor = True, None
+    if not want.sums and given in ([], ["denominator"]):
+        divisor = weighed(rule, request, moved, y).divisor
+        weighs = not (divisor is None or isinstance(divisor, int | float))
+    brings = y is not request.y or any(more[name] is not request.arrays[name] for name in more)
+    held = any(hasattr(each, "dtype") for each in request.params.values())
+    fused = None
+    if fuses and all(type(getattr(request, name)) is type(x) for name in given):
+        fused = registry.fused(xp, weighed)
+    return Form(
+        want=want._replace(out=()),
+        rule=rule,
+        formula=formula,
+        axis=axis,
+        dtypes=dtypes,
+        domain=domain,
+        looks=domain is not None and may_look(y),
+        classes=classes,
+        weighs=weighs,
+        given=tuple(given),
+        fused=fused,
+        divisor=divisor,
+        parameters=None if held else _parameters(request, xp, x, formula, dtype),
+        brings=brings,
+        plain=not (brings or dtypes or weighs),
+        warns=formula.compares_classes and classes == 1 and request.axis_name is None,
+    )
 
 
-def _further(request: Request, xp: Namespace, x: Any) -> dict[str, Any]:
-    """Return the arrays besides x and y, which broadcast to x."""
+def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
+    """Return y and the arrays besides, which broadcast to x, as arrays of its library."""
+    x = request.x
+    y = brought(xp, x, "y", request.y)
     more: dict[str, Any] = {}
     for name, given in request.arrays.items():
         array = more[name] = brought(xp, x, name, given)
@@ -222,11 +297,11 @@ def _further(request: Request, xp: Namespace, x: Any) -> dict[str, Any]:
                 f"{name} has shape {show(array)}, expected one that broadcasts to x's {show(x)}"
                 + each_row(name, array.shape, x.shape)
             )
-    return more
+    return y, more
 
 
-def _settle_elements(xp: Namespace, formula: type[Formula], x: Any, y: Any) -> Any:
-    """Return the target of a loss of elements, checked."""
+def _check_elements(formula: type[Formula], x: Any, y: Any) -> None:
+    """Refuse a target that does not fit a loss of elements."""
     if not same_shape(y.shape, x.shape):
         raise Refusal(
             f"y has shape {show(y)}, expected {show(x)}, the shape of x"
@@ -239,14 +314,14 @@ def _settle_elements(xp: Namespace, formula: type[Formula], x: Any, y: Any) -> A
             "expected a floating prediction first, then the target",
             TypeError,
         )
-    if formula.signed and kind(y.dtype) == "bool":
-        return xp.astype(y, xp.float32) * 2 - 1
-    return y
+
+
+_Parameters = tuple[dict[str, Any], dict[str, float], dict[str, Any]]
 
 
 def _parameters(
     request: Request, xp: Namespace, x: Any, formula: type[Formula], dtype: Any
-) -> tuple[dict[str, Any], dict[str, float], dict[str, Any]]:
+) -> _Parameters:
     """Return the parameters that are held in arrays, that are numbers, and that choose a program.
 
     A float is a number of the call; what is an integer, a boolean or a word chooses the program.
@@ -268,10 +343,8 @@ def _parameters(
     return held, normal(numbers, xp, dtype), normal(static, xp, dtype)
 
 
-def _settle_rows(
-    request: Request, xp: Namespace, x: Any, y: Any
-) -> tuple[type[Formula], Any, Any, int | None]:
-    """Tell labels from a target of x's shape; bring the class axis to the end."""
+def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | None]:
+    """Tell labels from a target of x's shape; also return the class axis, None for the last."""
     axis, ndim = class_axis(x, request.axis), len(x.shape)
     items = (*x.shape[:axis], *x.shape[axis + 1 :])
     formula, expected = request.formula, x.shape
@@ -297,32 +370,7 @@ def _settle_rows(
         raise Refusal(
             "ignore_index is for class indices, expected where= beside a target of x's shape"
         )
-    if axis == ndim - 1:
-        return formula, x, y, None
-    x = move_axis(xp, x, axis, -1)
-    return formula, x, y if formula is request.labels else move_axis(xp, y, axis, -1), axis
-
-
-def _rows(request: Request, xp: Namespace, x: Any) -> Rows:
-    """Return what is done over the classes, which x has in its last dimension or a part of them."""
-    axis_name = request.axis_name
-    if axis_name is None:
-        return Rows(xp, x)
-    split = getattr(registry.backend_of(xp), "split_rows", None)
-    if split is None:
-        raise Refusal(
-            f"axis_name is {axis_name!r}, expected None for arrays of {library(xp)}: only JAX maps "
-            "axes",
-            TypeError,
-        )
-    try:
-        rows: Rows = split(x, axis_name)
-    except (NameError, TypeError) as error:
-        raise Refusal(
-            f"axis_name is {axis_name!r}, expected the name of an axis that is mapped where the "
-            f"loss is called ({error})"
-        ) from None
-    return rows
+    return formula, None if axis == ndim - 1 else axis
 
 
 def class_axis(x: Any, axis: Any) -> int:
@@ -338,13 +386,13 @@ def class_axis(x: Any, axis: Any) -> int:
     return int(axis) % ndim
 
 
-def _argument(formula: type[Formula], arrays: Mapping[str, Any], labels: bool, argnum: int) -> str:
+def _argument(formula: type[Formula], arrays: Mapping[str, Any], argnum: int) -> str:
     """Return the name of the argument to differentiate by."""
     names = list(arrays)
     if not 0 <= argnum < len(names):
         raise Refusal(f"argnums holds {argnum!r}, expected integers from 0 to {len(names) - 1}")
     name = names[argnum]
-    if labels and name == "y":
+    if name == "y" and formula.role("y").integer:
         raise Refusal("has no derivative by y, which holds class indices", TypeError)
     if not hasattr(formula, f"grad_{name}"):
         raise Refusal(f"has no derivative by {name}", TypeError)

@@ -1,6 +1,6 @@
 """Targets that have a domain: whether they are looked at, and what is said of a wrong one."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tinyloss._arrays import astype, compiling, dtype_name, is_host, kind, looks, namespace
 from tinyloss._engine.checks import brought
 from tinyloss._engine.job import Domain
-from tinyloss._engine.registry import quiet
+from tinyloss._engine.registry import seen
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
@@ -85,27 +85,27 @@ def may_look(y: Any) -> bool:
 
 
 def look_at(
-    request: Request, xp: Namespace, y: Any, domain: Domain, classes: Any, weight: Any
+    ask: Callable[[], Request],
+    xp: Namespace,
+    y: Any,
+    domain: Domain,
+    classes: Any,
+    weight: Any,
 ) -> bool:
     """Raise the error of a selected target outside its domain; return whether all were seen."""
-    with quiet(xp):
-        return _look_at(request, xp, y, domain, classes, weight)
-
-
-def _look_at(
-    request: Request, xp: Namespace, y: Any, domain: Domain, classes: Any, weight: Any
-) -> bool:
     tracing = _mode() == "auto"  # what a known target meets may be traced
     if 0 in y.shape:
         return True
-    if domain.kind == "probabilities":
-        if dtype_name(y.dtype) not in _SPACING:
-            y = astype(xp, y, xp.float32)
+    if domain.kind == "probabilities" and dtype_name(y.dtype) not in _SPACING:
+        y = astype(xp, y, xp.float32)
+    if domain.kind != "signs":
         # Two passes that make no arrays. A NaN fails the test, and is no error below.
-        low, high = xp.min(y), xp.max(y)
+        near = seen(xp, y) if tracing else y
+        own = xp if near is y else namespace(near)
+        low, high = own.min(near), own.max(near)
         if tracing and not looks(low):
             return False
-        if low >= -domain.slack and high <= 1 + domain.slack:
+        if domain.holds(low, classes) and domain.holds(high, classes):
             return True
     wrong = ~domain.holds(y, classes)
     if domain.kind == "probabilities":
@@ -118,6 +118,7 @@ def _look_at(
         if tracing and not looks(wrong):
             return False
         if bool(xp.any(wrong)):
+            request = ask()
             what = _describe(request, xp, y, wrong, domain, classes)
             raise ValueError(f"tinyloss.{request.name}: {what}")
     return True

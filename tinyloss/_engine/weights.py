@@ -1,57 +1,91 @@
 """What items weigh, and what the mean divides by."""
 
+from collections.abc import Mapping
 from math import copysign, frexp, inf, isfinite, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyloss._arrays import (
     astype,
+    beside,
     device,
     dtype_name,
     index_dtype,
     is_host,
     kind,
+    library,
     namespace,
     of_rank,
     widest_dtype,
 )
-from tinyloss._engine.checks import brought, check_items, check_weight, show, unknown
+from tinyloss._engine import registry
+from tinyloss._engine.checks import brought, check_items, check_weight, same_shape, show, unknown
 from tinyloss._engine.request import Refusal, Request
-from tinyloss._formula import Formula
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
 
-class Weights:
+class Rule(NamedTuple):
+    """What decides how items are weighed, besides arrays."""
+
+    options: Request
+    """The request without its arrays, parameters and formulas: what is compiled keeps none."""
+    xp: Namespace
+    rowwise: bool
+    takes_classes: bool
+    """Whether the formula takes the weights of classes."""
+    index: Any
+    """The dtype of class indices, None where there are none."""
+    dtype: Any
+    """The floating dtype to compute in."""
+    sums: bool
+    """Whether the sum of the weights is wanted."""
+
+
+class Weighed(NamedTuple):
+    """What items weigh, and the arguments that it takes along."""
+
+    item: Any
+    """The weight of each item, which broadcasts to the items; None for 1."""
+    divisor: Any
+    total: Any
+    """The sum of the weights, where it is wanted."""
+    arrays: dict[str, Any]
+    """Class indices in their dtype, weights of classes that the formula takes."""
+
+
+def weighed(rule: Rule, given: Request | Mapping[str, Any], x: Any, y: Any) -> Weighed:
+    """Return what items weigh, by a request or its arrays, and x and y with the classes last."""
+    request = given if isinstance(given, Request) else rule.options._replace(**given)
+    weights, xp = _Weights(rule, request, x, y), rule.xp
+    total, divisor = weights.sums() if rule.sums else (None, weights.divisor())
+    if isinstance(total, (int, float)):
+        total = xp.asarray(total, dtype=widest_dtype(xp, x), **beside(x))[()]  # NumPy's are scalars
+    return Weighed(weights.item, divisor, total, weights.arrays)
+
+
+class _Weights:
     """What items weigh: weight, class weight and every mask as one weight for each item.
 
     A mean does not depend on the scale of its weights. So they are divided by units of about the
     size of the largest: their products with losses neither overflow nor underflow before the mean.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        xp: Namespace,
-        formula: type[Formula],
-        x: Any,
-        y: Any,
-        labels: bool,
-        class_weight: Any,
-        rows: Rows | None,
-        mask: Any,
-        items: tuple[Any, ...],
-        dtype: Any,
-        sums: bool,
-    ) -> None:
-        self._request, self._xp, self._x = request, xp, x
+    def __init__(self, rule: Rule, request: Request, x: Any, y: Any) -> None:
+        _, xp, rowwise, takes_classes, index, dtype, sums = rule
+        self._request, self._xp, self._x, self._dtype = request, xp, x, dtype
         # Sums are not in units: where they are of float32, these would overflow on the way back.
         self._scales = request.reduction == "mean" and request.denominator is None
         if sums and dtype_name(widest_dtype(xp, x)) == "float32":
             self._scales = False
-        self._items, self._dtype = items, dtype
+        rows = rows_of(request, xp, x) if rowwise else None
+        self._items = items = x.shape if rows is None else x.shape[:-1]
         self._units: list[Any] = []
-        self.of_classes: Any = None
-        """The weights of the classes, for a formula that takes them."""
+        self._summed: tuple[Any, Any] = None, None
+        """Weights of NumPy, and their sum where it is known."""
+        mask = mask_of(request, xp, x, y, items)
+        self.arrays: dict[str, Any] = {}
+        if index is not None:
+            self.arrays["y"] = y = astype(xp, y, index)
         weight, mass = mask, None
         if request.weight is not None:
             given = request.weight
@@ -63,15 +97,21 @@ class Weights:
             check_weight(weight, items, x.shape[-1] if rows is not None else None)
             weight = of_rank(xp, self._wide(weight), len(items))
             weight = weight if mask is None else xp.where(mask, weight, 0.0)
-        if class_weight is not None:
+        if request.class_weight is not None:
             assert rows is not None
+            class_weight = brought(xp, x, "class_weight", request.class_weight)
+            if not same_shape(class_weight.shape, x.shape[-1:]):
+                raise Refusal(
+                    f"class_weight has shape {show(class_weight)}, expected ({x.shape[-1]},), "
+                    "one weight for each class"
+                )
             # before they are multiplied with each other
             class_weight = self._in_units(self._wide(class_weight), rows)
             if weight is not None and weight is not mask:
                 weight = self._in_units(weight)
-            if "class_weight" in formula.roles:
-                self.of_classes = astype(xp, class_weight, dtype)
-            if labels:
+            if takes_classes:
+                self.arrays["class_weight"] = astype(xp, class_weight, dtype)
+            if index is not None:
                 mass = rows.take(class_weight, y)
             else:
                 share = astype(xp, y, dtype)
@@ -79,7 +119,7 @@ class Weights:
                     counts = weight if weight is mask else weight != 0
                     share = xp.where(counts[..., None], share, 0.0)
                 mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
-            if "class_weight" not in formula.roles:
+            if not takes_classes:
                 weight, mass = _product(xp, weight, mass), None
         if weight is not None and weight is not mask:
             weight = self._in_units(weight)
@@ -98,18 +138,27 @@ class Weights:
     def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
         """Return weights whose largest is about 1, where it is a number; count their unit."""
         xp = self._xp
-        if not self._scales or any(n == 0 or unknown(n) for n in weight.shape):
+        host = is_host(weight)
+        if not self._scales or 0 in weight.shape or (not host and any(map(unknown, weight.shape))):
             return weight
-        if is_host(weight):
+        if host:
             own = namespace(weight)
-            size = max(float(own.max(weight)), -float(own.min(weight)))
+            spread: Any = getattr(registry.backend_of(own), "spread", None)
+            if spread is None:
+                low, high, total = own.min(weight), own.max(weight), None
+            else:
+                low, high, total = spread(weight)
+            size = max(float(high), -float(low))
+            self._summed = weight, total
             if not 0 < size < inf or 0.5 <= size <= 1:
                 return weight
             # A power of two, so that nothing is rounded; one that the dtype holds.
             last = 127 if dtype_name(weight.dtype) == "float32" else 1023
             unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
             self._units.append(unit)
-            return weight / unit
+            weight = weight / unit
+            self._summed = weight, None if total is None else total / unit
+            return weight
         size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
         size = xp.where((size > 0) & (size < inf), size, 1.0)
         # The inverse of a unit above 2**126 would be subnormal, which XLA takes for 0.
@@ -160,8 +209,10 @@ class Weights:
         if known and counted is None:
             return prod(self._items)
         if is_host(counted):
-            whole = kind(counted.dtype) == "bool"
-            total = float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64))
+            weight, total = self._summed
+            if counted is not weight or total is None:
+                whole = kind(counted.dtype) == "bool"
+                total = float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64))
             return total * (prod(self._items) // (counted.size or 1))
         wide = widest_dtype(xp, self._x)
         if not known:
@@ -212,6 +263,28 @@ class Weights:
         if isinstance(some, bool):
             return denominator if some else 1.0
         return xp.where(some, denominator, 1.0)
+
+
+def rows_of(request: Request, xp: Namespace, x: Any) -> Rows:
+    """Return what is done over the classes, which x has in its last dimension or a part of them."""
+    axis_name = request.axis_name
+    if axis_name is None:
+        return Rows(xp, x)
+    split = getattr(registry.backend_of(xp), "split_rows", None)
+    if split is None:
+        raise Refusal(
+            f"axis_name is {axis_name!r}, expected None for arrays of {library(xp)}: only JAX maps "
+            "axes",
+            TypeError,
+        )
+    try:
+        rows: Rows = split(x, axis_name)
+    except (NameError, TypeError) as error:
+        raise Refusal(
+            f"axis_name is {axis_name!r}, expected the name of an axis that is mapped where the "
+            f"loss is called ({error})"
+        ) from None
+    return rows
 
 
 def _product(xp: Namespace, weight: Any, mass: Any) -> Any:

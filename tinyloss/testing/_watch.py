@@ -59,7 +59,7 @@ class Watch:
             prepared: Any = prepared_by(backend, kind)
             return _Ready(answer, prepared) if hasattr(prepared, "ready") else answer
 
-        between: Any = SimpleNamespace(prepare=prepare)
+        between: Any = SimpleNamespace(**{**vars(backend or SimpleNamespace()), "prepare": prepare})
         return self._stand_ins.setdefault(id(backend), between)
 
     def _answer(self, backend: Backend | None, job: Job) -> Any:
@@ -112,12 +112,10 @@ class _Ready:
     def __call__(self, job: Job) -> Any:
         return self._answer(job)
 
-    def compiles(self) -> bool:
-        log = _LOG.get()
-        return (log is None or not log.formulas) and bool(self._prepared.compiles())
-
     def ready(self, job: Job, *more: Any) -> Callable[..., Any] | None:
-        made = self._prepared.ready(job, *more)
+        log = _LOG.get()
+        skips = log is not None and log.formulas
+        made = None if skips else self._prepared.ready(job, *more)
         if made is None:
             return None
 
