@@ -375,6 +375,8 @@ def flushable(
     tiny, x = float(info.smallest_normal), kwargs["x"]
     classes = max(FLUSHED_CLASSES, x.shape[-1] if rowwise else 1)
     small = np.abs(truth.float64()) < classes * tiny / float(info.eps)
+    smoothing = kwargs.get("label_smoothing", 0.0)
+    small = small | (0 < smoothing < tiny * x.shape[-1])  # each class's share is subnormal
     for name in ARGUMENTS:
         a = kwargs.get(name)
         if a is None or a.dtype.kind in "iub":

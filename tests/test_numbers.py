@@ -119,3 +119,20 @@ def test_other_arrays_are_refused(spec: Spec, name: str) -> None:
     for wrong in (np.ones(3), np.ones((1, 1)), np.array(True), np.array(1j), np.array("1")):
         with pytest.raises(TypeError, match=rf"^tinyloss\.{spec.name}: {name} is a .*0-d array"):
             answers(spec, spec.calls[0], arrays, {name: wrong})
+
+
+@on("jitted", [False, True])
+def test_a_division_by_a_huge_number_keeps_its_digits_on_jax(jitted: bool, jax: Any) -> None:
+    """XLA multiplies arrays by the inverse of a number, which is subnormal here."""
+    x = np.linspace(1e37, 3e38, 16, dtype=np.float32)
+
+    def total(x: Any) -> Any:
+        return tinyloss.smooth_l1(x, 0.0 * x, beta=1e300, reduction="sum")
+
+    beta = np.float64(np.finfo(np.float32).max)  # which 1e300 is taken for
+    exact = x.astype(np.float64)
+    slope = jax.grad(total)
+    got = (jax.jit(slope) if jitted else slope)(jax.numpy.asarray(x))
+    assert np.allclose(got, exact / beta, rtol=2 * EPS, atol=0)
+    value = total(jax.numpy.asarray(x[:4]))
+    assert np.isclose(value, (exact[:4] ** 2 / beta / 2).sum(), rtol=8 * EPS, atol=0)

@@ -18,11 +18,12 @@ import tinyloss_cupy
 import tinyloss_dask
 import tinyloss_jax
 import tinyloss_numpy
+import tinyloss_torch
 from tests.support.process import ROOT, python
 from tests.support.specs import LOSSES, PUBLIC
 
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
-BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy]
+BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy, tinyloss_torch]
 
 ARRAY_LIBRARIES = {"numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "ml_dtypes"}
 COMPILERS = {"numba", "llvmlite", "triton"}
@@ -31,7 +32,7 @@ SECTIONS = ["Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases",
 
 # What the modules of a folder, or a module in none, import of ours.
 MAY_IMPORT: dict[str, set[str]] = {
-    "_arrays": {"typing"},
+    "_arrays": {"tinyloss_torch", "typing"},
     "_cache": set(),
     "_calls": {"typing"},
     "_check": set(),
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "compiler",
         "losses",
     },
-    "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "typing"},
+    "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "tinyloss_torch", "typing"},
     "_formula": set(),
     "_function": {"_calls", "_check", "_engine", "typing"},
     "_objects": {
@@ -80,6 +81,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tinyloss_dask": {"backend", "compiler"},
     "tinyloss_jax": {"backend", "compiler"},
     "tinyloss_numpy": {"backend", "compiler"},
+    "tinyloss_torch": {"backend"},
+    "torch": {"tinyloss_torch"},
     "typing": {"_check"},
 }
 

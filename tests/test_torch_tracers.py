@@ -114,7 +114,7 @@ def test_tensors_without_numbers_have_shapes(torch: Any, stand_in: str) -> None:
 
 
 def test_export(torch: Any) -> None:
-    class Loss(torch.nn.Module):  # type: ignore[misc]
+    class Loss(torch.nn.Module):
         def forward(self, x: Any, y: Any) -> Any:
             return tinyloss.cross_entropy(x, y, reduction="none")
 

@@ -97,9 +97,9 @@ def _find_namespace(x: Any) -> Namespace:
             )
     if _inherits(x, "torch", "Tensor"):
         # array_namespace would use a cached function, and torch.compile warns of these.
-        from array_api_compat import torch as wrapped
+        from tinyloss_torch import _namespace
 
-        return wrapped
+        return _namespace
     # A library's own namespace, where it is complete, avoids the wrapper's calls.
     if hasattr(x, "__array_namespace__"):
         own = x.__array_namespace__()
@@ -291,7 +291,7 @@ def _check_device(x: Any, value: Any) -> None:
 def library(xp: Namespace) -> str:
     """Return the name of the library behind a namespace: "numpy", "torch", "jax", "dask"."""
     name: str = xp.__name__
-    return name.removeprefix("array_api_compat.").partition(".")[0]
+    return name.removeprefix("array_api_compat.").removeprefix("tinyloss_").partition(".")[0]
 
 
 def is_host(array: Any) -> bool:

@@ -340,7 +340,7 @@ class Configured(Differentiable):
 
     def _given(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the parameters for a call with these arguments, none of them a parameter."""
-        if not kwargs.keys().isdisjoint(self._own):
+        if not self._own.isdisjoint(kwargs):
             raise TypeError  # `_misfit` says which
         if not self._arrays:
             return self._parameters

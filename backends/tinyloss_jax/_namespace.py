@@ -4,18 +4,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 
 def _quotient(a: Any, b: Any) -> Any:
+    if b.size == 1:
+        # XLA multiplies by the inverse of a single number. That of a huge one is subnormal, and 0
+        # to it. A result that the factor makes underflow would underflow without it.
+        b = lax.optimization_barrier(b)  # a constant and the factor would become one
+        huge = jnp.abs(b) > 2.0 ** (jnp.finfo(b.dtype).maxexp - 4)
+        factor = jnp.where(huge, 2.0**-8, 1.0).astype(b.dtype)
+        a, b = a * factor, b * factor
     return jnp.divide(a, b)
 
 
 def _by_dividend(move: Any, ratio: Any, a: Any, b: Any) -> Any:
-    return move / b
+    return _divide(move, b)
 
 
 def _by_divisor(move: Any, ratio: Any, a: Any, b: Any) -> Any:
-    return -ratio * (move / b)
+    return -ratio * _divide(move, b)
 
 
 _divide: Any = jax.custom_jvp(_quotient)

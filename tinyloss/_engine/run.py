@@ -18,6 +18,7 @@ from typing import Any
 from tinyloss._arrays import (
     astype,
     bring,
+    compiling,
     compute_dtype,
     move_axis,
     namespace,
@@ -83,6 +84,8 @@ def _moved(job: Job, axis: int, answer: Answer) -> Answer:
 
 def answer_of(job: Job) -> Answer:
     """Return the answer of the backend for a job's arrays, else of its formulas."""
+    if compiling():
+        return registry.traced(job)  # type: ignore[no-any-return]
     backend = registry.backend_of(job.xp)
     if backend is not None:
         answer = prepared_by(backend, job.kind)(job)

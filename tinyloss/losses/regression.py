@@ -1,6 +1,6 @@
 """Losses for real-valued targets. An item is an element: x and y have one shape."""
 
-from math import log, pi
+from math import exp, log, pi
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
@@ -580,32 +580,43 @@ class _PoissonLog(Formula):
     def __init__(self, x: Any, y: Any, *, full: bool) -> None:
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
-        self.log_rate, self.rate = x, self.xp.exp(x)
-
-    def _terms(self, rate: Any) -> Any:
-        """Return rate - y log rate, with the logarithm of y! where it is asked for."""
-        per_y, rest = -self.log_rate, 0.0
-        if self.full:
-            factor, rest = _stirling(self.y)
-            per_y = per_y + factor
-        return rate + product(self.y, per_y) + rest
+        # Where the rate overflows, or its inverse, which XLA multiplies by, is no normal number,
+        # rate and count are taken in units of exp(32).
+        over = x > log(float(self.xp.finfo(x.dtype).max)) - 2
+        self.part = self.xp.exp(self.xp.where(over, x - 32.0, x))
+        self.unit = self.xp.where(over, exp(32), self.xp.ones_like(x))
+        self.inverse = self.xp.where(over, exp(-32), self.xp.ones_like(x))
+        self.rate = self.part * self.unit
 
     def value(self) -> Any:
-        # Where both terms overflow the exponential is the larger.
-        return self.xp.where(self.rate == self.xp.inf, self.xp.inf, self._terms(self.rate))
+        xp, x, per_y, rest = self.xp, self.x, -self.x, 0.0
+        if self.full:
+            above = self.y > 1
+            y = xp.where(above, self.y, 1.0)
+            # Stirling's log y less x is the logarithm of a ratio: it keeps its digits near 0.
+            ratio = y * self.inverse / self.part
+            kept = (ratio > float(xp.finfo(x.dtype).smallest_normal)) & (ratio < xp.inf)
+            logarithm = xp.log(xp.where(kept, ratio, y))
+            log_y = logarithm + xp.where(kept, x, 0.0)
+            per_y = xp.where(above, logarithm - xp.where(kept, 0.0, x) - 1, per_y)
+            rest = xp.where(above, 0.5 * (log(2 * pi) + log_y), 0.0)
+        nll = self.part + product(self.y * self.inverse, per_y) + rest * self.inverse
+        # Where the rate overflows even so, it is the larger of two terms that overflow.
+        return xp.where(self.part == xp.inf, xp.inf, nll * self.unit)
 
     def grad_x(self) -> Any:
-        return self.rate - self.y
+        return (self.part - self.y * self.inverse) * self.unit
 
     def grad_y(self) -> Any:
-        slope = -self.log_rate
-        return slope + _stirling_slope(self.y) if self.full else slope
+        return _stirling_slope(self.y) - self.x if self.full else -self.x
 
     def curvature(self) -> Any:
         return self.rate
 
 
-class _PoissonRate(_PoissonLog):
+class _PoissonRate(Formula):
+    name = "poisson_nll"
+
     def __init__(self, x: Any, y: Any, *, full: bool, eps: Any) -> None:
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
@@ -616,10 +627,18 @@ class _PoissonRate(_PoissonLog):
         self.log_rate = self.xp.log(larger) + self.xp.log1p(share)
 
     def value(self) -> Any:
-        return self._terms(self.x)
+        per_y, rest = -self.log_rate, 0.0
+        if self.full:
+            factor, rest = _stirling(self.y)
+            per_y = per_y + factor
+        return self.x + product(self.y, per_y) + rest
 
     def grad_x(self) -> Any:
         return 1 - self._share()
+
+    def grad_y(self) -> Any:
+        slope = -self.log_rate
+        return slope + _stirling_slope(self.y) if self.full else slope
 
     def curvature(self) -> Any:
         return self._share() / self.xp.where(self.y == 0, 1.0, self.rate)

@@ -1,0 +1,35 @@
+"""tinyloss on torch's tensors.
+
+Tensors of the CPU are answered by NumPy's kernels, in their own memory. Everywhere else, and where
+torch traces or transforms, the formulas run in torch. Autograd meets closed-form derivatives in
+both.
+
+    prepare         what decides between the two, for one kind of job
+    _state          what torch is doing
+    _memory         tensors as NumPy's arrays of the same memory
+    _host           jobs computed by NumPy's backend
+    _fused          a job computed so, with the rule that differentiates it
+    _rules          a part of a loss, item by item, with the rules that differentiate it
+    _formulas       a job answered by such parts
+
+torch is imported when the first of its tensors is met, not before.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["prepare", "traced"]
+
+
+def prepare(kind: Any, /) -> Callable[[Any], Any]:
+    """Return what answers the jobs of a kind."""
+    from tinyloss_torch import _run
+
+    return _run.prepare(kind)
+
+
+def traced(job: Any, /) -> Any:
+    """Answer a job in code that torch traces."""
+    from tinyloss_torch import _run
+
+    return _run.traced(job)

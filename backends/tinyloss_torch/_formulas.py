@@ -1,0 +1,32 @@
+"""Jobs answered by the formulas in torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinyloss.backend import Answer, Job, astype, delivered, finished, scaled
+from tinyloss_torch._rules import Part, part_of
+
+
+def answer(job: Job) -> Answer:
+    """Answer a job by parts that know their derivatives; the rest is lines for autograd."""
+    xp, kind = job.xp, job.kind
+    names = tuple([name for name, *_ in kind.arguments])
+    arrays = {
+        name: job.arrays[name] if role.integer else astype(xp, job.arrays[name], kind.dtype)
+        for name, _, role in kind.arguments
+    }
+
+    def parts_of(arrays: Mapping[str, Any]) -> Answer:
+        tensors = [arrays[name] for name in names]
+
+        def part(name: str) -> Any:
+            return part_of(Part(kind, name, names, job.numbers), *tensors)
+
+        return Answer(
+            part("value") if kind.value and not kind.watched else None,
+            tuple([part(f"grad_{name}") for name in kind.grads]),
+            part("curvature") if kind.curvature else None,
+        )
+
+    parts = scaled(kind, arrays, job.weight, job.divisor, parts_of)
+    return delivered(finished(job, parts), job.out)

@@ -1,0 +1,106 @@
+"""Jobs of tensors computed by NumPy's backend, in the tensors' own memory."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinyloss.backend import NUMBER, Answer, Job, Kind, answer_of, namespace
+from tinyloss_torch._memory import array_of, dtype_of, tensor_of
+from tinyloss_torch._state import is_recording, is_wrapped
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_NUMPY = namespace(np.empty(0))
+
+
+def reachable(*tensors: Any) -> bool:
+    """Return whether NumPy can take the tensors' memory, and no mode of torch must see them."""
+    return not is_recording() and all(map(_is_plain, tensors))
+
+
+def _is_plain(tensor: Any) -> bool:
+    return (
+        type(tensor) in _PLAIN
+        and tensor.device.type == "cpu"
+        and tensor.layout is torch.strided
+        and dtype_of(tensor.dtype) is not None
+        and not is_wrapped(tensor)
+        and not tensor.is_neg()
+    )
+
+
+def computed(job: Job) -> Answer:
+    """Answer a job by NumPy's backend."""
+    with np.errstate(all="ignore"):
+        value, grads, curvature = answer_of(_of_host(job))
+    if job.out:
+        torch.autograd.graph.increment_version(job.out)
+        curved = None if curvature is None else job.out[-1]
+        return Answer(None if value is None else tensor_of(value), job.out[: len(grads)], curved)
+    return Answer(
+        None if value is None else tensor_of(value),
+        tuple(map(tensor_of, grads)),
+        None if curvature is None else tensor_of(curvature),
+    )
+
+
+def _of_host(job: Job) -> Job:
+    """Return a job with NumPy's arrays for its tensors."""
+    kind = job.kind
+    held = [name for name, _, role in kind.arguments if role == NUMBER]
+    return Job(
+        _host_kind(kind),
+        _NUMPY,
+        {name: array_of(each) for name, each in job.arrays.items() if name not in held},
+        None if job.weight is None else array_of(job.weight),
+        float(job.divisor) if isinstance(job.divisor, torch.Tensor) else job.divisor,
+        {**job.numbers, **{name: float(job.arrays[name]) for name in held}},
+        tuple(map(array_of, job.out)),
+        job.ignored,
+        job.look,
+    )
+
+
+def _host_kind(kind: Kind) -> Kind:
+    arguments = [each for each in kind.arguments if each.role != NUMBER]
+    held = [each.name for each in kind.arguments if each.role == NUMBER]
+    return replace(
+        kind,
+        arguments=tuple([each._replace(dtype=dtype_of(each.dtype)) for each in arguments]),
+        dtype=dtype_of(kind.dtype),
+        numbers=(*kind.numbers, *held),
+        value_dtype=None if kind.value_dtype is None else dtype_of(kind.value_dtype),
+    )
+
+
+def part(
+    kind: Kind, name: str, names: tuple[str, ...], numbers: Mapping[str, float], arrays: Any
+) -> Any:
+    """Return a part of a formula for each item; None if a tensor's memory is out of reach."""
+    if not reachable(*arrays):
+        return None
+    value, curvature = name == "value", name == "curvature"
+    of_part = replace(
+        kind,
+        arguments=tuple(
+            [
+                each._replace(dtype=array.dtype)
+                for array, each in zip(arrays, kind.arguments, strict=True)
+            ]
+        ),
+        weighted=False,
+        divided=False,
+        reduce=False,
+        value=value,
+        grads=() if value or curvature else (name.removeprefix("grad_"),),
+        curvature=curvature,
+        value_dtype=None,
+        unchecked=None,
+        watched=False,
+        wide=True,
+    )
+    named = dict(zip(names, arrays, strict=True))
+    found = computed(Job(of_part, None, named, numbers=numbers))
+    return found.value if value else found.curvature if curvature else found.grads[0]

@@ -1,0 +1,220 @@
+"""Losses as modules of torch: weights of classes are buffers, which move and are saved with it."""
+
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import torch
+
+import tinyloss
+
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BinaryCrossEntropyLoss",
+    "CrossEntropyLoss",
+    "GaussianNLLLoss",
+    "HingeLoss",
+    "HuberLoss",
+    "JSDivLoss",
+    "KLDivLoss",
+    "KLDivWithLogitsLoss",
+    "LogCoshLoss",
+    "LossModule",
+    "MAELoss",
+    "MAPELoss",
+    "MSELoss",
+    "MSLELoss",
+    "MeanSquaredError",
+    "NLLLoss",
+    "PoissonNLLLoss",
+    "QuantileLoss",
+    "SigmoidFocalLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+    "SoftmaxFocalLoss",
+    "SquaredHingeLoss",
+]
+
+_WEIGHTS = ("class_weight", "pos_weight")
+"""Parameters that may be arrays."""
+
+
+class LossModule(torch.nn.Module):
+    """A loss of tinyloss as a module, made with the parameters of its class there.
+
+    It is called with the arrays and weight, where and denominator, as the loss is. `class_weight`
+    and `pos_weight` are buffers: they move by `.to()`, and `state_dict` holds them. A loss object,
+    or a sum of them, is made a module by `LossModule(loss)`.
+
+    Examples
+    --------
+    >>> import tinyloss, tinyloss.torch, torch
+    >>> criterion = tinyloss.torch.CrossEntropyLoss(class_weight=[1.0, 2.0], label_smoothing=0.1)
+    >>> criterion
+    CrossEntropyLoss(label_smoothing=0.1, class_weight=<2 numbers>)
+    >>> round(criterion(torch.zeros(1, 2), torch.tensor([1])).item(), 4)
+    0.6758
+    >>> tinyloss.torch.LossModule(0.5 * tinyloss.MSELoss() + 0.5 * tinyloss.MAELoss())
+    LossModule(0.5 * MSELoss() + 0.5 * MAELoss())
+    """
+
+    of: ClassVar[Any] = None
+    """The class of tinyloss."""
+    loss: Any
+    """The loss object, without what is a buffer here."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__doc__ = f"`tinyloss.{cls.__name__}` as a module of torch."
+
+    def __init__(self, loss: Any = None, /, **parameters: Any) -> None:
+        super().__init__()
+        if self.of is not None:
+            if loss is not None:
+                raise TypeError(
+                    f"tinyloss.torch.{type(self).__name__}: takes parameters by their names, got "
+                    f"{type(loss).__name__} by position"
+                )
+            whole = self.of(**parameters)  # which checks them
+            arrays = {name: parameters.get(name) for name in _WEIGHTS if hasattr(whole, name)}
+            loss = self.of(**{n: each for n, each in parameters.items() if n not in arrays})
+            for name, value in arrays.items():
+                self.register_buffer(name, _tensor(value))
+        elif not hasattr(loss, "ask") or isinstance(loss, type) or parameters:
+            raise TypeError(
+                f"tinyloss.torch.LossModule: got {loss!r}, expected a loss object such as "
+                "tinyloss.MSELoss()"
+            )
+        self.loss = loss
+
+    def forward(
+        self,
+        x: Any,
+        y: Any,
+        *more: Any,
+        weight: Any = None,
+        where: Any = None,
+        denominator: Any = None,
+    ) -> Any:
+        """Return the loss."""
+        given = {"weight": weight, "where": where, "denominator": denominator}
+        buffers = {name: each for name, each in self._buffers.items() if each is not None}
+        if not buffers:
+            return self.loss(x, y, *more, **given)
+        own = {each.name: getattr(self.loss, each.name) for each in fields(self.loss)}
+        return self.of.function(x, y, *more, **given, **{**own, **buffers})
+
+    def extra_repr(self) -> str:
+        """Return the parameters."""
+        if self.of is None:
+            return repr(self.loss)
+        own = repr(self.loss).partition("(")[2].removesuffix(")")
+        shown = [own] if own else []
+        shown += [
+            f"{name}={each.item() if each.ndim == 0 else f'<{each.numel()} numbers>'}"
+            for name, each in self.named_buffers()
+        ]
+        return ", ".join(shown)
+
+
+def _tensor(value: Any) -> Any:
+    """Return weights as a tensor, in torch's default dtype where they come without one."""
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    return torch.as_tensor(value, dtype=torch.get_default_dtype())
+
+
+class BCELoss(LossModule):
+    of = tinyloss.BCELoss
+
+
+class BCEWithLogitsLoss(LossModule):
+    of = tinyloss.BCEWithLogitsLoss
+
+
+class BinaryCrossEntropyLoss(LossModule):
+    of = tinyloss.BinaryCrossEntropyLoss
+
+
+class CrossEntropyLoss(LossModule):
+    of = tinyloss.CrossEntropyLoss
+
+
+class GaussianNLLLoss(LossModule):
+    of = tinyloss.GaussianNLLLoss
+
+
+class HingeLoss(LossModule):
+    of = tinyloss.HingeLoss
+
+
+class HuberLoss(LossModule):
+    of = tinyloss.HuberLoss
+
+
+class JSDivLoss(LossModule):
+    of = tinyloss.JSDivLoss
+
+
+class KLDivLoss(LossModule):
+    of = tinyloss.KLDivLoss
+
+
+class KLDivWithLogitsLoss(LossModule):
+    of = tinyloss.KLDivWithLogitsLoss
+
+
+class LogCoshLoss(LossModule):
+    of = tinyloss.LogCoshLoss
+
+
+class MAELoss(LossModule):
+    of = tinyloss.MAELoss
+
+
+class MAPELoss(LossModule):
+    of = tinyloss.MAPELoss
+
+
+class MSELoss(LossModule):
+    of = tinyloss.MSELoss
+
+
+class MSLELoss(LossModule):
+    of = tinyloss.MSLELoss
+
+
+class MeanSquaredError(LossModule):
+    of = tinyloss.MeanSquaredError
+
+
+class NLLLoss(LossModule):
+    of = tinyloss.NLLLoss
+
+
+class PoissonNLLLoss(LossModule):
+    of = tinyloss.PoissonNLLLoss
+
+
+class QuantileLoss(LossModule):
+    of = tinyloss.QuantileLoss
+
+
+class SigmoidFocalLoss(LossModule):
+    of = tinyloss.SigmoidFocalLoss
+
+
+class SmoothL1Loss(LossModule):
+    of = tinyloss.SmoothL1Loss
+
+
+class SoftMarginLoss(LossModule):
+    of = tinyloss.SoftMarginLoss
+
+
+class SoftmaxFocalLoss(LossModule):
+    of = tinyloss.SoftmaxFocalLoss
+
+
+class SquaredHingeLoss(LossModule):
+    of = tinyloss.SquaredHingeLoss
