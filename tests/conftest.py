@@ -10,6 +10,7 @@ import importlib.util
 import re
 from collections import defaultdict
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -17,6 +18,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.emulation import emulated_cupy, machine
 from tests.support.libraries import LIBRARIES, TURNS, Library, peer, required
 
 
@@ -32,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("auto", "always", "never"),
         default="never",
         help="when losses of NumPy arrays are compiled, in tests that do not say so themselves",
+    )
+    parser.addoption(
+        "--passed",
+        type=Path,
+        metavar="FILE",
+        help="tests that have passed, one a line: they are left out, and those that pass are added",
     )
 
 
@@ -73,9 +81,30 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in _for_the_long_run(items):
         item.add_marker(pytest.mark.long)
+    file: Path | None = config.getoption("--passed")
+    if file is not None and file.exists():
+        passed = {*file.read_text("utf-8").splitlines()}
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+        items[:] = [item for item in items if item.nodeid not in passed]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker tests that follow each other: these compile the same."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    file: Path | None = session.config.getoption("--passed")
+    terminal: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if file is not None and not hasattr(session.config, "workerinput"):  # of xdist
+        with file.open("a", encoding="utf-8") as lines:
+            lines.writelines(f"{each.nodeid}\n" for each in terminal.stats.get("passed", []))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -144,6 +173,21 @@ def jax(request: pytest.FixtureRequest) -> Iterator[Any]:
     """JAX itself, with float64."""
     with library("jax:x64", request.config) as lib:
         yield lib.lib
+
+
+@pytest.fixture
+def cupy() -> Iterator[Any]:
+    """CuPy on an emulated GPU as it comes from the shop; what a test changes of it is undone."""
+    before = dict(vars(machine))
+    with emulated_cupy() as module:
+        yield module
+        from tinyloss_cupy import _run
+
+        if machine.mutate is not None:
+            tinyloss.clear_caches()
+        _run._without_clusters.clear()
+        _run._devices.clear()
+    vars(machine).update(before)
 
 
 @pytest.fixture

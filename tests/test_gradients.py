@@ -5,7 +5,7 @@ What is differentiated is a textbook's reduced loss, written here from the defin
 class weights counting as weights. It shares no line with the library, and no closed form.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
-from tests.support.exact import items
+from tests.support.exact import Truth, items
 from tests.support.families import allowed, scales
 from tests.support.jets import mp
 from tests.support.slopes import ARGUMENTS, CASES, Case, Params
@@ -87,6 +87,10 @@ in_turn = pytest.mark.parametrize(
 # ------------------------------------------------------------------------------------ the textbook
 
 
+Move = tuple[int, int, int | None, Any]
+"""Which number moves, of an argument, an item and a class, and by how much."""
+
+
 class Textbook:
     """The reduced loss by its definition, as a function of every number of every argument."""
 
@@ -99,6 +103,7 @@ class Textbook:
         where = True if options.where is None else options.where
         self.weight = [mp.mpf(float(w)) for w in np.broadcast_to(weight, shape).ravel()]
         self.where = np.broadcast_to(where, shape).ravel()
+        self.sums: dict[Any, Any] = {}
         self.known = _KNOWN.setdefault((case.loss, case.id), {})
 
     def selected(self, i: int) -> bool:
@@ -122,7 +127,7 @@ class Textbook:
             return class_weight[y]
         return mp.fsum(a * b for a, b in zip(class_weight, y, strict=True))
 
-    def moved(self, i: int, move: tuple[int, int, int | None, Any] | None) -> tuple[Any, Any]:
+    def moved(self, i: int, move: Move | None) -> tuple[Any, Any]:
         args = self.items[i][0]
         if move is None or move[1] != i:
             return (i,), args
@@ -134,27 +139,38 @@ class Textbook:
             new[argument] = [a + h * (k == entry) for k, a in enumerate(args[argument])]
         return (i, argument, entry, int(mp.sign(h))), new
 
-    def terms(self, move: tuple[int, int, int | None, Any] | None = None) -> list[Any]:
-        """Return the weighted loss of each item, one number of one argument moved by a step."""
-        return [
-            self.weight[i] * self.value_of(i, *self.moved(i, move)) if self.selected(i) else mp.zero
-            for i in range(len(self.items))
-        ]
+    def term(self, i: int, move: Move | None = None) -> Any:
+        """Return the weighted loss of an item, one number of one argument moved by a step."""
+        if not self.selected(i):
+            return mp.zero
+        return self.weight[i] * self.value_of(i, *self.moved(i, move))
 
-    def divisor(self, move: tuple[int, int, int | None, Any] | None = None) -> Any:
+    def mass(self, i: int, move: Move | None = None) -> Any:
+        if not self.selected(i):
+            return mp.zero
+        return self.weight[i] * self.mass_of(i, self.moved(i, move)[1])
+
+    def whole(self, of: Callable[..., Any], move: Move | None) -> Any:
+        """Return the sum over all items, of which a move changes one."""
+        if of not in self.sums:
+            self.sums[of] = mp.fsum(map(of, range(len(self.items))))
+        if move is None:
+            return self.sums[of]
+        return self.sums[of] - of(move[1]) + of(move[1], move)
+
+    def terms(self) -> list[Any]:
+        return [self.term(i) for i in range(len(self.items))]
+
+    def divisor(self, move: Move | None = None) -> Any:
         if self.options.reduction != "mean":
             return mp.one
         if self.options.denominator is not None:
             return mp.mpf(float(self.options.denominator))
-        total = mp.fsum(
-            self.weight[i] * self.mass_of(i, self.moved(i, move)[1])
-            for i in range(len(self.items))
-            if self.selected(i)
-        )
+        total = self.whole(self.mass, move)
         return total if total else mp.one
 
-    def loss(self, move: tuple[int, int, int | None, Any] | None = None) -> Any:
-        return mp.fsum(self.terms(move)) / self.divisor(move)
+    def loss(self, move: Move | None = None) -> Any:
+        return self.whole(self.term, move) / self.divisor(move)
 
     def entries(self, argument: int) -> Iterator[tuple[int, int | None]]:
         for i, (args, _) in enumerate(self.items):
@@ -170,9 +186,8 @@ class Textbook:
 
     def curvature(self) -> list[Any]:
         """Return the second differences of each item's weighted loss by the prediction."""
-        here = self.terms()
         return [
-            (self.terms((0, i, c, STEP))[i] - 2 * here[i] + self.terms((0, i, c, -STEP))[i])
+            (self.term(i, (0, i, c, STEP)) - 2 * self.term(i) + self.term(i, (0, i, c, -STEP)))
             / STEP**2
             for i, c in self.entries(0)
         ]
@@ -180,6 +195,7 @@ class Textbook:
 
 _KNOWN: dict[tuple[str, str], dict[Any, Any]] = {}
 """Losses of items, by case: weights and reductions change none of them."""
+_SCALES: dict[tuple[str, str], dict[str, Truth]] = {}
 
 
 # --------------------------------------------------------------------------------------- the tests
@@ -218,7 +234,10 @@ def _tolerance(case: Case, what: str, exact: Array, factor: Array) -> Array:
     """Return the allowed error: in eps of the number, or of the terms that cancel in it."""
     rowwise = EXACT[case.loss].rowwise
     size = np.abs(exact)
-    scale = scales(case.loss, {**case.arrays, **case.exact_params}).get(what)
+    key = (case.loss, case.id)
+    if key not in _SCALES:
+        _SCALES[key] = scales(case.loss, {**case.arrays, **case.exact_params})
+    scale = _SCALES[key].get(what)
     if scale is not None:
         each = scale.float64()
         wide = factor[..., None] if rowwise and each.ndim > factor.ndim else factor

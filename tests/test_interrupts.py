@@ -266,6 +266,7 @@ def test_memory_that_was_short_once_is_tried_again(
 
 
 @alarms
+@pytest.mark.long
 def test_calls_that_are_broken_off_leave_nothing_behind() -> None:
     """A few dozens; `tests/soak/interrupts.py` goes on for as long as it is let."""
     assert storm_in_a_process(0.03, 1)["interrupted"] >= 30

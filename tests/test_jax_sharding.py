@@ -76,6 +76,7 @@ def test_label_that_is_no_members_class_gives_nan(report: Any) -> None:
     assert report["out of range"] == {"values": rows, "gradients": rows, "touched": rows}
 
 
+@pytest.mark.long
 def test_two_processes_answer_as_one() -> None:
     pytest.importorskip("jax")
     with socket.socket() as probe:
@@ -144,6 +145,7 @@ def example(*arguments: str) -> Iterator[str]:
     yield from done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_example_trains_a_sharded_vocabulary() -> None:
     pytest.importorskip("jax")
     said = "\n".join(example("--classes=512", "--rows=64", "--features=32", "--steps=40"))

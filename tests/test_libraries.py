@@ -20,6 +20,7 @@ from tests.support.cases import (
     answers,
     brought,
     every_activation,
+    in_numpy,
     in_pairs,
     weight_and_mask,
 )
@@ -33,16 +34,6 @@ anyloss: Any = tinyloss
 # four of them follow each other in a loss. That a small component is accurate by itself is
 # test_golden's business.
 agree = partial(close, eps=16, why="four functions of 2 eps, and sums in another order")
-
-
-def in_numpy(case: Case) -> dict[str, Any]:
-    """Return what NumPy answers in float64."""
-    plain = Library("numpy")
-    arrays, options = brought(plain, case, "float64")
-    weight, where = weight_and_mask(case)
-    result = answers(case)(*arrays, **options, weight=weight.astype(np.float64), where=where)
-    assert isinstance(result, dict)
-    return result
 
 
 # Where a contract of its own tries every loss, and each call is compiled.

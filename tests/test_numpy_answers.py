@@ -108,31 +108,31 @@ def test_weight_is_broadcast_to_the_items() -> None:
     [
         {"where": labels(12, 2) == 1},
         {"weight": numbers(12) ** 2, "where": labels(12, 2) == 1, "denominator": 7.5},
-        {"class_weight": numbers(10) ** 2},
+        {"class_weight": numbers(100) ** 2},
         {"ignore_index": -100},
         {"label_smoothing": 0.1},
     ],
     ids=lambda options: "-".join(options),
 )
 def test_options_of_cross_entropy(options: dict[str, Any]) -> None:
-    y = labels(12, 10)
+    y = labels(12, 100)
     if "ignore_index" in options:
         y[::3] = -100
     # p sum(q) - q cancels where every class has a share
     terms = "label_smoothing" in options
-    assert_agrees(tinyloss.cross_entropy, numbers(12, 10), y, terms=terms, **options)
+    assert_agrees(tinyloss.cross_entropy, numbers(12, 100), y, terms=terms, **options)
 
 
 def test_targets_that_are_probabilities() -> None:
-    x, y = numbers(12, 10), probabilities(12, 10)
-    options: dict[str, Any] = {"class_weight": probabilities(10), "label_smoothing": 0.1}
+    x, y = numbers(12, 100), probabilities(12, 100)
+    options: dict[str, Any] = {"class_weight": probabilities(100), "label_smoothing": 0.1}
     assert_agrees(tinyloss.cross_entropy, x, y, argnums=(0, 1), terms=True, **options)
 
 
 @pytest.mark.parametrize("reduction", turns(["none", "mean", "sum"], 2))
 def test_reductions(reduction: str) -> None:
     assert_agrees(tinyloss.mse, numbers(501), numbers(501, seed=1), reduction=reduction)
-    x, y = numbers(33, 10), labels(33, 10)
+    x, y = numbers(33, 100), labels(33, 100)
     assert_agrees(tinyloss.cross_entropy, x, y, reduction=reduction)
 
 

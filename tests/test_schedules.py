@@ -7,6 +7,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.params import turns
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(2, 64, 3)).astype(np.float32)
@@ -25,9 +26,10 @@ SCHEDULES: dict[str, tuple[Any, Any, Any, str]] = {
 VALUES = np.linspace(0.01, 0.49, 200)
 
 schedules = pytest.mark.parametrize("name", SCHEDULES)
+some = pytest.mark.parametrize("name", turns([*SCHEDULES], 3))
 
 
-@schedules
+@some
 def test_200_values_compile_once_on_numpy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     from tinyloss_numpy import _compiler
@@ -75,7 +77,7 @@ def test_a_jitted_step_is_traced_once(name: str) -> None:
     np.testing.assert_allclose(values, expected, rtol=2e-5)
 
 
-@schedules
+@some
 def test_jax_differentiates_by_the_number(name: str) -> None:
     """A central difference over 2h is off by h^2, and by eps / h of the values."""
     jax = pytest.importorskip("jax")

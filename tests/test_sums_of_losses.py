@@ -1,6 +1,7 @@
-"""Sums of loss objects: factors and terms meet before anything is rounded to the inputs' dtype."""
+"""Sums of loss objects: of all parts, and rounded to the inputs' dtype once."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import tinyloss
 from tests.support.libraries import Library, dtype_name
 from tinyloss import CrossEntropyLoss, HuberLoss, MAELoss, MSELoss, WeightedSum
 
+# For losses chosen at run time, whose parameters no type checker can follow.
+anyloss: Any = tinyloss
+
 on = pytest.mark.parametrize
 
 EPS = float(np.finfo(np.float32).eps)
@@ -18,6 +22,14 @@ A = np.array([300.0, -2.5, 60000.0, 0.375])
 B = np.array([0.0, 4.0, 0.0, 0.25])
 ROWS = np.array([[8.0, 0.0, -3.0], [0.5, 1.0, 2.0]])
 LABELS = np.array([0, 2])
+X = np.array([0.5, -1.0, 2.0])
+Y = np.array([0.0, 1.0, 1.0])
+FIRST, SECOND = MSELoss(), HuberLoss(delta=0.5)
+
+
+def close(actual: Any, expected: Any) -> None:
+    """Compare sums of a few terms: each operation rounds by half an eps."""
+    np.testing.assert_allclose(actual, expected, rtol=8 * np.finfo(np.float64).eps, atol=0)
 
 
 def half_ulp(exact: float, dtype: str) -> float:
@@ -183,3 +195,106 @@ def test_a_sum_of_nothing_is_refused() -> None:
             WeightedSum(terms)
     listed: Any = [(1.0, MSELoss())]
     assert hash(WeightedSum(listed)) == hash(1.0 * MSELoss())
+
+
+def parts(loss: Any) -> tuple[Any, ...]:
+    weight, where = np.array([1.0, 2.0, 0.5]), np.array([True, True, False])
+    chosen: dict[str, Any] = {"weight": weight, "where": where}
+    value, grads = anyloss.value_and_grad(loss, (0, 1))(X, Y, **chosen)
+    return (
+        loss(X, Y),
+        loss(X, Y, **chosen),
+        loss(X, Y, denominator=5),
+        value,
+        *grads,
+        loss.grad(X, Y, **chosen),
+        *loss.value_and_grad(X, Y, **chosen),
+        *loss.grad_and_hess(X, Y, **chosen),
+    )
+
+
+@on(
+    "combine",
+    [
+        lambda a, b: a + b,
+        lambda a, b: a - b,
+        lambda a, b: 0.25 * a + b,
+        lambda a, b: a + b * 3,
+        lambda a, b: a / 4 - b / 3,
+        lambda a, b: -a + b,
+        lambda a, b: -(a - 2 * b),
+        lambda a, b: 2 * (a + b) + (a - b) / 2,
+        lambda a, b: 0 * a + b,
+        lambda a, b: a + a + b,
+    ],
+)
+def test_sums_are_the_sums_of_all_parts(combine: Callable[..., Any]) -> None:
+    loss = combine(FIRST, SECOND)
+    terms = zip(parts(FIRST), parts(SECOND), strict=True)
+    for actual, (a, b) in zip(parts(loss), terms, strict=True):
+        scale = np.max(np.abs(a)) + np.max(np.abs(b))
+        atol = 16 * np.finfo(np.float64).eps * scale
+        np.testing.assert_allclose(actual, combine(a, b), rtol=0, atol=atol)
+
+
+def test_sum_of_row_losses() -> None:
+    loss: Any = CrossEntropyLoss() + 0.5 * tinyloss.SoftmaxFocalLoss(gamma=1.0)
+    value, grad = loss.value_and_grad(ROWS, LABELS)
+    a = anyloss.value_and_grad(tinyloss.cross_entropy)(ROWS, LABELS)
+    b = anyloss.value_and_grad(tinyloss.softmax_focal)(ROWS, LABELS, gamma=1.0)
+    close(value, a[0] + 0.5 * b[0])
+    close(grad, a[1] + 0.5 * b[1])
+
+
+def test_sum_with_a_variance() -> None:
+    loss: Any = 2 * tinyloss.GaussianNLLLoss()
+    var = np.array([0.5, 1.0, 2.0])
+    close(loss(X, Y, var), 2 * tinyloss.gaussian_nll(X, Y, var))
+    by_var = anyloss.grad(tinyloss.gaussian_nll, 2)(X, Y, var)
+    close(anyloss.grad(loss, 2)(X, Y, var), 2 * by_var)
+
+
+def test_half_precision_stays() -> None:
+    loss: Any = FIRST + 0.5 * SECOND
+    value, grad = loss.value_and_grad(X.astype(np.float16), Y.astype(np.float16))
+    assert value.dtype == np.float32
+    assert grad.dtype == np.float16
+
+
+@on("other", [1, 0.0, 2.0, "a", None, tinyloss.mse, np.ones(2)], ids=repr)
+def test_only_losses_are_added(other: Any) -> None:
+    with pytest.raises(TypeError):
+        _ = FIRST + other
+    with pytest.raises(TypeError):
+        _ = other + FIRST
+    with pytest.raises(TypeError):
+        _ = FIRST - other
+
+
+@on("factor", ["a", None, [1.0], MSELoss(), True, 1j], ids=repr)
+def test_factors_are_numbers(factor: Any) -> None:
+    with pytest.raises(TypeError):
+        _ = FIRST * factor
+    with pytest.raises(TypeError):
+        _ = factor * FIRST
+    with pytest.raises(TypeError):
+        _ = FIRST / factor
+
+
+@on("factor", [float("nan"), float("inf")])
+def test_factors_are_finite(factor: float) -> None:
+    with pytest.raises(ValueError, match=r"^tinyloss\.MSELoss: factor is "):
+        _ = FIRST * factor
+    with pytest.raises(ValueError, match=r"^tinyloss\.MSELoss: divisor is "):
+        _ = FIRST / factor
+
+
+def test_division_by_0_is_refused() -> None:
+    with pytest.raises((ZeroDivisionError, ValueError)):
+        _ = FIRST / 0
+
+
+def test_operands_stay_as_they_were() -> None:
+    before = repr(FIRST), repr(SECOND)
+    _ = -(2 * FIRST + SECOND) / 3 - FIRST
+    assert (repr(FIRST), repr(SECOND)) == before

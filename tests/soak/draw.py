@@ -1,21 +1,36 @@
 """Random calls of losses for `tests.soak.differential`: all that a call can vary in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
+from tests.soak.arrays import (
+    Array,
+    Draw,
+    Shape,
+    broadcasting,
+    cast,
+    chances,
+    distributions,
+    float_dtype,
+    integer_dtype,
+    item_shape,
+    lay,
+    logits,
+    near,
+    reals,
+    repeat,
+    row_shape,
+    target_dtype,
+)
 from tests.soak.formulas import ACTIVATIONS, BINARY, LOSSES, ROWWISE, SIGNED
 from tests.support.libraries import numpy_dtype
 
 __all__ = ["LIBRARIES_DRAWN", "Case", "draw"]
 
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 # How often. What compiles every call anew is slow: it gets a few in a hundred.
 LIBRARIES_DRAWN = {
@@ -28,9 +43,17 @@ LIBRARIES_DRAWN = {
     "jax:jit": 0.005,
 }
 
+GROUP = 8
+"""How many calls follow each other that are alike."""
+
 HALVES = ("float16", "bfloat16")
-INTEGERS = tuple(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))
 WITH_LABELS = ("cross_entropy", "softmax_focal", "nll")
+
+# Losses whose predictions may be their targets: one array, given twice.
+OF_ONE_DOMAIN = (
+    *("mse", "mae", "huber", "smooth_l1", "log_cosh", "quantile", "msle", "mape"),
+    *("binary_cross_entropy", "kl_div_with_logits", "js_div"),
+)
 
 # Losses of one kind of target, which may be added.
 SUMS = (
@@ -71,34 +94,22 @@ class Case:
     """Items whose target is outside of its domain."""
 
 
-class Draw:
-    """Random choices; `kind` are those that another kernel is compiled for."""
-
-    def __init__(self, rng: np.random.Generator, kind: np.random.Generator) -> None:
-        self.rng, self.kind = rng, kind
-
-    def chance(self, p: float) -> bool:
-        return bool(self.rng.random() < p)
-
-    def one(self, of: Sequence[Any]) -> Any:
-        return of[int(self.rng.integers(len(of)))]
-
-    def kinds(self, of: Sequence[Any], p: Sequence[float] | None = None) -> Any:
-        return of[int(self.kind.choice(len(of), p=p))]
-
-    def maybe(self, p: float) -> bool:
-        """Return a choice that another kernel is compiled for."""
-        return bool(self.kind.random() < p)
-
-
 def draw(
     seed: int, number: int, only: str | None = None, library: str | None = None
 ) -> Case | None:
-    """Return the call of this number, None where it is not of the loss or library asked for."""
-    kind = rng = np.random.default_rng([seed, number])
+    """Return the call of this number, None where it is not of the loss or library asked for.
+
+    Calls of every third group are alike: the same but for what their arrays hold.
+    """
+    group, layout = number // GROUP, None
+    kind = chosen = rng = np.random.default_rng([seed, number])
+    if group % 3 == 0:
+        chosen, kind, layout = [np.random.default_rng([seed, group, n]) for n in range(3)]
     shares = np.array([*LIBRARIES_DRAWN.values()])
-    lib = [*LIBRARIES_DRAWN][int(rng.choice(len(shares), p=shares / shares.sum()))]
-    if lib in ("numpy:compiled", "jax:jit", "jax"):
+    lib = [*LIBRARIES_DRAWN][int(chosen.choice(len(shares), p=shares / shares.sum()))]
+    if layout is not None and chosen.random() < 0.5:
+        lib = "numpy:compiled"  # of which most is kept
+    elif layout is None and lib in ("numpy:compiled", "jax:jit", "jax"):
         # A few kinds, more and more, so that most calls find their kernel compiled.
         kind = np.random.default_rng([77, int(rng.integers(6 + number // 500))])
     names = [*LOSSES, *ACTIVATIONS]
@@ -106,219 +117,15 @@ def draw(
     name = names[int(kind.choice(len(names), p=p / p.sum()))]
     if (only and only != name) or (library and library != lib):
         return None
-    d = Draw(rng, kind)
+    d = Draw(rng, kind, layout)
     return _activation(d, name, lib) if name in ACTIVATIONS else _loss(d, name, lib)
-
-
-# ------------------------------------------------------------------------------------- shapes
-
-
-def _shape(d: Draw, least: int, most: int) -> Shape:
-    if d.chance(0.02):
-        return (int(d.rng.integers(2000, 30000)),) if least < 2 <= most + 1 else (70, 300)
-    ndim = int(d.rng.integers(least, most + 1))
-    return tuple([int(d.one((0, 1, 1, 2, 2, 3, 3, 4, 5, 7, 9))) if d.chance(0.9)
-                  else int(d.rng.integers(1, 40)) for _ in range(ndim)])  # fmt: skip
-
-
-def _row_shape(d: Draw) -> tuple[Shape, int]:
-    """Return a shape with its class axis."""
-    items = _shape(d, 0, 3)
-    most = 2000 if prod(items) < 50 and d.chance(0.1) else 12
-    classes = 1 if d.chance(0.04) else int(d.rng.integers(2, most + 1))
-    at = int(d.rng.integers(len(items) + 1)) if d.chance(0.4) else len(items)
-    return (*items[:at], classes, *items[at:]), at
-
-
-def _broadcasting(d: Draw, items: Shape) -> Shape:
-    """Return a shape that broadcasts to the items'."""
-    if d.maybe(0.5):
-        return items
-    shape = tuple([n if d.maybe(0.5) else 1 for n in items])
-    return shape[int(d.kind.integers(len(shape) + 1)) :]
-
-
-# ------------------------------------------------------------------------------------- values
-
-
-def _cast(values: Any, dtype: str) -> Array:
-    host = np.asarray(values, np.float64)
-    if numpy_dtype(dtype).kind in "iub":
-        return host.astype(numpy_dtype(dtype))
-    most = float(ml_dtypes.finfo(numpy_dtype(dtype)).max)
-    finite = np.isfinite(host)
-    return np.where(finite, np.clip(host, -most, most), host).astype(numpy_dtype(dtype))
-
-
-def _reals(d: Draw, shape: Shape, dtype: str, tame: bool, most: float = 800.0) -> Array:
-    """Return real numbers: ordinary, in the tails, huge, tiny, whole, or all of these."""
-    info = ml_dtypes.finfo(numpy_dtype(dtype))
-    digits = float(np.log10(float(info.max)))
-    rng = d.rng
-    sign = rng.choice([-1.0, 1.0], shape)
-
-    def plain() -> Any:
-        return rng.normal(size=shape) * d.one((0.1, 1.0, 1.0, 3.0, 10.0))
-
-    def tails() -> Any:
-        return sign * 10 ** rng.uniform(-3, np.log10(most), shape)
-
-    def huge() -> Any:
-        return sign * 10 ** rng.uniform(-digits, digits, shape)
-
-    def tiny() -> Any:
-        return sign * rng.integers(0, 1000, shape) * float(info.smallest_subnormal)
-
-    def whole() -> Any:
-        return np.round(rng.normal(size=shape) * 3)
-
-    choices: list[Callable[[], Any]] = [plain, plain, tails, whole]
-    if not tame:
-        choices += [huge, tiny]
-    if d.chance(0.15):
-        values = plain()
-        for other in choices:
-            values = np.where(rng.random(shape) < 0.2, other(), values)
-    else:
-        values = d.one(choices)()
-    return _cast(values, dtype)
-
-
-def _near(d: Draw, x: Array, dtype: str) -> Array:
-    """Return numbers close to x, or equal."""
-    gap = d.one((0.0, 2.0**-20, 1e-3, 0.3))
-    with np.errstate(all="ignore"):
-        wide = x.astype(np.float64)
-        return _cast(wide * (1 + gap * d.rng.normal(size=x.shape)), dtype)
-
-
-def _chances(d: Draw, shape: Shape, dtype: str) -> Array:
-    """Return numbers from 0 to 1, the ends and their neighbours included."""
-    rng = d.rng
-    p = rng.random(shape)
-    if d.chance(0.3):
-        p = np.where(rng.random(shape) < 0.3, 10 ** rng.uniform(-40, 0, shape), p)
-        p = np.where(rng.random(shape) < 0.2, 1 - 10 ** rng.uniform(-16, 0, shape), p)
-    if d.chance(0.5):
-        p = np.where(rng.random(shape) < 0.3, np.round(p), p)
-    return _cast(p, dtype)
-
-
-def _distributions(d: Draw, shape: Shape, at: int, dtype: str) -> Array:
-    """Return rows that are not negative: of sum 1 or not, with zeros, or one-hot."""
-    rng = d.rng
-    how = d.one(("soft", "zeros", "hard", "any"))
-    p = rng.gamma(d.one((0.3, 1.0, 5.0)), size=shape) + 1e-6
-    if how == "zeros":
-        p = p * (rng.random(shape) < 0.6)
-    if how == "hard":
-        p = (p == p.max(axis=at, keepdims=True)).astype(np.float64)
-    total = p.sum(axis=at, keepdims=True)
-    return _cast(p if how == "any" else p / np.where(total == 0, 1, total), dtype)
-
-
-def _logits(d: Draw, shape: Shape, at: int, dtype: str, tame: bool) -> Array:
-    x = _reals(d, shape, dtype, tame, most=300.0)
-    if d.chance(0.15):  # one class almost certain
-        lift = np.zeros(shape)
-        index: list[Any] = [slice(None)] * len(shape)
-        index[at] = int(d.rng.integers(shape[at]))
-        lift[tuple(index)] = d.rng.uniform(5, 90)
-        x = _cast(x.astype(np.float64) + lift, dtype)
-    if d.chance(0.15):  # impossible classes, never all of a row
-        gone = d.rng.random(shape) < 0.3
-        gone[tuple([slice(None)] * at + [int(d.rng.integers(shape[at]))])] = False
-        x = np.where(gone, _cast(-np.inf, dtype), x)
-    return x
-
-
-def _float_dtype(d: Draw, lib: str) -> str:
-    names, p = ["float32", "float64", "float16", "bfloat16"], [0.45, 0.3, 0.125, 0.125]
-    if lib.startswith("jax"):
-        names, p = ["float32", "float16", "bfloat16"], [0.6, 0.2, 0.2]
-    if lib == "array-api-strict":
-        names, p = ["float32", "float64"], [0.6, 0.4]
-    name: str = d.kinds(names, p)
-    return name
-
-
-def _target_dtype(d: Draw, lib: str, dtype: str) -> str:
-    """Return the dtype of a real-valued target: mostly that of x."""
-    if d.maybe(0.75):
-        return dtype
-    if lib in ("torch", "array-api-strict") or lib.startswith("jax"):
-        return dtype
-    return str(d.kinds(("float32", "float64", "float16")))
-
-
-def _integer_dtype(d: Draw, lib: str) -> str:
-    if lib == "torch":
-        return str(d.kinds(("int8", "int16", "int32", "int64", "uint8")))
-    if lib.startswith("jax"):
-        return str(d.kinds(("int8", "int16", "int32", "uint8", "uint32")))
-    return str(d.kinds(INTEGERS))
-
-
-# ------------------------------------------------------------------------------------ layouts
-
-
-def _lay(d: Draw, a: Array) -> Array:
-    """Return the array's numbers, somehow laid out in memory."""
-    how = d.kinds(("C", "C", "C", "F", "reversed", "sliced", "transposed", "unaligned", "read-only",
-                 "big-endian", "repeated"))  # fmt: skip
-    if how == "C" or (a.ndim == 0 and how not in ("unaligned", "read-only", "big-endian")):
-        return a
-    if how == "F":
-        return np.asfortranarray(a)
-    at = int(d.rng.integers(a.ndim)) if a.ndim else 0
-    if how == "reversed":
-        index = tuple([slice(None, None, -1 if n == at else None) for n in range(a.ndim)])
-        return np.ascontiguousarray(a[index])[index]
-    if how == "sliced":
-        step = int(d.one((2, 3)))
-        shape = tuple([n * step if i == at else n for i, n in enumerate(a.shape)])
-        wide = np.ones(shape, a.dtype)
-        view = wide[tuple([slice(None, None, step if n == at else None) for n in range(a.ndim)])]
-        view[...] = a
-        return view
-    if how == "transposed":
-        order = d.rng.permutation(a.ndim)
-        return np.ascontiguousarray(a.transpose(order)).transpose(np.argsort(order))
-    if how == "unaligned":
-        raw = np.zeros(a.nbytes + 1, np.uint8)[1:]
-        view = raw.view(a.dtype).reshape(a.shape)
-        view[...] = a
-        return view
-    if how == "big-endian":
-        return a if a.dtype.kind not in "fiu" else a.astype(a.dtype.newbyteorder(">"))
-    if how == "repeated":
-        index = tuple([slice(0, 1) if n == at else slice(None) for n in range(a.ndim)])
-        if (
-            a.size
-            and bool(np.all((a == a[index]) | (a != a)))
-            and not np.isnan(a.astype(float)).any()
-        ):
-            return np.broadcast_to(a[index].copy(), a.shape)
-        return a
-    frozen = a.copy()
-    frozen.flags.writeable = False
-    return frozen
-
-
-def _repeat(d: Draw, a: Array) -> Array:
-    """Return an array that is constant along one axis, now and then."""
-    if a.ndim and a.size and d.chance(0.05):
-        at = int(d.rng.integers(a.ndim))
-        first = a[tuple([slice(0, 1) if n == at else slice(None) for n in range(a.ndim)])]
-        return np.broadcast_to(first, a.shape).copy()
-    return a
 
 
 # ------------------------------------------------------------------------------------ options
 
 
 def _weight(d: Draw, items: Shape, lib: str, dtype: str) -> Array:
-    shape = _broadcasting(d, items)
+    shape = broadcasting(d, items)
     kind = d.kinds(("float32", "float64", "same", "float16", "int32", "uint8", "bool", "int64"))
     kind = dtype if kind == "same" else kind
     if lib.startswith("jax") and kind in ("float64", "int64"):
@@ -345,7 +152,7 @@ def _weight(d: Draw, items: Shape, lib: str, dtype: str) -> Array:
         if kind == "float64":
             scales += [1e-50, 1e50, 1e-300, 1e300]
         scale = float(d.one(scales))
-    return _cast(values * scale, str(kind))
+    return cast(values * scale, str(kind))
 
 
 def _denominator(d: Draw, dtype: str) -> Any:
@@ -402,29 +209,30 @@ def _parameters(d: Draw, name: str) -> dict[str, Any]:
 
 
 def _activation(d: Draw, name: str, lib: str) -> Case:
-    dtype = _float_dtype(d, lib)
+    dtype = float_dtype(d, lib)
     tame = lib.startswith("jax") or lib == "dask"
     if name in ("softplus", "log_sigmoid"):
-        x = _reals(d, _shape(d, 0, 4), dtype, tame)
-        return Case(name, lib, _lay(d, x))
-    shape, at = _row_shape(d)
-    x = _logits(d, shape, at, dtype, tame)
-    return Case(name, lib, _lay(d, x), axis=at - len(shape) if d.chance(0.5) else at)
+        x = reals(d, item_shape(d.layout, 0, 4), dtype, tame)
+        return Case(name, lib, lay(d.layout, x))
+    shape, at = row_shape(d.layout)
+    x = logits(d, shape, at, dtype, tame)
+    x = lay(d.layout, x)
+    return Case(name, lib, x, axis=at - len(shape) if d.layout.chance(0.5) else at)
 
 
 def _loss(d: Draw, name: str, lib: str) -> Case:
-    dtype = _float_dtype(d, lib)
+    dtype = float_dtype(d, lib)
     tame = lib.startswith("jax") or lib == "dask"
     rowwise = name in ROWWISE
-    shape, at = _row_shape(d) if rowwise else (_shape(d, 0, 4), 0)
+    shape, at = row_shape(d.layout) if rowwise else (item_shape(d.layout, 0, 4), 0)
     items = (*shape[:at], *shape[at + 1 :]) if rowwise else shape
     if rowwise and lib in ("dask",) and 0 in items:
         shape, items = tuple([n or 2 for n in shape]), tuple([n or 2 for n in items])
     labels = name in WITH_LABELS and (name == "nll" or d.maybe(0.6))
-    other = _target_dtype(d, lib, dtype)
+    other = target_dtype(d, lib, dtype)
     case = Case(name, lib, np.zeros(0), labels=labels, params=_parameters(d, name))
     if rowwise:
-        case.axis = at - len(shape) if d.chance(0.5) else at
+        case.axis = at - len(shape) if d.layout.chance(0.5) else at
         case.x, y = _rows(d, case, shape, at, items, dtype, other, tame)
     else:
         case.x, y = _points(d, case, shape, dtype, other, tame)
@@ -442,21 +250,39 @@ def _loss(d: Draw, name: str, lib: str) -> Case:
                 for each in (name, *more)
             ]
     _options(d, case, items, lib, dtype)
+    if d.alike and d.chance(0.4):
+        _trouble(d, case.options)
     _ask(d, case, shape)
     kept = _kept(case, items)
     _disturb(d, case, kept, at, dtype)
-    case.x, case.y = _lay(d, case.x), _lay(d, case.y)
-    if case.var is not None:
-        case.var = _lay(d, case.var)
-    for option in ("weight", "where", "class_weight", "pos_weight"):
-        if option in case.options:
-            case.options[option] = _lay(d, case.options[option])
-    case.object = bool(case.terms) or d.chance(0.2)
-    case.lists = lib == "numpy" and 0 not in items and d.chance(0.04)
+    _lay_all(d, case)
+    case.object = bool(case.terms) or d.layout.chance(0.2)
+    if d.alike and not case.object and d.maybe(0.3):
+        for number in {"delta", "beta"} & case.params.keys():
+            case.params[number] = np.asarray(case.params[number] * d.one((0.5, 1.0, 2.0)))
+    case.lists = lib == "numpy" and 0 not in items and d.layout.chance(0.04)
     # torch has a bfloat16, but takes it from no one.
     brought = all(getattr(each, "dtype", 0) != ml_dtypes.bfloat16 for each in case.options.values())
-    case.foreign = lib in ("torch", "jax", "jax:jit") and brought and d.chance(0.2)
+    case.foreign = lib in ("torch", "jax", "jax:jit") and brought and d.layout.chance(0.2)
     return case
+
+
+def _lay_all(d: Draw, case: Case) -> None:
+    """Lay the arrays out in memory; one that is given twice is one afterwards."""
+    options, y = case.options, case.y
+    assert y is not None
+    both = options.get("weight") is options.get("where")
+    case.x, case.y = lay(d.layout, case.x), lay(d.layout, y)
+    if case.var is not None:
+        case.var = lay(d.layout, case.var)
+    for option in ("weight", "where", "class_weight", "pos_weight"):
+        if option in options:
+            options[option] = lay(d.layout, options[option])
+    if both and "where" in options:
+        options["weight"] = options["where"]
+    same = (case.x.shape, case.x.dtype) == (case.y.shape, case.y.dtype)
+    if d.alike and case.loss in OF_ONE_DOMAIN and same and case.wrong is None and d.chance(0.2):
+        case.y = case.x
 
 
 def _rows(
@@ -464,35 +290,35 @@ def _rows(
 ) -> tuple[Array, Array]:
     name, rng = case.loss, d.rng
     if name == "js_div":
-        x = _distributions(d, shape, at, dtype)
-        y = _near(d, x, other) if d.chance(0.3) else _distributions(d, shape, at, other)
+        x = distributions(d, shape, at, dtype)
+        y = near(d, x, other) if d.chance(0.3) else distributions(d, shape, at, other)
         return x, y
     if name == "kl_div":
         with np.errstate(all="ignore"):
-            x = _cast(np.log(_distributions(d, shape, at, "float64")), dtype)
+            x = cast(np.log(distributions(d, shape, at, "float64")), dtype)
         if d.chance(0.3):
-            x = _reals(d, shape, dtype, tame)
-        y = _distributions(d, shape, at, other)
+            x = reals(d, shape, dtype, tame)
+        y = distributions(d, shape, at, other)
         if case.params["log_target"]:
             with np.errstate(all="ignore"):
-                y = _cast(np.log(y.astype(np.float64)), other)
+                y = cast(np.log(y.astype(np.float64)), other)
         return x, y
     if case.loss in WITH_LABELS and not case.terms and d.maybe(0.05) and case.labels:
-        kind = _integer_dtype(d, case.library)
+        kind = integer_dtype(d, case.library)
         x = rng.integers(0 if kind.startswith("u") else -4, 5, shape).astype(kind)
     else:
-        x = _logits(d, shape, at, dtype, tame)
+        x = logits(d, shape, at, dtype, tame)
     if name == "kl_div_with_logits":
-        y = _near(d, x, other) if d.chance(0.4) else _logits(d, shape, at, other, tame)
+        y = near(d, x, other) if d.chance(0.4) else logits(d, shape, at, other, tame)
         return x, y
     if case.labels:
-        kind = _integer_dtype(d, case.library)
+        kind = integer_dtype(d, case.library)
         classes = min(shape[at], 2 ** (7 if kind == "int8" else 8))
         return x, rng.integers(0, classes, items).astype(kind)
-    y = _distributions(d, shape, at, other)
+    y = distributions(d, shape, at, other)
     if d.maybe(0.1):
         hard = y == y.max(axis=at, keepdims=True)
-        y = hard if d.maybe(0.5) else hard.astype(_integer_dtype(d, case.library))
+        y = hard if d.maybe(0.5) else hard.astype(integer_dtype(d, case.library))
     return x, y
 
 
@@ -501,51 +327,51 @@ def _points(
 ) -> tuple[Array, Array]:
     name, rng = case.loss, d.rng
     whole = d.maybe(0.05)
-    kind = _integer_dtype(d, case.library)
+    kind = integer_dtype(d, case.library)
     if name in BINARY:
         if name == "binary_cross_entropy":
-            x = _chances(d, shape, dtype)
+            x = chances(d, shape, dtype)
         else:
-            x = _reals(d, shape, dtype, tame)
+            x = reals(d, shape, dtype, tame)
             if d.chance(0.05):
-                x = np.where(rng.random(shape) < 0.2, _cast(d.one((np.inf, -np.inf)), dtype), x)
+                x = np.where(rng.random(shape) < 0.2, cast(d.one((np.inf, -np.inf)), dtype), x)
         target = d.kinds(("hard", "hard", "soft", "bool", "int"))
         if target == "soft":
-            y = _chances(d, shape, other)
+            y = chances(d, shape, other)
         else:
             y = (rng.random(shape) < 0.5).astype(
                 bool if target == "bool" else kind if target == "int" else numpy_dtype(other)
             )
         if name == "binary_cross_entropy_with_logits" and d.maybe(0.25):
             # An object keeps its numbers, not the shape of nothing.
-            of = _broadcasting(d, shape) if 0 not in shape else ()
+            of = broadcasting(d, shape) if 0 not in shape else ()
             weights = rng.uniform(0, 3, of) * (not d.chance(0.1))
-            case.options["pos_weight"] = _cast(weights, dtype)
+            case.options["pos_weight"] = cast(weights, dtype)
         return np.asarray(x), np.asarray(y)
     if name in SIGNED:
-        x = _reals(d, shape, dtype, tame)
+        x = reals(d, shape, dtype, tame)
         target = d.kinds(("hard", "hard", "soft", "bool", "int"))
         sign = np.where(rng.random(shape) < 0.5, 1, -1)
         if target == "soft":
-            y = _reals(d, shape, other, True, most=30.0)
+            y = reals(d, shape, other, True, most=30.0)
         elif target == "bool":
             y = sign > 0
         elif target == "int" and kind.startswith("int"):
             y = sign.astype(kind)
         else:
-            y = _cast(sign, other)
+            y = cast(sign, other)
         return x, np.asarray(y)
     if whole:
         low = 0 if name in ("msle", "poisson_nll") else -9
         low = max(low, 0) if kind.startswith("u") else low
         x, y = [rng.integers(low, 10, shape).astype(kind) for _ in range(2)]
     else:
-        x = _reals(d, shape, dtype, tame)
-        y = _near(d, x, other) if d.chance(0.25) else _reals(d, shape, other, tame)
+        x = reals(d, shape, dtype, tame)
+        y = near(d, x, other) if d.chance(0.25) else reals(d, shape, other, tame)
     if name == "msle":
         x, y = np.abs(x), np.abs(y)
         if d.chance(0.3) and not whole:
-            x, y = [_cast(rng.uniform(-1, 2, shape), each) for each in (dtype, other)]
+            x, y = [cast(rng.uniform(-1, 2, shape), each) for each in (dtype, other)]
     if name == "poisson_nll":
         y = np.abs(y)
         if d.chance(0.5):
@@ -558,7 +384,7 @@ def _points(
             var = np.where(rng.random(shape) < 0.3, 0, var)
         if not d.maybe(0.7) and len(shape) != 2:
             var = var if 0 in shape or not shape else np.asarray(var.reshape(-1)[0])
-        case.var = _cast(var, dtype)
+        case.var = cast(var, dtype)
     return np.asarray(x), np.asarray(y)
 
 
@@ -567,7 +393,7 @@ def _options(d: Draw, case: Case, items: Shape, lib: str, dtype: str) -> None:
     if d.maybe(0.45):
         options["weight"] = np.asarray(_weight(d, items, lib, dtype))
     if d.maybe(0.3):
-        shape = _broadcasting(d, items)
+        shape = broadcasting(d, items)
         options["where"] = np.asarray(rng.random(shape) < d.one((0.0, 0.5, 0.5, 0.8, 1.0)))
     reduction = d.kinds(("mean", "sum", "none"), (0.6, 0.2, 0.2))
     if reduction != "mean":
@@ -582,7 +408,7 @@ def _options(d: Draw, case: Case, items: Shape, lib: str, dtype: str) -> None:
         if d.chance(0.3) and classes > 1:
             weights[int(rng.integers(classes))] = 0
         kind = "float32" if lib.startswith("jax") else d.kinds(("float32", "float64", "int64"))
-        options["class_weight"] = _cast(np.ceil(weights) if kind == "int64" else weights, kind)
+        options["class_weight"] = cast(np.ceil(weights) if kind == "int64" else weights, kind)
     assert case.y is not None
     if case.labels and d.maybe(0.3):
         info = np.iinfo(case.y.dtype)
@@ -614,6 +440,24 @@ def _ask(d: Draw, case: Case, shape: Shape) -> None:
     case.out = out and case.library in ("numpy", "numpy:compiled", "torch") and d.maybe(0.15)
 
 
+def _trouble(d: Draw, options: dict[str, Any]) -> None:
+    """Make weights such that what they give must not become a rule for calls alike."""
+    weight: Array | None = options.get("weight")
+    if weight is None:
+        return
+    how = d.one(("NaN", "no sum", "mask"))
+    if how == "mask" and "where" in options:
+        options["weight"] = options["where"]
+    elif how == "no sum" and weight.dtype.kind not in "ub":
+        half = weight.size // 2
+        flat = np.concatenate([weight.ravel()[:half], -weight.ravel()[:half], np.zeros(1)])
+        options["weight"] = np.resize(flat.astype(weight.dtype), weight.shape) if half else weight
+    elif how == "NaN" and weight.dtype.kind not in "iub":
+        options["weight"] = np.where(
+            d.rng.random(weight.shape) < 0.3, cast(np.nan, str(weight.dtype)), weight
+        )
+
+
 def _kept(case: Case, items: Shape) -> Array:
     """Return which items are taken, but for what class weights leave out."""
     options = case.options
@@ -627,23 +471,23 @@ def _kept(case: Case, items: Shape) -> Array:
 def _disturb(d: Draw, case: Case, kept: Array, at: int, dtype: str) -> None:
     """Put into items that are left out what must not matter, and errors into others."""
     assert case.y is not None
-    x, y, rng = _repeat(d, case.x), case.y, d.rng
+    x, y, rng = repeat(d, case.x), case.y, d.rng
     nonsense = (np.nan, np.inf, -np.inf)
     gone = ~kept
     if gone.any() and d.chance(0.7):
         of_x = np.expand_dims(gone, at) if case.loss in ROWWISE else gone
         if x.dtype.kind not in "iu":
-            x = np.where(of_x, _cast(d.one(nonsense), dtype), x)
+            x = np.where(of_x, cast(d.one(nonsense), dtype), x)
         if case.labels:
             # What fits in every integer dtype, and is no class.
             ignored = y == case.options["ignore_index"] if "ignore_index" in case.options else False
             if case.x.shape[case.axis] < 100:
                 y = np.where(gone & ~np.asarray(ignored), y.dtype.type(d.one((100, 127))), y)
         elif y.dtype.kind not in "iub":
-            y = np.where(of_x, _cast(d.one(nonsense), y.dtype.name), y)
+            y = np.where(of_x, cast(d.one(nonsense), y.dtype.name), y)
         if case.var is not None and case.var.shape == kept.shape:
-            case.var = np.where(gone, _cast(d.one(nonsense), dtype), case.var)
-    if kept.any() and d.chance(0.03):
+            case.var = np.where(gone, cast(d.one(nonsense), dtype), case.var)
+    if kept.any() and d.chance(0.2 if d.alike else 0.03):
         wrong = kept & (rng.random(kept.shape) < 0.3)
         if case.labels and case.x.shape[case.axis] < 100:
             bad = 101 if y.dtype.kind == "u" or d.chance(0.5) else -7
@@ -651,7 +495,7 @@ def _disturb(d: Draw, case: Case, kept: Array, at: int, dtype: str) -> None:
                 y, case.wrong = np.where(wrong, y.dtype.type(bad), y), wrong
         elif case.loss in BINARY and y.dtype.kind != "b":
             bad = 2 if y.dtype.kind == "u" else d.one((2, -1, 100))
-            y, case.wrong = np.where(wrong, _cast(bad, y.dtype.name), y), wrong
+            y, case.wrong = np.where(wrong, cast(bad, y.dtype.name), y), wrong
         elif case.loss in SIGNED and y.dtype.kind in "iu":
             y, case.wrong = np.where(wrong, y.dtype.type(d.one((0, 2))), y), wrong
         if case.wrong is not None and not wrong.any():

@@ -338,8 +338,9 @@ def _loss(
         tolerance = tolerance + np.where(keep, least * (8 + np.abs(slope)), 0)
         unsettled = np.where(keep, opened | (np.abs(slope) > most / 4) | (np.abs(by) > most), False)
         unsettled = unsettled | np.where(keep, ~np.isfinite(size) & np.isfinite(exact), False)
-        if divisor == 0 and not nothing:
-            unsettled = unsettled | ~keep  # 0 / 0, unless what is left out is not divided at all
+        if not (np.abs(divisor) > 0 or nothing):
+            # 0 / 0 or 0 / NaN, unless what is left out is not divided at all
+            unsettled = unsettled | ~keep
         if (
             what == "y"
             and settled.class_weight is not None

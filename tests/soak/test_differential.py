@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.soak.differential import Failure, Tally, soak
+from tests.soak.draw import GROUP, Case, draw
 from tests.soak.formulas import BINARY, LOSSES, ROWWISE, SIGNED, L
 
 Array = npt.NDArray[Any]
@@ -186,6 +187,23 @@ def test_close_rows_of_logits_keep_their_digits(rows: tuple[list[float], list[fl
                 high = float(part)
                 error = abs(mpmath.mpf(high) + float(part - high) - number)
                 assert error <= mpmath.mpf(2) ** -58 * float(size) + mpmath.mpf(2) ** -16000, name
+
+
+def test_calls_of_a_group_are_alike() -> None:
+    """They differ in what arrays hold, and a few are given one array twice or a mask as weights."""
+
+    def layout(case: Case) -> str:
+        given = [case.x, case.y, case.var, *case.options.values()]
+        arrays = [(a.shape, a.strides, str(a.dtype)) for a in given if isinstance(a, np.ndarray)]
+        how = case.loss, case.library, case.want, case.argnums, case.axis, case.object
+        return repr((how, arrays, [*case.options], case.terms))
+
+    groups = [
+        {layout(case) for n in range(GROUP) if (case := draw(1, GROUP * group + n))}
+        for group in range(0, 90, 3)
+    ]
+    assert sum(map(len, groups)) < GROUP * len(groups) / 4
+    assert len(set[str]().union(*groups)) >= len(groups)
 
 
 @needs_long_double

@@ -103,6 +103,11 @@ def brought(xp: Library, case: Case, dtype: str | None) -> tuple[tuple[Any, ...]
     return tuple(map(bring, case.arrays)), {k: bring(v) for k, v in case.options.items()}
 
 
+def in_doubles(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a case on NumPy, floating ones in float64."""
+    return brought(Library("numpy"), case, "float64")
+
+
 def answers(case: Case, few: bool = False) -> Callable[..., dict[str, Any]]:
     """Return a function that asks a loss for everything: one call, one trace, under `jax.jit`.
 
@@ -143,8 +148,7 @@ def weight_and_mask(case: Case) -> tuple[NumPyArray, NumPyArray]:
 
 def in_numpy(case: Case) -> dict[str, Any]:
     """Return what NumPy answers in float64."""
-    plain = Library("numpy")
-    arrays, options = brought(plain, case, "float64")
+    arrays, options = in_doubles(case)
     weight, where = weight_and_mask(case)
     result = answers(case)(*arrays, **options, weight=weight.astype(np.float64), where=where)
     assert isinstance(result, dict)

@@ -11,6 +11,16 @@ from tests.support.libraries import numpy_dtype
 Array = npt.NDArray[Any]
 
 
+def equal(got: Any, expected: Any) -> None:
+    """Compare bit by bit, nested results too: one and the same computation."""
+    if isinstance(expected, tuple):
+        assert isinstance(got, tuple)
+        for one, other in zip(got, expected, strict=True):
+            equal(one, other)
+    else:
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
 def close(
     got: Any, truth: Any, *, eps: float, why: str, dtype: str = "float64", each: bool = False
 ) -> None:

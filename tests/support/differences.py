@@ -1,6 +1,10 @@
 """Where tinyloss differs from others on purpose: README's table."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Test = TypeVar("Test", bound=Callable[..., None])
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Row:
         return f"| {self.where} | {self.tinyloss} | {self.others} | {self.why} |"
 
 
-DIFFERENCES: dict[str, Row] = {
+VALUES: dict[str, Row] = {
     "confident": Row(
         "A confident correct prediction: `cross_entropy` of logits [20, 0], label 0, float32",
         "2.06e-9, gradient (-2.06e-9, 2.06e-9)",
@@ -153,6 +157,10 @@ DIFFERENCES: dict[str, Row] = {
         "torch, scikit-learn: an error",
         "the same",
     ),
+}
+"""What is computed otherwise."""
+
+CALLS: dict[str, Row] = {
     "shapes": Row(
         "x of shape (3,) and y of shape (3, 1)",
         "an error that shows both shapes",
@@ -248,3 +256,28 @@ DIFFERENCES: dict[str, Row] = {
         "the same",
     ),
 }
+"""What is taken otherwise."""
+
+DIFFERENCES = VALUES | CALLS
+
+
+class Shown:
+    """Marks the tests of rows of the table."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = rows
+        self._tests: dict[str, str] = {}
+
+    def __call__(self, key: str) -> Callable[[Test], Test]:
+        def mark(test: Test) -> Test:
+            assert key in self._rows, key
+            assert key not in self._tests, key
+            self._tests[key] = test.__name__
+            return test
+
+        return mark
+
+    def check(self, tests: Mapping[str, Any]) -> None:
+        """Hold that each row has its test, in their order."""
+        assert list(self._tests) == list(self._rows)
+        assert set(self._tests.values()) <= set(tests)

@@ -586,7 +586,7 @@ class _PoissonLog(Formula):
         self.part = self.xp.exp(self.xp.where(over, x - 32.0, x))
         self.unit = self.xp.where(over, exp(32), self.xp.ones_like(x))
         self.inverse = self.xp.where(over, exp(-32), self.xp.ones_like(x))
-        self.rate = self.part * self.unit
+        self.log_rate, self.rate = x, self.part * self.unit
 
     def value(self) -> Any:
         xp, x, per_y, rest = self.xp, self.x, -self.x, 0.0
