@@ -69,16 +69,8 @@ class Plan:
         self.scratch_bytes = 0
 
         filler = (0,) * (DIMENSIONS - len(geometry.outer))
-        head = (
-            classes,
-            inner,
-            length,
-            chunks_per_outer,
-            chunks,
-            chunks_per_group,
-            self.scratch_size,
-        )
-        entries = [*head, *geometry.outer, *filler]
+        head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group)
+        entries = [*head, self.scratch_size, *geometry.outer, *filler]
         for step, class_step, outer in zip(
             geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
         ):

@@ -608,15 +608,14 @@ class _PoissonLog(Formula):
         return (self.part - self.y * self.inverse) * self.unit
 
     def grad_y(self) -> Any:
-        return _stirling_slope(self.y) - self.x if self.full else -self.x
+        slope = -self.log_rate
+        return slope + _stirling_slope(self.y) if self.full else slope
 
     def curvature(self) -> Any:
         return self.rate
 
 
-class _PoissonRate(Formula):
-    name = "poisson_nll"
-
+class _PoissonRate(_PoissonLog):
     def __init__(self, x: Any, y: Any, *, full: bool, eps: Any) -> None:
         self.xp = namespace(x)
         self.x, self.y, self.full = x, y, full
@@ -635,10 +634,6 @@ class _PoissonRate(Formula):
 
     def grad_x(self) -> Any:
         return 1 - self._share()
-
-    def grad_y(self) -> Any:
-        slope = -self.log_rate
-        return slope + _stirling_slope(self.y) if self.full else slope
 
     def curvature(self) -> Any:
         return self._share() / self.xp.where(self.y == 0, 1.0, self.rate)
