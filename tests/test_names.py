@@ -31,15 +31,16 @@ Array = npt.NDArray[Any]
 
 # Variables and functions of the kernels' own, what these make of an input's name, words of Python,
 # C and CUDA, and names that only look like a number of an input or a node.
-OWN = """i n c l j group chunk count outer begin first last table work room rooms classes inner
-length chunks partial_sums total_sums value_lanes first_class lane_number class_index value
-curvature grad_x kernel real index inf nan where maximum minimum raised abs exp log1p pow select
-wide label entry number offset_of fold_row add_row LANES SIZE store_total load_x store_x
-x_start x_item x_class x_chunk x_row x_block x_packed x_room x_packed_room x_each x_array x_run
-x_packets t3 t10 t20 t30 max_4 sum_10 x_0 y_1 x_1 load_x_0 grad_x_0 x_0_start range min max table_0
-tile row me head lanes lane k spot turn exchange total Sum Packet Table KEEP TEAM THREADS
-divisor divisor_number weight threadIdx blockIdx int float double bool auto register template
-union unsigned const volatile this new delete M_PI __LINE__ __cplusplus linux unix INFINITY
+OWN = """i n c l j group chunk count outer begin first last table work scratch scratch_size
+classes inner length chunks partial_sums total_sums value_lanes first_class lane_number
+class_index value curvature grad_x kernel real index inf nan where maximum minimum raised abs exp
+log1p pow select wide label entry number offset_of fold_row add_row LANES SIZE store_total load_x
+store_x x_start x_item x_class x_chunk x_row x_block x_packed x_scratch x_packed_scratch x_each
+x_array x_run x_packets t3 t10 t20 t30 max_4 sum_10 x_0 y_1 x_1 load_x_0 grad_x_0 x_0_start range
+min max table_0 tile row me head lanes lane k spot turn exchange total Sum Packet Table KEEP TEAM
+THREADS divisor divisor_number weight threadIdx blockIdx int float double bool auto register
+template union unsigned const volatile this new delete M_PI __LINE__ __cplusplus linux unix
+INFINITY
 _ __ _1 print str id""".split()
 OTHER = ["ŷ", "π", "Σ", "变量", "µ", "x̂", "ſ", "İ"]
 

@@ -1,4 +1,4 @@
-"""A loss of one's own: write the value, get everything else."""
+"""Losses that users define by their value alone: `tinyloss.loss`."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -151,7 +151,7 @@ class _Own:
         self._latest: tuple[Reads, type[Formula]] | None = None
 
     def formula(self, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
-        """Return the formula for these parameters and what the function reads now."""
+        """Return the formula for these parameters and the values that the function reads now."""
         latest = self._latest
         if latest is not None and axis_name is None and latest[0].hold(params):
             return latest[1]
@@ -307,7 +307,7 @@ _ENGINE = str(Path(__file__).parent / "_engine" / "run.py")
 
 
 def _told(error: Exception, title: str, function: Any) -> str:
-    """Return the message of an error with the loss's name and the user's file and line."""
+    """Return an error's message with the loss's name and the user's file and line."""
     own = getattr(function, "__code__", None)
     lines = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
     outside = [each for each in lines if not each[0].startswith(_HERE)]

@@ -1,7 +1,7 @@
 """What the classes of losses inherit: losses configured once, and their sums.
 
-A class lists the parameters of its function, with the same names and defaults (a test holds them
-to it); calling, differentiating, adding, scaling, printing and comparing are inherited.
+A class lists the parameters of its function, with the same names and defaults; a test compares
+them. Calling, differentiating, adding, scaling, printing and comparing are inherited.
 """
 
 import inspect
@@ -32,7 +32,7 @@ _VALUE = Want(value=True)
 
 
 def called(stub: Callable[P, Any]) -> Callable[P, Any]:
-    """Return the method that calls a loss object, typed as the stub is."""
+    """Return the method that calls a loss object, with the signature of the stub."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return self.answer(_VALUE, args, kwargs).value
@@ -43,7 +43,7 @@ def called(stub: Callable[P, Any]) -> Callable[P, Any]:
 
 
 def asked(call: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, Want, P], Answer]:
-    """Return the method that asks a loss object, typed as the one that calls it."""
+    """Return the method that asks a loss object, with the signature of the one that calls it."""
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
         """Return the parts of the answer that are wanted."""
@@ -58,12 +58,12 @@ def asked(call: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, Wan
 
 
 def _explained(method: Callable[P, R]) -> Callable[P, R]:
-    """Return a method (self, ..., args, kwargs) with words for calls that do not fit."""
+    """Return a method (self, ..., args, kwargs) that says what is wrong with a call."""
     return told(method, lambda given, _: given[0]._misfit(*given[-2:]))
 
 
 class Differentiable:
-    """What every loss object can do with what it is asked."""
+    """What every loss object can do: add, scale, differentiate."""
 
     def _misfit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """Return what is wrong with the arguments of a call; None where they fit."""
@@ -73,11 +73,11 @@ class Differentiable:
         return misfit(type(self).__name__, signature, args, kwargs, advice, place)
 
     def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """Return what to write instead of keywords that a call does not take."""
+        """Return for each unknown keyword what to write instead."""
         return {}
 
     def _place(self, args: Sequence[Any]) -> str | None:
-        """Return what to write instead of arguments by position that are too many."""
+        """Return what to write instead of too many positional arguments; None for the usual."""
         return None
 
     def __add__(self, other: "Differentiable") -> "WeightedSum":
@@ -208,7 +208,7 @@ class WeightedSum(Differentiable):
             return narrowed(total, want, arrays) if want.argnums else total
 
     def _summed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request | None:
-        """Return the sum as one loss; None where its terms are not alike enough."""
+        """Return the request of the sum as one loss; None where its terms differ too much."""
         return summed(
             [factor for factor, _ in self.terms],
             [loss.request(args, kwargs) for _, loss in self.terms],
@@ -384,7 +384,7 @@ _KEPT = 8
 
 
 class _Numbers:
-    """Numbers of a parameter and the arrays they became: to convert many takes long."""
+    """The numbers of a parameter, and the arrays made of them: converting many takes long."""
 
     __slots__ = ("_arrays", "_numbers")
 
@@ -393,7 +393,7 @@ class _Numbers:
         self._arrays: dict[Any, Any] = {}
 
     def beside(self, x: Any) -> Any:
-        """Return the numbers as what a call beside x takes."""
+        """Return the numbers as an array of x's library and device, where one can be made."""
         if not hasattr(x, "dtype"):
             return self._numbers
         where = device(x)
@@ -457,7 +457,7 @@ def _are_numbers(parameter: Any) -> bool:
 
 
 def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise what a call would raise about parameters that only a call can check wholly."""
+    """Raise what a call would raise about parameters that need x to be checked in full."""
     for field in ("class_weight", "pos_weight"):
         if not _are_numbers(parameters.get(field, 1.0)):
             came = _shown(parameters[field])

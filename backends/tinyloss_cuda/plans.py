@@ -182,8 +182,8 @@ class _Cost(NamedTuple):
         return max(1, read + len(kept) * self.lanes * width)
 
     @property
-    def room(self) -> int:
-        """Registers of a thread for what it keeps.
+    def most_registers(self) -> int:
+        """Registers of a thread for what it keeps, at most.
 
         512 threads can have 128 each. The rest is for what is computed at a time, of each lane of
         a packet: with less of it, ptxas spilled to memory (tried on all losses).
@@ -208,8 +208,8 @@ def _shape_of_rows(
 ) -> Shape:
     """Return the fewest threads that can keep a row of so many packets.
 
-    Results of passes are kept beside the inputs where there is room, else computed again from the
-    inputs; where there is no room for these either, they are read again.
+    Results of passes are kept beside the inputs where registers are left, else computed again from
+    the inputs. Inputs that fit into no registers are read again.
     """
     steps = cost.staged(True).passes.passes
     if not steps:  # an index selects all there is to read
@@ -217,7 +217,7 @@ def _shape_of_rows(
     parts = max(len(step.reductions) for step in steps)
     for kept, results in (("results", True), ("inputs", False)):
         registers = cost.registers(results)
-        most = max(n for n in _PACKETS_KEPT if n == 1 or n * registers <= cost.room)
+        most = max(n for n in _PACKETS_KEPT if n == 1 or n * registers <= cost.most_registers)
         for team, cluster in _teams(alone, clusters):
             each = min(most, 2) if team < 32 and not alone else most
             if 2 * parts * cluster * (team // 32) * _SLOT > _SHARED_MEMORY:

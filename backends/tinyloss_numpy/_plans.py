@@ -61,7 +61,7 @@ class Plan:
         chunks_per_outer = -(-inner // length)
         chunks = chunks_per_outer * geometry.runs
         chunks_per_group = max(1, _GROUP // (min(length, inner) * classes))
-        self.room = -(-classes * number_size * (1 if variant.rows else lanes) // 64) * 64
+        self.scratch_size = -(-classes * number_size * (1 if variant.rows else lanes) // 64) * 64
         """Bytes of a scratch array, in whole cache lines."""
         self.groups = -(-chunks // chunks_per_group)
         self.elements = inner * geometry.runs * classes
@@ -71,8 +71,8 @@ class Plan:
         self.scratch_bytes = 0
 
         filler = (0,) * (DIMENSIONS - len(geometry.outer))
-        head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group, self.room)
-        entries = [*head, *geometry.outer, *filler]
+        head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group)
+        entries = [*head, self.scratch_size, *geometry.outer, *filler]
         for step, class_step, outer in zip(
             geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
         ):

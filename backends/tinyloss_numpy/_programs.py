@@ -45,7 +45,7 @@ class Compiled(NamedTuple):
 
     run: Any
     lane_bytes: int
-    rooms: int
+    scratch_arrays: int
 
 
 class CompiledLoss:
@@ -125,7 +125,7 @@ class CompiledLoss:
             _warn_once(compiled)
             return None
         self.waiting = False
-        plan.scratch_bytes = compiled.lane_bytes + compiled.rooms * plan.room
+        plan.scratch_bytes = compiled.lane_bytes + compiled.scratch_arrays * plan.scratch_size
         if variant.weighing is not None:
             plan.scratch_bytes += 16 * plan.items
         plan.kernel = compiled.run
@@ -146,7 +146,7 @@ class CompiledLoss:
             except Exception as error:
                 self._kernels[variant] = _complaint(error, self.recording.title)
             else:
-                self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.rooms)
+                self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.scratch_arrays)
 
     def _decline(self, layouts: Layouts) -> None:
         """Remember how inputs lay that the formulas have to take."""

@@ -1,13 +1,13 @@
 """A staged program as the text of a loop for Numba.
 
 Two shapes of loop serve every loss. In both the innermost loop runs over lanes that do not depend
-on each other, so that the compiler vectorises it without being allowed to reorder a sum: a sum or
-maximum is kept for each lane, and the lanes are put together in an order that the text fixes. The
-result has the same bits on every machine and for any number of threads.
+on each other. So the compiler vectorises it without reordering a sum: each lane has a sum or
+maximum of its own, and the text fixes the order in which these are combined. The result has the
+same bits on every machine and for any number of threads.
 
-    rows    one row after the other; lanes are classes side by side. For long rows.
+    rows    one row after the other; lanes are classes that are contiguous. For long rows.
     tiles   many items at once; lanes are items. For losses of elements, and for rows that are
-            short or whose classes lie apart: these are copied to scratch memory, class by class.
+            short or strided: these are copied to scratch memory, class by class.
 
 Both go over items in chunks of at most LANES; a group of chunks makes one partial sum.
 """
@@ -21,10 +21,10 @@ from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node
 
 DIMENSIONS = 6
-"""Outer dimensions that a table has room for."""
+"""The most outer dimensions that a table describes."""
 HEADER = 7 + DIMENSIONS
 ARRAY_ENTRIES = 2 + DIMENSIONS
-"""An array's step from item to item and from class to class, its outer strides."""
+"""An array's strides from item to item and from class to class, then its outer strides."""
 
 _HEADER_NAMES = (
     "classes",
@@ -33,7 +33,7 @@ _HEADER_NAMES = (
     "chunks_per_outer",
     "chunks",
     "chunks_per_group",
-    "room",
+    "scratch_size",
 )
 
 
@@ -43,10 +43,10 @@ class Text:
 
     source: str
     places: tuple[tuple[str, tuple[str, str]], ...]
-    """Name, dtype in memory and type computed with, of everything that is read and written."""
+    """Name, dtype in memory and dtype computed with, of everything that is loaded or stored."""
     lane_bytes: int
-    """Scratch memory that every call needs."""
-    rooms: int
+    """Bytes of scratch memory for the lanes."""
+    scratch_arrays: int
     """Scratch arrays of one number for each class (rows) or each class and lane (tiles)."""
 
 
@@ -96,8 +96,8 @@ class _Writer(Writer):
         self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
         self.write = _Lines()
         self.places: dict[str, tuple[str, str]] = {}
-        self.scratch = 0
-        self.rooms = 0
+        self.lane_bytes = 0
+        self.scratch_arrays = 0
         self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
         for array in self.given:
             kind = "bool" if array.name == "given_where" else "float64"
@@ -110,32 +110,32 @@ class _Writer(Writer):
     # Scratch memory
 
     def lane_buffer(self, name: str, kind: str = "real") -> None:
-        """Make room for one value of each lane."""
+        """Reserve memory for one value of each lane."""
         dtype = {"real": self.real, "index": "int32", "bool": "bool"}[kind]
         self.places[name] = (dtype, dtype)
         self.reserve(f"{name}_lanes", 8)
 
     def sum_buffers(self, node: Node) -> None:
-        """Make room for the sums of the lanes, and for their terms if no pass keeps these."""
+        """Reserve memory for the lanes' sums, and for their terms if no pass keeps these."""
         name = self.staged.name(node)
         self.reserve(f"{name}_sums", _SUM)
         if id(node.args[0]) not in self.kept:
             self.lane_buffer(f"{name}_term")
 
     def reserve(self, address: str, size: int) -> None:
-        self.write(f"{address} = work + {self.scratch}")
-        self.scratch += size * self.lanes
+        self.write(f"{address} = work + {self.lane_bytes}")
+        self.lane_bytes += size * self.lanes
 
-    def room(self, name: str) -> None:
-        """Make room for one number for each class, or each class and lane."""
+    def scratch_array(self, name: str) -> None:
+        """Reserve one number for each class, or each class and lane."""
         self.places[name] = (self.real, self.real)
-        self.write(f"{name}_room = rooms + {self.rooms} * room")
-        self.rooms += 1
+        self.write(f"{name}_scratch = scratch + {self.scratch_arrays} * scratch_size")
+        self.scratch_arrays += 1
 
-    def kept_rooms(self) -> None:
-        """Make room for what passes keep for later ones."""
+    def kept_arrays(self) -> None:
+        """Reserve scratch arrays for what passes keep for later ones."""
         for name in self.kept.values():
-            self.room(name)
+            self.scratch_array(name)
 
     # Statements
 
@@ -187,9 +187,8 @@ class _Writer(Writer):
                 write("begin = (chunk - outer * chunks_per_outer) * length")
                 write("count = min(length, inner - begin)")
                 if self.weight:
-                    write(
-                        f"{self.weight}_chunk = {self.weight}_room + (outer * inner + begin) * SIZE"
-                    )
+                    item = "(outer * inner + begin)"
+                    write(f"{self.weight}_chunk = {self.weight}_scratch + {item} * SIZE")
                 for array in self.table_arrays():
                     if array.per_item:
                         first = f"{array.name}_start + begin * {array.name}_item"
@@ -214,26 +213,26 @@ class _Writer(Writer):
             self.lane_buffer(name)
         at = len(self.write.lines)
         self.buffers()
-        if self.rooms:
-            self.write.lines.insert(at, f"    rooms = work + {self.scratch}")
+        if self.scratch_arrays:
+            self.write.lines.insert(at, f"    scratch = work + {self.lane_bytes}")
         if self.weighing is not None:
             self.weigh(self.weighing)
         self.frame()
         head = "def kernel(first, last, table, work):"
         source = "\n".join([head, *self.write.lines, ""])
-        return Text(source, tuple(self.places.items()), self.scratch, self.rooms)
+        return Text(source, tuple(self.places.items()), self.lane_bytes, self.scratch_arrays)
 
     def weigh(self, weighing: Weighing) -> None:
-        """Find what each item weighs, their sum, and whether anything is out of the ordinary.
+        """Compute each item's weight, the sum of the weights, and whether the formulas must answer.
 
-        Weights go by in float64: products of float32 ones neither overflow nor underflow there.
-        The mean's are then scaled by a power of two to a size of about 1. Their sum is added up
-        with its rounding error beside, see `_loops`.
+        Weights are float64: products of float32 weights neither overflow nor underflow there. The
+        weights of a mean are then scaled by a power of two to a size of about 1. The rounding error
+        of their sum is added up beside it, see `_loops`.
         """
         write, given = self.write, {each.name: each for each in self.given}
         write("items = inner * (chunks // chunks_per_outer)")
-        write(f"wide_room = work + {self.scratch} + {self.rooms} * room")
-        write(f"{self.weight}_room = wide_room + items * 8")
+        write(f"wide_scratch = work + {self.lane_bytes} + {self.scratch_arrays} * scratch_size")
+        write(f"{self.weight}_scratch = wide_scratch + items * 8")
         write("total, error, size, odd, item = 0.0, 0.0, 0.0, 0.0, 0")
         y = self.inputs[1]
         reads = [*given.values()] + [y] * (weighing.domain is not None or weighing.ignores)
@@ -265,7 +264,7 @@ class _Writer(Writer):
                     write("error += (total - (part - back)) + (w - back)")
                     write("total = part")
                     write("size += abs(w)")
-                write("store_wide(wide_room + item * 8, 0, w)")
+                write("store_wide(wide_scratch + item * 8, 0, w)")
                 write("item += 1")
         write("total += error")
         with write.loop("if not size < 1e290 or (size != 0.0 and size < 1e-290):"):
@@ -284,8 +283,8 @@ class _Writer(Writer):
             write("return 0")
         with write.loop("for item in range(items):"):
             write(
-                f"store_{self.weight}({self.weight}_room + item * SIZE, 0, "
-                "real(load_wide(wide_room + item * 8, 0) * scale))"
+                f"store_{self.weight}({self.weight}_scratch + item * SIZE, 0, "
+                "real(load_wide(wide_scratch + item * 8, 0) * scale))"
             )
         for node in self.uniforms:
             if node.op == "input":
@@ -294,7 +293,7 @@ class _Writer(Writer):
                 self.node(node)
 
     def weigh_target(self, weighing: Weighing, y: ArrayUse, given: Mapping[str, ArrayUse]) -> None:
-        """Note a target out of its domain; multiply with its class's weight."""
+        """Report a target out of its domain; multiply by the weight of its class."""
         write, domain = self.write, weighing.domain
         if "given_class_weight" in given:
             at = f"given_class_weight_start + {y.name} * given_class_weight_class, 0"
@@ -367,7 +366,7 @@ class _Writer(Writer):
         raise NotImplementedError
 
     def reduce(self, node: Node, lane: str) -> None:
-        """Take a lane's number into its maximum, or lay it down to be summed."""
+        """Update a lane's maximum, or store a term of its sum."""
         name, term = self.staged.name(node), node.args[0]
         if node.op == "max":
             largest = f"raised(load_{name}({name}_lanes, {lane}), {self.staged.as_real(term)})"
@@ -376,7 +375,7 @@ class _Writer(Writer):
             self.write(f"store_{name}_term({name}_term_lanes, {lane}, {self.staged.as_real(term)})")
 
     def add_terms(self, step: Pass, add: str, count: str) -> None:
-        """Add what a pass laid down, or kept, to the sums."""
+        """Add the terms that a pass stored, or kept, to the sums."""
         for node in step.reductions:
             if node.op == "sum":
                 name, kept = self.staged.name(node), self.kept.get(id(node.args[0]))
@@ -399,7 +398,7 @@ class Rows(_Writer):
             self.lane_buffer("lane_number", "index")
             with self.write.loop("for l in range(LANES):"):
                 self.write("store_lane_number(lane_number_lanes, l, index(l))")
-        self.kept_rooms()
+        self.kept_arrays()
 
     def chunk(self) -> None:
         write = self.write
@@ -444,7 +443,7 @@ class Rows(_Writer):
                 write(f"{name(node)} = real(fold_row({name(node)}_sums))")
 
     def blocks(self, step: Pass, last: bool) -> None:
-        """Find where this block of classes begins in everything that the pass touches."""
+        """Find where this block of classes begins in each array that the pass reads or writes."""
         names = [self.staged.name(n) for n in step.elements if n.op == "input"]
         if last:
             names += [self.target(array).name for array, _ in self.of_classes]
@@ -452,7 +451,7 @@ class Rows(_Writer):
             self.write(f"{name}_block = {name}_row + j * {name}_class")
         for node in [*step.read, *step.keep]:
             name = self.staged.name(node)
-            self.write(f"{name}_block = {name}_room + j * SIZE")
+            self.write(f"{name}_block = {name}_scratch + j * SIZE")
         if any(n.op == "class_index" for n in step.elements):
             self.write("first_class = index(j)")
 
@@ -482,8 +481,8 @@ class Tiles(_Writer):
                 if node.op == "sum":
                     self.sum_buffers(node)
         for array in [*self.packed_inputs, *(array for array, _ in self.of_classes)]:
-            self.room(f"{array.name}_packed")
-        self.kept_rooms()
+            self.scratch_array(f"{array.name}_packed")
+        self.kept_arrays()
 
     def shared_scalars(self) -> list[Node]:
         """Return the items' numbers that are used outside the loop that computes them."""
@@ -516,7 +515,7 @@ class Tiles(_Writer):
         for array in self.packed_inputs:
             self.pack(
                 array,
-                f"store_{array.name}_packed({array.name}_packed_room, c * LANES + i, "
+                f"store_{array.name}_packed({array.name}_packed_scratch, c * LANES + i, "
                 f"load_{array.name}({array.name}_chunk + i * {array.name}_item"
                 f" + c * {array.name}_class, 0))",
             )
@@ -530,7 +529,7 @@ class Tiles(_Writer):
                 into,
                 f"store_{into.name}({into.name}_{origin} + i * {into.name}_item"
                 f" + c * {into.name}_class, 0, "
-                f"load_{array.name}_packed({array.name}_packed_room, c * LANES + i))",
+                f"load_{array.name}_packed({array.name}_packed_scratch, c * LANES + i))",
             )
         if self.staged.final or self.item_nodes:
             with write.loop("for i in range(count):"):
@@ -542,7 +541,7 @@ class Tiles(_Writer):
                 self.item_outputs("i")
 
     def pack(self, array: ArrayUse, line: str) -> None:
-        """Copy between an array and its scratch, along what lies closer together in the array."""
+        """Copy between an array and its scratch array, along the array's shorter stride."""
         write = self.write
         items, classes = "for i in range(count):", "for c in range(classes):"
         closer = f"if closer({array.name}_class, {array.name}_item):"
@@ -565,7 +564,7 @@ class Tiles(_Writer):
                 self.write(f"{self.staged.name(node)} = load_{lane}({lane}_lanes, i)")
 
     def lane_name(self, node: Node) -> str:
-        """Return the name of the scratch memory for an items' number."""
+        """Return the name of the scratch memory for a number of each item."""
         name = self.staged.name(node)
         return f"{name}_each" if node.op == "input" else name
 
@@ -587,7 +586,7 @@ class Tiles(_Writer):
 
     def picked(self, picked: Node, index: Node, i: str) -> str:
         name, at = self.staged.name(picked), self.staged.name(index)
-        load = f"load_{name}_packed({name}_packed_room, max(0, {at}) * LANES + {i})"
+        load = f"load_{name}_packed({name}_packed_scratch, max(0, {at}) * LANES + {i})"
         return f"where({at} >= 0, {load}, real(0.0))"
 
     def step(self, step: Pass, last: bool) -> None:
@@ -597,11 +596,11 @@ class Tiles(_Writer):
             write(f"{clear}({name(node)}_{'lanes' if node.op == 'max' else 'sums'})")
         with write.loop("for c in range(classes):"):
             for node in [*step.read, *step.keep]:
-                write(f"{name(node)}_block = {name(node)}_room + c * (LANES * SIZE)")
+                write(f"{name(node)}_block = {name(node)}_scratch + c * (LANES * SIZE)")
             packed = [name(n) for n in step.elements if n.op == "input" and n.per_item]
             outputs = self.of_classes if last else []
             for packed_name in [*packed, *(array.name for array, _ in outputs)]:
-                write(f"{packed_name}_block = {packed_name}_packed_room + c * (LANES * SIZE)")
+                write(f"{packed_name}_block = {packed_name}_packed_scratch + c * (LANES * SIZE)")
             if any(n.op == "class_index" for n in step.elements):
                 write("class_index = index(c)")
             with write.loop("for i in range(count):"):
