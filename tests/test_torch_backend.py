@@ -4,12 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.support.process import python
 from tinyloss.testing import check_backend
 
 # Of its own, when vmap first loads its decompositions.
@@ -24,7 +22,7 @@ def fetched(tensor: Any) -> Any:
         return tensor.numpy()
     import ml_dtypes
 
-    return tensor.view(getattr(__import__("torch"), "int16")).numpy().view(ml_dtypes.bfloat16)
+    return tensor.view(__import__("torch").int16).numpy().view(ml_dtypes.bfloat16)
 
 
 def checked(torch: Any, **options: Any) -> Any:
