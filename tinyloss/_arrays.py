@@ -17,7 +17,7 @@ from tinyloss.typing import Namespace
 array_api_compat: Any = _typed_compat
 
 _NAMESPACES: dict[type, Namespace] = {}
-_HOST_TYPES: dict[type, bool] = {}
+_HOST_TYPES: dict[type, bool] = dict.fromkeys((bool, int, float, list, tuple), False)
 # Keyed by type too: comparing dtypes of two libraries may raise.
 _NAMES: dict[tuple[Any, Any], str] = {}
 

@@ -104,7 +104,8 @@ class Library:
             try:
                 return base[back], base
             except ValueError:  # torch has no negative steps
-                return self.xp.flip(base), base
+                base = self.own(host)
+                return base, base
         if layout == "offset":
             base = self.own(np.concatenate([self._junk(host, (1,)), host.reshape(-1)]))
             return self.xp.reshape(base[1:], host.shape), base
