@@ -1,7 +1,7 @@
 """A request settled: checked, its arrays brought to one library and layout, its kind told."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -104,7 +104,7 @@ class Form:
     plain: bool
     """Whether arrays are only handed on: nothing is brought, converted or computed."""
     warns: bool
-    kinds: dict[Any, Kind] = field(default_factory=dict[Any, Kind])
+    kinds: dict[Any, Kind]
     """The kinds of its jobs, by whether items have weights and whether there is a divisor."""
 
     def again(self, request: Request, out: tuple[Any, ...]) -> Settled:
@@ -282,6 +282,7 @@ def _form_of(
         brings=brings,
         plain=not (brings or dtypes or weighs),
         warns=formula.compares_classes and classes == 1 and request.axis_name is None,
+        kinds={},
     )
 
 
