@@ -37,7 +37,7 @@ from tinyloss._engine.job import (
     scaled,
 )
 from tinyloss._engine.registry import Backend
-from tinyloss._engine.run import answer_of
+from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Role
 from tinyloss._rows import Rows
@@ -70,6 +70,7 @@ __all__ = [
     "looked",
     "namespace",
     "of_rank",
+    "prepared_for",
     "replaced",
     "scaled",
 ]

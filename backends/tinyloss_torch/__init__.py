@@ -18,7 +18,17 @@ torch is imported when the first of its tensors is met, not before.
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["prepare", "traced"]
+__all__ = ["LOOKS", "layout", "prepare", "traced"]
+
+LOOKS = True
+"""Targets are looked at here: by NumPy's kernels, or before the formulas run."""
+
+
+def layout(tensor: Any, /) -> Any:
+    """Return what a tensor is besides its numbers, None where torch does more than compute."""
+    from tinyloss_torch import _run
+
+    return _run.layout(tensor)
 
 
 def prepare(kind: Any, /) -> Callable[[Any], Any]:

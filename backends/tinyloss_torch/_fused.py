@@ -4,15 +4,16 @@ The rule for autograd has the gradient computed with the value, where it is a nu
 saves beyond its inputs is that gradient.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.autograd import Function
 
-from tinyloss.backend import Answer, Job, Kind, replaced
+from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
-from tinyloss_torch._host import computed, reachable
+from tinyloss_torch._host import computed, reachable, ready_of
 from tinyloss_torch._state import graph_is_kept
 
 _HALVES = (torch.float16, torch.bfloat16)
@@ -36,7 +37,7 @@ class Call:
         if isinstance(job.divisor, torch.Tensor):
             named["divisor="] = job.divisor
         divisor = None if "divisor=" in named else job.divisor
-        bare = replace(job, arrays={}, weight=None, divisor=divisor)
+        bare = replace(job, arrays={}, weight=None, divisor=divisor, out=(), look=None)
         return Call(bare, tuple(named)), list(named.values())
 
     def whole(self, tensors: Any, **changes: Any) -> Job:
@@ -48,15 +49,52 @@ class Call:
 
 
 def answer(job: Job) -> Answer | None:
-    """Answer a job; None if a tensor's memory is out of reach, or another rule is needed."""
+    """Answer a job; None if a tensor's memory is out of reach."""
     call, tensors = Call.of(job)
     if not reachable(*tensors, *job.out):
         return None
     if not torch.is_grad_enabled() or not any(each.requires_grad for each in tensors):
         return computed(job)
+    wanted = _wanted(call, tensors)
+    found = computed(replaced(job, grads=wanted) if wanted else job)
+    return _tracked(call, wanted, found, tensors)
+
+
+def ready(
+    job: Job, weighing: Weighing | None, given: Sequence[Any]
+) -> Callable[[Sequence[Any]], Answer | None] | None:
+    """Return what answers jobs whose tensors lie as these, None where that is not known."""
+    call, tensors = Call.of(job)
+    if job.out or not reachable(*tensors, *given):
+        return None
+    moving = [each.requires_grad for each in (*tensors, *given)]
+    if not torch.is_grad_enabled() or not any(moving):
+        return ready_of(job, weighing, given)
+    wanted = _wanted(call, tensors)
+    found_of = ready_of(replaced(job, grads=wanted), None, ()) if wanted else None
+    if weighing is not None or found_of is None:
+        return None
+
+    def answer(tensors: Sequence[Any]) -> Answer | None:
+        found = found_of(tensors)
+        return None if found is None else _tracked(call, wanted, found, tensors)
+
+    return answer
+
+
+def _tracked(call: Call, wanted: tuple[str, ...], found: Answer, tensors: Sequence[Any]) -> Answer:
+    """Return an answer as autograd sees it."""
+    value, grads, curvature = found
+    parts = [each for each in (value, *grads, curvature) if each is not None]
     fused: Any = _Fused
-    outputs = fused.apply(call, _wanted(call, tensors), *tensors)
-    return _answer_of(job.kind, outputs)
+    outputs = fused.apply(call, wanted, parts, *tensors)
+    kind = call.job.kind
+    count, at = len(kind.grads), int(kind.value)
+    return Answer(
+        outputs[0] if kind.value else None,
+        outputs[at : at + count],
+        outputs[at + count] if kind.curvature else None,
+    )
 
 
 def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
@@ -81,25 +119,22 @@ class _Fused(Function):
     """A whole job, with the rule that differentiates its value."""
 
     @staticmethod
-    def forward(call: Call, wanted: tuple[str, ...], *tensors: Any) -> tuple[Any, ...]:
-        changes = {"grads": wanted} if wanted else {}
-        value, grads, curvature = computed(call.whole(tensors, **changes))
-        return tuple([each for each in (value, *grads, curvature) if each is not None])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.call, ctx.wanted, *tensors = inputs
-        known = output[1:] if ctx.wanted else ()
+    def forward(
+        ctx: Any, call: Call, wanted: tuple[str, ...], parts: list[Any], *tensors: Any
+    ) -> tuple[Any, ...]:
+        ctx.call, ctx.wanted = call, wanted
+        known = parts[1:] if wanted else ()
         ctx.save_for_backward(*tensors, *known)
         ctx.mark_non_differentiable(*known)
         ctx.set_materialize_grads(False)
+        return tuple(parts)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
         call, count = ctx.call, len(ctx.call.names)
         tensors, known = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         needed = [
-            name for name, need in zip(call.names, ctx.needs_input_grad[2:], strict=True) if need
+            name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need
         ]
         pulls = upstream[: len(upstream) - len(known)]
         only_value = call.job.kind.value and not any(each is not None for each in pulls[1:])
@@ -111,7 +146,7 @@ class _Fused(Function):
             found = dict(zip(ctx.wanted, _times(known, pulls[0]), strict=True))
         elif pulls[0] is not None:
             found = _by_kernel(call, tensors, needed, pulls[0])
-        return None, None, *[found.get(name) for name in call.names]
+        return None, None, None, *[found.get(name) for name in call.names]
 
 
 def _times(known: Any, upstream: Any) -> list[Any]:
@@ -131,7 +166,7 @@ def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> di
     if job.weight is not None:
         # what comes from items that are left out is no matter, NaN included
         weight = torch.where(job.weight == 0, 0.0, job.weight * upstream)
-    found = computed(replaced(job, weight=weight, weighted=True, out=()))
+    found = computed(replaced(job, weight=weight, weighted=True))
     return dict(zip(needed, found.grads, strict=True))
 
 
@@ -147,7 +182,7 @@ def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> 
                 each.detach().requires_grad_(name in needed)
                 for name, each in zip(call.names, tensors, strict=True)
             ]
-        value, grads, curvature = _formulas.answer(call.whole(tensors, out=()))
+        value, grads, curvature = _formulas.answer(call.whole(tensors))
         results = [each for each in (value, *grads, curvature) if each is not None]
         pairs = [
             (result, pull)
@@ -165,11 +200,3 @@ def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> 
             allow_unused=True,
         )
     return dict(zip(needed, found, strict=True))
-
-
-def _answer_of(kind: Kind, outputs: Any) -> Answer:
-    """Return the outputs that were asked for as an answer."""
-    rest = list(outputs)
-    value = rest.pop(0) if kind.value else None
-    count = len(kind.grads)
-    return Answer(value, tuple(rest[:count]), rest[count] if kind.curvature else None)

@@ -1,13 +1,13 @@
 """Jobs of tensors computed by NumPy's backend, in the tensors' own memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind, answer_of, namespace
+from tinyloss.backend import NUMBER, Answer, Job, Kind, Weighing, answer_of, namespace, prepared_for
 from tinyloss_torch._memory import array_of, dtype_of, tensor_of
 from tinyloss_torch._state import is_recording, is_wrapped
 
@@ -17,10 +17,11 @@ _NUMPY = namespace(np.empty(0))
 
 def reachable(*tensors: Any) -> bool:
     """Return whether NumPy can take the tensors' memory, and no mode of torch must see them."""
-    return not is_recording() and all(map(_is_plain, tensors))
+    return not is_recording() and all(map(is_plain, tensors))
 
 
-def _is_plain(tensor: Any) -> bool:
+def is_plain(tensor: Any) -> bool:
+    """Return whether a tensor's memory is one that NumPy can take."""
     return (
         type(tensor) in _PLAIN
         and tensor.device.type == "cpu"
@@ -34,14 +35,38 @@ def _is_plain(tensor: Any) -> bool:
 def computed(job: Job) -> Answer:
     """Answer a job by NumPy's backend."""
     with np.errstate(all="ignore"):
-        value, grads, curvature = answer_of(_of_host(job))
-    if job.out:
-        torch.autograd.graph.increment_version(job.out)
-        curved = None if curvature is None else job.out[-1]
-        return Answer(None if value is None else tensor_of(value), job.out[: len(grads)], curved)
+        found = _of_tensors(answer_of(_of_host(job)))
+    if not job.out:
+        return found
+    torch.autograd.graph.increment_version(job.out)
+    curvature = None if found.curvature is None else job.out[-1]
+    return Answer(found.value, job.out[: len(found.grads)], curvature)
+
+
+def ready_of(
+    job: Job, weighing: Weighing | None, given: Sequence[Any]
+) -> Callable[[Sequence[Any]], Answer | None] | None:
+    """Return what answers jobs whose tensors lie as these by NumPy's backend, None if slowly."""
+    host = _of_host(job)
+    prepared = prepared_for(_NUMPY, host.kind)
+    ready = getattr(prepared, "ready", None)
+    found_of = None if ready is None else ready(host, weighing, [*map(array_of, given)])
+    if found_of is None:
+        return None
+
+    def answer(tensors: Sequence[Any]) -> Answer | None:
+        found = found_of([array_of(each) for each in tensors])
+        return None if found is None else _of_tensors(found)
+
+    return answer
+
+
+def _of_tensors(answer: Answer) -> Answer:
+    """Return an answer with tensors for its arrays."""
+    value, grads, curvature = answer
     return Answer(
         None if value is None else tensor_of(value),
-        tuple(map(tensor_of, grads)),
+        tuple([tensor_of(each) for each in grads]),
         None if curvature is None else tensor_of(curvature),
     )
 

@@ -1,24 +1,44 @@
 """One job: by NumPy's kernels where they reach its tensors, else by the formulas in torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from tinyloss.backend import Answer, Job, Kind, evaluate
+import torch
+
+from tinyloss.backend import Answer, Job, Kind, Weighing, evaluate, looked
 from tinyloss_torch import _formulas, _fused
-from tinyloss_torch._state import is_transforming
+from tinyloss_torch._host import is_plain
+from tinyloss_torch._state import is_recording, is_transforming
 
 
-def prepare(kind: Kind, /) -> Callable[[Job], Answer]:
+def layout(tensor: Any) -> Any:
+    """Return what a tensor is besides its numbers, None where torch does more than compute."""
+    if is_transforming() or is_recording() or not is_plain(tensor):
+        return None
+    tracked = tensor.requires_grad and torch.is_grad_enabled()
+    return tensor.shape, tensor.stride(), tensor.dtype, tracked
+
+
+def prepare(kind: Kind, /) -> "_Prepared":
     """Return what answers the jobs of a kind."""
-    return answer
+    return _Prepared()
 
 
-def answer(job: Job) -> Answer:
-    """Answer a job."""
-    if not is_transforming():
-        answer = _fused.answer(job)
-        if answer is not None:
-            return answer
-    return traced(job)
+class _Prepared:
+    """What answers the jobs of a kind."""
+
+    def __call__(self, job: Job) -> Answer:
+        if not is_transforming():
+            answer = _fused.answer(job)
+            if answer is not None:
+                return answer
+        return traced(looked(job))
+
+    def ready(
+        self, job: Job, weighing: Weighing | None, given: Sequence[Any]
+    ) -> Callable[[Sequence[Any]], Answer | None] | None:
+        """Return what answers jobs whose tensors lie as these, None where that is not known."""
+        return _fused.ready(job, weighing, given)
 
 
 def traced(job: Job) -> Answer:

@@ -41,6 +41,7 @@ from tinyloss._engine.job import (
 from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.settle import Form, Settled, class_axis, settle
 from tinyloss._formula import Formula, boosting
+from tinyloss.typing import Namespace
 
 
 def run(request: Request, want: Want) -> Answer:
@@ -117,6 +118,12 @@ def prepared_by(backend: registry.Backend, kind: Kind) -> Callable[[Job], Any]:
         (id(backend), kind), lambda: (backend.prepare(kind), backend)
     )
     return answers
+
+
+def prepared_for(xp: Namespace, kind: Kind) -> Any:
+    """Return what answers the jobs of a kind by the backend of a namespace, None without one."""
+    backend = registry.backend_of(xp)
+    return None if backend is None else prepared_by(backend, kind)
 
 
 def narrowed(answer: Answer, want: Want, arrays: Sequence[Any]) -> Answer:
