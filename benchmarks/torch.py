@@ -5,7 +5,7 @@
 
 All contenders compute the same on the same numbers with two threads: the mean of the losses, or the
 mean and, by `backward()`, its gradient by the predictions. *tinyloss* is a loss called on tensors;
-*tinyloss on NumPy* is the same call, or `tinyloss.value_and_grad`, on arrays of the tensors' memory.
+*tinyloss on NumPy* is the same call, or `tinyloss.value_and_grad`, on arrays of the same memory.
 *torch* is the function of `torch.nn.functional`. Both libraries are measured under `torch.compile`,
 too, with shapes as constants. Contenders take turns in one process. A ratio is that of medians,
 with the quartiles of the ratios of the same round.
