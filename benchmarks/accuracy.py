@@ -196,9 +196,7 @@ def tensor(array: npt.NDArray[Any]) -> Any:
 
 def on_host(tensor: Any) -> npt.NDArray[Any]:
     torch, result = library("torch"), tensor.detach()
-    array: npt.NDArray[Any] = (
-        result.float() if result.dtype == torch.bfloat16 else result
-    ).numpy()
+    array: npt.NDArray[Any] = (result.float() if result.dtype == torch.bfloat16 else result).numpy()
     return array
 
 
@@ -234,13 +232,12 @@ def ask_backward(items: Callable[..., Items], loss: str, kwargs: Mapping[str, An
     arrays, given = arrays_of(kwargs)
     tensors = {name: tensor(array) for name, array in arrays.items()}
     arguments = [tensors.pop(name) for name in ARGUMENTS if name in tensors]
-    with tinyloss_numpy.compilation("always"), tinyloss_numpy.threads(1):
-        if not EXACT[loss].target:
-            return {"value": on_host(items(loss, given)(arguments, tensors))}
-        numbers = differentiable(loss, *arguments[:2])
-        moving = [arguments[number].requires_grad_() for number in numbers.values()]
-        value = items(loss, given)(arguments, tensors)
-        gradients = library("torch").autograd.grad(value.sum(), moving)
+    if not EXACT[loss].target:
+        return {"value": on_host(items(loss, given)(arguments, tensors))}
+    numbers = differentiable(loss, *arguments[:2])
+    moving = [arguments[number].requires_grad_() for number in numbers.values()]
+    value = items(loss, given)(arguments, tensors)
+    gradients = library("torch").autograd.grad(value.sum(), moving)
     results = zip(("value", *numbers), (value, *gradients), strict=True)
     return {name: on_host(result) for name, result in results}
 
@@ -807,15 +804,16 @@ def markdown(grid: Grid) -> str:
         }
         return joined(texts)
 
-    heads = ["loss", "bound", "tinyloss float32", "tinyloss float64"]
+    heads = ["loss", "bound", "tinyloss float32", "tinyloss float64", "its torch.backward float32"]
     heads += ["torch float32", "optax float32", "scikit-learn float32"]
+    others = ("torch.backward", "torch", "optax", "sklearn")
     lines = [
         [
             f"`{loss}`",
             joined({group: bound_text(loss, group) for group in results_of(loss)}),
             measured(loss, "float32", *OURS),
             measured(loss, "float64", *OURS),
-            *[measured(loss, "float32", name) for name in ("torch", "optax", "sklearn")],
+            *[measured(loss, "float32", name) for name in others],
         ]
         for loss in dict.fromkeys(loss for loss, _ in rows_of(grid))
     ]
