@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.autograd import Function
+from torch.autograd.function import _SingleLevelFunction
 
 from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
@@ -85,15 +85,17 @@ def ready(
 def _tracked(call: Call, wanted: tuple[str, ...], found: Answer, tensors: Sequence[Any]) -> Answer:
     """Return an answer as autograd sees it."""
     value, grads, curvature = found
+    if wanted:  # the rule's own
+        return Answer(
+            _rule.apply(call, dict(zip(wanted, grads, strict=True)), [value], *tensors)[0]
+        )
     parts = [each for each in (value, *grads, curvature) if each is not None]
-    fused: Any = _Fused
-    outputs = fused.apply(call, wanted, parts, *tensors)
-    kind = call.job.kind
-    count, at = len(kind.grads), int(kind.value)
+    outputs = _rule.apply(call, None, parts, *tensors)
+    at = int(value is not None)
     return Answer(
-        outputs[0] if kind.value else None,
-        outputs[at : at + count],
-        outputs[at + count] if kind.curvature else None,
+        None if value is None else outputs[0],
+        outputs[at : at + len(grads)],
+        None if curvature is None else outputs[-1],
     )
 
 
@@ -115,48 +117,50 @@ def _closed(kind: Kind, names: list[str]) -> bool:
     return all("=" not in name and hasattr(kind.formula, f"grad_{name}") for name in names)
 
 
-class _Fused(Function):
+class _Fused(_SingleLevelFunction):
     """A whole job, with the rule that differentiates its value."""
 
     @staticmethod
     def forward(
-        ctx: Any, call: Call, wanted: tuple[str, ...], parts: list[Any], *tensors: Any
+        ctx: Any, call: Call, known: dict[str, Any] | None, parts: list[Any], *tensors: Any
     ) -> tuple[Any, ...]:
-        ctx.call, ctx.wanted = call, wanted
-        known = parts[1:] if wanted else ()
-        ctx.save_for_backward(*tensors, *known)
-        ctx.mark_non_differentiable(*known)
+        ctx.call, ctx.known = call, known
+        ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         return tuple(parts)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
-        call, count = ctx.call, len(ctx.call.names)
-        tensors, known = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        needed = [
-            name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need
-        ]
-        pulls = upstream[: len(upstream) - len(known)]
-        only_value = call.job.kind.value and not any(each is not None for each in pulls[1:])
-        closed = only_value and not torch.is_grad_enabled() and _closed(call.job.kind, needed)
-        found: dict[str, Any] = {}
-        if not closed:
-            found = _by_formulas(call, tensors, needed, pulls)
-        elif pulls[0] is not None and known:
-            found = dict(zip(ctx.wanted, _times(known, pulls[0]), strict=True))
-        elif pulls[0] is not None:
-            found = _by_kernel(call, tensors, needed, pulls[0])
-        return None, None, None, *[found.get(name) for name in call.names]
+        names, known = ctx.call.names, ctx.known
+        if known is not None and upstream[0] is not None and not torch.is_grad_enabled():
+            found = _times(ctx, known, upstream[0])
+        else:
+            found = _computed_again(ctx, upstream)
+        return None, None, None, *[found.get(name) for name in names]
 
 
-def _times(known: Any, upstream: Any) -> list[Any]:
+_rule: Any = _Fused  # torch's types leave out what it inherits
+
+
+def _times(ctx: Any, known: dict[str, Any], upstream: Any) -> dict[str, Any]:
     """Return gradients times what is upstream: these themselves, if nobody needs them again."""
     if graph_is_kept():
-        return [each * upstream for each in known]
+        return {name: each * upstream for name, each in known.items()}
+    ctx.known = None
     if upstream.item() != 1.0:
-        for each in known:
+        for each in known.values():
             each.mul_(upstream)
-    return list(known)
+    return known
+
+
+def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
+    """Return gradients from the inputs."""
+    call, tensors = ctx.call, ctx.saved_tensors
+    needed = [name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need]
+    only_value = call.job.kind.value and not any(each is not None for each in upstream[1:])
+    if not only_value or torch.is_grad_enabled() or not _closed(call.job.kind, needed):
+        return _by_formulas(call, tensors, needed, upstream)
+    return {} if upstream[0] is None else _by_kernel(call, tensors, needed, upstream[0])
 
 
 def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:

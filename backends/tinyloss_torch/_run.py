@@ -13,10 +13,13 @@ from tinyloss_torch._state import is_recording, is_transforming
 
 def layout(tensor: Any) -> Any:
     """Return what a tensor is besides its numbers, None where torch does more than compute."""
-    if is_transforming() or is_recording() or not is_plain(tensor):
+    if not is_plain(tensor) or is_transforming() or is_recording():
         return None
-    tracked = tensor.requires_grad and torch.is_grad_enabled()
+    tracked = tensor.requires_grad and _grads()
     return tensor.shape, tensor.stride(), tensor.dtype, tracked
+
+
+_grads = torch.is_grad_enabled
 
 
 def prepare(kind: Kind, /) -> "_Prepared":

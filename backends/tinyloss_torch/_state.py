@@ -1,30 +1,32 @@
 """What torch is doing while a loss is called: it has no public words for that."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 _C: Any = torch._C
 _forward: Any = torch.autograd.forward_ad
-_jit: Any = torch.jit
+_traces: Callable[[], bool] = _C._is_tracing
+_transforms: Callable[[], bool] = _C._are_functorch_transforms_active
+_modes: Callable[[], int] = _C._len_torch_dispatch_stack
+_wraps: Callable[[Any], bool] = _C._functorch.is_functorch_wrapped_tensor
 
 
 def is_transforming() -> bool:
     """Return whether torch.func's transforms, forward differentiation or jit.trace are active."""
-    active: bool = (
-        _C._are_functorch_transforms_active() or _forward._current_level >= 0 or _jit.is_tracing()
-    )
-    return active
+    forward: bool = _forward._current_level >= 0
+    return forward or _transforms() or _traces()
 
 
 def is_recording() -> bool:
     """Return whether a mode wants to see every operation: fake tensors, make_fx."""
-    return bool(_C._len_torch_dispatch_stack())
+    return _modes() > 0
 
 
 def is_wrapped(tensor: Any) -> bool:
     """Return whether a tensor is one that a transform of torch.func works on."""
-    return bool(_C._functorch.is_functorch_wrapped_tensor(tensor))
+    return _wraps(tensor)
 
 
 def graph_is_kept() -> bool:
