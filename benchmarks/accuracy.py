@@ -804,8 +804,9 @@ def markdown(grid: Grid) -> str:
         }
         return joined(texts)
 
-    heads = ["loss", "bound", "tinyloss float32", "tinyloss float64", "its torch.backward float32"]
-    heads += ["torch float32", "optax float32", "scikit-learn float32"]
+    heads = ["loss", "bound", "tinyloss float32", "tinyloss float64"]
+    heads += [f"{name} float32" for name in ("tinyloss torch.backward", "torch", "optax")]
+    heads.append("scikit-learn float32")
     others = ("torch.backward", "torch", "optax", "sklearn")
     lines = [
         [

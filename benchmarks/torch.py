@@ -134,17 +134,20 @@ def markdown(report: Mapping[str, Any]) -> str:
             for work in dict.fromkeys(row["work"] for row in rows)
         }
 
+    def table(heads: list[str], rows: list[list[str]]) -> list[str]:
+        return [*markdown_table(heads, rows), ""] if rows else []
+
     peers = [name for name in CONTENDERS if name != "tinyloss"]
     times = [
         [titled(work), *[cells(name, rows) for name in peers]]
         for work, rows in by_work(report["measurements"]).items()
     ]
-    lines = markdown_table(["work", *[f"{name} / tinyloss" for name in peers]], times)
     memory: list[list[str]] = []
     for work, rows in by_work(report["memory"]).items():
         extra = {row["contender"]: f"{row['extra_mb']:.1f}" for row in rows}
         memory.append([titled(work), *[extra.get(name, "") for name in CONTENDERS]])
-    return "\n".join([*lines, "", *markdown_table(["extra memory, MB", *CONTENDERS], memory)])
+    lines = table(["work", *[f"{name} / tinyloss" for name in peers]], times)
+    return "\n".join([*lines, *table(["extra memory, MB", *CONTENDERS], memory)][:-1])
 
 
 def main(arguments: list[str] | None = None) -> int:
