@@ -54,6 +54,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"class_weight": np.arange(float(CLASSES)) + 1},
     {"denominator": 3},
     {"reduction": "sum"},
+    {"reduction": "sum", "weight": 2.5},
+    {"where": True, "weight": 0.5},
     {"weight": np.arange(6.0), "where": np.arange(6) % 2 == 0, "ignore_index": 2},
     {"label_smoothing": 0.1},
 ]

@@ -16,8 +16,6 @@ from tinyloss_torch import _formulas
 from tinyloss_torch._host import computed, reachable, ready_of
 from tinyloss_torch._state import graph_is_kept
 
-_HALVES = (torch.float16, torch.bfloat16)
-
 
 @dataclass(frozen=True)
 class Call:
@@ -107,7 +105,7 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     if not only or not kind.reduce or not _closed(kind, moving):
         return ()
     # Gradients of half precision are rounded once, with what is upstream: a scaler's 65536.
-    if any(kind.derivative_dtype(name) in _HALVES for name in moving):
+    if any(kind.derivative_dtype(name) != kind.dtype for name in moving):
         return ()
     return tuple(moving)
 

@@ -209,7 +209,10 @@ class _Alike:
                 return
         if self._held or form.want.sums or "denominator" in fields:
             return
-        given = [name for name in ("weight", "where", "class_weight") if name in fields]
+        weighs = ("weight", "where", "class_weight")
+        given = [name for name in weighs if getattr(request, name) is not None]
+        if not fields.keys() >= set(given):  # a number, or a list
+            return
         weighing: Weighing | None = None
         if job.weight is not None or (job.out and form.looks):
             # What such a mean divides by is more than a sum of weights.
