@@ -76,6 +76,14 @@ def test_each_call_is_answered_as_it_is_alone(options: dict[str, Any]) -> None:
             assert same(call(), answer)
 
 
+def test_a_denominator_of_0_divides_what_has_an_item() -> None:
+    mse: Any = tinyloss.mse
+    masks = (np.zeros(6, bool), np.ones(6, bool), np.zeros(6, bool))
+    with np.errstate(all="ignore"):
+        found = [float(mse(A[:, 0], B[:, 0], where=mask, denominator=0)) for mask in masks]
+    assert found == [0, np.inf, 0]
+
+
 @pytest.mark.parametrize("argnum", [0, 1])
 @pytest.mark.parametrize("target", ["smoothed", "soft"])
 def test_what_class_weights_divide_by_is_that_of_each_call(target: str, argnum: int) -> None:

@@ -218,6 +218,9 @@ class _Alike:
             # What such a mean divides by is more than a sum of weights.
             if "class_weight" in fields and form.rule.index is None:
                 return
+            # By 0 only what has an item is divided.
+            if request.denominator is not None and not abs(request.denominator) > 0:
+                return
             domain = form.domain if form.looks else None
             mean = request.reduction == "mean" and request.denominator is None
             weighing = Weighing(tuple(given), domain, request.ignore_index is not None, mean)
