@@ -20,7 +20,8 @@ import numpy.typing as npt
 from benchmarks._measure import library
 
 THREADS = 2
-MSE, BCE, CE = "mse", "binary_cross_entropy_with_logits", "cross_entropy"
+MSE, HUBER = "mse", "huber"
+BCE, CE = "binary_cross_entropy_with_logits", "cross_entropy"
 VALUE, GRADIENT, OUT = "value", "value and gradient", "value and gradient, out=x"
 
 Array = npt.NDArray[Any]
@@ -48,6 +49,11 @@ class Case:
         return f"{size}, soft targets" if self.soft else size
 
     @property
+    def options(self) -> dict[str, int]:
+        """Where tinyloss finds the classes, if they are not last; torch looks there always."""
+        return {"axis": 1} if len(self.shape) > 2 else {}
+
+    @property
     def label(self) -> str:
         return f"{self.loss} {self.size}"
 
@@ -65,12 +71,12 @@ class Case:
             return np.resize(rng.standard_normal(min(self.elements, 2**24), np.float32), self.shape)
 
         x = normal()
-        if self.loss == MSE:
+        if self.loss in (MSE, HUBER):
             return x.astype(dtype, copy=False), normal().astype(dtype, copy=False)
         x *= 3  # probabilities of all sizes
         if self.loss == CE:
-            rows, classes = self.shape
-            y = np.exp(normal()) if self.soft else rng.integers(0, classes, rows)
+            rows, classes, *others = self.shape
+            y = np.exp(normal()) if self.soft else rng.integers(0, classes, (rows, *others))
             if self.soft:
                 y = (y / y.sum(axis=-1, keepdims=True)).astype(dtype, copy=False)
             return x.astype(dtype, copy=False), y
@@ -193,13 +199,13 @@ class Tinyloss(Contender):
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
         tinyloss = importlib.import_module("tinyloss")
-        loss = getattr(tinyloss, case.loss)
+        loss, options = getattr(tinyloss, case.loss), case.options
         gradient = tinyloss.value_and_grad(loss)
         into_x = tinyloss.value_and_grad(loss, out=x)
         return {
-            VALUE: lambda: loss(x, y),
-            GRADIENT: lambda: gradient(x, y),
-            OUT: lambda: into_x(x, y),
+            VALUE: lambda: loss(x, y, **options),
+            GRADIENT: lambda: gradient(x, y, **options),
+            OUT: lambda: into_x(x, y, **options),
         }
 
 
@@ -219,7 +225,7 @@ class Torch(Contender):
 
     def function(self, case: Case) -> Callable[[Any, Any], Any]:
         functional = self.torch.nn.functional
-        name = {MSE: "mse_loss", BCE: BCE, CE: "cross_entropy"}[case.loss]
+        name = {MSE: "mse_loss", HUBER: "huber_loss"}.get(case.loss, case.loss)
         function: Callable[[Any, Any], Any] = getattr(functional, name)
         return function
 
@@ -354,22 +360,36 @@ class Typed(Contender):
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
         cross_entropy = typed_soft if case.soft else typed_ce
-        formula = {MSE: typed_mse, BCE: typed_bce, CE: cross_entropy}[case.loss]
-        if x.dtype != ml_dtypes.bfloat16:
-            return {VALUE: lambda: formula(x, y, False), GRADIENT: lambda: formula(x, y, True)}
+        losses = {MSE: typed_mse, HUBER: typed_huber, BCE: typed_bce, CE: cross_entropy}
+        formula: Callable[..., Any] = losses[case.loss]
 
-        def half(gradient: bool) -> Any:
+        def half(x: Array, y: Array, gradient: bool) -> Any:
             target = y if y.dtype.kind == "i" else y.astype(np.float32)
             result = formula(x.astype(np.float32), target, gradient)
             return (result[0], result[1].astype(x.dtype)) if gradient else result
 
-        return {VALUE: lambda: half(False), GRADIENT: lambda: half(True)}
+        def by_rows(x: Array, y: Array, gradient: bool) -> Any:
+            rows = np.moveaxis(x, 1, -1)
+            result = formula(rows.reshape(-1, x.shape[1]), y.reshape(-1), gradient)
+            if not gradient:
+                return result
+            return result[0], np.moveaxis(result[1].reshape(rows.shape), -1, 1)
+
+        ask = half if x.dtype == ml_dtypes.bfloat16 else by_rows if case.options else formula
+        return {VALUE: lambda: ask(x, y, False), GRADIENT: lambda: ask(x, y, True)}
 
 
 def typed_mse(x: Array, y: Array, gradient: bool) -> Any:
     d = x - y
     value = np.mean(d * d)
     return (value, d * (2 / d.size)) if gradient else value
+
+
+def typed_huber(x: Array, y: Array, gradient: bool) -> Any:
+    d = x - y
+    slope = np.clip(d, -1, 1)
+    value = np.mean(slope * (d - slope / 2))
+    return (value, slope / d.size) if gradient else value
 
 
 def typed_bce(x: Array, y: Array, gradient: bool) -> Any:

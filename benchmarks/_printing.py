@@ -24,7 +24,12 @@ __all__ = [
 
 
 def command_line(
-    name: str, doc: str | None, sections: Iterable[str], results: Path, quick: str
+    name: str,
+    doc: str | None,
+    sections: Iterable[str],
+    results: Path,
+    quick: str,
+    markdown: str = "print the README's table, too",
 ) -> argparse.ArgumentParser:
     """Return the parser of a benchmark that times sections of works."""
     parser = argparse.ArgumentParser(
@@ -42,7 +47,7 @@ def command_line(
         type=Path,
         help=f"where results are written; default: {results.name} of a full run",
     )
-    parser.add_argument("--markdown", action="store_true", help="print the README's table, too")
+    parser.add_argument("--markdown", action="store_true", help=markdown)
     return parser
 
 

@@ -6,10 +6,13 @@
 
 For each loss it prints the largest error over all families of inputs (`tests/support/specs.py`), in
 eps of the dtype. tinyloss is measured on NumPy arrays, with and without compiling, on CuPy arrays
-if there is a GPU, and on JAX arrays. torch, optax and scikit-learn stand beside it if they have the
-loss. On JAX arrays, under `jax.jit`, it is measured with its own derivatives (`jax.jit`) and with
-its value differentiated by JAX (`jax.grad`). The status is 1 if tinyloss exceeds a bound of its
-contract. With `--markdown` it measures nothing and prints README's table from the last results.
+if there is a GPU, on JAX arrays and on torch's tensors. torch, optax and scikit-learn stand beside
+it if they have the loss. On JAX arrays, under `jax.jit`, it is measured with its own derivatives
+(`jax.jit`) and with its value differentiated by JAX (`jax.grad`). On torch's tensors its value is
+differentiated by torch (`torch.backward`), and in float32 and float64 the same under
+`torch.compile`, compiled once for each set of parameters. The status is 1 if tinyloss exceeds a
+bound of its contract. With `--markdown` it measures nothing and prints README's table from the last
+results.
 
 Means are measured as whole calls on each of these, against the exact quotient of the two sums: with
 weights of every scale, and with weights and masks that broadcast.
@@ -59,13 +62,15 @@ NAMES = {
     "var": "d/dvar",
     "curvature": "curvature",
 }
-OURS = ("numpy", "compiled", "cupy", "jax.jit", "jax.grad")
+OURS = ("numpy", "compiled", "cupy", "jax.jit", "jax.grad", "torch.backward", "torch.compile")
 LIBRARIES = {
     "numpy": ("float32", "float64", "float16", "bfloat16"),
     "compiled": ("float32", "float64", "float16", "bfloat16"),
     "cupy": ("float32", "float64", "float16", "bfloat16"),
     "jax.jit": ("float32", "float64", "float16", "bfloat16"),
     "jax.grad": ("float32", "float64", "float16", "bfloat16"),
+    "torch.backward": ("float32", "float64", "float16", "bfloat16"),
+    "torch.compile": ("float32", "float64"),
     "torch": ("float32", "float64"),
     "optax": ("float32", "float64"),
     "sklearn": ("float32", "float64"),
@@ -181,6 +186,62 @@ def ask_jit(ask: Ask, loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return dict(compiled(ask, loss, given)({name: xp.asarray(a) for name, a in arrays.items()}))
 
 
+def tensor(array: npt.NDArray[Any]) -> Any:
+    """Return an array as a tensor of its own memory."""
+    torch = library("torch")
+    if array.dtype == ml_dtypes.bfloat16:  # torch takes it from nobody
+        return torch.as_tensor(array.astype(np.float32)).to(torch.bfloat16)
+    return torch.as_tensor(array.copy())
+
+
+def on_host(tensor: Any) -> npt.NDArray[Any]:
+    torch, result = library("torch"), tensor.detach()
+    array: npt.NDArray[Any] = (result.float() if result.dtype == torch.bfloat16 else result).numpy()
+    return array
+
+
+Items = Callable[[list[Any], dict[str, Any]], Any]
+
+
+@cache
+def items_of(loss: str, given: tuple[tuple[str, Any], ...]) -> Items:
+    """Return a loss of each item as a function of tensors, with parameters as constants."""
+    function = function_of(loss)
+    constants = dict(given) | ({"reduction": "none"} if EXACT[loss].target else {})
+
+    def call(arguments: list[Any], tensors: dict[str, Any]) -> Any:
+        return function(*arguments, **tensors, **constants)
+
+    return call
+
+
+@cache
+def compiled_items_of(loss: str, given: tuple[tuple[str, Any], ...]) -> Items:
+    """Return the same under torch.compile, with all lengths unknown but 1."""
+    torch = library("torch")
+    # Else dynamic=True takes parameters for unknown numbers, too.
+    importlib.import_module("torch._dynamo").config.specialize_float = True
+    # One program too many is an error, not eager code.
+    bounded = {"isolate_recompiles": True, "recompile_limit": 64, "fullgraph": True}
+    jitted: Items = torch.compile(items_of(loss, given), dynamic=True, **bounded)
+    return jitted
+
+
+def ask_backward(items: Callable[..., Items], loss: str, kwargs: Mapping[str, Any]) -> Got:
+    """Return tinyloss's value of each item, and its gradients by torch's autograd."""
+    arrays, given = arrays_of(kwargs)
+    tensors = {name: tensor(array) for name, array in arrays.items()}
+    arguments = [tensors.pop(name) for name in ARGUMENTS if name in tensors]
+    if not EXACT[loss].target:
+        return {"value": on_host(items(loss, given)(arguments, tensors))}
+    numbers = differentiable(loss, *arguments[:2])
+    moving = [arguments[number].requires_grad_() for number in numbers.values()]
+    value = items(loss, given)(arguments, tensors)
+    gradients = library("torch").autograd.grad(value.sum(), moving)
+    results = zip(("value", *numbers), (value, *gradients), strict=True)
+    return {name: on_host(result) for name, result in results}
+
+
 def only(parameters: Mapping[str, Any], *known: str) -> None:
     """Refuse parameters that a library's loss does not have."""
     if set(parameters) - set(known):
@@ -234,7 +295,7 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
 def ask_torch(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     torch = library("torch")
     arrays, given = arrays_of(kwargs)
-    tensors = {name: torch.as_tensor(a.copy()) for name, a in arrays.items()}
+    tensors = {name: tensor(a) for name, a in arrays.items()}
     x = tensors.pop("x").requires_grad_()
     value = torch_loss(loss, x, tensors.pop("y", None), **tensors, **dict(given))
     out = {"value": value.detach().numpy()}
@@ -335,6 +396,8 @@ ASK: dict[str, Ask] = {
     "cupy": ask_cupy,
     "jax.jit": partial(ask_jit, answers),
     "jax.grad": partial(ask_jit, ask_autodiff),
+    "torch.backward": partial(ask_backward, items_of),
+    "torch.compile": partial(ask_backward, compiled_items_of),
     "torch": ask_torch,
     "optax": ask_optax,
     "sklearn": ask_sklearn,
@@ -344,6 +407,8 @@ NEEDS = {
     "cupy": "cupy",
     "jax.jit": "jax",
     "jax.grad": "jax",
+    "torch.backward": "torch",
+    "torch.compile": "torch",
     "torch": "torch",
     "optax": "optax",
     "sklearn": "sklearn",
@@ -466,7 +531,7 @@ def measure(loss: str, dtype: str, n: int, libraries: Iterable[str]) -> list[Cel
     np.seterr(all="ignore")
     cells: dict[tuple[str, str], Cell] = {}
     notes: dict[str, str] = {}
-    if (torch := library("torch")) is not None and "torch" in libraries:
+    if (torch := library("torch")) is not None and any("torch" in name for name in libraries):
         torch.set_num_threads(1)
     # Rows cost their classes.
     n = max(n // 3, 4) if EXACT[loss].rowwise else n
@@ -740,14 +805,16 @@ def markdown(grid: Grid) -> str:
         return joined(texts)
 
     heads = ["loss", "bound", "tinyloss float32", "tinyloss float64"]
-    heads += ["torch float32", "optax float32", "scikit-learn float32"]
+    heads += [f"{name} float32" for name in ("tinyloss torch.backward", "torch", "optax")]
+    heads.append("scikit-learn float32")
+    others = ("torch.backward", "torch", "optax", "sklearn")
     lines = [
         [
             f"`{loss}`",
             joined({group: bound_text(loss, group) for group in results_of(loss)}),
             measured(loss, "float32", *OURS),
             measured(loss, "float64", *OURS),
-            *[measured(loss, "float32", name) for name in ("torch", "optax", "sklearn")],
+            *[measured(loss, "float32", name) for name in others],
         ]
         for loss in dict.fromkeys(loss for loss, _ in rows_of(grid))
     ]

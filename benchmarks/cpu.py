@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +261,7 @@ class Measured:
         """The bytes of the inputs and the gradient."""
         x = self.case.elements * np.dtype(self.case.dtype).itemsize
         labels = self.case.loss == CE and not self.case.soft
-        y = 8 * self.case.shape[0] if labels else x  # labels are int64
+        y = 8 * self.case.elements // self.case.shape[1] if labels else x  # labels are int64
         return x + y + (x if self.what == GRADIENT else 0)
 
     def beside(self, name: str) -> Ratio | None:
@@ -336,6 +336,7 @@ class Extra:
     """Bytes beyond the inputs and the returned gradient: the least and the most of some runs."""
 
     name: str
+    case: Case
     what: str
     runs: tuple[int, ...]
 
@@ -347,7 +348,7 @@ class Extra:
         most = round(max(self.runs) / MEGA, 2)
         return {
             "contender": self.name,
-            "work": MEMORY.label,
+            "work": self.case.label,
             "what": self.what,
             "extra_mb": round(self.least, 2),
             "most_mb": most,
@@ -363,16 +364,16 @@ def resident(what: str) -> int:
     raise NotImplementedError(f"/proc/self/status has no {what}")
 
 
-def growth(name: str, what: str) -> int | None:
+def growth(contender: Contender, case: Case, what: str) -> int | None:
     """Return by how many bytes a call raises the peak memory of this process, which must be new."""
-    libc, contender = ctypes.CDLL(None), CONTENDERS[name]
+    libc, warm = ctypes.CDLL(None), replace(MEMORY_WARM, dtype=case.dtype)
     with contender.stage():
-        for case in [MEMORY_WARM] * 3 + [MEMORY] * contender.compiles_shapes:
-            calls = contender.prepare(case, *case.arrays())
+        for each in [warm] * 3 + [case] * contender.compiles_shapes:
+            calls = contender.prepare(each, *each.arrays())
             if what not in calls:
                 return None
             calls[what]()
-        calls = contender.prepare(MEMORY, *MEMORY.arrays())
+        calls = contender.prepare(case, *case.arrays())
         gc.collect()
         libc.malloc_trim(0)
         # PR_SET_THP_DISABLE: a page of 2 MiB that is touched once would count in full.
@@ -386,13 +387,17 @@ def growth(name: str, what: str) -> int | None:
 
 
 def measure_memory(
-    names: Iterable[str], repeats: int, notes: dict[str, None]
+    contenders: Mapping[str, Contender],
+    repeats: int,
+    notes: dict[str, None],
+    case: Case = MEMORY,
+    asks: tuple[str, ...] = ASKS,
 ) -> Iterator[Extra | None]:
     """Yield the extra memory of each contender; each run is a process of its own."""
-    gradient = MEMORY.elements * 4
+    gradient = case.elements * np.dtype(case.dtype).itemsize
     context = multiprocessing.get_context("spawn")
-    for name in names:
-        for what in ASKS:
+    for name, contender in contenders.items():
+        for what in asks:
             if name == "nothing" and what != VALUE:
                 yield None
                 continue
@@ -402,7 +407,7 @@ def measure_memory(
             try:
                 for _ in range(repeats if ours else 1):
                     with ProcessPoolExecutor(1, mp_context=context) as pool:
-                        grown = pool.submit(growth, name, what).result()
+                        grown = pool.submit(growth, contender, case, what).result()
                     if grown is None:
                         break
                     runs.append(grown - returned)
@@ -411,7 +416,7 @@ def measure_memory(
                     raise
                 reason = f"{type(error).__name__}: {error}".split("\n")[0]
                 notes[f"{name} is left out of memory, {what}: {reason}"] = None
-            yield Extra(name, what, tuple(runs)) if runs else None
+            yield Extra(name, case, what, tuple(runs)) if runs else None
 
 
 # ------------------------------------------------------------------------------------- printing
@@ -651,8 +656,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     only = [text for text in given.only.split(",") if text]
     plan = plan_of(SECTIONS, only, QUICK if given.quick else None)
-    remembered = [] if given.quick or (only and "memory" not in only) else list(CONTENDERS)
-    remembered = [name for name in remembered if name not in ("floor", "tinyloss eager")]
+    remembered: dict[str, Contender] = {}
+    if not given.quick and (not only or "memory" in only):
+        remembered = {**CONTENDERS}
+        del remembered["floor"], remembered["tinyloss eager"]
     console = console_of(170)
     progress = progress_bar(50)
     started, others = time.perf_counter(), busy()

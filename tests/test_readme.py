@@ -20,7 +20,7 @@ GIVEN = {"dataset", "frame"}
 
 
 def skip_without_libraries(request: pytest.FixtureRequest, block: str) -> None:
-    for name in re.findall(r"\b(jax|dask)\b", block):
+    for name in re.findall(r"\b(jax|dask|torch)\b", block):
         peer(name, request.config)
 
 

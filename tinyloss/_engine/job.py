@@ -47,6 +47,11 @@ class Argument(NamedTuple):
     role: Role
 
 
+def _empty() -> dict[str, Any]:
+    """Return an empty dictionary; torch.compile cannot call `dict[str, Any]`."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Kind:
     """What decides how a call is answered.
@@ -61,7 +66,7 @@ class Kind:
     arguments: tuple[Argument, ...]
     dtype: Any
     """The floating dtype to compute in."""
-    static: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    static: Mapping[str, Any] = field(default_factory=_empty, compare=False)
     """Parameters that choose the program: no floats, if the formula is not `steady`."""
     static_key: Hashable = ()
     """What tells these parameters apart."""
@@ -144,7 +149,7 @@ class Job:
     """Broadcasts to the items; None for 1."""
     divisor: Any = None
     """A number or 0-d array; None for 1."""
-    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    numbers: Mapping[str, float] = field(default_factory=_empty)
     """The parameters that are numbers of the call."""
     out: tuple[Any, ...] = ()
     """Arrays to write the gradients and the curvature into; none: new ones."""
