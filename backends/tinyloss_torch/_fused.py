@@ -14,7 +14,7 @@ from torch.autograd import Function
 from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
 from tinyloss_torch._host import computed, reachable, ready_of
-from tinyloss_torch._state import graph_is_kept
+from tinyloss_torch._state import graph_is_kept, hooks_are_set
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -53,6 +53,8 @@ def answer(job: Job) -> Answer | None:
     call, tensors = Call.of(job)
     if not reachable(*tensors, *job.out):
         return None
+    if torch.is_grad_enabled() and any(each.requires_grad for each in job.out):
+        return None  # autograd must see what is written, or refuse it
     if not torch.is_grad_enabled() or not any(each.requires_grad for each in tensors):
         return computed(job)
     wanted = _wanted(call, tensors)
@@ -122,7 +124,7 @@ class _Fused(Function):
     def forward(
         ctx: Any, call: Call, wanted: tuple[str, ...], parts: list[Any], *tensors: Any
     ) -> tuple[Any, ...]:
-        ctx.call, ctx.wanted = call, wanted
+        ctx.call, ctx.wanted, ctx.hooked = call, wanted, hooks_are_set()
         known = parts[1:] if wanted else ()
         ctx.save_for_backward(*tensors, *known)
         ctx.mark_non_differentiable(*known)
@@ -132,26 +134,29 @@ class _Fused(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
         call, count = ctx.call, len(ctx.call.names)
-        tensors, known = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        saved = ctx.saved_tensors  # asked for once: checkpoints unpack once
+        tensors, known = saved[:count], saved[count:]
         needed = [
             name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need
         ]
         pulls = upstream[: len(upstream) - len(known)]
-        only_value = call.job.kind.value and not any(each is not None for each in pulls[1:])
+        given = [each for each in pulls if each is not None]
+        only_value = call.job.kind.value and pulls[0] is not None and len(given) == 1
         closed = only_value and not torch.is_grad_enabled() and _closed(call.job.kind, needed)
         found: dict[str, Any] = {}
-        if not closed:
+        if not closed or not reachable(*given):
             found = _by_formulas(call, tensors, needed, pulls)
-        elif pulls[0] is not None and known:
-            found = dict(zip(ctx.wanted, _times(known, pulls[0]), strict=True))
-        elif pulls[0] is not None:
+        elif known:
+            kept = ctx.hooked or graph_is_kept()
+            found = dict(zip(ctx.wanted, _times(known, pulls[0], kept), strict=True))
+        else:
             found = _by_kernel(call, tensors, needed, pulls[0])
         return None, None, None, *[found.get(name) for name in call.names]
 
 
-def _times(known: Any, upstream: Any) -> list[Any]:
+def _times(known: Any, upstream: Any, kept: bool) -> list[Any]:
     """Return gradients times what is upstream: these themselves, if nobody needs them again."""
-    if graph_is_kept():
+    if kept:
         return [each * upstream for each in known]
     if upstream.item() != 1.0:
         for each in known:
@@ -174,14 +179,8 @@ def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> 
     """Return the derivatives of everything by everything, with a graph if one is wanted."""
     graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        if graph:
-            # One may be computed from another: a divisor from weights. Of aliases none is.
-            tensors = [each.view_as(each) for each in tensors]
-        else:
-            tensors = [
-                each.detach().requires_grad_(name in needed)
-                for name, each in zip(call.names, tensors, strict=True)
-            ]
+        # One may be computed from another: a divisor from weights. Of aliases none is.
+        tensors = [each.view_as(each) for each in tensors]
         value, grads, curvature = _formulas.answer(call.whole(tensors))
         results = [each for each in (value, *grads, curvature) if each is not None]
         pairs = [

@@ -16,7 +16,8 @@ def layout(tensor: Any) -> Any:
     if is_transforming() or is_recording() or not is_plain(tensor):
         return None
     tracked = tensor.requires_grad and torch.is_grad_enabled()
-    return tensor.shape, tensor.stride(), tensor.dtype, tracked
+    default = torch.get_default_dtype()  # what integers are computed in
+    return tensor.shape, tensor.stride(), tensor.dtype, tracked, default
 
 
 def prepare(kind: Kind, /) -> "_Prepared":

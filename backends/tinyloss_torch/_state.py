@@ -23,8 +23,15 @@ def is_recording() -> bool:
 
 
 def is_wrapped(tensor: Any) -> bool:
-    """Return whether a tensor is one that a transform of torch.func works on."""
-    return bool(_C._functorch.is_functorch_wrapped_tensor(tensor))
+    """Return whether a tensor is one that a transform of torch works on."""
+    of: Any = _C._functorch
+    # the latter are those of gradients in batches: `is_grads_batched=True`, `vectorize=True`
+    return bool(of.is_functorch_wrapped_tensor(tensor) or of.is_legacy_batchedtensor(tensor))
+
+
+def hooks_are_set() -> bool:
+    """Return whether hooks keep what is saved for the backward pass: it is theirs then."""
+    return _C._autograd._top_saved_tensors_default_hooks(False) is not None
 
 
 def graph_is_kept() -> bool:
