@@ -274,14 +274,11 @@ def test_checkpoints_and_hooks_on_what_is_saved(torch: Any) -> None:
         value.backward()
         assert torch.equal(x.grad, expected)
         x.grad = None
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda each: kept.append(each.clone()) or len(kept) - 1, lambda place: kept[place]
-    ):
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda _: kept.pop(0)):
         value = 2 * tinyloss.cross_entropy(x, y)
-    before = [each.clone() for each in kept]
     (gradient,) = torch.autograd.grad(value, x)
     assert torch.equal(gradient, expected)
-    assert all(torch.equal(one, other) for one, other in zip(kept, before, strict=True))
+    assert kept == []  # what they keep is what the gradient is computed from
 
 
 @few

@@ -1,9 +1,12 @@
 """NumPy's arrays in memory: what `tinyloss.compiler.outputs` asks of a library."""
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tinyloss_numpy._plans import WORTH_THREADS
 from tinyloss_numpy._threads import run_slabs
@@ -64,3 +67,24 @@ def _spread(array: Any) -> tuple[float, float, float]:
 def may_overlap(a: Any, b: Any) -> bool:
     """Return whether two arrays may share memory."""
     return np.may_share_memory(a, b)
+
+
+def maker(like: Any) -> Callable[[], Any]:
+    """Return what makes arrays like one that is still to be written."""
+    if like.flags.c_contiguous:
+        return partial(np.empty, like.shape, like.dtype)
+    # of the same strides, without its memory
+    drawn = as_strided(np.empty(1, like.dtype), like.shape, like.strides)
+    return partial(np.empty_like, drawn, subok=False)
+
+
+_SCALARS = {
+    dtype: scalar
+    for scalar in (np.float16, np.float32, np.float64)
+    for dtype in (scalar, np.dtype(scalar))
+}
+
+
+def scalar(dtype: Any) -> Callable[[float], Any]:
+    """Return what makes a number of a dtype."""
+    return _SCALARS[dtype]

@@ -7,11 +7,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from tinyloss.backend import (
     Answer,
@@ -128,11 +126,12 @@ class _Prepared:
         return _blocks.run(job)
 
     def ready(
-        self, job: Job, weighing: Weighing | None, given: Sequence[Any]
+        self, job: Job, weighing: Weighing | None, given: Sequence[Any], memory: Any = _arrays
     ) -> Callable[..., Answer | None] | None:
         """Return what answers jobs whose arrays have the layout of these; None if slowly.
 
         It takes the job's arrays, those given to weigh the items by, and those to write into.
+        Another library's arrays of the same layout will do, with how these are addressed and made.
         """
         mode, kind, x = _compilation.get(), _looped(job), job.arrays["x"]
         if mode == "never" or not 0 < x.size < WORTH_THREADS or not x.ndim:
@@ -142,7 +141,7 @@ class _Prepared:
         if weighing is not None:
             kind = job.kind if weighing.domain is None else job.kind.checked
             kind = replace(kind, weighted=True, divided=weighing.mean or kind.divided)
-        return _ready(self._loss(kind), job, weighing, given)
+        return _ready(self._loss(kind), job, weighing, given, memory)
 
 
 def _looped(job: Job) -> Kind:
@@ -155,7 +154,7 @@ def _watched(job: Job) -> Domain | None:
 
 
 def _ready(
-    loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any]
+    loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any], memory: Any
 ) -> Callable[..., Answer | None] | None:
     kind = job.kind
     plain = replaced(job, weight=None, out=())
@@ -183,14 +182,14 @@ def _ready(
         own.pop(DIVISOR, None)
     numbers = _packed(loss.numbers(weighing)(own, plan.classes))
     table, scratch_bytes = plan.table, plan.scratch_bytes
-    scalar = _SCALARS[kind.value_dtype or kind.dtype]
-    makers = [_maker(each) for each in outputs[: len(outputs) - len(job.out)]]
+    scalar = memory.scalar(kind.value_dtype or kind.dtype)
+    makers = [memory.maker(each) for each in outputs[: len(outputs) - len(job.out)]]
     reduced, of_items, bent = kind.value and kind.reduce, first.value is not None, kind.curvature
     count, into, ends = len(kind.grads), len(job.out), int(kind.value and kind.reduce)
     spans = [_span(each) for each in (*arrays, *job.out)] if into else []
     sums = _Double * (ends + 2)
     more = () if weighing is None else (job.ignored or 0,)
-    address, writable = _arrays.address, _arrays.writable_address
+    address, writable = memory.address, _arrays.writable_address
 
     def answer(arrays: Sequence[Any]) -> Answer | None:
         if _compilation.get() == "never":
@@ -244,15 +243,6 @@ def _meet(addresses: Sequence[int], spans: Sequence[tuple[int, int]], into: int)
 
 _Double = ctypes.c_double
 _address_of = ctypes.addressof
-
-
-def _maker(like: Any) -> Callable[[], Any]:
-    """Return what makes arrays like one that is still to be written."""
-    if like.flags.c_contiguous:
-        return partial(np.empty, like.shape, like.dtype)
-    # of the same strides, without its memory
-    drawn = as_strided(np.empty(1, like.dtype), like.shape, like.strides)
-    return partial(np.empty_like, drawn, subok=False)
 
 
 def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
@@ -311,7 +301,7 @@ def _packed(numbers: Sequence[float]) -> bytes:
 
 def _reduced(job: Job, partial_sums: Any) -> Any:
     """Return the sum over all items, divided, in the dtype of the value."""
-    scalar = _SCALARS[job.kind.value_dtype or job.kind.dtype]
+    scalar = _arrays.scalar(job.kind.value_dtype or job.kind.dtype)
     divisor = 1.0 if job.divisor is None else float(job.divisor)
     if len(partial_sums) == 1:
         return _ordinary(float(partial_sums[0]), divisor, scalar)
@@ -331,12 +321,6 @@ def _ordinary(total: float, divisor: float, scalar: Any) -> Any:
 
 _ORDINARY = 6e4
 """Below it no dtype overflows."""
-
-_SCALARS = {
-    dtype: scalar
-    for scalar in (np.float16, np.float32, np.float64)
-    for dtype in (scalar, np.dtype(scalar))
-}
 
 
 def _inputs(job: Job) -> list[Any]:

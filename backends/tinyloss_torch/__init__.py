@@ -15,31 +15,15 @@ both.
 torch is imported when the first of its tensors is met, not before.
 """
 
-from collections.abc import Callable
 from typing import Any
-
-__all__ = ["LOOKS", "layout", "prepare", "traced"]
 
 LOOKS = True
 """Targets are looked at here: by NumPy's kernels, or before the formulas run."""
 
 
-def layout(tensor: Any, /) -> Any:
-    """Return what a tensor is besides its numbers, None where torch does more than compute."""
+def __getattr__(name: str) -> Any:
+    if name not in ("layout", "prepare", "traced"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_torch import _run
 
-    return _run.layout(tensor)
-
-
-def prepare(kind: Any, /) -> Callable[[Any], Any]:
-    """Return what answers the jobs of a kind."""
-    from tinyloss_torch import _run
-
-    return _run.prepare(kind)
-
-
-def traced(job: Any, /) -> Any:
-    """Answer a job in code that torch traces."""
-    from tinyloss_torch import _run
-
-    return _run.traced(job)
+    return getattr(_run, name)

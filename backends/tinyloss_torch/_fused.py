@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.autograd import Function
+from torch.autograd.function import _SingleLevelFunction
 
 from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
 from tinyloss_torch._host import computed, reachable, ready_of
-from tinyloss_torch._state import graph_is_kept, hooks_are_set
+from tinyloss_torch._state import graph_is_kept, hooks_are_set, is_wrapped
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -87,15 +87,17 @@ def ready(
 def _tracked(call: Call, wanted: tuple[str, ...], found: Answer, tensors: Sequence[Any]) -> Answer:
     """Return an answer as autograd sees it."""
     value, grads, curvature = found
+    if wanted:  # the rule's own
+        return Answer(
+            _rule.apply(call, dict(zip(wanted, grads, strict=True)), [value], *tensors)[0]
+        )
     parts = [each for each in (value, *grads, curvature) if each is not None]
-    fused: Any = _Fused
-    outputs = fused.apply(call, wanted, parts, *tensors)
-    kind = call.job.kind
-    count, at = len(kind.grads), int(kind.value)
+    outputs = _rule.apply(call, None, parts, *tensors)
+    at = int(value is not None)
     return Answer(
-        outputs[0] if kind.value else None,
-        outputs[at : at + count],
-        outputs[at + count] if kind.curvature else None,
+        None if value is None else outputs[0],
+        outputs[at : at + len(grads)],
+        None if curvature is None else outputs[-1],
     )
 
 
@@ -104,7 +106,7 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     kind = call.job.kind
     moving = [name for name, each in zip(call.names, tensors, strict=True) if each.requires_grad]
     only = kind.value and not kind.grads and not kind.curvature
-    if not only or not kind.reduce or not _closed(kind, moving):
+    if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
         return ()
     # Gradients of half precision are rounded once, with what is upstream: a scaler's 65536.
     if any(kind.derivative_dtype(name) in _HALVES for name in moving):
@@ -117,55 +119,58 @@ def _closed(kind: Kind, names: list[str]) -> bool:
     return all("=" not in name and hasattr(kind.formula, f"grad_{name}") for name in names)
 
 
-class _Fused(Function):
+class _Fused(_SingleLevelFunction):
     """A whole job, with the rule that differentiates its value."""
 
     @staticmethod
     def forward(
-        ctx: Any, call: Call, wanted: tuple[str, ...], parts: list[Any], *tensors: Any
+        ctx: Any, call: Call, known: dict[str, Any] | None, parts: list[Any], *tensors: Any
     ) -> tuple[Any, ...]:
-        ctx.call, ctx.wanted, ctx.hooked = call, wanted, hooks_are_set()
-        known = parts[1:] if wanted else ()
-        ctx.save_for_backward(*tensors, *known)
-        ctx.mark_non_differentiable(*known)
+        ctx.call, ctx.known = call, known
+        ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         return tuple(parts)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
-        call, count = ctx.call, len(ctx.call.names)
-        saved = ctx.saved_tensors  # asked for once: checkpoints unpack once
-        tensors, known = saved[:count], saved[count:]
-        needed = [
-            name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need
-        ]
-        pulls = upstream[: len(upstream) - len(known)]
-        given = [each for each in pulls if each is not None]
-        only_value = call.job.kind.value and pulls[0] is not None and len(given) == 1
-        closed = only_value and not torch.is_grad_enabled() and _closed(call.job.kind, needed)
-        found: dict[str, Any] = {}
-        if not closed or not reachable(*given):
-            found = _by_formulas(call, tensors, needed, pulls)
-        elif known:
-            kept = ctx.hooked or graph_is_kept()
-            found = dict(zip(ctx.wanted, _times(known, pulls[0], kept), strict=True))
+        names, known = ctx.call.names, ctx.known
+        pull = upstream[0]
+        if known is None or pull is None or torch.is_grad_enabled() or is_wrapped(pull):
+            found = _computed_again(ctx, upstream)
         else:
-            found = _by_kernel(call, tensors, needed, pulls[0])
-        return None, None, None, *[found.get(name) for name in call.names]
+            found = _times(ctx, known, pull)
+        return None, None, None, *[found.get(name) for name in names]
 
 
-def _times(known: Any, upstream: Any, kept: bool) -> list[Any]:
+_rule: Any = _Fused  # torch's types leave out what it inherits
+
+
+def _times(ctx: Any, known: dict[str, Any], upstream: Any) -> dict[str, Any]:
     """Return gradients times what is upstream: these themselves, if nobody needs them again."""
-    if kept:
-        return [each * upstream for each in known]
+    if graph_is_kept():
+        return {name: each * upstream for name, each in known.items()}
+    ctx.known = None
     if upstream.item() != 1.0:
-        for each in known:
+        for each in known.values():
             each.mul_(upstream)
-    return list(known)
+    return known
 
 
-def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
+def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
+    """Return gradients from the inputs."""
+    call, tensors = ctx.call, ctx.saved_tensors
+    needed = [name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need]
+    given = [each for each in upstream if each is not None]
+    only_value = call.job.kind.value and upstream[0] is not None and len(given) == 1
+    if not only_value or torch.is_grad_enabled() or not _closed(call.job.kind, needed):
+        return _by_formulas(call, tensors, needed, upstream)
+    by = _by_kernel if reachable(*given) else _by_formulas
+    return by(call, tensors, needed, upstream)
+
+
+def _by_kernel(call: Call, tensors: Any, needed: list[str], pulls: Any) -> dict[str, Any]:
     """Return gradients, with what is upstream as a weight of the items."""
+    upstream = pulls[0]
     job = call.whole(tensors, value=False, value_dtype=None, grads=tuple(needed))
     weight = upstream
     if job.weight is not None:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from tinyloss.backend import NUMBER, Answer, Job, Kind, Weighing, answer_of, namespace, prepared_for
-from tinyloss_torch._memory import array_of, dtype_of, tensor_of
+from tinyloss_torch._memory import Results, array_of, dtype_of, tensor_of
 from tinyloss_torch._state import is_recording, is_wrapped
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_STRIDED = torch.strided
 _NUMPY = namespace(np.empty(0))
 
 
@@ -24,8 +25,8 @@ def is_plain(tensor: Any) -> bool:
     """Return whether a tensor's memory is one that NumPy can take."""
     return (
         type(tensor) in _PLAIN
-        and tensor.device.type == "cpu"
-        and tensor.layout is torch.strided
+        and tensor.is_cpu
+        and tensor.layout is _STRIDED
         and dtype_of(tensor.dtype) is not None
         and not is_wrapped(tensor)
         and not tensor.is_neg()
@@ -48,17 +49,8 @@ def ready_of(
 ) -> Callable[[Sequence[Any]], Answer | None] | None:
     """Return what answers jobs whose tensors lie as these by NumPy's backend, None if slowly."""
     host = _of_host(job)
-    prepared = prepared_for(_NUMPY, host.kind)
-    ready = getattr(prepared, "ready", None)
-    found_of = None if ready is None else ready(host, weighing, [*map(array_of, given)])
-    if found_of is None:
-        return None
-
-    def answer(tensors: Sequence[Any]) -> Answer | None:
-        found = found_of([array_of(each) for each in tensors])
-        return None if found is None else _of_tensors(found)
-
-    return answer
+    ready = getattr(prepared_for(_NUMPY, host.kind), "ready", None)
+    return ready and ready(host, weighing, [*map(array_of, given)], Results)
 
 
 def _of_tensors(answer: Answer) -> Answer:

@@ -1,5 +1,7 @@
 """Tensors of the CPU as NumPy's arrays of the same memory, and back."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,28 @@ def dtype_of(dtype: Any) -> Any:
     It has bfloat16 where ml_dtypes is installed.
     """
     return _DTYPES.get(dtype)
+
+
+_TORCHS = {own: each for each, own in _DTYPES.items()}
+
+
+class Results:
+    """How NumPy's kernels address tensors, and make those that they write."""
+
+    address = torch.Tensor.data_ptr
+
+    @staticmethod
+    def maker(like: Any) -> Callable[[], Any]:
+        """Return what makes tensors that lie as an array does."""
+        steps = [step // like.itemsize for step in like.strides]
+        return partial(
+            torch.empty_strided, like.shape, steps, dtype=_TORCHS[like.dtype], device="cpu"
+        )
+
+    @staticmethod
+    def scalar(dtype: Any) -> Callable[[float], Any]:
+        """Return what makes a number of a dtype a tensor."""
+        return partial(torch.scalar_tensor, dtype=_TORCHS[np.dtype(dtype)], device="cpu")
 
 
 def array_of(tensor: Any) -> Any:

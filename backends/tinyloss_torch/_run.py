@@ -8,16 +8,22 @@ import torch
 from tinyloss.backend import Answer, Job, Kind, Weighing, evaluate, looked
 from tinyloss_torch import _formulas, _fused
 from tinyloss_torch._host import is_plain
-from tinyloss_torch._state import is_recording, is_transforming
+from tinyloss_torch._state import hooks_are_set, is_recording, is_traced, is_transforming
 
 
 def layout(tensor: Any) -> Any:
     """Return what a tensor is besides its numbers, None where torch does more than compute."""
-    if is_transforming() or is_recording() or not is_plain(tensor):
+    if not is_plain(tensor) or is_transforming() or is_recording():
         return None
-    tracked = tensor.requires_grad and torch.is_grad_enabled()
-    default = torch.get_default_dtype()  # what integers are computed in
-    return tensor.shape, tensor.stride(), tensor.dtype, tracked, default
+    tracked = tensor.requires_grad and _grads()
+    if tracked and hooks_are_set():
+        return None
+    # the last is what integers are computed in
+    return tensor.shape, tensor.stride(), tensor.dtype, tracked, _default()
+
+
+_grads = torch.is_grad_enabled
+_default = torch.get_default_dtype
 
 
 def prepare(kind: Kind, /) -> "_Prepared":
@@ -33,7 +39,7 @@ class _Prepared:
             answer = _fused.answer(job)
             if answer is not None:
                 return answer
-        return traced(looked(job))
+        return traced(job if is_traced() else looked(job))
 
     def ready(
         self, job: Job, weighing: Weighing | None, given: Sequence[Any]
