@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinyloss
+import tinyloss_numpy
 from tests.support.cases import Case, every_case
 from tests.support.libraries import LIBRARIES, Library, dtype_name, with_x64
 from tests.support.rules import NAN, anyloss, close, close32, everything, everywhere, on
@@ -48,7 +49,15 @@ class TestRule5Labels:
         assert "leaves such items out" not in str(error.value)
 
     @on("xp", [n for n, lib in LIBRARIES.items() if not lib.sees_labels], indirect=True)
-    @on("options", [{}, {"label_smoothing": 0.1}, {"class_weight": np.array([1.0, 2.0, 3.0])}])
+    @on(
+        "options",
+        [
+            {},
+            {"label_smoothing": 0.1},
+            {"class_weight": np.array([1.0, 2.0, 3.0])},
+            {"class_weight": np.array([1.0, 2.0, 0.0])},
+        ],
+    )
     def test_unseen_label_is_nan_with_every_option(self, options: Any, xp: Library) -> None:
         options = {k: xp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
         x, y = xp.asarray(np.zeros((3, 3))), xp.asarray([0, 9, -1], "int32")
@@ -56,6 +65,19 @@ class TestRule5Labels:
         assert np.isnan(xp.numpy(value))
         assert np.isnan(xp.numpy(grad)).all(axis=1).tolist() == [False, True, True]
         assert np.isnan(xp.numpy(grad)).any(axis=1).tolist() == [False, True, True]
+
+    @on("mode", ["always", "never"])
+    @on("wrong", [-7, 3])
+    def test_a_class_of_weight_0_hides_no_wrong_label(self, wrong: int, mode: Any) -> None:
+        weights = np.array([0.0, 1.0, 0.0])
+        with tinyloss_numpy.compilation(mode):
+            for loss in (tinyloss.nll, tinyloss.cross_entropy):
+                for y in ([0, 1], [0, 1], [wrong, 1]):  # the second finds the first settled
+                    if wrong not in y:
+                        loss(np.zeros((2, 3)), np.array(y), class_weight=weights)
+                        continue
+                    with pytest.raises(ValueError, match=rf"y\[0\] is {wrong}"):
+                        loss(np.zeros((2, 3)), np.array(y), class_weight=weights)
 
     def test_position_in_unbatched_and_moved_classes(self) -> None:
         with pytest.raises(ValueError, match="y is 5, expected a class index from 0 to 2"):

@@ -120,6 +120,19 @@ def test_the_gradient_lies_as_its_argument_does(torch: Any, layout: str) -> None
         ]
 
 
+@COMPILED
+def test_calls_alike_with_weights_of_classes(torch: Any, mode: Any) -> None:
+    x, y = torch.linspace(-2, 2, 32).reshape(8, 4).requires_grad_(), torch.arange(8) % 4
+    weights = torch.arange(1.0, 5.0)
+    torch.nn.functional.cross_entropy(x, y, weights).backward()
+    expected, x.grad = x.grad, None
+    with tinyloss_numpy.compilation(mode):
+        for _ in range(3):
+            tinyloss.cross_entropy(x, y, class_weight=weights).backward()
+            torch.testing.assert_close(x.grad, expected)
+            x.grad = None
+
+
 def test_only_what_is_tracked_gets_a_gradient(torch: Any) -> None:
     x, y = torch.ones(3), torch.zeros(3, requires_grad=True)
     tinyloss.mse(x, y).backward()

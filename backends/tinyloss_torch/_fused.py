@@ -16,8 +16,6 @@ from tinyloss_torch import _formulas
 from tinyloss_torch._host import computed, reachable, ready_of
 from tinyloss_torch._state import graph_is_kept, hooks_are_set, is_wrapped
 
-_HALVES = (torch.float16, torch.bfloat16)
-
 
 @dataclass(frozen=True)
 class Call:
@@ -72,9 +70,10 @@ def ready(
     moving = [each.requires_grad for each in (*tensors, *given)]
     if not torch.is_grad_enabled() or not any(moving):
         return ready_of(job, weighing, given)
-    wanted = _wanted(call, tensors)
+    # what items weigh is autograd's to follow
+    wanted = () if weighing is not None else _wanted(call, tensors)
     found_of = ready_of(replaced(job, grads=wanted), None, ()) if wanted else None
-    if weighing is not None or found_of is None:
+    if found_of is None:
         return None
 
     def answer(tensors: Sequence[Any]) -> Answer | None:
@@ -109,7 +108,7 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
         return ()
     # Gradients of half precision are rounded once, with what is upstream: a scaler's 65536.
-    if any(kind.derivative_dtype(name) in _HALVES for name in moving):
+    if any(kind.derivative_dtype(name) != kind.dtype for name in moving):
         return ()
     return tuple(moving)
 

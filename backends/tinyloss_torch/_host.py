@@ -72,7 +72,7 @@ def _of_host(job: Job) -> Job:
         _NUMPY,
         {name: array_of(each) for name, each in job.arrays.items() if name not in held},
         None if job.weight is None else array_of(job.weight),
-        float(job.divisor.item()) if isinstance(job.divisor, torch.Tensor) else job.divisor,
+        job.divisor.item() if isinstance(job.divisor, torch.Tensor) else job.divisor,
         {**job.numbers, **{name: float(job.arrays[name].item()) for name in held}},
         tuple(map(array_of, job.out)),
         job.ignored,

@@ -8,31 +8,31 @@ import numpy as np
 import torch
 
 
-def _bfloat16() -> Any:
+def _further() -> dict[Any, Any]:
+    """Return the dtypes that ml_dtypes adds to NumPy, and torch has, if it is installed."""
     try:
         import ml_dtypes
     except ImportError:
-        return None
-    return np.dtype(ml_dtypes.bfloat16)
+        return {}
+    names = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+    return {getattr(torch, name): np.dtype(getattr(ml_dtypes, name)) for name in names}
 
 
-_BFLOAT16: Any = _bfloat16()
-
+_FURTHER = _further()
 _DTYPES: dict[Any, Any] = {
     getattr(torch, name): np.dtype(name)
     for name in "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64".split()
     + "float16 float32 float64".split()
-} | {torch.bfloat16: _BFLOAT16}
+} | _FURTHER
 
 
 def dtype_of(dtype: Any) -> Any:
-    """Return NumPy's dtype for one of torch's; None if it has none.
-
-    It has bfloat16 where ml_dtypes is installed.
-    """
+    """Return NumPy's dtype for one of torch's; None if it has none."""
     return _DTYPES.get(dtype)
 
 
+_BITS = {each: torch.int16 if own.itemsize == 2 else torch.int8 for each, own in _FURTHER.items()}
+"""Integers of the same size: torch and NumPy hand over no others."""
 _TORCHS = {own: each for each, own in _DTYPES.items()}
 
 
@@ -59,14 +59,17 @@ def array_of(tensor: Any) -> Any:
     """Return the array of a tensor's memory."""
     if tensor.requires_grad:
         tensor = tensor.detach()
-    if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(_BFLOAT16)
+    bits = _BITS.get(tensor.dtype)
+    if bits is not None:
+        return tensor.view(bits).numpy().view(_DTYPES[tensor.dtype])
     return tensor.numpy()
 
 
 def tensor_of(array: Any) -> Any:
     """Return the tensor of an array's memory, or of a scalar."""
     array = np.asarray(array)
-    if array.dtype == _BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    dtype = _TORCHS[array.dtype]
+    bits = _BITS.get(dtype)
+    if bits is not None:
+        return torch.from_numpy(array.view(f"i{array.itemsize}")).view(dtype)
     return torch.from_numpy(array)

@@ -112,7 +112,9 @@ class _Weights:
             if takes_classes:
                 self.arrays["class_weight"] = astype(xp, class_weight, dtype)
             if index is not None:
-                mass = rows.take(class_weight, y)
+                # an index that is no class counts: its item is an error or NaN
+                known = (y >= 0) & (y < rows.length())
+                mass = xp.where(known, rows.take(class_weight, y), 1.0)
             else:
                 share = astype(xp, y, dtype)
                 if weight is not None:  # what is left out may be NaN
