@@ -11,7 +11,7 @@ from tests.support.process import python
 pytestmark = pytest.mark.long
 
 START = """
-import faulthandler, sys, threading, os
+import faulthandler, sys, threading
 faulthandler.dump_traceback_later(180, exit=True)
 import torch
 import tinyloss
@@ -112,34 +112,6 @@ print("alike")
 """
 )
 
-FORKED = (
-    START
-    + """
-wide, labels = torch.linspace(-9, 9, 2_000_000).sin().reshape(20_000, 100), torch.arange(20_000) % 100
-wide.requires_grad_()
-tinyloss.cross_entropy(wide, labels).backward()  # on several threads
-known = wide.grad
-children = []
-for _ in range(2):
-    child = os.fork()
-    if child == 0:
-        faulthandler.dump_traceback_later(120, exit=True)
-        status = 1
-        try:
-            torch.set_num_threads(1)  # torch's own pool does not outlive a fork
-            wide.grad = None
-            tinyloss.cross_entropy(wide, labels).backward()
-            torch.testing.assert_close(wide.grad, known, rtol=1e-6, atol=0)
-            tinyloss.huber(x, torch.zeros(8, 6))  # new here
-            status = 0
-        finally:
-            os._exit(status)
-    children.append(child)
-assert [os.waitpid(each, 0)[1] for each in children] == [0, 0]
-print("alike")
-"""
-)
-
 
 def test_processes_that_share_a_model(torch: Any, tmp_path: Path) -> None:
     if not torch.distributed.is_available():
@@ -149,9 +121,7 @@ def test_processes_that_share_a_model(torch: Any, tmp_path: Path) -> None:
         assert [each.result().strip() for each in ranks] == ["alike", "alike"]
 
 
-@pytest.mark.parametrize(
-    "code", [ACCUMULATED, THREADS, FORKED], ids=["accumulated", "threads", "forked"]
-)
+@pytest.mark.parametrize("code", [ACCUMULATED, THREADS], ids=["accumulated", "threads"])
 def test_one_process(torch: Any, code: str) -> None:
     assert torch
     assert python("-c", code).strip() == "alike"
