@@ -108,7 +108,8 @@ def test_the_gradient_lies_as_its_argument_does(torch: Any, layout: str) -> None
     }[layout].detach()
     x.requires_grad_()
     y = torch.zeros((x.shape[0], *x.shape[2:]), dtype=torch.int64)
-    (got,) = torch.autograd.grad(tinyloss.cross_entropy(x, y, axis=1), x)
+    with tinyloss_numpy.compilation("always"):
+        (got,) = torch.autograd.grad(tinyloss.cross_entropy(x, y, axis=1), x)
     dense = x.detach().contiguous().requires_grad_()
     (want,) = torch.autograd.grad(torch.nn.functional.cross_entropy(dense, y), dense)
     torch.testing.assert_close(got, want)
@@ -117,6 +118,19 @@ def test_the_gradient_lies_as_its_argument_does(torch: Any, layout: str) -> None
         assert [k for k, _ in sorted(enumerate(got.stride()), key=lambda s: s[1])] == [
             k for k, _ in sorted(enumerate(x.stride()), key=lambda s: s[1])
         ]
+
+
+@COMPILED
+def test_calls_alike_with_weights_of_classes(torch: Any, mode: Any) -> None:
+    x, y = torch.linspace(-2, 2, 32).reshape(8, 4).requires_grad_(), torch.arange(8) % 4
+    weights = torch.arange(1.0, 5.0)
+    torch.nn.functional.cross_entropy(x, y, weights).backward()
+    expected, x.grad = x.grad, None
+    with tinyloss_numpy.compilation(mode):
+        for _ in range(3):
+            tinyloss.cross_entropy(x, y, class_weight=weights).backward()
+            torch.testing.assert_close(x.grad, expected)
+            x.grad = None
 
 
 def test_only_what_is_tracked_gets_a_gradient(torch: Any) -> None:
@@ -261,6 +275,77 @@ def test_subclasses_of_tensors_are_answered_by_formulas(torch: Any) -> None:
     value = tinyloss.mse(x, torch.zeros(5))
     assert type(value) is Named
     torch.testing.assert_close(value.as_subclass(torch.Tensor), torch.tensor(0.5))
+
+
+def test_checkpoints_and_hooks_on_what_is_saved(torch: Any) -> None:
+    x, y, kept = torch.linspace(-2, 2, 20).reshape(4, 5).requires_grad_(), torch.arange(4), []
+    expected = torch.autograd.grad(2 * tinyloss.cross_entropy(x, y), x)[0]
+    for again in (False, True):
+        value = torch.utils.checkpoint.checkpoint(
+            lambda x: 2 * tinyloss.cross_entropy(x, y), x, use_reentrant=again
+        )
+        value.backward()
+        assert torch.equal(x.grad, expected)
+        x.grad = None
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda _: kept.pop(0)):
+        value = 2 * tinyloss.cross_entropy(x, y)
+    (gradient,) = torch.autograd.grad(value, x)
+    assert torch.equal(gradient, expected)
+    assert kept == []  # what they keep is what the gradient is computed from
+
+
+@few
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_gradients_in_batches(torch: Any, case: Case) -> None:
+    x, *more = tensors(torch, case)
+    pulls = torch.tensor([1.0, -2.0, 0.0])
+
+    def ask(pull: Any, **batches: bool) -> Any:
+        return torch.autograd.grad(case.loss(x, *more), x, pull, **batches)[0]
+
+    got = ask(pulls, is_grads_batched=True)
+    torch.testing.assert_close(got, torch.stack([ask(pull) for pull in pulls]))
+    value = case.loss(x, *more)
+    mapped = torch.func.vmap(lambda pull: torch.autograd.grad(value, x, pull, True)[0])(pulls)
+    torch.testing.assert_close(mapped, got)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: case.loss(x, *more, reduction="none"), x.detach(), vectorize=True
+    )
+    items = tuple(range(jacobian.ndim - x.ndim))
+    torch.testing.assert_close(
+        jacobian.sum(items),
+        anyloss.grad(case.loss)(x.detach(), *more, reduction="none"),
+    )
+
+
+def test_a_negated_view_upstream(torch: Any) -> None:
+    x = torch.linspace(-1, 1, 5).requires_grad_()
+    pull = torch.complex(torch.ones(5), torch.arange(5.0)).conj().imag
+    assert pull.is_neg()
+    tinyloss.mse(x, torch.zeros(5), reduction="none").backward(pull)
+    torch.testing.assert_close(x.grad, -2 * x.detach() * torch.arange(5))
+
+
+def test_autograd_sees_what_is_written_into_its_tensors(torch: Any) -> None:
+    x, y, leaf = torch.ones(3), torch.zeros(3), torch.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        tinyloss.grad(tinyloss.mse, out=leaf)(x, y)
+    out = leaf * 2
+    (out + tinyloss.grad(tinyloss.mse, out=out)(x, y)).sum().backward()
+    assert torch.equal(leaf.grad, torch.zeros(3))
+    with torch.no_grad():
+        assert tinyloss.grad(tinyloss.mse, out=leaf)(x, y) is leaf
+    torch.testing.assert_close(leaf.detach(), 2 * x / 3)
+
+
+def test_integers_are_computed_in_the_default_dtype_of_the_call(torch: Any) -> None:
+    x, y = torch.arange(3), torch.zeros(3)
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        torch.set_default_dtype(dtype)
+        try:
+            assert tinyloss.mse(x, y).dtype is dtype
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 def test_other_devices_are_answered_by_formulas(torch: Any) -> None:

@@ -105,5 +105,23 @@ def test_a_mapped_loss_is_the_loss_of_each_member(torch: Any, case: Case) -> Non
     torch.testing.assert_close(only, of(*arrays).expand(3), rtol=1e-12, atol=1e-13)
 
 
+def test_parameters_are_mapped_and_differentiated(torch: Any) -> None:
+    x, y = torch.linspace(-3, 3, 8).double().reshape(4, 2), torch.zeros(4, 2).double()
+    numbers = torch.tensor([0.5, 1.0, 1.5, 2.5], dtype=torch.float64)
+
+    def of(x: Any, delta: Any) -> Any:
+        return anyloss.huber(x, y[0], delta=delta)
+
+    def slope(x: Any, delta: Any) -> Any:
+        return torch.func.grad(of)(x, delta)
+
+    for function in (of, slope):
+        got = torch.func.vmap(function)(x, numbers)
+        each = [function(*pair) for pair in zip(x, numbers, strict=True)]
+        torch.testing.assert_close(got, torch.stack(each))
+    own = [x.requires_grad_(), numbers.requires_grad_()]
+    assert torch.autograd.gradcheck(lambda x, n: torch.func.vmap(of)(x, n), own)
+
+
 def test_every_case_is_differentiated() -> None:
     assert len(CASES) > 20

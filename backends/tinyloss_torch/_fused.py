@@ -14,7 +14,7 @@ from torch.autograd.function import _SingleLevelFunction
 from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
 from tinyloss_torch._host import computed, reachable, ready_of
-from tinyloss_torch._state import graph_is_kept
+from tinyloss_torch._state import graph_is_kept, hooks_are_set, is_wrapped
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def answer(job: Job) -> Answer | None:
     call, tensors = Call.of(job)
     if not reachable(*tensors, *job.out):
         return None
+    if torch.is_grad_enabled() and any(each.requires_grad for each in job.out):
+        return None  # autograd must see what is written, or refuse it
     if not torch.is_grad_enabled() or not any(each.requires_grad for each in tensors):
         return computed(job)
     wanted = _wanted(call, tensors)
@@ -68,9 +70,10 @@ def ready(
     moving = [each.requires_grad for each in (*tensors, *given)]
     if not torch.is_grad_enabled() or not any(moving):
         return ready_of(job, weighing, given)
-    wanted = _wanted(call, tensors)
+    # what items weigh is autograd's to follow
+    wanted = () if weighing is not None else _wanted(call, tensors)
     found_of = ready_of(replaced(job, grads=wanted), None, ()) if wanted else None
-    if weighing is not None or found_of is None:
+    if found_of is None:
         return None
 
     def answer(tensors: Sequence[Any]) -> Answer | None:
@@ -102,7 +105,7 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     kind = call.job.kind
     moving = [name for name, each in zip(call.names, tensors, strict=True) if each.requires_grad]
     only = kind.value and not kind.grads and not kind.curvature
-    if not only or not kind.reduce or not _closed(kind, moving):
+    if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
         return ()
     # Gradients of half precision are rounded once, with what is upstream: a scaler's 65536.
     if any(kind.derivative_dtype(name) != kind.dtype for name in moving):
@@ -130,10 +133,11 @@ class _Fused(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
         names, known = ctx.call.names, ctx.known
-        if known is not None and upstream[0] is not None and not torch.is_grad_enabled():
-            found = _times(ctx, known, upstream[0])
-        else:
+        pull = upstream[0]
+        if known is None or pull is None or torch.is_grad_enabled() or is_wrapped(pull):
             found = _computed_again(ctx, upstream)
+        else:
+            found = _times(ctx, known, pull)
         return None, None, None, *[found.get(name) for name in names]
 
 
@@ -155,14 +159,17 @@ def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
     """Return gradients from the inputs."""
     call, tensors = ctx.call, ctx.saved_tensors
     needed = [name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need]
-    only_value = call.job.kind.value and not any(each is not None for each in upstream[1:])
+    given = [each for each in upstream if each is not None]
+    only_value = call.job.kind.value and upstream[0] is not None and len(given) == 1
     if not only_value or torch.is_grad_enabled() or not _closed(call.job.kind, needed):
         return _by_formulas(call, tensors, needed, upstream)
-    return {} if upstream[0] is None else _by_kernel(call, tensors, needed, upstream[0])
+    by = _by_kernel if reachable(*given) else _by_formulas
+    return by(call, tensors, needed, upstream)
 
 
-def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
+def _by_kernel(call: Call, tensors: Any, needed: list[str], pulls: Any) -> dict[str, Any]:
     """Return gradients, with what is upstream as a weight of the items."""
+    upstream = pulls[0]
     job = call.whole(tensors, value=False, value_dtype=None, grads=tuple(needed))
     weight = upstream
     if job.weight is not None:
@@ -176,14 +183,8 @@ def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> 
     """Return the derivatives of everything by everything, with a graph if one is wanted."""
     graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        if graph:
-            # One may be computed from another: a divisor from weights. Of aliases none is.
-            tensors = [each.view_as(each) for each in tensors]
-        else:
-            tensors = [
-                each.detach().requires_grad_(name in needed)
-                for name, each in zip(call.names, tensors, strict=True)
-            ]
+        # One may be computed from another: a divisor from weights. Of aliases none is.
+        tensors = [each.view_as(each) for each in tensors]
         value, grads, curvature = _formulas.answer(call.whole(tensors))
         results = [each for each in (value, *grads, curvature) if each is not None]
         pairs = [

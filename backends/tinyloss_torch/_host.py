@@ -96,7 +96,8 @@ def part(
     kind: Kind, name: str, names: tuple[str, ...], numbers: Mapping[str, float], arrays: Any
 ) -> Any:
     """Return a part of a formula for each item; None if a tensor's memory is out of reach."""
-    if not reachable(*arrays):
+    held = [a for a, each in zip(arrays, kind.arguments, strict=True) if each.role == NUMBER]
+    if not reachable(*arrays) or any(each.ndim for each in held):  # one for each member of vmap
         return None
     value, curvature = name == "value", name == "curvature"
     of_part = replace(

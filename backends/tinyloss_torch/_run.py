@@ -8,7 +8,7 @@ import torch
 from tinyloss.backend import Answer, Job, Kind, Weighing, evaluate, looked
 from tinyloss_torch import _formulas, _fused
 from tinyloss_torch._host import is_plain
-from tinyloss_torch._state import is_recording, is_transforming
+from tinyloss_torch._state import hooks_are_set, is_recording, is_traced, is_transforming
 
 
 def layout(tensor: Any) -> Any:
@@ -16,10 +16,14 @@ def layout(tensor: Any) -> Any:
     if not is_plain(tensor) or is_transforming() or is_recording():
         return None
     tracked = tensor.requires_grad and _grads()
-    return tensor.shape, tensor.stride(), tensor.dtype, tracked
+    if tracked and hooks_are_set():
+        return None
+    # the last is what integers are computed in
+    return tensor.shape, tensor.stride(), tensor.dtype, tracked, _default()
 
 
 _grads = torch.is_grad_enabled
+_default = torch.get_default_dtype
 
 
 def prepare(kind: Kind, /) -> "_Prepared":
@@ -35,7 +39,7 @@ class _Prepared:
             answer = _fused.answer(job)
             if answer is not None:
                 return answer
-        return traced(looked(job))
+        return traced(job if is_traced() else looked(job))
 
     def ready(
         self, job: Job, weighing: Weighing | None, given: Sequence[Any]

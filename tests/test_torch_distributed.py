@@ -1,0 +1,127 @@
+"""Losses of tensors in several processes and threads: the gradients are those of one."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.process import python
+
+pytestmark = pytest.mark.long
+
+START = """
+import faulthandler, sys, threading
+faulthandler.dump_traceback_later(180, exit=True)
+import torch
+import tinyloss
+from tinyloss.torch import CrossEntropyLoss
+
+
+def model():
+    layer = torch.nn.Linear(6, 4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.linspace(-1, 1, 24).reshape(4, 6))
+        layer.bias.zero_()
+    return layer
+
+
+def slopes(layer):
+    return [each.grad for each in layer.parameters()]
+
+
+x, y = torch.linspace(-9, 9, 48).sin().reshape(8, 6), torch.arange(8) % 4
+criterion = CrossEntropyLoss(class_weight=[1.0, 2.0, 3.0, 4.0])
+layer = model()
+criterion(layer(x), y).backward()
+expected = slopes(layer)
+"""
+
+PARALLEL = (
+    START
+    + """
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group(
+    "gloo", init_method=f"file://{store}", rank=rank, world_size=2
+)
+weights = criterion.class_weight[y].sum()
+part = slice(0, 5) if rank == 0 else slice(5, 8)
+parallel = torch.nn.parallel.DistributedDataParallel(model())
+denominator = weights / 2  # as the gradients of processes are averaged
+
+criterion(parallel(x[part]), y[part], denominator=denominator).backward()
+torch.testing.assert_close(slopes(parallel), expected)
+
+parallel.zero_grad()
+first, second = (slice(0, 2), slice(2, 5)) if rank == 0 else (slice(5, 6), slice(6, 8))
+with parallel.no_sync():
+    criterion(parallel(x[first]), y[first], denominator=denominator).backward()
+criterion(parallel(x[second]), y[second], denominator=denominator).backward()
+torch.testing.assert_close(slopes(parallel), expected)
+torch.distributed.destroy_process_group()
+print("alike")
+"""
+)
+
+ACCUMULATED = (
+    START
+    + """
+layer = model()
+for part in (slice(0, 3), slice(3, 4), slice(4, 8)):
+    criterion(layer(x[part]), y[part], denominator=criterion.class_weight[y].sum()).backward()
+torch.testing.assert_close(slopes(layer), expected)
+print("alike")
+"""
+)
+
+THREADS = (
+    START
+    + """
+together, wrong = threading.Barrier(2), []
+
+
+def train():
+    try:
+        together.wait()
+        for _ in range(200):
+            layer = model()
+            criterion(layer(x), y).backward()
+            torch.testing.assert_close(slopes(layer), expected, rtol=0, atol=0)
+    except BaseException as error:
+        wrong.append(error)
+
+
+threads = [threading.Thread(target=train) for _ in range(2)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+assert not wrong, wrong
+
+# and through one graph of two losses of one layer
+layer = model()
+logits = layer(x)
+values = [criterion(logits, y) for _ in range(2)]
+threads = [threading.Thread(target=each.backward, args=(None, True)) for each in values]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+torch.testing.assert_close(slopes(layer), [2 * each for each in expected])
+print("alike")
+"""
+)
+
+
+def test_processes_that_share_a_model(torch: Any, tmp_path: Path) -> None:
+    if not torch.distributed.is_available():
+        pytest.skip("torch is built without its distributed package")
+    with ThreadPoolExecutor() as pool:
+        ranks = [pool.submit(python, "-c", PARALLEL, n, str(tmp_path / "store")) for n in "01"]
+        assert [each.result().strip() for each in ranks] == ["alike", "alike"]
+
+
+@pytest.mark.parametrize("code", [ACCUMULATED, THREADS], ids=["accumulated", "threads"])
+def test_one_process(torch: Any, code: str) -> None:
+    assert torch
+    assert python("-c", code).strip() == "alike"
