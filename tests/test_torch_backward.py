@@ -278,7 +278,8 @@ def test_subclasses_of_tensors_are_answered_by_formulas(torch: Any) -> None:
 
 
 def test_checkpoints_and_hooks_on_what_is_saved(torch: Any) -> None:
-    x, y, kept = torch.linspace(-2, 2, 20).reshape(4, 5).requires_grad_(), torch.arange(4), []
+    x, y = torch.linspace(-2, 2, 20).reshape(4, 5).requires_grad_(), torch.arange(4)
+    kept: list[Any] = []
     expected = torch.autograd.grad(2 * tinyloss.cross_entropy(x, y), x)[0]
     for again in (False, True):
         value = torch.utils.checkpoint.checkpoint(

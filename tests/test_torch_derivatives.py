@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.cases import CASES, Case, every_case, weight_and_mask
+from tests.support.cases import CASES, Case, few_cases, weight_and_mask
 
 # Of its own, when vmap first loads its decompositions.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -45,7 +45,7 @@ def moving(torch: Any, case: Case) -> tuple[Callable[..., Any], list[Any]]:
     return loss, [*[arrays[place] for place in places], weight]
 
 
-@every_case
+@few_cases
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_first_and_second_derivatives_are_those_of_differences(
     torch: Any, case: Case, reduction: str
@@ -60,7 +60,7 @@ def test_first_and_second_derivatives_are_those_of_differences(
     assert torch.autograd.gradgradcheck(of, tensors)
 
 
-@every_case
+@few_cases
 def test_function_transforms_agree_with_backward(torch: Any, case: Case) -> None:
     loss, tensors = moving(torch, case)
     places = tuple(range(len(tensors)))
@@ -72,7 +72,7 @@ def test_function_transforms_agree_with_backward(torch: Any, case: Case) -> None
             torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
 
 
-@every_case
+@few_cases
 def test_hessians_agree_however_they_are_nested(torch: Any, case: Case) -> None:
     loss, tensors = moving(torch, case)
     expected = torch.autograd.functional.hessian(lambda x: loss(x, *tensors[1:]), tensors[0])
@@ -83,7 +83,7 @@ def test_hessians_agree_however_they_are_nested(torch: Any, case: Case) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
-@every_case
+@few_cases
 def test_a_mapped_loss_is_the_loss_of_each_member(torch: Any, case: Case) -> None:
     arrays, options = drawn(torch, case)
     members = [torch.stack([each, each.flip(0)], -1) for each in arrays]
