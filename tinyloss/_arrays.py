@@ -148,14 +148,18 @@ _KINDS = {
 
 def dtype_name(dtype: Any) -> str:
     """Return the bare name of a dtype, such as "float32"."""
+    if compiling():  # what torch traces must not depend on what is kept
+        return _name_of(dtype)
     key = (type(dtype), dtype)  # pyright: ignore[reportUnknownVariableType]
     kept = _NAMES.get(key)  # pyright: ignore[reportUnknownArgumentType]
     if kept is None:
-        name = getattr(dtype, "name", None) or str(dtype)
-        kept = name.rpartition(".")[2]
-        if not compiling():
-            _NAMES[key] = kept
+        kept = _NAMES[key] = _name_of(dtype)
     return kept
+
+
+def _name_of(dtype: Any) -> str:
+    name: str = getattr(dtype, "name", None) or str(dtype)
+    return name.rpartition(".")[2]
 
 
 def compute_dtype(xp: Namespace, *arrays: Any) -> Any:
