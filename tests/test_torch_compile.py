@@ -104,7 +104,7 @@ def test_tails_are_accurate(torch: Any, backend: str) -> None:
 
 
 @long
-@on("backend", ["eager", "aot_eager"])
+@on("backend", ["eager"])
 def test_one_compilation_serves_every_batch_size(torch: Any, backend: str) -> None:
     counter: Any = pytest.importorskip("torch._dynamo.testing").CompileCounterWithBackend(backend)
     loss = compiled(torch, lambda x, y: tinyloss.cross_entropy(x, y), counter, dynamic=True)
