@@ -33,7 +33,7 @@ def _contiguous(job: Job) -> Job:
     NumPy adds pairwise along contiguous memory only: along other axes one after the other, which
     loses 400 eps over 1e7 terms.
     """
-    if not job.kind.formula.rowwise or all(each.flags.c_contiguous for each in job.arrays.values()):
+    if not job.kind.rowwise or all(each.flags.c_contiguous for each in job.arrays.values()):
         return job
     arrays = {name: np.asarray(array, order="C") for name, array in job.arrays.items()}
     like = empty_answer(_arrays, job, arrays_of(job))

@@ -51,9 +51,9 @@ def answer(job: Job) -> Answer | None:
     call, tensors = Call.of(job)
     if not reachable(*tensors, *job.out):
         return None
-    if torch.is_grad_enabled() and any(each.requires_grad for each in job.out):
+    if _follows(job.out):
         return None  # autograd must see what is written, or refuse it
-    if not torch.is_grad_enabled() or not any(each.requires_grad for each in tensors):
+    if not _follows(tensors):
         return computed(job)
     wanted = _wanted(call, tensors)
     found = computed(replaced(job, grads=wanted) if wanted else job)
@@ -67,8 +67,7 @@ def ready(
     call, tensors = Call.of(job)
     if job.out or not reachable(*tensors, *given):
         return None
-    moving = [each.requires_grad for each in (*tensors, *given)]
-    if not torch.is_grad_enabled() or not any(moving):
+    if not _follows((*tensors, *given)):
         return ready_of(job, weighing, given)
     # what items weigh is autograd's to follow
     wanted = () if weighing is not None else _wanted(call, tensors)
@@ -81,6 +80,11 @@ def ready(
         return None if found is None else _tracked(call, wanted, found, tensors)
 
     return answer
+
+
+def _follows(tensors: Sequence[Any]) -> bool:
+    """Return whether autograd follows what is done with one of the tensors."""
+    return torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
 
 
 def _tracked(call: Call, wanted: tuple[str, ...], found: Answer, tensors: Sequence[Any]) -> Answer:

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind, Weighing, answer_of, namespace, prepared_for
+from tinyloss.backend import (
+    NUMBER,
+    Answer,
+    Job,
+    Kind,
+    Weighing,
+    answer_of,
+    cache_of,
+    namespace,
+    prepared_for,
+)
 from tinyloss_torch._memory import Results, array_of, dtype_of, tensor_of
 from tinyloss_torch._state import is_recording, is_wrapped
 
@@ -65,10 +75,10 @@ def _of_tensors(answer: Answer) -> Answer:
 
 def _of_host(job: Job) -> Job:
     """Return a job with NumPy's arrays for its tensors."""
-    kind = job.kind
-    held = [name for name, _, role in kind.arguments if role == NUMBER]
+    held = [name for name, _, role in job.kind.arguments if role == NUMBER]
+    kept = cache_of(job.kind.formula, "host_kind")
     return Job(
-        _host_kind(kind),
+        kept.made(job.kind, lambda: _host_kind(job.kind, held)),
         _NUMPY,
         {name: array_of(each) for name, each in job.arrays.items() if name not in held},
         None if job.weight is None else array_of(job.weight),
@@ -80,9 +90,8 @@ def _of_host(job: Job) -> Job:
     )
 
 
-def _host_kind(kind: Kind) -> Kind:
-    arguments = [each for each in kind.arguments if each.role != NUMBER]
-    held = [each.name for each in kind.arguments if each.role == NUMBER]
+def _host_kind(kind: Kind, held: Sequence[str]) -> Kind:
+    arguments = [each for each in kind.arguments if each.name not in held]
     return replace(
         kind,
         arguments=tuple([each._replace(dtype=dtype_of(each.dtype)) for each in arguments]),
