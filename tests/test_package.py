@@ -223,7 +223,13 @@ def test_backends_enter_by_their_entry_points() -> None:
     packages = {each.__name__.removeprefix("tinyloss_"): each.__name__ for each in BACKENDS}
     assert {entry.name: entry.value for entry in entries} == packages
     for entry in entries:
-        assert callable(entry.load().prepare)
+        assert entry.load().__name__ == entry.value
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.__name__)
+def test_a_backend_prepares_kinds_of_jobs(backend: Any) -> None:
+    pytest.importorskip(backend.__name__.removeprefix("tinyloss_"))
+    assert callable(backend.prepare)
 
 
 @pytest.mark.parametrize("package", [tinyloss, tinyloss_cuda, *BACKENDS], ids=lambda p: p.__name__)

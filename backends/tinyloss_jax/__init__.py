@@ -11,42 +11,12 @@ JAX's transformations meet closed-form derivatives in it.
 JAX is imported when the first of its arrays is met, not before.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["fused", "layout", "prepare", "seen", "split_rows"]
 
-
-def prepare(kind: Any, /) -> Callable[[Any], Any]:
-    """Return what answers the jobs of a kind."""
+def __getattr__(name: str) -> Any:
+    if name not in ("fused", "layout", "prepare", "seen", "split_rows"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_jax import _run
 
-    return _run.prepare(kind)
-
-
-def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of arrays, after a first argument that is none, as one operation."""
-    from tinyloss_jax import _run
-
-    return _run.fused(function)
-
-
-def layout(array: Any) -> Any:
-    """Return what an array is besides its numbers, None for one that is traced."""
-    from tinyloss_jax import _run
-
-    return _run.layout(array)
-
-
-def seen(array: Any) -> Any:
-    """Return an array as NumPy's, itself where JAX traces what is done with it."""
-    from tinyloss_jax import _run
-
-    return _run.seen(array)
-
-
-def split_rows(x: Any, axis_name: Any) -> Any:
-    """Return the rows that x has one member's part of, for each member of a mapped axis."""
-    from tinyloss_jax import _rows
-
-    return _rows.SplitRows(x, axis_name)
+    return getattr(_run, name)
