@@ -13,7 +13,7 @@ from tests.support.emulation import nvrtc
 from tests.support.specs import LOSSES
 from tinyloss._engine.request import Want
 from tinyloss_cuda.source import write_total
-from tinyloss_cupy import _run
+from tinyloss_cupy import _modules, _run
 
 Array = npt.NDArray[Any]
 
@@ -70,7 +70,7 @@ def targets(name: str) -> tuple[str, ...]:
 
 
 def compiles_and_fits(text: str, architecture: int) -> nvrtc.Compiled:
-    compiled = nvrtc.compile_source(text, architecture, _run._OPTIONS)
+    compiled = nvrtc.compile_source(text, architecture, _modules.OPTIONS)
     assert compiled.spilled <= SPILL, f"{compiled.spilled} bytes spilled:\n{text[:200]}"
     return compiled
 
@@ -129,7 +129,7 @@ def test_every_kernel_of_rows_compiles(name: str, architecture: int) -> None:
                         )
                     )
     for text in texts:
-        nvrtc.compile_source(text, architecture, _run._OPTIONS)
+        nvrtc.compile_source(text, architecture, _modules.OPTIONS)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -19,7 +19,8 @@ pytest.importorskip("numba")
 import tinyloss
 import tinyloss_numpy
 from tests.support.process import python
-from tinyloss_numpy import _compiler, _disk
+from tinyloss.compiler import disk
+from tinyloss_numpy import _compiler
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no modes here")
 
@@ -31,13 +32,13 @@ compile_once = functools.cache(_compiler._compile)
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     """The folder of this test, and how often something was compiled."""
-    count = SimpleNamespace(compiled=0, folder=tmp_path / "tinyloss" / "numpy")
+    count = SimpleNamespace(compiled=0, folder=tmp_path / "tinyloss" / "kernels")
 
     def counted(*args: Any) -> bytes:
         count.compiled += 1
         return compile_once(*args)
 
-    monkeypatch.setattr(_disk, "_folder", lambda: count.folder)
+    monkeypatch.setattr(disk, "_folder", lambda: count.folder)
     monkeypatch.setattr(_compiler, "_compile", counted)
     return count
 
@@ -131,10 +132,10 @@ def test_kernel_under_another_name_is_not_taken(cache: SimpleNamespace) -> None:
 def test_function_that_is_not_there_is_not_called(cache: SimpleNamespace) -> None:
     first = call()
     key = the_file(cache).name
-    content = b"another" + (_disk.kept(key) or b"")
+    content = b"another" + (disk.kept(key) or b"")
     digest = hashlib.sha256(key.encode() + b"\n" + content).hexdigest()
     the_file(cache).write_bytes(digest.encode() + b"\n" + content)
-    assert _disk.kept(key) == content
+    assert disk.kept(key) == content
     assert (call(), cache.compiled) == (first, 2)
 
 
@@ -148,11 +149,12 @@ def test_user_without_a_home_compiles_and_keeps_nothing(tmp_path: Path) -> None:
         def unknown(*_): raise KeyError("uid not found")
         pwd.getpwuid = pwd.getpwnam = unknown
         import numpy as np, tinyloss, tinyloss_numpy
-        from tinyloss_numpy import _blocks, _disk
+        from tinyloss.compiler import disk
+        from tinyloss_numpy import _blocks
         def refuse(job): raise AssertionError("not compiled")
         _blocks.run = refuse
         with tinyloss_numpy.compilation("always"):
-            print(tinyloss.mse(np.array([1.0, 2.0]), np.zeros(2)), _disk._folder())
+            print(tinyloss.mse(np.array([1.0, 2.0]), np.zeros(2)), disk._folder())
     """
     assert python(code, cwd=tmp_path) == "2.5 None\n"
     assert list(tmp_path.iterdir()) == []
@@ -187,15 +189,15 @@ def test_key_tells_all_that_makes_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_folder_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was used longest ago goes first; what is in use stays."""
-    monkeypatch.setattr(_disk, "_folder", lambda: tmp_path / "tinyloss" / "numpy")
-    monkeypatch.setattr(_disk, "LIMIT", 10_000)
+    monkeypatch.setattr(disk, "_folder", lambda: tmp_path / "tinyloss" / "kernels")
+    monkeypatch.setattr(disk, "LIMIT", 10_000)
     for number in range(30):
-        _disk.keep(f"key{number}", bytes(1000))
-        for each in (tmp_path / "tinyloss" / "numpy").iterdir():  # a clock as coarse as any
+        disk.keep(f"key{number}", bytes(1000))
+        for each in (tmp_path / "tinyloss" / "kernels").iterdir():  # a clock as coarse as any
             state = each.stat()
             os.utime(each, (state.st_atime - 10, state.st_mtime - 10))
-        assert _disk.kept("key0") == bytes(1000)
-    folder = tmp_path / "tinyloss" / "numpy"
+        assert disk.kept("key0") == bytes(1000)
+    folder = tmp_path / "tinyloss" / "kernels"
     assert sum(each.stat().st_size for each in folder.iterdir()) <= 10_000
-    assert _disk.kept("key29") == bytes(1000)
-    assert _disk.kept("key15") is None
+    assert disk.kept("key29") == bytes(1000)
+    assert disk.kept("key15") is None

@@ -29,7 +29,8 @@ from tests.support.compiled import (
 )
 from tests.support.formulas import poly
 from tests.support.process import python
-from tinyloss_numpy import _compiler, _disk, _programs
+from tinyloss.compiler import disk
+from tinyloss_numpy import _compiler, _programs
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         count.compiled += 1
         return compile_text(*args)
 
-    monkeypatch.setattr(_disk, "_folder", lambda: folder)
+    monkeypatch.setattr(disk, "_folder", lambda: folder)
     monkeypatch.setattr(_compiler, "_compile", counted)
     return count
 
@@ -254,7 +255,7 @@ def test_failure_to_compile_is_one_warning_a_loss_and_the_formulas(
     assert [bits(each) for each in results] == [bits(each) for each in expected]
 
 
-@pytest.mark.parametrize("module", ["numba", "llvmlite", "platformdirs"])
+@pytest.mark.parametrize("module", ["numba", "llvmlite"])
 def test_missing_compiler_is_one_warning_and_the_formulas(module: str, tmp_path: Path) -> None:
     code = f"""
         import sys, warnings

@@ -5,6 +5,7 @@ and writes the results once. Nothing waits for the device, and nothing is copied
 
     prepare         what answers the jobs of a kind
     _arrays         CuPy's arrays in memory
+    _modules        from the text of a kernel to its function on a device
     tinyloss_cuda   the kernels: their text, plans and launches
 """
 

@@ -11,11 +11,9 @@ from tinyloss.compiler.kernels import arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_cuda.programs import CompiledLoss, divisor_of
-from tinyloss_cuda.source import CTYPES, KERNEL, TOTAL_THREADS, write_total
+from tinyloss_cuda.source import CTYPES, TOTAL_THREADS, write_total
 from tinyloss_cupy import _arrays
-
-_OPTIONS = ("-std=c++17", "--fmad=false")
-"""Lines of a formula are rounded as they stand, as everywhere else."""
+from tinyloss_cupy._modules import Kernel
 
 
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:
@@ -100,19 +98,13 @@ def _launch(loss: CompiledLoss, job: Job, divisor: str, device: Any) -> Any:
     return delivered(answer, job.out)
 
 
-_kernels: Cache[Any] = Cache()
+_kernels: Cache[Kernel] = Cache()
 _without_clusters: set[int] = set()
 _devices: dict[int, bool] = {}
 
 
-def _kernel(text: str) -> Any:
-    """Return the kernel of a text; CuPy keeps what it compiles on disk."""
-    import cupy
-
-    def make() -> Any:
-        return cupy.RawModule(code=text, options=_OPTIONS).get_function(KERNEL)
-
-    return _kernels.made(text, make)
+def _kernel(text: str) -> Kernel:
+    return _kernels.made(text, lambda: Kernel(text))
 
 
 def _has_clusters(device: Any) -> bool:

@@ -6,7 +6,7 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     prepare         what decides between the two, for one kind of job
     _programs       from its program to kernels: staged, planned, written, compiled
     _source         the text of the loop        _loops, _elementary, _llvm, _memory   its words
-    _compiler       from text to machine code  _disk, which keeps it
+    _compiler       from text to machine code
     _plans          arrays of any strides as plain loops
     _threads        those that help, and one that no signal reaches
     _blocks         the formulas, block by block

@@ -14,7 +14,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from tinyloss_numpy import _disk
+from tinyloss.compiler import disk
 from tinyloss_numpy._source import Text
 
 Kernel = Callable[..., int]
@@ -26,14 +26,14 @@ _DIGEST = hashlib.sha256
 def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
     """Return the kernel of a text, from the disk where it is kept."""
     key = _key(text, real, lanes)
-    stored = _disk.kept(key)
+    stored = disk.kept(key)
     kernel = None if stored is None else _link(stored)
     if kernel is None:
         compiled = _compile(text, real, lanes, title)
         kernel = _link(compiled)
         if kernel is None:
             raise RuntimeError("the object code lacks its function")
-        _disk.keep(key, compiled)
+        disk.keep(key, compiled)
     return kernel
 
 

@@ -153,7 +153,7 @@ class CompiledLoss:
         self.declined.add(layouts[: len(self.recording.names)], True)
 
 
-_COMPILER = ("numba", "llvmlite", "platformdirs")
+_COMPILER = ("numba", "llvmlite")
 """What the extra `cpu` brings."""
 
 

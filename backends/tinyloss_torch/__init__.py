@@ -1,13 +1,15 @@
 """tinyloss on torch's tensors.
 
-Tensors of the CPU are answered by NumPy's kernels, in their own memory. Everywhere else, and where
-torch traces or transforms, the formulas run in torch. Autograd meets closed-form derivatives in
-both.
+Tensors of the CPU are answered by NumPy's kernels in their own memory, those of CUDA by CuPy's
+where CuPy is installed. Everywhere else, and where torch traces or transforms, the formulas run in
+torch. Autograd meets closed-form derivatives in all of them.
 
     prepare         what decides between the two, for one kind of job
     _state          what torch is doing
     _memory         tensors as NumPy's arrays of the same memory
-    _host           jobs computed by NumPy's backend
+    _kernels        jobs computed by kernels, if these reach the tensors
+    _host           by NumPy's backend, on the CPU
+    _device         by CuPy's backend, on CUDA's devices
     _fused          a job computed so, with the rule that differentiates it
     _rules          a part of a loss, item by item, with the rules that differentiate it
     _formulas       a job answered by such parts

@@ -1,4 +1,4 @@
-"""Whole jobs answered by NumPy's kernels in the tensors' own memory.
+"""Whole jobs answered by kernels in the tensors' own memory.
 
 The rule for autograd has the gradient computed with the value, where it is a number's. What it
 saves beyond its inputs is that gradient.
@@ -13,7 +13,9 @@ from torch.autograd.function import _SingleLevelFunction
 
 from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
-from tinyloss_torch._host import computed, reachable, ready_of
+from tinyloss_torch._device import is_on_device
+from tinyloss_torch._host import ready_of
+from tinyloss_torch._kernels import computed, reachable
 from tinyloss_torch._state import graph_is_kept, hooks_are_set, is_wrapped
 
 
@@ -47,7 +49,7 @@ class Call:
 
 
 def answer(job: Job) -> Answer | None:
-    """Answer a job; None if a tensor's memory is out of reach."""
+    """Answer a job; None if no kernel can."""
     call, tensors = Call.of(job)
     if not reachable(*tensors, *job.out):
         return None
@@ -57,7 +59,7 @@ def answer(job: Job) -> Answer | None:
         return computed(job)
     wanted = _wanted(call, tensors)
     found = computed(replaced(job, grads=wanted) if wanted else job)
-    return _tracked(call, wanted, found, tensors)
+    return found and _tracked(call, wanted, found, tensors)
 
 
 def ready(
@@ -65,7 +67,7 @@ def ready(
 ) -> Callable[[Sequence[Any]], Answer | None] | None:
     """Return what answers jobs whose tensors lie as these, None where that is not known."""
     call, tensors = Call.of(job)
-    if job.out or not reachable(*tensors, *given):
+    if job.out or is_on_device(tensors[0]) or not reachable(*tensors, *given):
         return None
     if not _follows((*tensors, *given)):
         return ready_of(job, weighing, given)
@@ -108,6 +110,10 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     """Return what to differentiate by while the value is computed."""
     kind = call.job.kind
     moving = [name for name, each in zip(call.names, tensors, strict=True) if each.requires_grad]
+    # On a device nobody sees whether what is upstream is 1, and to multiply by it costs as much
+    # as to compute again.
+    if is_on_device(tensors[0]):
+        return ()
     only = kind.value and not kind.grads and not kind.curvature
     if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
         return ()
@@ -167,20 +173,22 @@ def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
     only_value = call.job.kind.value and upstream[0] is not None and len(given) == 1
     if not only_value or torch.is_grad_enabled() or not _closed(call.job.kind, needed):
         return _by_formulas(call, tensors, needed, upstream)
-    by = _by_kernel if reachable(*given) else _by_formulas
-    return by(call, tensors, needed, upstream)
+    if reachable(tensors[0], *given):
+        found = _by_kernel(call, tensors, needed, upstream[0])
+        if found is not None:
+            return found
+    return _by_formulas(call, tensors, needed, upstream)
 
 
-def _by_kernel(call: Call, tensors: Any, needed: list[str], pulls: Any) -> dict[str, Any]:
-    """Return gradients, with what is upstream as a weight of the items."""
-    upstream = pulls[0]
+def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any] | None:
+    """Return gradients, with what is upstream as a weight of the items; None without a kernel."""
     job = call.whole(tensors, value=False, value_dtype=None, grads=tuple(needed))
     weight = upstream
     if job.weight is not None:
         # what comes from items that are left out is no matter, NaN included
         weight = torch.where(job.weight == 0, 0.0, job.weight * upstream)
     found = computed(replaced(job, weight=weight, weighted=True))
-    return dict(zip(needed, found.grads, strict=True))
+    return found and dict(zip(needed, found.grads, strict=True))
 
 
 def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:

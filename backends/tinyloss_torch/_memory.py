@@ -1,11 +1,15 @@
-"""Tensors of the CPU as NumPy's arrays of the same memory, and back."""
+"""Tensors of the CPU as NumPy's arrays of the same memory, and back; jobs of them likewise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+
+from tinyloss.backend import NUMBER, Answer, Job, Kind, cache_of
+from tinyloss.typing import Namespace
 
 
 def _further() -> dict[Any, Any]:
@@ -34,6 +38,11 @@ def dtype_of(dtype: Any) -> Any:
 _BITS = {each: torch.int16 if own.itemsize == 2 else torch.int8 for each, own in _FURTHER.items()}
 """Integers of the same size: torch and NumPy hand over no others."""
 _TORCHS = {own: each for each, own in _DTYPES.items()}
+
+
+def torchs(dtype: Any) -> Any:
+    """Return torch's dtype for one of NumPy's."""
+    return _TORCHS[np.dtype(dtype)]
 
 
 class Results:
@@ -73,3 +82,41 @@ def tensor_of(array: Any) -> Any:
     if bits is not None:
         return torch.from_numpy(array.view(f"i{array.itemsize}")).view(dtype)
     return torch.from_numpy(array)
+
+
+def job_of_arrays(job: Job, xp: Namespace, array_of: Callable[[Any], Any]) -> Job:
+    """Return a job with arrays of a library for its tensors."""
+    held = [name for name, _, role in job.kind.arguments if role == NUMBER]
+    kept = cache_of(job.kind.formula, "kind_of_arrays")
+    return Job(
+        kept.made(job.kind, lambda: _kind_of_arrays(job.kind, held)),
+        xp,
+        {name: array_of(each) for name, each in job.arrays.items() if name not in held},
+        None if job.weight is None else array_of(job.weight),
+        array_of(job.divisor) if isinstance(job.divisor, torch.Tensor) else job.divisor,
+        {**job.numbers, **{name: float(job.arrays[name].item()) for name in held}},
+        tuple(map(array_of, job.out)),
+        job.ignored,
+        job.look,
+    )
+
+
+def _kind_of_arrays(kind: Kind, held: Sequence[str]) -> Kind:
+    arguments = [each for each in kind.arguments if each.name not in held]
+    return replace(
+        kind,
+        arguments=tuple([each._replace(dtype=dtype_of(each.dtype)) for each in arguments]),
+        dtype=dtype_of(kind.dtype),
+        numbers=(*kind.numbers, *held),
+        value_dtype=None if kind.value_dtype is None else dtype_of(kind.value_dtype),
+    )
+
+
+def answer_of_tensors(answer: Answer, tensor_of: Callable[[Any], Any]) -> Answer:
+    """Return an answer with tensors for its arrays."""
+    value, grads, curvature = answer
+    return Answer(
+        None if value is None else tensor_of(value),
+        tuple(map(tensor_of, grads)),
+        None if curvature is None else tensor_of(curvature),
+    )

@@ -13,7 +13,7 @@ import torch
 from torch.autograd import Function
 
 from tinyloss.backend import NUMBER, Kind
-from tinyloss_torch import _host
+from tinyloss_torch import _kernels
 
 Arrays = tuple[Any, ...]
 
@@ -40,7 +40,7 @@ class Part:
 
     def computed(self, *arrays: Any) -> Any:
         """Return the part of each item, by NumPy's kernel where the arrays' memory can be read."""
-        result = _host.part(self.kind, self.name, self.names, self.numbers, arrays)
+        result = _kernels.part(self.kind, self.name, self.names, self.numbers, arrays)
         return self(*arrays) if result is None else result
 
     def closed(self, name: str) -> "Part | None":

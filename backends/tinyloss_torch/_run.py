@@ -1,4 +1,4 @@
-"""One job: by NumPy's kernels where they reach its tensors, else by the formulas in torch."""
+"""One job: by kernels where they reach its tensors, else by the formulas in torch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 
 from tinyloss.backend import Answer, Job, Kind, Weighing, evaluate, looked
 from tinyloss_torch import _formulas, _fused
-from tinyloss_torch._host import is_plain
+from tinyloss_torch._kernels import is_plain
 from tinyloss_torch._state import hooks_are_set, is_recording, is_traced, is_transforming
 
 
@@ -18,8 +18,9 @@ def layout(tensor: Any) -> Any:
     tracked = tensor.requires_grad and _grads()
     if tracked and hooks_are_set():
         return None
+    where = tensor.is_cpu or tensor.device
     # the last is what integers are computed in
-    return tensor.shape, tensor.stride(), tensor.dtype, tracked, _default()
+    return tensor.shape, tensor.stride(), tensor.dtype, tracked, where, _default()
 
 
 _grads = torch.is_grad_enabled

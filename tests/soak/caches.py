@@ -19,7 +19,8 @@ import numpy.typing as npt
 import tinyloss
 import tinyloss_numpy
 from tests.soak._timed import Counts, timed
-from tinyloss_numpy import _compiler, _disk
+from tinyloss.compiler import disk
+from tinyloss_numpy import _compiler
 
 Array = npt.NDArray[Any]
 
@@ -170,12 +171,12 @@ def caches(rng: random.Random, deadline: float) -> Counts:
 
     with (
         tempfile.TemporaryDirectory() as place,
-        mock.patch.object(_disk, "_folder", return_value=Path(place) / "tinyloss" / "numpy"),
+        mock.patch.object(disk, "_folder", return_value=Path(place) / "tinyloss" / "kernels"),
         mock.patch.object(_compiler, "_compile", counted),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error", RuntimeWarning)
-        folder = Path(place) / "tinyloss" / "numpy"
+        folder = Path(place) / "tinyloss" / "kernels"
         seeds: list[int] = []
         while counts["calls"] == 0 or time.monotonic() < deadline:
             # now and then one that was there before, whose kernel may have been damaged since

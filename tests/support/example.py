@@ -1,4 +1,4 @@
-"""The example, loaded from its file."""
+"""The examples, loaded from their files."""
 
 import importlib.util
 import sys
@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 
-def _load() -> ModuleType:
-    path = Path(__file__).parents[2] / "examples" / "train_digits.py"
-    spec = importlib.util.spec_from_file_location("train_digits", path)
+def _load(name: str) -> ModuleType:
+    path = Path(__file__).parents[2] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -21,7 +21,8 @@ def _load() -> ModuleType:
     return module
 
 
-digits: Any = _load()
+digits: Any = _load("train_digits")
+with_torch: Any = _load("train_torch")
 EPS = float(np.finfo(np.float32).eps)
 
 

@@ -1,7 +1,7 @@
 """A GPU that is none: CuPy's place taken by NumPy's memory and g++.
 
     cupy_.py        stands in for the module `cupy`: arrays that nobody may look at from the host,
-                    and RawModule
+                    and the modules of machine code
     compiler.py     a kernel's source compiled by g++, its signature read, its arguments checked
     cuda.hpp, include/      what the source needs of CUDA, ahead of it
     runtime.cpp     the threads of a launch as fibers: barriers, shuffles, clusters, bounds

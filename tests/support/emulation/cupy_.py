@@ -4,10 +4,11 @@ Everything that CuPy computes NumPy computes here, but where CuPy would wait for
 copy from it, there is an error; `asnumpy` alone is the way out, for tests.
 """
 
+import ctypes
 import importlib
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
@@ -41,14 +42,42 @@ class DriverError(RuntimeError):
     """Stands for CUDADriverError."""
 
 
-def _new(shape: Any, strides: Any, dtype: Any) -> "ndarray":
-    """Return an array of memory that is aligned and full of NaN."""
-    dtype = np.dtype(dtype)
-    size = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+def _allocated(size: int) -> "MemoryPointer":
+    """Return memory that is aligned and full of NaN."""
     block = np.full(size + ALIGNMENT, 0xFF, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    memory = block[start : start + size]
-    return ndarray(np.ndarray(shape, dtype, memory, 0, strides), memory)
+    return MemoryPointer(block, -block.ctypes.data % ALIGNMENT)
+
+
+class MemoryPointer:
+    """Stands for cupy.cuda.MemoryPointer, of NumPy's bytes or memory of others."""
+
+    def __init__(self, memory: Any, offset: int) -> None:
+        self.bytes = memory[offset:]
+
+
+def _unowned(address: int, size: int, owner: Any, device_id: int = -1) -> Any:
+    """Stands for cupy.cuda.UnownedMemory."""
+    block: Any = (ctypes.c_uint8 * size).from_address(address)
+    block.owner = owner
+    return np.frombuffer(block, np.uint8)
+
+
+_allocators: list[Callable[[int], MemoryPointer]] = [_allocated]
+
+
+@contextmanager
+def _using_allocator(allocator: Callable[[int], MemoryPointer]) -> Generator[None]:
+    """Stands for cupy.cuda.using_allocator."""
+    _allocators.append(allocator)
+    try:
+        yield
+    finally:
+        _allocators.pop()
+
+
+def _new(shape: Any, strides: Any, dtype: Any) -> "ndarray":
+    """Return an array of new memory."""
+    return ndarray(shape, dtype, strides=strides)
 
 
 def _own(host: Any) -> "ndarray":
@@ -100,8 +129,12 @@ class ndarray:
     __array_ufunc__ = None
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, host: Any, memory: Any) -> None:
-        self.host, self.memory = host, memory
+    def __init__(
+        self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None
+    ) -> None:
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        self.memory = (memptr or _allocators[-1](max(1, size))).bytes
+        self.host = np.ndarray(shape, dtype, self.memory, 0, strides)
 
     shape = property(lambda self: self.host.shape)
     strides = property(lambda self: self.host.strides)
@@ -112,7 +145,13 @@ class ndarray:
     itemsize = property(lambda self: self.host.itemsize)
     device = property(lambda self: Device())
     data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data, device_id=0))
-    T = property(lambda self: ndarray(self.host.T, self.memory))
+    T = property(lambda self: self.part(self.host.T))
+
+    def part(self, host: Any) -> "ndarray":
+        """Return NumPy's view of this array's memory as an array."""
+        part = ndarray.__new__(ndarray)
+        part.host, part.memory = host, self.memory
+        return part
 
     def __len__(self) -> int:
         return len(self.host)
@@ -185,7 +224,7 @@ def _wrapped(result: Any, given: Any) -> Any:
     if isinstance(result, np.ndarray):
         for each in given:
             if isinstance(each, ndarray) and np.may_share_memory(result, each.memory):
-                return ndarray(result, each.memory)
+                return each.part(result)
     return _own(result)
 
 
@@ -226,16 +265,21 @@ def _empty_like(prototype: Any, dtype: Any = None, order: str = "K") -> ndarray:
     return _new(like.shape, like.strides, like.dtype)
 
 
-class RawModule:
-    """Stands for cupy.RawModule: a source, compiled when first asked for a function."""
+def _compiled(source: str, options: tuple[str, ...]) -> tuple[bytes, None]:
+    """Stands for compile_using_nvrtc: the machine code is the source."""
+    return source.encode(), None
 
-    def __init__(self, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
-        self.code, self.options = code, options
+
+class Module:
+    """Stands for cupy.cuda.function.Module."""
+
+    def load(self, code: bytes) -> None:
+        self.kernel = compiled(code.decode())
 
     def get_function(self, name: str) -> Callable[..., None]:
-        kernel = compiled(self.code)
+        kernel = self.kernel
 
-        def launch(grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
+        def launch(grid: Any, block: Any, args: Any) -> None:
             if kernel.cluster > 1 and (
                 machine.refuses_clusters or int(machine.compute_capability) < 90
             ):
@@ -247,7 +291,14 @@ class RawModule:
 
 def _modules() -> dict[str, ModuleType]:
     """Return the modules that take the places of CuPy's."""
-    names = ("cupy", "cupy.cuda", "cupy.cuda.device", "cupy.linalg", "cupy.fft")
+    parts = ("device", "compiler", "function", "nvrtc")
+    names = (
+        "cupy",
+        "cupy.linalg",
+        "cupy.fft",
+        "cupy.cuda",
+        *[f"cupy.cuda.{each}" for each in parts],
+    )
     modules = {name: ModuleType(name) for name in names}
     for name, source in (("cupy", np), ("cupy.linalg", np.linalg), ("cupy.fft", np.fft)):
         for each in source.__all__:
@@ -259,16 +310,22 @@ def _modules() -> dict[str, ModuleType]:
     cupy, cuda = modules["cupy"], modules["cupy.cuda"]
     vars(cupy).update(
         ndarray=ndarray, asarray=_asarray, array=_array, empty=_empty, empty_like=_empty_like,
-        RawModule=RawModule, cuda=cuda, linalg=modules["cupy.linalg"], fft=modules["cupy.fft"],
+        cuda=cuda, linalg=modules["cupy.linalg"], fft=modules["cupy.fft"],
         may_share_memory=lambda a, b, max_work=None: np.may_share_memory(a.host, b.host),
         isdtype=np.isdtype, __version__="14.2.0",
     )  # fmt: skip
     cupy.asnumpy = lambda a: a.host.copy() if isinstance(a, ndarray) else np.asarray(a)  # type: ignore[attr-defined]
-    vars(modules["cupy.cuda.device"]).update(Device=Device)
+    vars(modules["cupy.cuda.device"]).update(Device=Device, get_device_id=lambda: 0)
+    vars(modules["cupy.cuda.compiler"]).update(compile_using_nvrtc=_compiled)
+    vars(modules["cupy.cuda.function"]).update(Module=Module)
+    vars(modules["cupy.cuda.nvrtc"]).update(getVersion=lambda: (0, 0))
+    vars(cuda).update({each: modules[f"cupy.cuda.{each}"] for each in parts})
     vars(cuda).update(
-        Device=Device, device=modules["cupy.cuda.device"], is_available=lambda: True,
+        Device=Device, is_available=lambda: True,
         driver=SimpleNamespace(CUDADriverError=DriverError),
-        runtime=SimpleNamespace(is_hip=False),
+        runtime=SimpleNamespace(is_hip=False), MemoryPointer=MemoryPointer,
+        UnownedMemory=_unowned, using_allocator=_using_allocator,
+        ExternalStream=lambda stream, device: nullcontext(),
     )  # fmt: skip
     for package in (cupy, cuda):
         package.__path__ = []

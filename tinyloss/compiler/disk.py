@@ -83,10 +83,12 @@ def _digest(key: str, content: bytes) -> bytes:
 
 def _folder() -> Path | None:
     """Return the folder, None for a user who has none."""
-    from platformdirs import user_cache_path
-
     try:
-        folder = user_cache_path("tinyloss", appauthor=False) / "numpy"
+        from platformdirs import user_cache_path
+    except ImportError:
+        return None
+    try:
+        folder = user_cache_path("tinyloss", appauthor=False) / "kernels"
     except RuntimeError:  # neither HOME nor an entry in the list of users
         return None
     return folder if folder.is_absolute() else None  # a "~" that stands for nothing

@@ -1,0 +1,89 @@
+"""Jobs of CUDA's tensors computed by CuPy's backend: on torch's current stream, in its memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+
+from tinyloss.backend import NUMBER, Answer, Job, namespace, prepared_for
+from tinyloss_torch._memory import answer_of_tensors, dtype_of, job_of_arrays, torchs
+
+
+def is_on_device(tensor: Any) -> bool:
+    """Return whether CuPy can take a tensor's memory."""
+    return tensor.is_cuda and _has_cupy()
+
+
+@cache
+def _has_cupy() -> bool:
+    try:
+        import cupy  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def computed(job: Job) -> Answer | None:
+    """Answer a job; None if CuPy's backend has no kernel for it."""
+    x = job.arrays["x"]
+    # a number on the device would have to be fetched
+    if any(role == NUMBER for _, _, role in job.kind.arguments) or 0 in x.shape:
+        return None
+    with _as_torch_works(x) as tensor_of:
+        own = job_of_arrays(job, namespace(_array_of(x)), _array_of)
+        prepared = prepared_for(own.xp, own.kind)
+        found = NotImplemented if prepared is None else prepared(own)
+        if found is NotImplemented:
+            return None
+        return answer_of_tensors(Answer(found.value) if job.out else found, tensor_of)
+
+
+@contextmanager
+def _as_torch_works(x: Any) -> Iterator[Callable[[Any], Any]]:
+    """Have CuPy use torch's current stream and its memory, on the device of a tensor.
+
+    Yields what returns the tensor of an array that has been made meanwhile.
+    """
+    import cupy
+
+    made: dict[int, Any] = {}
+
+    def allocate(size: int) -> Any:
+        block = torch.empty(size, dtype=torch.uint8, device=x.device)
+        made[block.data_ptr()] = block
+        return _pointer(block)
+
+    def tensor_of(array: Any) -> Any:
+        block = made[array.data.ptr][: array.nbytes]
+        steps = [step // array.itemsize for step in array.strides]
+        return block.view(torchs(array.dtype)).as_strided(array.shape, steps)
+
+    stream = torch.cuda.current_stream(x.device)
+    with (
+        cupy.cuda.Device(x.get_device()),
+        cupy.cuda.ExternalStream(stream.cuda_stream, x.get_device()),
+        cupy.cuda.using_allocator(allocate),
+    ):
+        yield tensor_of
+
+
+def _array_of(tensor: Any) -> Any:
+    """Return CuPy's array of a tensor's memory."""
+    import cupy
+
+    steps = [step * tensor.itemsize for step in tensor.stride()]
+    return cupy.ndarray(
+        tuple(tensor.shape), dtype_of(tensor.dtype), memptr=_pointer(tensor), strides=steps
+    )
+
+
+def _pointer(tensor: Any) -> Any:
+    """Return CuPy's pointer to a tensor's first element, which keeps the memory alive."""
+    import cupy
+
+    offset = tensor.storage_offset() * tensor.itemsize
+    size = tensor.untyped_storage().nbytes() - offset
+    memory = cupy.cuda.UnownedMemory(tensor.data_ptr(), size, tensor, tensor.get_device())
+    return cupy.cuda.MemoryPointer(memory, 0)

@@ -1,0 +1,236 @@
+"""torch's tensors on a GPU: CuPy's kernels in their memory, on torch's streams. `pytest -m gpu`."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tests.support.cases import CASES, FEW_CASES, Case
+from tests.support.example import EPS
+from tests.support.gpu import hold_up
+
+pytestmark = pytest.mark.gpu
+
+anyloss: Any = tinyloss
+on = pytest.mark.parametrize
+few = on("case", FEW_CASES, ids=lambda case: case.name)
+every = on("case", CASES, ids=lambda case: case.name)
+
+SLOW = 0.2
+"""Seconds for which a kernel holds a stream up: a hundred times what a call takes the host."""
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    """torch with a device."""
+    module = pytest.importorskip("torch")
+    if not module.cuda.is_available():
+        pytest.skip("torch has no device")
+    return module
+
+
+@pytest.fixture
+def kernels(torch: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each job that CuPy was asked to compute whether it did."""
+    pytest.importorskip("cupy", exc_type=ImportError)
+    from tinyloss_torch import _device
+
+    answered: list[bool] = []
+    compute = _device.computed
+
+    def computed(job: Any) -> Any:
+        found = compute(job)
+        answered.append(found is not None)
+        return found
+
+    monkeypatch.setattr(_device, "computed", computed)
+    return answered
+
+
+def tensors(torch: Any, case: Case, dtype: Any = None) -> list[Any]:
+    """Return the arrays of a case as tensors of the device, the first of them tracked."""
+    own = [torch.asarray(np.array(each), device="cuda") for each in case.arrays]
+    own = [each.to(dtype) if dtype and each.is_floating_point() else each for each in own]
+    return [own[0].requires_grad_(), *own[1:]]
+
+
+def assert_close(got: Any, expected: Any, eps: float = EPS) -> None:
+    """Compare with NumPy: two ways to compute one differ by no more than 16 eps."""
+    for one, other in zip(got, expected, strict=True):
+        size = float(np.max(np.abs(other)))
+        one = one.detach().double().cpu().numpy()
+        np.testing.assert_allclose(one, other, rtol=16 * eps, atol=16 * eps * size)
+
+
+def on_numpy(case: Case, **options: Any) -> Any:
+    with tinyloss_numpy.compilation("never"):
+        return anyloss.value_and_grad(case.loss)(*case.arrays, **case.options, **options)
+
+
+@every
+def test_kernels_answer_both_passes(torch: Any, kernels: list[bool], case: Case) -> None:
+    x, *more = tensors(torch, case)
+    value = case.loss(x, *more, **case.options)
+    value.backward()
+    assert kernels == [True, True]
+    assert (value.device, x.grad.device, x.grad.stride()) == (x.device, x.device, x.stride())
+    assert_close((value, x.grad), on_numpy(case))
+
+
+@every
+def test_formulas_where_there_is_no_cupy(
+    torch: Any, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinyloss_torch import _device
+
+    monkeypatch.setattr(_device, "_has_cupy", lambda: False)
+    x, *more = tensors(torch, case)
+    value = case.loss(x, *more, **case.options)
+    value.backward()
+    assert_close((value, x.grad), on_numpy(case))
+
+
+@few
+@on("dtype", ["float64", "bfloat16", "float16"])
+def test_every_dtype(torch: Any, kernels: list[bool], case: Case, dtype: str) -> None:
+    x, *more = tensors(torch, case, getattr(torch, dtype))
+    value = case.loss(x, *more)
+    value.backward()
+    arrays = [each.detach().cpu() for each in (x, *more)]
+    arrays = [each.double() if each.is_floating_point() else each for each in arrays]
+    expected = anyloss.value_and_grad(case.loss)(*[each.numpy() for each in arrays])
+    assert_close((value, x.grad), expected, max(EPS, torch.finfo(x.dtype).eps))
+    assert kernels == [True, True]
+
+
+@few
+def test_second_derivatives_and_transforms(torch: Any, case: Case) -> None:
+    x, *more = tensors(torch, case, torch.float64)
+    host = [each.detach().cpu() for each in (x, *more)]
+
+    def curvature(first: Any, *others: Any) -> Any:
+        return torch.func.hessian(lambda own: case.loss(own, *others))(first)
+
+    got, expected = curvature(x.detach(), *more), curvature(*host)
+    torch.testing.assert_close(got.cpu(), expected, rtol=1e-12, atol=1e-14)
+    mapped = torch.func.vmap(case.loss)(*[each.detach()[None] for each in (x, *more)])
+    torch.testing.assert_close(mapped, case.loss(x.detach(), *more)[None])
+
+
+def test_autocast_computes_in_float32(torch: Any, kernels: list[bool]) -> None:
+    x = torch.randn((64, 100), device="cuda", requires_grad=True)
+    y = torch.arange(64, device="cuda")
+    w = torch.randn((100, 100), device="cuda", requires_grad=True)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        logits = x @ w
+        value = tinyloss.cross_entropy(logits, y)
+    value.backward()
+    assert (logits.dtype, value.dtype) == (torch.bfloat16, torch.float32)
+    assert (x.grad.dtype, w.grad.dtype) == (torch.float32, torch.float32)
+    assert kernels == [True, True]
+
+
+def large(torch: Any, seed: int) -> Any:
+    generator = torch.Generator("cuda").manual_seed(seed)
+    return 3 * torch.randn((20, 5003), device="cuda", generator=generator)
+
+
+def test_both_passes_follow_the_current_stream_and_wait_for_nothing(torch: Any) -> None:
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    holds = hold_up(cupy)
+    before, after = large(torch, 0), large(torch, 1)
+    x = before.clone().requires_grad_()
+    y = torch.arange(20, device="cuda")
+    expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(after, y)
+    tinyloss.cross_entropy(x, y).backward()
+    torch.cuda.synchronize()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream), cupy.cuda.ExternalStream(stream.cuda_stream):
+        for _ in range(2):  # the stream's pool of memory is filled
+            x.grad = None
+            tinyloss.cross_entropy(x, y).backward()
+        stream.synchronize()
+        x.grad = None
+        started = time.perf_counter()
+        holds((1,), (1,), (np.int64(SLOW * 1e9),))
+        x.detach().copy_(after)  # on another stream the call would find what was there before
+        value = tinyloss.cross_entropy(x, y)
+        value.backward()
+        took = time.perf_counter() - started
+    assert took < SLOW, "the call has waited for the stream"
+    stream.synchronize()
+    assert_close((value, x.grad), [each.double().cpu().numpy() for each in expected])
+
+
+def test_both_passes_can_be_captured_and_replayed(torch: Any) -> None:
+    x, y = large(torch, 0).requires_grad_(), torch.arange(20, device="cuda")
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            x.grad = None
+            tinyloss.cross_entropy(x, y).backward()
+    torch.cuda.current_stream().wait_stream(stream)
+    x.grad = None
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        value = tinyloss.cross_entropy(x, y)
+        value.backward()
+    others = large(torch, 1)
+    x.detach().copy_(others)
+    graph.replay()
+    torch.cuda.synchronize()
+    expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(others, y)
+    assert_close((value, x.grad), [each.double().cpu().numpy() for each in expected])
+
+
+def test_memory_is_torchs_and_no_more_than_the_gradient(torch: Any, kernels: list[bool]) -> None:
+    x = torch.randn((4096, 8192), device="cuda", requires_grad=True)
+    y = torch.arange(4096, device="cuda")
+    tinyloss.cross_entropy(x, y).backward()
+    x.grad = None
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    tinyloss.cross_entropy(x, y).backward()
+    assert kernels == [True] * 4
+    assert torch.cuda.max_memory_allocated() - before <= x.nbytes + 2e6
+    assert torch.cuda.memory_allocated() - before >= x.nbytes
+
+
+def test_a_label_that_is_no_class_gives_nan(torch: Any) -> None:
+    x = torch.zeros((2, 3), device="cuda", requires_grad=True)
+    y = torch.asarray([1, 3], device="cuda")
+    values = tinyloss.cross_entropy(x, y, reduction="none")
+    values.sum().backward()
+    assert values.isnan().tolist() == [False, True]
+    assert x.grad.isnan().any(1).tolist() == [False, True]
+
+
+def test_threads_with_streams_of_their_own(torch: Any) -> None:
+    y = torch.arange(20, device="cuda")
+    inputs = [large(torch, seed) for seed in range(4)]
+    expected = [tinyloss.value_and_grad(tinyloss.cross_entropy)(each, y) for each in inputs]
+    torch.cuda.synchronize()
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(50):
+                x = inputs[number].clone().requires_grad_()
+                value = tinyloss.cross_entropy(x, y)
+                value.backward()
+                value_there, gradient = expected[number]
+                if not (torch.equal(value, value_there) and torch.equal(x.grad, gradient)):
+                    wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not wrong

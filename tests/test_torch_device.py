@@ -1,0 +1,167 @@
+"""torch's tensors of a GPU, answered by CuPy's kernels: of an emulated one in the host's memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tests.support.cases import CASES, FEW_CASES, Case
+from tests.support.on_cupy import FEW, emulated
+
+pytestmark = emulated
+
+anyloss: Any = tinyloss
+on = pytest.mark.parametrize
+few = on("case", FEW_CASES, ids=lambda case: case.name)
+every = on("case", CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture
+def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What has been launched, where all tensors stand for tensors of a GPU."""
+    from tinyloss_torch import _device, _fused, _kernels
+
+    seen = SimpleNamespace(streams=[])
+
+    @contextmanager
+    def stream(address: int, device: int) -> Iterator[None]:
+        seen.streams.append(address)
+        yield
+
+    for module in (_device, _fused, _kernels):
+        monkeypatch.setattr(module, "is_on_device", lambda tensor: True)
+    monkeypatch.setattr(cupy.cuda, "ExternalStream", stream)
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=42)
+    )
+    tinyloss.clear_caches()
+    yield seen
+    tinyloss.clear_caches()
+
+
+def tensors(torch: Any, case: Case, dtype: Any = None) -> list[Any]:
+    """Return the arrays of a case as tensors, the first of them tracked."""
+    own = [torch.asarray(np.array(each)) for each in case.arrays]
+    own = [each.to(dtype) if dtype and each.is_floating_point() else each for each in own]
+    return [own[0].requires_grad_(), *own[1:]]
+
+
+def on_numpy(case: Case, **options: Any) -> Any:
+    with tinyloss_numpy.compilation("never"):
+        return anyloss.value_and_grad(case.loss)(*case.arrays, **case.options, **options)
+
+
+def assert_close(got: Any, expected: Any, eps: float = 1.0) -> None:
+    """Compare a value and a gradient with NumPy's: terms of two signs may cancel in both."""
+    for one, other in zip(got, expected, strict=True):
+        size = float(np.max(np.abs(other)))
+        one = one.detach().double().numpy()
+        np.testing.assert_allclose(one, other, rtol=FEW * eps, atol=FEW * eps * size)
+
+
+@every
+def test_kernels_answer_both_passes_on_the_current_stream(
+    torch: Any, device: Any, case: Case
+) -> None:
+    x, *more = tensors(torch, case)
+    value = case.loss(x, *more, **case.options)
+    value.backward()
+    assert_close((value, x.grad), on_numpy(case))
+    assert x.grad.stride() == x.stride()
+    assert device.streams == [42, 42]
+
+
+@few
+@on("dtype", ["float64", "bfloat16", "float16"])
+def test_every_dtype(torch: Any, device: Any, case: Case, dtype: str) -> None:
+    x, *more = tensors(torch, case, getattr(torch, dtype))
+    value = case.loss(x, *more)
+    value.backward()
+    assert x.grad.dtype == x.dtype
+    rounded = [
+        each.detach().to(torch.float64) if each.is_floating_point() else each for each in (x, *more)
+    ]
+    expected = anyloss.value_and_grad(case.loss)(*[each.numpy() for each in rounded])
+    assert_close((value, x.grad), expected, max(1.0, torch.finfo(x.dtype).eps / 2.0**-23))
+    assert device.streams == [42, 42]
+
+
+@few
+def test_tensors_that_lie_in_any_way(torch: Any, device: Any, case: Case) -> None:
+    x, *more = tensors(torch, case)
+    room = torch.full((3, *[2 * n for n in x.shape]), torch.nan)
+    part = room[1][tuple(slice(1, None, 2) for _ in x.shape)]
+    part.copy_(x.detach())
+    value, gradient = anyloss.value_and_grad(case.loss)(part, *more)
+    assert_close((value, gradient), on_numpy(case))
+
+
+@few
+def test_a_vector_upstream_is_a_weight(torch: Any, device: Any, case: Case) -> None:
+    x, *more = tensors(torch, case)
+    upstream = np.linspace(-2, 2, int(np.prod(case.items)), dtype=np.float32).reshape(case.items)
+    values = case.loss(x, *more, reduction="none")
+    values.backward(torch.asarray(upstream))
+    expected = (
+        on_numpy(case, reduction="none")[0],
+        on_numpy(case, weight=upstream, reduction="sum")[1],
+    )
+    assert_close((values, x.grad), expected)
+
+
+@few
+def test_weights_masks_and_out(torch: Any, device: Any, case: Case) -> None:
+    x, *more = tensors(torch, case)
+    weight = np.linspace(0, 2, int(np.prod(case.items)), dtype=np.float32).reshape(case.items)
+    where = weight < 1.5
+    into = torch.full_like(x.detach(), torch.nan)
+    step = anyloss.value_and_grad(case.loss, out=into)
+    value, gradient = step(
+        x.detach(), *more, weight=torch.asarray(weight), where=torch.asarray(where)
+    )
+    assert gradient is into
+    assert_close((value, into), on_numpy(case, weight=weight, where=where))
+
+
+def test_a_label_that_is_no_class_gives_nan(torch: Any, device: Any) -> None:
+    x = torch.zeros((2, 3), requires_grad=True)
+    values = tinyloss.cross_entropy(x, torch.asarray([1, 3]), reduction="none")
+    values.sum().backward()
+    assert values.isnan().tolist() == [False, True]
+    assert x.grad.isnan().any(1).tolist() == [False, True]
+
+
+@few
+def test_second_derivatives_and_vmap(torch: Any, device: Any, case: Case) -> None:
+    x, *more = (
+        each.detach().double() if each.is_floating_point() else each
+        for each in tensors(torch, case)
+    )
+    direction = torch.linspace(-1, 1, x.numel(), dtype=x.dtype).reshape(x.shape)
+
+    def product(*arrays: Any) -> Any:
+        own = arrays[0].requires_grad_()
+        (gradient,) = torch.autograd.grad(case.loss(own, *arrays[1:]), own, create_graph=True)
+        return torch.autograd.grad((gradient * direction).sum(), own)[0]
+
+    got = product(x.clone(), *more)
+    step = 2.0**-20
+    gradient = anyloss.grad(case.loss)
+    around = [gradient(x.detach() + sign * step * direction, *more) for sign in (1, -1)]
+    torch.testing.assert_close(got, (around[0] - around[1]) / (2 * step), rtol=1e-6, atol=1e-9)
+    mapped = torch.func.vmap(case.loss)(*[each[None] for each in (x, *more)])
+    torch.testing.assert_close(mapped, case.loss(x, *more)[None])
+
+
+def test_a_number_on_the_device_is_read_by_formulas(torch: Any, device: Any) -> None:
+    x, y = torch.ones(3, requires_grad=True), torch.full((3,), 2.0)
+    beta = torch.tensor(2.0, requires_grad=True)
+    value = anyloss.smooth_l1(x, y, beta=beta)
+    value.backward()
+    assert (value.item(), beta.grad.item()) == (0.25, -0.125)
+    assert x.grad.tolist() == pytest.approx([-1 / 6] * 3)
