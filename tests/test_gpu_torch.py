@@ -13,7 +13,11 @@ from tests.support.cases import CASES, FEW_CASES, Case
 from tests.support.example import EPS
 from tests.support.gpu import hold_up
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    # Of its own, when vmap first loads its decompositions.
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning"),
+]
 
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize
@@ -141,6 +145,8 @@ def large(torch: Any, seed: int) -> Any:
 
 def test_both_passes_follow_the_current_stream_and_wait_for_nothing(torch: Any) -> None:
     cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    from tinyloss_torch._device import _Stream
+
     holds = hold_up(cupy)
     before, after = large(torch, 0), large(torch, 1)
     x = before.clone().requires_grad_()
@@ -149,7 +155,8 @@ def test_both_passes_follow_the_current_stream_and_wait_for_nothing(torch: Any) 
     tinyloss.cross_entropy(x, y).backward()
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream), cupy.cuda.ExternalStream(stream.cuda_stream):
+    own = cupy.cuda.Stream.from_external(_Stream(stream.cuda_stream))
+    with torch.cuda.stream(stream), own:
         for _ in range(2):  # the stream's pool of memory is filled
             x.grad = None
             tinyloss.cross_entropy(x, y).backward()

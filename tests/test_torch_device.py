@@ -29,13 +29,13 @@ def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     seen = SimpleNamespace(streams=[])
 
     @contextmanager
-    def stream(address: int, device: int) -> Iterator[None]:
-        seen.streams.append(address)
+    def from_external(stream: Any) -> Iterator[None]:
+        seen.streams.append(stream.__cuda_stream__())
         yield
 
     for module in (_device, _fused, _kernels):
         monkeypatch.setattr(module, "is_on_device", lambda tensor: True)
-    monkeypatch.setattr(cupy.cuda, "ExternalStream", stream)
+    monkeypatch.setattr(cupy.cuda.Stream, "from_external", from_external)
     monkeypatch.setattr(
         torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=42)
     )
@@ -73,7 +73,7 @@ def test_kernels_answer_both_passes_on_the_current_stream(
     value.backward()
     assert_close((value, x.grad), on_numpy(case))
     assert x.grad.stride() == x.stride()
-    assert device.streams == [42, 42]
+    assert device.streams == [(0, 42), (0, 42)]
 
 
 @few
@@ -88,7 +88,7 @@ def test_every_dtype(torch: Any, device: Any, case: Case, dtype: str) -> None:
     ]
     expected = anyloss.value_and_grad(case.loss)(*[each.numpy() for each in rounded])
     assert_close((value, x.grad), expected, max(1.0, torch.finfo(x.dtype).eps / 2.0**-23))
-    assert device.streams == [42, 42]
+    assert device.streams == [(0, 42), (0, 42)]
 
 
 @few

@@ -13,13 +13,6 @@
 //     ARRAYS      arrays
 //     PARTS       sums and maxima that are put together at once, at most
 
-#ifdef USES_float16
-#include <cuda_fp16.h>
-#endif
-#ifdef USES_bfloat16
-#include <cuda_bf16.h>
-#endif
-
 // An emulator may look at each access to memory that threads share.
 #ifndef SHARED
 #define SHARED(type, name) __shared__ type name
@@ -39,13 +32,47 @@ typedef int index;
 #define inf real(__int_as_float(0x7f800000))
 #define nan real(__int_as_float(0x7fffffff))
 
+// CUDA's own types would need its headers, which not every installation has. An emulator has its own.
+#ifndef HALVES
+struct float16 {
+    unsigned short bits;
+
+    float16() = default;
+    INLINE float16(float number) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(number)); }
+    INLINE float16(double number) { asm("cvt.rn.f16.f64 %0, %1;" : "=h"(bits) : "d"(number)); }
+    INLINE operator float() const {
+        float number;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(number) : "h"(bits));
+        return number;
+    }
+};
+
+struct bfloat16 {
+    unsigned short bits;
+
+    bfloat16() = default;
+    INLINE bfloat16(float number) {
+#if __CUDA_ARCH__ >= 800
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(number));
+#else
+        const unsigned whole = unsigned(__float_as_int(number));
+        bits = number != number ? 0x7fff : (whole + 0x7fff + (whole >> 16 & 1)) >> 16;
+#endif
+    }
+    INLINE bfloat16(double number) : bfloat16(to_odd(number)) {}
+    INLINE operator float() const { return __int_as_float(int(bits) << 16); }
+
+    // A float that tells on which side of it the number is: to round it again is harmless.
+    static INLINE float to_odd(double number) {
+        const float cut = __double2float_rz(number);
+        return double(cut) == number ? cut : __int_as_float(__float_as_int(cut) | 1);
+    }
+};
+#endif
+
 template <class T> INLINE real widen(T number) { return real(number); }
-#ifdef USES_float16
-INLINE real widen(__half number) { return real(__half2float(number)); }
-#endif
-#ifdef USES_bfloat16
-INLINE real widen(__nv_bfloat16 number) { return real(__bfloat162float(number)); }
-#endif
+INLINE real widen(float16 number) { return real(float(number)); }
+INLINE real widen(bfloat16 number) { return real(float(number)); }
 
 INLINE real abs(real x) { return ::fabs(x); }
 INLINE bool isnan(real x) { return x != x; }

@@ -37,8 +37,8 @@ CTYPES = {
     "uint16": "unsigned short",
     "uint32": "unsigned",
     "uint64": "unsigned long long",
-    "float16": "__half",
-    "bfloat16": "__nv_bfloat16",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
     "float32": "float",
     "float64": "double",
 }
@@ -73,18 +73,14 @@ def write_total(real: str, dtype: str, divisor: str) -> str:
         result += " / read(divisor)"
     shape = Shape(TOTAL_THREADS, TOTAL_THREADS, 1, 1, 1, 0, whole=True)
     body = _fill("total.cu", parameters=_listed(parameters), type=CTYPES[dtype], result=result)
-    return _join(real, shape, 1, 1, (dtype, divisor), body)
+    return _join(real, shape, 1, 1, body)
 
 
-def _join(
-    real: str, shape: Shape, arrays: int, parts: int, dtypes: Iterable[str], body: str
-) -> str:
+def _join(real: str, shape: Shape, arrays: int, parts: int, body: str) -> str:
     sizes = {name.upper(): int(size) for name, size in shape._asdict().items() if name != "kept"}
     defined = {"real": CTYPES[real], **sizes, "ARRAYS": arrays, "PARTS": parts}
-    head = [f"#define {name} {size}" for name, size in defined.items()]
-    used = {f"USES_{name}" for name in dtypes if name in ("float16", "bfloat16")}
-    lines = "\n".join([*head, *(f"#define {name}" for name in sorted(used))])
-    return f"{lines}\n\n{_template('prelude.cuh')}\nnamespace tinyloss {{\n\n{body}\n}}\n"
+    head = "\n".join([f"#define {name} {size}" for name, size in defined.items()])
+    return f"{head}\n\n{_template('prelude.cuh')}\nnamespace tinyloss {{\n\n{body}\n}}\n"
 
 
 @cache
@@ -134,9 +130,8 @@ class _Writer(Writer):
         self.number = {array.name: n for n, array in enumerate(self.all_arrays)}
 
     def text(self) -> str:
-        dtypes = [array.dtype for array in self.all_arrays] + [self.divisor]
         parts = max([1, *(len(step.reductions) for step in self.staged.passes)])
-        return _join(self.real, self.shape, len(self.all_arrays), parts, dtypes, self.body())
+        return _join(self.real, self.shape, len(self.all_arrays), parts, self.body())
 
     def body(self) -> str:
         raise NotImplementedError

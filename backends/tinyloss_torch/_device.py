@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -63,10 +63,19 @@ def _as_torch_works(x: Any) -> Iterator[Callable[[Any], Any]]:
     stream = torch.cuda.current_stream(x.device)
     with (
         cupy.cuda.Device(x.get_device()),
-        cupy.cuda.ExternalStream(stream.cuda_stream, x.get_device()),
+        cupy.cuda.Stream.from_external(_Stream(stream.cuda_stream)),
         cupy.cuda.using_allocator(allocate),
     ):
         yield tensor_of
+
+
+class _Stream(NamedTuple):
+    """A stream of torch for CuPy, by CUDA's protocol, which not every torch has."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
 
 
 def _array_of(tensor: Any) -> Any:

@@ -3,7 +3,7 @@
     cupy_.py        stands in for the module `cupy`: arrays that nobody may look at from the host,
                     and the modules of machine code
     compiler.py     a kernel's source compiled by g++, its signature read, its arguments checked
-    cuda.hpp, include/      what the source needs of CUDA, ahead of it
+    cuda.hpp, halves.hpp    what the source needs of CUDA, ahead of it
     runtime.cpp     the threads of a launch as fibers: barriers, shuffles, clusters, bounds
 
 What runs is the backend's own source and launch; what cannot be seen is speed, the order in which a

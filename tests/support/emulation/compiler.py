@@ -29,8 +29,8 @@ DTYPES = {
     "unsigned short": "uint16",
     "unsigned": "uint32",
     "unsigned long long": "uint64",
-    "__half": "float16",
-    "__nv_bfloat16": "bfloat16",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
     "float": "float32",
     "double": "float64",
     "Sum": "float64",
@@ -104,7 +104,7 @@ def _compile(source: str, *options: str) -> Path:
         os.close(handle)
         command = [
             gxx, "-std=c++17", "-fPIC", "-shared", "-w", "-U_FORTIFY_SOURCE", "-fno-gnu-unique",
-            "-fno-strict-aliasing", "-ffp-contract=off", f"-I{HERE}", f"-I{HERE / 'include'}",
+            "-fno-strict-aliasing", "-ffp-contract=off", f"-I{HERE}",
             *options, "-x", "c++", "-", "-o", new,
         ]  # fmt: skip
         done = subprocess.run(command, input=source, capture_output=True, text=True)

@@ -65,6 +65,8 @@ inline int __float_as_int(float number) {
 template <class T> T __ldcg(const T* from) { return *from; }
 template <class T> void __stcg(T* to, T word) { *to = word; }
 
+#include "halves.hpp"
+
 inline void __syncthreads() { emulated_sync_block(); }
 inline void __syncwarp(unsigned mask) { emulated_sync_warp(mask); }
 template <class T> T __shfl_xor_sync(unsigned mask, T value, int step) {

@@ -325,7 +325,7 @@ def _modules() -> dict[str, ModuleType]:
         driver=SimpleNamespace(CUDADriverError=DriverError),
         runtime=SimpleNamespace(is_hip=False), MemoryPointer=MemoryPointer,
         UnownedMemory=_unowned, using_allocator=_using_allocator,
-        ExternalStream=lambda stream, device: nullcontext(),
+        Stream=SimpleNamespace(from_external=lambda stream: nullcontext()),
     )  # fmt: skip
     for package in (cupy, cuda):
         package.__path__ = []

@@ -1,6 +1,6 @@
 """NVRTC without CuPy and without a GPU: from a kernel's source to machine code.
 
-The libraries and headers are those of the packages nvidia-cuda-nvrtc and nvidia-cuda-runtime.
+The library is that of the package nvidia-cuda-nvrtc. The kernels need no headers.
 """
 
 import ctypes
@@ -26,38 +26,36 @@ class Compiled:
 
 
 @cache
-def _found() -> tuple[Path, Path] | None:
-    """Return the library and the folder of headers, None where they are not installed."""
+def _found() -> Path | None:
+    """Return the library, None where it is not installed."""
     spec = find_spec("nvidia")
     for root in [] if spec is None else map(Path, spec.submodule_search_locations or []):
         for library in sorted(root.glob("*/lib/libnvrtc.so.*")):
-            headers = sorted(root.glob("*/include/cuda_bf16.h"))
-            if headers:
-                return library, headers[0].parent
+            return library
     return None
 
 
 def is_there() -> bool:
-    """Return whether NVRTC and CUDA's headers are installed."""
+    """Return whether NVRTC is installed."""
     return _found() is not None
 
 
 @cache
-def _library() -> tuple[Any, Path]:
+def _library() -> Any:
     found = _found()
     assert found is not None
-    return ctypes.CDLL(str(found[0])), found[1]
+    return ctypes.CDLL(str(found))
 
 
 def compile_source(source: str, architecture: int, options: tuple[str, ...]) -> Compiled:
     """Compile a source for GPUs of an architecture, 90 for sm_90; what is refused is an error."""
-    nvrtc, headers = _library()
+    nvrtc = _library()
     program = ctypes.c_void_p()
     status = nvrtc.nvrtcCreateProgram(
         ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None
     )
     assert status == 0, status
-    given = [f"-arch=sm_{architecture}", f"-I{headers}", "--ptxas-options=-v", *options]
+    given = [f"-arch=sm_{architecture}", "--ptxas-options=-v", *options]
     texts = (ctypes.c_char_p * len(given))(*map(str.encode, given))
     status = nvrtc.nvrtcCompileProgram(program, len(given), texts)
     log = _output(nvrtc, program, "ProgramLog")
