@@ -1,5 +1,6 @@
 """Losses of tensors in several processes and threads: the gradients are those of one."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,34 @@ print("alike")
 """
 )
 
+# No faulthandler in the child: it waits for the parent's thread, which no fork has.
+FORKED = (
+    START.replace("faulthandler.dump_traceback_later(180, exit=True)", "import os, signal")
+    + """
+wide = torch.linspace(-9, 9, 2_000_000).sin().reshape(20_000, 100).requires_grad_()
+labels = torch.arange(20_000) % 100
+tinyloss.cross_entropy(wide, labels).backward()  # on several threads
+known, children = wide.grad, []
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(60)
+            torch.set_num_threads(1)  # torch's own threads do not outlive a fork
+            wide.grad = None
+            tinyloss.cross_entropy(wide, labels).backward()
+            torch.testing.assert_close(wide.grad, known, rtol=0, atol=0)
+            tinyloss.huber(x, torch.zeros(8, 6))  # new here
+            status = 0
+        finally:
+            os._exit(status)
+    children.append(child)
+assert [os.waitpid(each, 0)[1] for each in children] == [0, 0]
+print("alike")
+"""
+)
+
 
 def test_processes_that_share_a_model(torch: Any, tmp_path: Path) -> None:
     if not torch.distributed.is_available():
@@ -125,3 +154,9 @@ def test_processes_that_share_a_model(torch: Any, tmp_path: Path) -> None:
 def test_one_process(torch: Any, code: str) -> None:
     assert torch
     assert python("-c", code).strip() == "alike"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child(torch: Any) -> None:
+    assert torch
+    assert python("-W", "ignore", "-c", FORKED).strip() == "alike"

@@ -138,7 +138,8 @@ def _describe(
     target = namespace(given).reshape(given, (-1,))[first]
     at = f"y[{', '.join(map(str, position))}]" if position else "y"
     if domain.kind == "labels":
-        label = int(target)
+        # int() of torch's numbers stops at 2**63
+        label = int(target.item() if hasattr(target, "item") else target)
         message = (
             f"{at} is {label}, expected a class index from 0 to {classes - 1} "
             f"(x has {classes} classes along axis {request.axis})"
