@@ -14,6 +14,7 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
+from tests.support.params import turns
 from tinyloss._arrays import namespace
 from tinyloss._engine import registry as _backends
 from tinyloss.backend import Answer, Job, evaluate, replaced
@@ -244,24 +245,27 @@ def put_to_the_check(backend: Backend, **options: Any) -> Report:
 
 @pytest.mark.parametrize(
     ("backend", "complaint"),
-    [
-        (value_off_by_1e5, r"value.* is \S+, expected \S+: \S+ units off"),
-        (one_element_off, r"gradient by x\[.*\] is \S+, expected \S+: \S+ units off, 1 of"),
-        (ignores_weights, r" weight=full .*units off"),
-        (ignores_the_divisor, r"units off"),
-        (multiplies_instead_of_selecting, r" special=poison .* is nan, expected"),
-        (writes_to_x, r": x was changed"),
-        (reads_contiguously, r"layouts=\('slice', .*units off"),
-        (widens_the_value, r"value is a float64, expected float32"),
-        (widens_the_gradient, r"gradient by x has dtype float64, expected float32"),
-        (drops_a_dimension, r"gradient by x has shape \(15,\), expected \(3, 5\)"),
-        (gives_an_array_for_a_number, r"value is a ndarray, expected float32"),
-        (leaves_out_alone, r" out=.*: gradient by x\[.* is nan, expected"),
-        (keeps_the_gradient_in_x, r"gradient by x shares memory with x"),
-        (raises, r"raised IndexError: index 7 is out of bounds"),
-        (is_a_bit_off_each_second_time(), r": value: other bits at the second call"),
-        (is_a_bit_off_in_threads, r": value: other bits in a thread"),
-    ],
+    turns(
+        [
+            (value_off_by_1e5, r"value.* is \S+, expected \S+: \S+ units off"),
+            (one_element_off, r"gradient by x\[.*\] is \S+, expected \S+: \S+ units off, 1 of"),
+            (ignores_weights, r" weight=full .*units off"),
+            (ignores_the_divisor, r"units off"),
+            (multiplies_instead_of_selecting, r" special=poison .* is nan, expected"),
+            (writes_to_x, r": x was changed"),
+            (reads_contiguously, r"layouts=\('slice', .*units off"),
+            (widens_the_value, r"value is a float64, expected float32"),
+            (widens_the_gradient, r"gradient by x has dtype float64, expected float32"),
+            (drops_a_dimension, r"gradient by x has shape \(15,\), expected \(3, 5\)"),
+            (gives_an_array_for_a_number, r"value is a ndarray, expected float32"),
+            (leaves_out_alone, r" out=.*: gradient by x\[.* is nan, expected"),
+            (keeps_the_gradient_in_x, r"gradient by x shares memory with x"),
+            (raises, r"raised IndexError: index 7 is out of bounds"),
+            (is_a_bit_off_each_second_time(), r": value: other bits at the second call"),
+            (is_a_bit_off_in_threads, r": value: other bits in a thread"),
+        ],
+        4,
+    ),
     ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_a_wrong_backend_is_caught(backend: Backend, complaint: str) -> None:

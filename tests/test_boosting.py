@@ -128,6 +128,7 @@ def test_objects_and_sums_have_it() -> None:
     np.testing.assert_array_equal(exact, 2 * Y)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compilation", ["never", "always"])
 def test_it_is_written_into_arrays_that_are_given(compilation: Any) -> None:
     import tinyloss_numpy

@@ -84,6 +84,7 @@ def test_a_denominator_of_0_divides_what_has_an_item() -> None:
     assert found == [0, np.inf, 0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("argnum", [0, 1])
 @pytest.mark.parametrize("target", ["smoothed", "soft"])
 def test_what_class_weights_divide_by_is_that_of_each_call(target: str, argnum: int) -> None:
@@ -115,6 +116,7 @@ def test_a_label_out_of_range_is_found_among_calls_alike() -> None:
         np.testing.assert_array_equal(ask(A, LABELS, **given), before[0])
 
 
+@pytest.mark.long
 def test_out_is_as_it_was_where_a_label_is_out_of_range() -> None:
     out = np.full_like(A, 7)
     step: Any = tinyloss.value_and_grad(tinyloss.cross_entropy, out=out)

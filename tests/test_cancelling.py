@@ -21,6 +21,7 @@ def test_class_weights_of_probabilities_that_cancel(xp: Library) -> None:
     assert not np.isfinite(grad).any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["always", "never"])
 def test_compiled_alike(mode: Any) -> None:
     x, y = np.array([[1.0, 0.0], [0.0, 0.5]]), np.eye(2)

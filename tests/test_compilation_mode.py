@@ -51,6 +51,7 @@ def test_what_is_asked_compiles_at_its_first_call(compiled: list[str]) -> None:
     assert compiled == ["huber", "huber", "mse"]
 
 
+@pytest.mark.long
 def test_program_that_nobody_uses_is_let_go(
     compiled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def test_every_field_of_a_kind_has_another_value_below() -> None:
     assert set(_changes(np, np.asarray)) | ELSEWHERE == {each.name for each in fields(Kind)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", ["numpy", "jax"])
 @pytest.mark.parametrize("field", sorted(_changes(np, np.asarray)))
 def test_what_one_field_tells_apart_is_answered_apart(library: str, field: str) -> None:
@@ -206,6 +207,7 @@ def test_a_loss_that_nobody_holds_is_let_go(library: str) -> None:
     assert [each() for each in left] == [None, None, None]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["always", "never"])
 @pytest.mark.parametrize(
     "name", turns(["cross_entropy", "binary_cross_entropy", "softmax_focal", "mse"], 3)

@@ -82,6 +82,7 @@ def test_a_number_of_the_row_counts_for_each_class_compiled(formula: Any, slope:
     np.testing.assert_allclose(got, slope(X, Y), atol=32 * 10 * EPS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("divide", [lambda s, x, q: s / q, lambda s, x, q: s / x.shape[-1]])
 @pytest.mark.parametrize("reduction", turns(["sum", "mean"], 2))
 def test_a_division_may_be_the_last_step(divide: Function, reduction: str) -> None:
@@ -435,6 +436,7 @@ def test_what_may_change_unseen_is_not_read() -> None:
 # --------------------------------------------------------------------------------- long formulas
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", turns(["rows", "elements"], 2))
 def test_a_formula_may_be_longer_than_the_stack_is_deep(kind: str) -> None:
     jax = pytest.importorskip("jax")

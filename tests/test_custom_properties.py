@@ -149,6 +149,7 @@ def test_value_and_gradient_by_formulas_are_those_of_the_function(kind: str, see
         _close(drawn.ask(), drawn.value_and_slope(), 1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", turns(range(30), 30))
 def test_every_way_gives_the_same(kind: str, seed: int) -> None:

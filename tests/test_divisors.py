@@ -58,6 +58,7 @@ def test_a_denominator_of_0_divides_what_is_selected(xp: Library) -> None:
         assert grad[0].tolist() == [-INF, INF, INF]
 
 
+@pytest.mark.long
 @on("mode", ["always", "never"])
 def test_compiled_alike(mode: Any) -> None:
     x, y = np.zeros((2, 3), np.float32), np.array([0, 1])

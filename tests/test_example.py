@@ -21,6 +21,7 @@ def test_reads_97_percent_of_the_held_out_digits(seed: int) -> None:
     assert history.epochs[-1].train_loss < 0.1 * history.steps[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("array", ["jax", "torch"])
 def test_same_seed_gives_the_same_first_losses(array: str) -> None:
     pytest.importorskip(array)

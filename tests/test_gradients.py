@@ -292,6 +292,7 @@ def test_the_gradient_is_the_slope_of_the_whole_loss(case: Case, chosen: list[Op
             _check(_back(case, gradient), slope, tolerance, f"{options.id}: gradient by {name}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}[{case.id}]")
 def test_curvature_is_the_slope_of_the_gradient(case: Case) -> None:
     """Per item, weighted and unreduced, whatever the reduction."""

@@ -15,6 +15,7 @@ anyloss: Any = tinyloss
 
 
 class TestTransformations:
+    @pytest.mark.long
     @few
     def test_vmap_of_loss_and_gradient(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         def both(x: Any, y: Any) -> Any:
@@ -40,6 +41,7 @@ class TestTransformations:
         each = jax.vmap(jax.grad(tinyloss.cross_entropy))(x, y)
         close(each, tinyloss.grad(tinyloss.cross_entropy)(X, Y, reduction="sum"))
 
+    @pytest.mark.long
     @few
     def test_scan_over_minibatches(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         derive = jax.jit(jax.value_and_grad(loss))
@@ -79,6 +81,7 @@ class TestTransformations:
             assert (value.shape, value.dtype) == ((), "float32")
             assert (gradient.shape, gradient.dtype) == (x.shape, "bfloat16")
 
+    @pytest.mark.long
     @few
     def test_export_for_any_number_of_rows(self, loss: Any, x: Any, y: Any, jax: Any) -> None:
         jax_export = pytest.importorskip("jax.export")
@@ -150,6 +153,7 @@ class TestDtypes:
             for result, each in zip((value, gradient), expected, strict=True):
                 close(result, each, dtype=dtype)
 
+    @pytest.mark.long
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     @few
     def test_half_precision_is_rounded_once(
@@ -245,6 +249,7 @@ class TestWhatChoosesAProgramIsStatic:
 
 
 class TestMemory:
+    @pytest.mark.long
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     @pytest.mark.parametrize(
         ("loss", "of_labels"),

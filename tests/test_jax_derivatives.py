@@ -71,6 +71,7 @@ class TestFirstDerivatives:
         for each in along:  # terms of either sign: within 16 eps of their magnitudes
             assert abs(each - terms.sum()) <= 16 * EPS64 * np.abs(terms).sum()
 
+    @pytest.mark.long
     @pytest.mark.parametrize("reduction", ["sum", "none"])
     @few
     def test_every_reduction(self, loss: Any, x: Any, y: Any, reduction: str, jax: Any) -> None:
@@ -113,6 +114,7 @@ class TestFirstDerivatives:
             error = np.abs(np.asarray(gradient, dtype=np.float64) / exact - 1)
             assert np.max(error) <= allowed(loss.__name__, "x", {}) * EPS32
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("name", "x", "y", "by", "at", "options"),
         turns(
@@ -197,6 +199,7 @@ class TestSecondDerivatives:
         expected = anyloss.grad_and_hess(case.loss)(*arrays, **options)[1]
         close(result, expected, eps=128, why=BY_LINES)
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("loss", "x", "y"),
         turns([(tinyloss.softmax_focal, X, SHARES), *FEW.values()], 4, ["softmax_focal", *FEW]),
@@ -255,6 +258,7 @@ class TestSecondDerivatives:
                 places = np.argwhere(wrong)[:3, 0]
                 assert not wrong.any(), [[a[place].tolist() for a in arrays] for place in places]
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("loss", "x", "y"),
         turns([FEW["cross_entropy"], FEW["log_cosh"]], 2, ["labels", "log_cosh"]),

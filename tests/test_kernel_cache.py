@@ -139,6 +139,7 @@ def test_function_that_is_not_there_is_not_called(cache: SimpleNamespace) -> Non
     assert (call(), cache.compiled) == (first, 2)
 
 
+@pytest.mark.long
 def test_user_without_a_home_compiles_and_keeps_nothing(tmp_path: Path) -> None:
     """As in a container whose user has no name."""
     code = """

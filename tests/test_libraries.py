@@ -81,6 +81,7 @@ def test_activation_is_numpys_on_every_library(xp: Library, function: Any) -> No
             agree(xp.numpy(result), expected, dtype=dtype)
 
 
+@pytest.mark.long
 @in_pairs(
     [
         (name, case)
@@ -144,6 +145,7 @@ def test_missing_library_is_a_visible_skip(tmp_path: Path) -> None:
     assert "dask is not installed" in text
 
 
+@pytest.mark.long
 def test_missing_library_is_an_error_where_it_is_required(tmp_path: Path) -> None:
     for name in ("nosuch", "dask"):
         status, text = _pytest_without("dask", tmp_path, f"--require={name}", "--collect-only")

@@ -119,6 +119,7 @@ def only_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("only_compiled")
 @pytest.mark.parametrize(
     ("loop", "names"),

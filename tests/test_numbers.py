@@ -102,6 +102,7 @@ def test_every_number_is_taken_as_an_array(spec: Spec, name: str, xp: Library) -
                 compare(spec, xp.fetch(got), expected, gamma)
 
 
+@pytest.mark.long
 @on("spec,name", NUMBERS)
 def test_every_number_may_be_traced(spec: Spec, name: str, jax: Any) -> None:
     for call in one_for_each_target(spec):

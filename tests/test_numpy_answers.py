@@ -73,6 +73,7 @@ def test_empty_arrays_after_others() -> None:
             assert grad.shape == x.shape
 
 
+@pytest.mark.long
 def test_row_of_any_layout_beside_one_label() -> None:
     assert_agrees(tinyloss.cross_entropy, numbers(10)[::-1], np.array(4))
 
@@ -97,6 +98,7 @@ def test_class_axis_anywhere() -> None:
         np.testing.assert_array_equal(moved, tinyloss.softmax(np.moveaxis(x, 1, -1)))
 
 
+@pytest.mark.long
 def test_weight_is_broadcast_to_the_items() -> None:
     x, y = numbers(3, 4, 10), labels(12, 10).reshape(3, 4)
     for weight in (numbers(3, 1) ** 2, numbers(4) ** 2, np.float32(2), 2.5, [1.0, 0.0, 2.0, 3.0]):
@@ -112,6 +114,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", turns(OPTIONS, 2, ["-".join(each) for each in OPTIONS]))
 def test_options_of_cross_entropy(options: dict[str, Any]) -> None:
     y = labels(12, 100)
@@ -122,12 +125,14 @@ def test_options_of_cross_entropy(options: dict[str, Any]) -> None:
     assert_agrees(tinyloss.cross_entropy, numbers(12, 100), y, terms=terms, **options)
 
 
+@pytest.mark.long
 def test_targets_that_are_probabilities() -> None:
     x, y = numbers(12, 100), probabilities(12, 100)
     options: dict[str, Any] = {"class_weight": probabilities(100), "label_smoothing": 0.1}
     assert_agrees(tinyloss.cross_entropy, x, y, argnums=(0, 1), terms=True, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reduction", turns(["none", "mean", "sum"], 2))
 def test_reductions(reduction: str) -> None:
     assert_agrees(tinyloss.mse, numbers(501), numbers(501, seed=1), reduction=reduction)
@@ -176,6 +181,7 @@ def test_class_indices_of_every_integer_dtype(dtype: str) -> None:
     assert_agrees(tinyloss.nll, numbers(12, 100), y)
 
 
+@pytest.mark.long
 def test_class_indices_out_of_range_give_nan_where_they_are_not_looked_at() -> None:
     x, y = numbers(5, 10), np.array([0, -1, 10, 2**40, 9])
     with tinyloss.validation("never"), compiled():
@@ -186,6 +192,7 @@ def test_class_indices_out_of_range_give_nan_where_they_are_not_looked_at() -> N
     assert np.isnan(gradient).all(axis=1).tolist() == [False, True, True, True, False]
 
 
+@pytest.mark.long
 def test_further_arrays_of_another_dtype() -> None:
     x, y = numbers(12, 10), (numbers(12, 10, seed=1) > 0).astype("f")
     for pos_weight in (np.linspace(0.5, 2, 10), np.float32(2.0), [2] * 10):
@@ -193,6 +200,7 @@ def test_further_arrays_of_another_dtype() -> None:
         assert_agrees(loss, x, y, pos_weight=pos_weight)
 
 
+@pytest.mark.long
 def test_scalars_of_numpy_are_arrays() -> None:
     assert_agrees(tinyloss.mse, np.float32(3), np.float32(1))
     assert_agrees(tinyloss.cross_entropy, numbers(10), np.int64(3), weight=np.float32(2))
@@ -211,6 +219,7 @@ def test_results_are_plain_arrays(tmp_path: Path) -> None:
             assert type(tinyloss.softmax(x)) is np.ndarray
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", [binary_cross_entropy_with_logits, tinyloss.softmax_focal])
 def test_curvature(loss: Loss) -> None:
     rows = loss is tinyloss.softmax_focal
@@ -224,6 +233,7 @@ def test_curvature(loss: Loss) -> None:
         assert_close(got, want, terms=rows)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("classes", [7, 300])
 @pytest.mark.parametrize("transform", [tinyloss.softmax, tinyloss.logsumexp])
 def test_transforms(transform: Any, classes: int) -> None:
@@ -234,6 +244,7 @@ def test_transforms(transform: Any, classes: int) -> None:
         assert_close(got, transform(x))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("weighted", "loss"), turns([*product([True, False], [ripple, wave, poly])], 2)
 )

@@ -186,6 +186,7 @@ def test_kernel_is_read_back(kernels: SimpleNamespace) -> None:
     assert len(files(kernels.folder)) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "damage",
     [

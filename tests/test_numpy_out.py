@@ -47,6 +47,7 @@ PLACES = (swapped, own_place, strided, turned, crossed)
 MODES = pytest.mark.parametrize("mode", [compiled, by_formulas])
 
 
+@pytest.mark.long
 @MODES
 @pytest.mark.parametrize(
     ("loss", "place"),
@@ -97,6 +98,7 @@ def test_gradient_over_other_arguments(mode: Any) -> None:
         np.testing.assert_array_equal(tinyloss.grad(tinyloss.mse, out=same)(same, same), 0)
 
 
+@pytest.mark.long
 @MODES
 def test_gradient_over_a_class_weight(mode: Any) -> None:
     x, y, class_weight = numbers(5), probabilities(5), probabilities(5)
@@ -107,6 +109,7 @@ def test_gradient_over_a_class_weight(mode: Any) -> None:
     assert_close(got, expected)
 
 
+@pytest.mark.long
 @MODES
 def test_gradient_along_another_axis_is_written(mode: Any) -> None:
     x, y = numbers(3, 100, 5), labels(15, 100).reshape(3, 5)
@@ -117,6 +120,7 @@ def test_gradient_along_another_axis_is_written(mode: Any) -> None:
     assert_close(got, expected)
 
 
+@pytest.mark.long
 @MODES
 def test_gradient_and_curvature_are_written(mode: Any) -> None:
     x, y = numbers(12, 100), probabilities(12, 100)

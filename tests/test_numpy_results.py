@@ -96,6 +96,7 @@ def test_forked_child_computes_the_same_bits() -> None:
     assert python(code) == "0 True\n"
 
 
+@pytest.mark.long
 def test_mean_is_finite_where_its_sum_is_beyond_float32() -> None:
     x = np.full(10_000, 8e37, "f")
     with compiled():
@@ -134,6 +135,7 @@ def test_nan_stays_in_its_row(classes: int) -> None:
             np.testing.assert_array_equal(np.delete(gradient, 4, 0), np.delete(clean, 4, 0))
 
 
+@pytest.mark.long
 def test_impossible_class_has_no_gradient() -> None:
     x, y = numbers(9, 10), np.zeros(9, int)
     x[4, 3] = -np.inf

@@ -40,6 +40,7 @@ def test_mean_of_parts_is_the_mean_of_all(xp: Library) -> None:
     assert xp.numpy(mean()) == pytest.approx(whole(), rel=BOUND)
 
 
+@pytest.mark.long
 def test_parts_of_different_weight_are_not_means_of_means(xp: Library) -> None:
     """Sums of weights differ from part to part: masked items, ignored labels, class weights."""
     keep, classes = Y != 2, np.arange(1.0, 8.0, dtype=np.float32)

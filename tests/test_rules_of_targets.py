@@ -66,6 +66,7 @@ class TestRule5Labels:
         assert np.isnan(xp.numpy(grad)).all(axis=1).tolist() == [False, True, True]
         assert np.isnan(xp.numpy(grad)).any(axis=1).tolist() == [False, True, True]
 
+    @pytest.mark.long
     @on("mode", ["always", "never"])
     @on("wrong", [-7, 3])
     def test_a_class_of_weight_0_hides_no_wrong_label(self, wrong: int, mode: Any) -> None:

@@ -60,6 +60,7 @@ def test_every_value_is_one_kernel_on_cuda(name: str) -> None:
     assert len(texts) == 1
 
 
+@pytest.mark.long
 @schedules
 def test_a_jitted_step_is_traced_once(name: str) -> None:
     jax = pytest.importorskip("jax")

@@ -114,6 +114,7 @@ def test_floating_targets_of_a_margin_may_be_any(loss: Any) -> None:
     assert np.isfinite(loss(np.array([0.5, 2.0]), np.array([0.25, -3.0])))
 
 
+@pytest.mark.long
 @on("loss", turns(BINARY + MARGIN, 3), ids=named)
 @on("mode", ["always", "never"])
 def test_compiled_or_not_the_error_is_the_same(loss: Any, mode: Any) -> None:
@@ -128,6 +129,7 @@ def test_compiled_or_not_the_error_is_the_same(loss: Any, mode: Any) -> None:
                         ask(x, y)
 
 
+@pytest.mark.long
 @on("mode", ["always", "never"])
 def test_an_error_writes_nothing(mode: Any) -> None:
     x = np.array([0.25, 0.5, 0.75], np.float32)
@@ -198,6 +200,7 @@ class TestUnsignedLabels:
         np.testing.assert_allclose(xp.numpy(value), np.log(4), rtol=1e-6)
 
 
+@pytest.mark.long
 @on("mode", ["never", "always"])
 def test_looking_at_targets_warns_of_no_nan(mode: Any) -> None:
     """The smallest of bfloat16 numbers with a NaN among them has NumPy warn."""
