@@ -32,6 +32,7 @@ def same(a: Any, b: Any) -> bool:
     return all(np.array_equal(p, q, equal_nan=True) for p, q in zip(a, b, strict=True))
 
 
+@pytest.mark.long
 def test_an_array_given_twice_is_no_rule_for_later_calls() -> None:
     step: Any = tinyloss.value_and_grad(tinyloss.mse)
     expected = alone(lambda: step(A, B))
@@ -61,7 +62,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", turns(OPTIONS, 2, ["-".join(each) for each in OPTIONS]))
+@pytest.mark.parametrize("options", turns(OPTIONS, 4, ["-".join(each) for each in OPTIONS]))
 def test_each_call_is_answered_as_it_is_alone(options: dict[str, Any]) -> None:
     loss: Any = tinyloss.cross_entropy if "label_smoothing" in options else tinyloss.nll
     step: Any = tinyloss.value_and_grad(loss)

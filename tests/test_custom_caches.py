@@ -198,6 +198,7 @@ def _used(library: str) -> list[weakref.ref[Any]]:
     return [weakref.ref(each) for each in (loss, square, formula)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", ["formulas", "numpy", "jax", "dask"])
 def test_a_loss_that_nobody_holds_is_let_go(library: str) -> None:
     left = _used(library)
@@ -228,6 +229,7 @@ def test_arrays_of_a_call_are_let_go(mode: Any, name: str) -> None:
     assert [each() for each in left] == [None, None, None]
 
 
+@pytest.mark.long
 def test_a_loss_of_labels_that_nobody_holds_is_let_go() -> None:
     def picked(x: Any, y: Any) -> Any:
         xp = tinyloss.namespace(x)

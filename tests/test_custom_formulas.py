@@ -106,6 +106,7 @@ def test_a_division_may_be_the_last_step(divide: Function, reduction: str) -> No
     np.testing.assert_allclose(got, expected, rtol=0, atol=16 * 2**-24 * np.abs(expected).max())
 
 
+@pytest.mark.long
 def test_what_is_known_of_classes_may_be_used() -> None:
     @rows
     def ends(x: Any, y: Any) -> Any:

@@ -75,6 +75,7 @@ def test_float32_is_within_the_bound(name: str, loops: Any) -> None:
     assert error <= BOUND, where
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_float64_is_within_the_bound(name: str, loops: Any) -> None:
     error, where = worst_float64(name, loops[name, "float64"], 600)

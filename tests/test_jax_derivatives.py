@@ -158,6 +158,7 @@ class TestFirstDerivatives:
         native = jax.jit(jax.grad(tinyloss.cross_entropy, 1))(x, y, **options)
         close(native, anyloss.grad(tinyloss.cross_entropy, 1)(x, y, **options))
 
+    @pytest.mark.long
     @few
     def test_gradients_asked_of_tinyloss_are_differentiable(
         self, loss: Any, x: Any, y: Any, jax: Any

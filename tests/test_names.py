@@ -271,6 +271,7 @@ def test_number_of_another_class_compares_with_class_indices(number: Any) -> Non
         assert text.endswith("y_1, index(2))")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [2**32, -(2**31) - 1])
 def test_whole_number_beyond_an_index_compares_as_a_number(number: int) -> None:
     """An index has 32 bits: 2**32 is not 0."""

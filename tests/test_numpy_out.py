@@ -71,6 +71,7 @@ def test_gradients_are_written_anywhere(loss: Loss, place: Any, mode: Any) -> No
         assert (out[0].base[..., 1::2] == 7).all()
 
 
+@pytest.mark.long
 @MODES
 @pytest.mark.parametrize("step", [1, -1])
 def test_gradient_over_a_part_of_x(step: int, mode: Any) -> None:
