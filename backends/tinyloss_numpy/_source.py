@@ -314,6 +314,8 @@ class _Writer(Writer):
         if node.op == "input":
             load = _load(self.arrays[name], "chunk", i, "item")
             self.write(f"{name} = {load if kind_of(node) == 'real' else f'label({load}, classes)'}")
+            if name == self.watched_here():
+                self.write(self.strayed(name))
         elif id(node) in self.staged.gathers:
             picked, index = self.staged.gathers[id(node)]
             self.write(f"{name} = {self.picked(picked, index, i)}")
@@ -338,17 +340,29 @@ class _Writer(Writer):
     def watch(self) -> None:
         """Note a target of a chunk that is outside its domain.
 
-        In a loop of its own: LLVM would not vectorise each of the others with this inside.
+        In a loop of its own: LLVM would not vectorise each of the others with a condition inside.
         """
-        if self.watched is None:
+        if self.watched is None or self.watched_here():
             return
         y = self.inputs[1]
         with self.write.loop("for i in range(count):"):
             self.write(f"target = {_load(y, 'chunk', 'i', 'item')}")
             if self.watched.kind == "probabilities":
-                self.write(f"wrong = strayed(wrong, target, real({1 + self.watched.slack!r}))")
+                self.write(self.strayed("target"))
             else:
                 self.write(f"wrong = noted(wrong, {_outside(self.watched, 'target')})")
+
+    def watched_here(self) -> str:
+        """Return the name of a target that is looked at where it is read for the loss, or ""."""
+        if self.watched is None or self.watched.kind != "probabilities":
+            return ""
+        name = self.inputs[1].name
+        read = [n for step in self.staged.passes for n in step.scalars] + [*self.staged.final]
+        return name if any(n.op == "input" and self.staged.name(n) == name for n in read) else ""
+
+    def strayed(self, target: str) -> str:
+        assert self.watched is not None
+        return f"wrong = strayed(wrong, {target}, real({1 + self.watched.slack!r}))"
 
     def lane(self, step: Pass, lane: str) -> None:
         """Compute what a pass computes for one class of one item."""
