@@ -186,7 +186,7 @@ def kl_div_with_logits(x: Array, y: Array, *, ulp: float) -> Parts:
     faint = (infinite | nan | apart)[..., None] | ((p > 0) & (p < least_normal(ulp)))
     by_x = np.where(near & live, p * np.expm1(r), q - p)
     return {
-        "value": Part(value, np.abs(value), nan),
+        "value": Part(value, np.abs(value), nan | apart),
         "x": Part(by_x, p + q, nan[..., None] | np.zeros(x.shape, bool)),
         "y": Part(by_y, sizes, faint),
         "curvature": plain(q * complement),
