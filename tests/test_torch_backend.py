@@ -65,6 +65,19 @@ def mapped(torch: Any) -> Callable[[Any], Any]:
     return through
 
 
+def compiled(torch: Any) -> Callable[[Any], Any]:
+    """Return what has each call compiled: traced whole, and run as it was traced."""
+
+    def through(ask: Callable[..., Any]) -> Callable[..., Any]:
+        torch._dynamo.reset()
+        function: Callable[..., Any] = torch.compile(
+            ask, fullgraph=True, dynamic=False, backend="eager"
+        )
+        return function
+
+    return through
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("derive", [None, backward])
 def test_it_answers_every_call(torch: Any, derive: Any) -> None:
@@ -74,3 +87,14 @@ def test_it_answers_every_call(torch: Any, derive: Any) -> None:
 @pytest.mark.long
 def test_vmap_answers_every_call(torch: Any) -> None:
     assert checked(torch, through=mapped(torch), losses=FEW[:1]).declined == 0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(loss, id=str(n), marks=pytest.mark.slow if n else pytest.mark.long)
+        for n, loss in enumerate(FEW)
+    ],
+)
+def test_torch_compile_answers_every_call(torch: Any, loss: Any) -> None:
+    assert checked(torch, through=compiled(torch), losses=[loss]).declined == 0

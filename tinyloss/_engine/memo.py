@@ -215,8 +215,11 @@ class _Alike:
             return
         weighing: Weighing | None = None
         if job.weight is not None or (job.out and form.looks):
-            # What such a mean divides by is more than a sum of weights.
-            if "class_weight" in fields and form.rule.index is None:
+            # Smoothed labels and probabilities have a weight of each class in the formula, and one
+            # of the item in what a mean divides by: they are no weight of items alone.
+            if "class_weight" in fields and (
+                "class_weight" in job.arrays or form.rule.index is None
+            ):
                 return
             # By 0 only what has an item is divided.
             if request.denominator is not None and not abs(request.denominator) > 0:

@@ -9,6 +9,7 @@ from warnings import warn
 
 from tinyloss._arrays import (
     astype,
+    compiling,
     compute_dtype,
     dtype_name,
     index_dtype,
@@ -127,7 +128,7 @@ class Form:
         _, xp, _, _, index, dtype, _ = self.rule
         formula, axis = self.formula, self.axis
         x = request.x
-        if self.warns:
+        if self.warns and not compiling():
             warn(
                 f"tinyloss.{request.name}: x has one class, whose probability is always 1, so that "
                 "the loss says nothing; binary_cross_entropy_with_logits is for one logit",
