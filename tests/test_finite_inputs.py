@@ -121,6 +121,18 @@ def test_logits_to_which_a_small_constant_adds_nothing(xp: Library) -> None:
     np.testing.assert_allclose(slope, [[0.5249791874789, -0.5249791874789]], rtol=1e-6)
 
 
+def test_a_logit_that_swallows_the_others_hides_no_difference(xp: Library) -> None:
+    """p of classes that x makes impossible is what the gradient is: its remainder is no factor."""
+    x = np.array([[54263808.0, -0.7, 1.0, 0.0], [2.0**30, 3.0, -1.0, 5.0]])
+    y = np.array([[-3.0, 0.9, 2.5, 1.3], [0.5, 0.25, 1.0, 0.75]])
+    p = np.exp(y) / np.exp(y).sum(axis=-1, keepdims=True)
+    function: Any = tinyloss.value_and_grad(tinyloss.kl_div_with_logits)
+    options = {"reduction": "none"}
+    value, slope = xp.fetch(xp.call(function, xp.asarray(x), xp.asarray(y), **options))
+    np.testing.assert_allclose(value, (p * (x[:, :1] - x)).sum(axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(slope, (np.arange(4) == 0) - p, rtol=1e-6)
+
+
 def test_a_power_below_1_of_a_probability_that_underflows(xp: Library) -> None:
     """q = exp(-x) and c = q: the derivative of q^(1/2) c by y at y = 1 is -q^(1/2) (x + 1/2)."""
     x = np.array([20.0, 60.0, 104.0, 120.0])

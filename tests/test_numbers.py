@@ -102,6 +102,37 @@ def test_every_number_is_taken_as_an_array(spec: Spec, name: str, xp: Library) -
                 compare(spec, xp.fetch(got), expected, gamma)
 
 
+ENDS: dict[str, list[float]] = {
+    "beta": [0.0],
+    "q": [0.0, 1.0],
+    "label_smoothing": [0.0, 1.0],
+    "alpha": [0.0, 1.0],
+    "gamma": [0.0, 1.0],
+}
+
+
+@on("spec,name", [each for each in NUMBERS if each.values[1] in ENDS])
+@on("xp", ["numpy", "torch"], indirect=True)
+def test_so_are_the_ends_of_its_range(spec: Spec, name: str, xp: Library) -> None:
+    derive: Any = tinyloss.grad_and_hess(spec.function)
+    for call in spec.calls:
+        host = [draw(np.random.default_rng(0)) for draw in call.arrays]
+        if not spec.definition.rowwise:
+            host[0].flat[0] = host[1].flat[0]  # at a kink
+        own = [xp.own(each) for each in host]
+        for value in ENDS[name]:
+            gamma = value if name == "gamma" else call.options.get("gamma", 2.0)
+            array = xp.own(np.asarray(value, np.float32))
+            expected = answers(spec, call, host, {name: value})
+            compare(spec, xp.fetch(answers(spec, call, own, {name: array})), expected, gamma)
+            expected = derive(*host, **{**call.options, name: value})
+            got = xp.fetch(derive(*own, **{**call.options, name: array}))
+            for one, other in zip(got, expected, strict=True):
+                bound = 2 * (16 + spec.bound.per_gamma * gamma) * EPS
+                scale = max(1.0, float(np.abs(other).max()))
+                np.testing.assert_allclose(one, other, rtol=bound, atol=bound * scale)
+
+
 @pytest.mark.long
 @on("spec,name", NUMBERS)
 def test_every_number_may_be_traced(spec: Spec, name: str, jax: Any) -> None:

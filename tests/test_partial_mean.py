@@ -66,6 +66,14 @@ def test_a_part_with_nothing_selected_adds_nothing(xp: Library) -> None:
     assert xp.numpy((empty + some).value()) == xp.numpy(some.value())
 
 
+def test_a_part_of_nothing_has_no_weight(xp: Library) -> None:
+    """However often it is repeated: no time at all."""
+    x, weight = xp.asarray(np.zeros((0, 3))), xp.asarray(np.array([1.0, np.nan, 2.0]))
+    empty = partial_mean(tinyloss.mse)(x, x, weight=weight)
+    assert xp.numpy(empty.weight) == 0
+    assert xp.numpy(tinyloss.mse(x, x, weight=weight)) == 0
+
+
 def test_sums_are_of_float64_where_the_library_has_it(xp: Library) -> None:
     state = partial_mean(tinyloss.cross_entropy)(*of(xp, PARTS[0]), weight=xp.asarray(W[PARTS[0]]))
     expected = "float64" if "float64" in xp.floats else "float32"

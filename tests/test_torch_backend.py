@@ -10,8 +10,11 @@ import tinyloss
 import tinyloss_numpy
 from tinyloss.testing import check_backend
 
-# Of its own, when vmap first loads its decompositions.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+# Of its own: when vmap first loads its decompositions, and when Dynamo makes what it traces.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),
+]
 
 FEW = (tinyloss.mse, tinyloss.binary_cross_entropy_with_logits, tinyloss.cross_entropy)
 

@@ -255,7 +255,12 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
     parts = {
         "value": plain(a * times(whole, c)),
         "x": Part(by_x, size_x),
-        "y": Part(sum(y_terms), sum([np.abs(term) for term in y_terms])),
+        # A power that is subnormal, or 0, may be what a huge x multiplies.
+        "y": Part(
+            sum(y_terms),
+            sum([np.abs(term) for term in y_terms]),
+            (whole < least_normal(ulp)) & (np.abs(x) > 1e3),
+        ),
         # Powers of q may leave even this range.
         "curvature": Part(
             bend,

@@ -176,7 +176,9 @@ def _weighed(case: Case, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     items = np.delete(case.x.shape, case.axis) if rowwise else case.x.shape
     weight = np.asarray(case.options.get("weight", 1))
     # Without a sum to scale them for, weights are those of the dtype computed in.
-    counts = (weight.astype(dtype) if _unreduced(case) else weight) != 0
+    alone = _unreduced(case) or case.options.get("denominator") is not None
+    alone = alone or case.options.get("reduction", "mean") != "mean"
+    counts = (weight.astype(dtype) if alone else weight) != 0
     where = np.asarray(case.options.get("where", True))
     return np.broadcast_to(weight.astype(L), items), np.broadcast_to(counts & where, items)
 

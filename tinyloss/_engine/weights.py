@@ -208,7 +208,7 @@ class _Weights:
         """
         xp, counted = self._xp, self._counted
         known = not any(map(unknown, self._items))
-        if known and counted is None:
+        if known and (counted is None or 0 in self._items):
             return prod(self._items)
         if is_host(counted):
             weight, total = self._summed

@@ -146,7 +146,7 @@ class _KLWithLogits(Formula):
         small = xp.abs(d) < 1
         # What is far from 0 need not be known, only be finite, in its derivatives as well.
         grown = xp.exp(xp.minimum(dx, 60.0))
-        grown = grown + grown * rx
+        grown = grown + grown * xp.where(dx < 60.0, rx, 0.0)
         shift = xp.sum(
             xp.where(
                 small,

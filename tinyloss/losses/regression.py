@@ -213,22 +213,23 @@ class _SmoothL1(_OfError):
         super().__init__(x, y)
         self.a = self.xp.abs(self.d)
         self.beta = beta
+        self.below = self.a < beta
+        # what is divided by: a beta of 0 has no error below it
+        self.width = self.xp.where(self.below, beta * self.xp.ones_like(self.d), 1.0)
 
     def value(self) -> Any:
-        d, a, beta = self.d, self.a, self.beta
-        return self.xp.where(a <= beta, (0.5 * d) * (d / beta), a - 0.5 * beta)
+        d = self.d
+        return self.xp.where(self.below, (0.5 * d) * (d / self.width), self.a - 0.5 * self.beta)
 
     def grad_x(self) -> Any:
-        return self.xp.clip(self.d / self.beta, -1.0, 1.0)
+        return self.xp.where(self.below, self.d / self.width, sign(self.d))
 
     def curvature(self) -> Any:
-        return self.xp.astype(self.a <= self.beta, self.d.dtype) / self.beta
+        xp, tip = self.xp, (self.a <= self.beta) & (-self.a < self.beta)
+        width = xp.where(tip, self.beta * xp.ones_like(self.d), 1.0)
+        return xp.where(tip, 1.0 / width, 0.0)
 
     boosting_curvature = steep
-
-
-class _SmoothL1AtZero(_MAE):
-    name = "smooth_l1"
 
 
 @LossFunction
@@ -271,8 +272,6 @@ def smooth_l1(
     >>> tinyloss.smooth_l1(np.array([0.5, 3.0]), np.array([0.0, 0.0]), beta=2.0).item()
     1.03125
     """
-    if isinstance(beta, float) and beta == 0:
-        return Request(_SmoothL1AtZero, x, y, **options)
     return Request(_SmoothL1, x, y, {"beta": beta}, **options)
 
 
