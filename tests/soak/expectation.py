@@ -340,7 +340,8 @@ def _loss(
         tolerance = np.where(keep, np.abs(by) * (k * eps * size + under), L(0))
         tolerance = tolerance + np.abs(gradient) * (3 * eps + divisor_error)
         tolerance = tolerance + np.where(keep, least * (8 + np.abs(slope)), 0)
-        unsettled = np.where(keep, opened | (np.abs(slope) > most / 4) | (np.abs(by) > most), False)
+        beyond = (np.maximum(np.abs(slope), size) > most / 4) | (np.abs(by) > most)
+        unsettled = np.where(keep, opened | beyond, False)
         unsettled = unsettled | np.where(keep, ~np.isfinite(size) & np.isfinite(exact), False)
         unsettled = unsettled | (cancels & keep)
         if not (np.abs(divisor) > 0 or nothing):
