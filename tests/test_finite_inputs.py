@@ -144,6 +144,20 @@ def test_a_power_below_1_of_a_probability_that_underflows(xp: Library) -> None:
     np.testing.assert_allclose(xp.numpy(got), np.exp(-x / 2) * (x + 0.5), rtol=1e-6)
 
 
+def test_a_side_that_alpha_leaves_out_is_0_however_wrong(xp: Library) -> None:
+    function: Any = tinyloss.value_and_grad(tinyloss.sigmoid_focal, (0, 1))
+    x = np.array([np.inf, 8e37, 1.0, -np.inf, -8e37])
+    y, alpha = np.array([0.0, 0.0, 0.0, 1.0, 1.0]), np.array([1.0, 1.0, 1.0, 0.0, 0.0])
+    for of_class in (1.0, 0.0):
+        chosen = alpha == of_class
+        given = xp.asarray(x[chosen]), xp.asarray(y[chosen])
+        options = {"alpha": of_class, "gamma": 5.25, "reduction": "none"}
+        value, slopes = xp.fetch(xp.call(function, *given, **options))
+        assert not value.any()
+        assert not slopes[0].any()
+        assert not np.isnan(slopes[1]).any()
+
+
 LEAST = 2.0**-126
 
 

@@ -223,20 +223,21 @@ class _SigmoidFocal(Formula):
         return xp.where(self.tail, root ** (gamma * k), xp.where(self.tail, 1.0, self.q) ** gamma)
 
     def value(self) -> Any:
-        return self.share * product(self.power, self.c)
+        return product(self.share * self.power, self.c)
 
     def grad_x(self) -> Any:
         inner = self.gamma * product(self.r, self.c) + self.dc
         return self.share * self.power * inner
 
     def grad_y(self) -> Any:
-        slope = -self.share * product(self.power, self.x)
+        weight = self.share * self.power
+        slope = -product(weight, self.x)
         if self.alpha is not None:
             slope = slope + product((2 * self.alpha - 1) * self.power, self.c)
         # c / q -> 1 as q -> 0
         of_q = self.xp.where(self.q == 0, 1.0, self.q)
         c_q = self.xp.where(self.tail, 1.0, self.c / of_q)
-        return slope + self.share * product(self.gamma * self.power * self.lean, c_q)
+        return slope + product(weight * self.gamma * self.lean, c_q)
 
     def curvature(self) -> Any:
         gamma, r = self.gamma, self.r
