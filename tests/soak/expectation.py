@@ -232,9 +232,10 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
     if class_weight is not None:
         mass = np.sum(y * class_weight, axis=-1)
     weight = np.where(kept, weight, L(0))
+    mass = weight * mass  # of a target that is none, too
     if wrong.any():
         weight = np.where(wrong & kept, L(np.nan), weight)
-    return _Items(parts, weight, weight * mass, class_weight, kept)
+    return _Items(parts, weight, mass, class_weight, kept)
 
 
 def _loss(

@@ -303,12 +303,16 @@ def calls(rng: random.Random, deadline: float, say: Callable[[str], None]) -> Co
         like = np.empty_like(array, dtype)
         return rooms.array(like.shape, dtype, like.strides)
 
+    def maker(like: Any) -> Callable[[], Array]:
+        return lambda: rooms.array(like.shape, like.dtype, like.strides)
+
     formulas = _blocks.run
     with ExitStack() as stack:
         stack.enter_context(patch.object(_blocks, "run", refuse))
         stack.enter_context(patch.object(_run._Own, "scratch", scratch))
         stack.enter_context(patch.object(_arrays, "empty", empty))
         stack.enter_context(patch.object(_arrays, "empty_like", empty_like))
+        stack.enter_context(patch.object(_arrays, "maker", maker))
         stack.enter_context(tinyloss_numpy.threads(2))
         while time.monotonic() < deadline:
             call = Call(rng)
