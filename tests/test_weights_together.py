@@ -69,3 +69,37 @@ def test_compiled_as_by_the_formulas(
             got = step(x, y, **own, **options, reduction=reduction)
             for one, other in zip(got, expected, strict=True):
                 np.testing.assert_allclose(xp.numpy(one), other, rtol=16 * EPS, atol=8 * EPS)
+
+
+ELEMENTS: dict[str, Any] = {
+    "weight": RNG.random((ROWS, CLASSES)).astype(np.float32),
+    "where": np.arange(ROWS * CLASSES).reshape(ROWS, CLASSES) % 3 != 1,
+    "pos_weight": (RNG.random(CLASSES) + 0.5).astype(np.float32),
+}
+OF_ELEMENTS = [
+    names
+    for count in range(5)
+    for names in combinations([*ELEMENTS, "denominator"], count)
+    if "pos_weight" in names or count < 3
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("names", OF_ELEMENTS, ids="-".join)
+@pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
+def test_elements_compiled_as_by_the_formulas(
+    xp: Library, names: tuple[str, ...], reduction: str
+) -> None:
+    step: Any = tinyloss.value_and_grad(tinyloss.binary_cross_entropy_with_logits)
+    options = {"denominator": 3.5} if "denominator" in names and reduction == "mean" else {}
+    arrays = {name: ELEMENTS[name] for name in names if name in ELEMENTS}
+    y = (X > 0).astype(np.float32)
+    with tinyloss_numpy.compilation("never"):
+        expected = step(X, y, **arrays, **options, reduction=reduction)
+    own = {name: xp.asarray(each) for name, each in arrays.items()}
+    with tinyloss_numpy.compilation("always"):
+        for _ in range(2):
+            got = step(xp.asarray(X), xp.asarray(y), **own, **options, reduction=reduction)
+            for one, other in zip(got, expected, strict=True):
+                np.testing.assert_allclose(xp.numpy(one), other, rtol=16 * EPS, atol=8 * EPS)
