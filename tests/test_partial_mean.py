@@ -57,6 +57,16 @@ def test_parts_of_different_weight_are_not_means_of_means(xp: Library) -> None:
     )
 
 
+def test_weights_and_class_weights_of_the_library_itself(xp: Library) -> None:
+    """Sums of float32 are in no units: these underflow on their way back."""
+    classes = np.arange(1.0, 8.0, dtype=np.float32)
+    own = {"weight": xp.asarray(W), "class_weight": xp.asarray(classes)}
+    part = partial_mean(tinyloss.cross_entropy)(*of(xp, slice(None)), **own)
+    expected = whole(weight=W, class_weight=classes)
+    assert xp.numpy(part.value()) == pytest.approx(expected, rel=BOUND)
+    assert xp.numpy(part.weight) == pytest.approx(float((W * classes[Y]).sum()), rel=BOUND)
+
+
 def test_a_part_with_nothing_selected_adds_nothing(xp: Library) -> None:
     none = np.zeros(len(Y[PARTS[0]]), dtype=bool)
     empty = partial_mean(tinyloss.cross_entropy)(*of(xp, PARTS[0]), where=xp.asarray(none))

@@ -184,7 +184,7 @@ def widest_dtype(xp: Namespace, x: Any) -> Any:
     if is_host(x):
         return xp.float64
     dtypes = xp.__array_namespace_info__().dtypes(device=device(x), kind="real floating")
-    return dtypes.get("float64", xp.float32)
+    return dtypes["float64" if "float64" in dtypes else "float32"]
 
 
 def index_dtype(xp: Namespace, labels: Any) -> Any:
