@@ -1,6 +1,6 @@
 """torch's tensors of a GPU, answered by CuPy's kernels: of an emulated one in the host's memory."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +29,7 @@ def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     seen = SimpleNamespace(streams=[])
 
     @contextmanager
-    def from_external(stream: Any) -> Iterator[None]:
+    def from_external(stream: Any) -> Generator[None]:
         seen.streams.append(stream.__cuda_stream__())
         yield
 

@@ -1,8 +1,9 @@
 """Jobs of CUDA's tensors computed by CuPy's backend: on torch's current stream, in its memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ def is_on_device(tensor: Any) -> bool:
 @cache
 def _has_cupy() -> bool:
     try:
-        import cupy  # noqa: F401
+        import_module("cupy")
     except ImportError:
         return False
     return True
@@ -41,7 +42,7 @@ def computed(job: Job) -> Answer | None:
 
 
 @contextmanager
-def _as_torch_works(x: Any) -> Iterator[Callable[[Any], Any]]:
+def _as_torch_works(x: Any) -> Generator[Callable[[Any], Any]]:
     """Have CuPy use torch's current stream and its memory, on the device of a tensor.
 
     Yields what returns the tensor of an array that has been made meanwhile.

@@ -12,8 +12,6 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
-from functools import reduce
-from operator import or_
 from pathlib import Path
 
 LIMIT = 2**28
@@ -22,7 +20,7 @@ LIMIT = 2**28
 _DIGEST = hashlib.sha256
 # O_NONBLOCK: a pipe in a file's place is not waited for.
 _FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-_READ = reduce(or_, [getattr(os, name, 0) for name in _FLAGS], os.O_RDONLY)
+_READ: int = os.O_RDONLY + sum(getattr(os, name, 0) for name in _FLAGS)  # a bit each
 
 
 def kept(key: str) -> bytes | None:
