@@ -121,6 +121,7 @@ def expect(case: Case, default_float: str, sees: bool, flushes: bool) -> dict[st
                 exact, tolerance = L(factor) * one.exact, abs(factor) * one.tolerance
                 if case.terms:
                     tolerance = tolerance + 2 * np.finfo(dtype).eps * np.abs(exact)
+                    tolerance = tolerance + 4 * L(np.finfo(dtype).smallest_subnormal)
                 if what in sums:
                     so_far = sums[what]
                     tolerance = tolerance + so_far.tolerance
