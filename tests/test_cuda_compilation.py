@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 pytest.importorskip("nvidia", reason="could not import 'nvidia': NVRTC is not installed")
 if not nvrtc.is_there():
-    pytest.skip("could not import 'nvidia': no NVRTC or no headers in it", allow_module_level=True)
+    pytest.skip("could not import 'nvidia': no NVRTC in it", allow_module_level=True)
 
 ARCHITECTURES = (80, 90, 100)
 CLUSTERS = 90
@@ -95,10 +95,13 @@ def moves_in_packets(ptx: str) -> bool:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", ROWS)
 def test_kernels_of_rows_compile_and_fit(name: str, architecture: int) -> None:
-    """A number of classes for each way to keep a row, in one dtype of the four in turn."""
+    """A number of classes for each way to keep a row: architectures and dtypes take turns."""
     texts: dict[str, tuple[str, int]] = {}
+    first = ARCHITECTURES.index(architecture) + [*ROWS].index(name)
     for target in targets(name):
-        for turn, classes in enumerate([*SHORT, *LONG], ARCHITECTURES.index(architecture)):
+        for turn, classes in enumerate([*SHORT, *LONG], first):
+            if turn % len(ARCHITECTURES):
+                continue
             dtype = [*DTYPES.values()][turn % len(DTYPES)]
             arrays = arrays_of(name, classes, dtype, target)
             text = source(getattr(anyloss, name), architecture >= CLUSTERS, *arrays)
