@@ -214,8 +214,8 @@ class _SmoothL1(_OfError):
         self.a = self.xp.abs(self.d)
         self.beta = beta
         self.below = self.a < beta
-        # what is divided by: a beta of 0 has no error below it
-        self.width = self.xp.where(self.below, beta * self.xp.ones_like(self.d), 1.0)
+        # beta where it divides; 0 where a and beta are, which nothing selects
+        self.width = self.xp.maximum(self.a, beta)
 
     def value(self) -> Any:
         d = self.d
@@ -225,9 +225,8 @@ class _SmoothL1(_OfError):
         return self.xp.where(self.below, self.d / self.width, sign(self.d))
 
     def curvature(self) -> Any:
-        xp, tip = self.xp, (self.a <= self.beta) & (-self.a < self.beta)
-        width = xp.where(tip, self.beta * xp.ones_like(self.d), 1.0)
-        return xp.where(tip, 1.0 / width, 0.0)
+        tip = (self.a <= self.beta) & (-self.a < self.beta)
+        return self.xp.where(tip, 1.0 / self.width, 0.0)
 
     boosting_curvature = steep
 

@@ -45,7 +45,8 @@ class DriverError(RuntimeError):
 def _allocated(size: int) -> "MemoryPointer":
     """Return memory that is aligned and full of NaN."""
     block = np.full(size + ALIGNMENT, 0xFF, np.uint8)
-    return MemoryPointer(block, -block.ctypes.data % ALIGNMENT)
+    start = -block.ctypes.data % ALIGNMENT
+    return MemoryPointer(block[: start + size], start)
 
 
 class MemoryPointer:
