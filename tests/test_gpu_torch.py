@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import tinyloss
-import tinyloss_numpy
-from tests.support.cases import CASES, FEW_CASES, Case
-from tests.support.example import EPS
+from tests.support.cases import Case, every_case
 from tests.support.gpu import hold_up
+from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
 
 pytestmark = [
     pytest.mark.gpu,
@@ -21,8 +20,6 @@ pytestmark = [
 
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize
-few = on("case", FEW_CASES, ids=lambda case: case.name)
-every = on("case", CASES, ids=lambda case: case.name)
 
 SLOW = 0.2
 """Seconds for which a kernel holds a stream up: a hundred times what a call takes the host."""
@@ -55,29 +52,9 @@ def kernels(torch: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return answered
 
 
-def tensors(torch: Any, case: Case, dtype: Any = None) -> list[Any]:
-    """Return the arrays of a case as tensors of the device, the first of them tracked."""
-    own = [torch.asarray(np.array(each), device="cuda") for each in case.arrays]
-    own = [each.to(dtype) if dtype and each.is_floating_point() else each for each in own]
-    return [own[0].requires_grad_(), *own[1:]]
-
-
-def assert_close(got: Any, expected: Any, eps: float = EPS) -> None:
-    """Compare with NumPy: two ways to compute one differ by no more than 16 eps."""
-    for one, other in zip(got, expected, strict=True):
-        size = float(np.max(np.abs(other)))
-        one = one.detach().double().cpu().numpy()
-        np.testing.assert_allclose(one, other, rtol=16 * eps, atol=16 * eps * size)
-
-
-def on_numpy(case: Case, **options: Any) -> Any:
-    with tinyloss_numpy.compilation("never"):
-        return anyloss.value_and_grad(case.loss)(*case.arrays, **case.options, **options)
-
-
-@every
+@every_case
 def test_kernels_answer_both_passes(torch: Any, kernels: list[bool], case: Case) -> None:
-    x, *more = tensors(torch, case)
+    x, *more = tensors(torch, case, device="cuda")
     value = case.loss(x, *more, **case.options)
     value.backward()
     assert kernels == [True, True]
@@ -85,14 +62,14 @@ def test_kernels_answer_both_passes(torch: Any, kernels: list[bool], case: Case)
     assert_close((value, x.grad), on_numpy(case))
 
 
-@every
+@every_case
 def test_formulas_where_there_is_no_cupy(
     torch: Any, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tinyloss_torch import _device
 
     monkeypatch.setattr(_device, "_has_cupy", lambda: False)
-    x, *more = tensors(torch, case)
+    x, *more = tensors(torch, case, device="cuda")
     value = case.loss(x, *more, **case.options)
     value.backward()
     assert_close((value, x.grad), on_numpy(case))
@@ -101,7 +78,7 @@ def test_formulas_where_there_is_no_cupy(
 @few
 @on("dtype", ["float64", "bfloat16", "float16"])
 def test_every_dtype(torch: Any, kernels: list[bool], case: Case, dtype: str) -> None:
-    x, *more = tensors(torch, case, getattr(torch, dtype))
+    x, *more = tensors(torch, case, getattr(torch, dtype), "cuda")
     value = case.loss(x, *more)
     value.backward()
     arrays = [each.detach().cpu() for each in (x, *more)]
@@ -113,7 +90,7 @@ def test_every_dtype(torch: Any, kernels: list[bool], case: Case, dtype: str) ->
 
 @few
 def test_second_derivatives_and_transforms(torch: Any, case: Case) -> None:
-    x, *more = tensors(torch, case, torch.float64)
+    x, *more = tensors(torch, case, torch.float64, "cuda")
     host = [each.detach().cpu() for each in (x, *more)]
 
     def curvature(first: Any, *others: Any) -> Any:

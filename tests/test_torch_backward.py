@@ -9,20 +9,13 @@ import pytest
 
 import tinyloss
 import tinyloss_numpy
-from tests.support.cases import FEW_CASES, Case
+from tests.support.cases import Case
+from tests.support.on_torch import few, tensors
 
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize
 
-few = on("case", FEW_CASES, ids=lambda case: case.name)
 COMPILED = on("mode", ["always", "never"])
-
-
-def tensors(torch: Any, case: Case, dtype: Any = None) -> list[Any]:
-    """Return the arrays of a case as tensors, the first of them tracked."""
-    own = [torch.asarray(np.array(each)) for each in case.arrays]
-    own = [each.to(dtype) if dtype and each.is_floating_point() else each for each in own]
-    return [own[0].requires_grad_(), *own[1:]]
 
 
 def backward(loss: Any, upstream: Any = None) -> Any:

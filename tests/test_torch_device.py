@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 
 import tinyloss
-import tinyloss_numpy
-from tests.support.cases import CASES, FEW_CASES, Case
-from tests.support.on_cupy import FEW, emulated
+from tests.support.cases import Case, every_case
+from tests.support.on_cupy import emulated
+from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
 
 pytestmark = emulated
 
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize
-few = on("case", FEW_CASES, ids=lambda case: case.name)
-every = on("case", CASES, ids=lambda case: case.name)
 
 
 @pytest.fixture
@@ -44,27 +42,7 @@ def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     tinyloss.clear_caches()
 
 
-def tensors(torch: Any, case: Case, dtype: Any = None) -> list[Any]:
-    """Return the arrays of a case as tensors, the first of them tracked."""
-    own = [torch.asarray(np.array(each)) for each in case.arrays]
-    own = [each.to(dtype) if dtype and each.is_floating_point() else each for each in own]
-    return [own[0].requires_grad_(), *own[1:]]
-
-
-def on_numpy(case: Case, **options: Any) -> Any:
-    with tinyloss_numpy.compilation("never"):
-        return anyloss.value_and_grad(case.loss)(*case.arrays, **case.options, **options)
-
-
-def assert_close(got: Any, expected: Any, eps: float = 1.0) -> None:
-    """Compare a value and a gradient with NumPy's: terms of two signs may cancel in both."""
-    for one, other in zip(got, expected, strict=True):
-        size = float(np.max(np.abs(other)))
-        one = one.detach().double().numpy()
-        np.testing.assert_allclose(one, other, rtol=FEW * eps, atol=FEW * eps * size)
-
-
-@every
+@every_case
 def test_kernels_answer_both_passes_on_the_current_stream(
     torch: Any, device: Any, case: Case
 ) -> None:
@@ -87,7 +65,7 @@ def test_every_dtype(torch: Any, device: Any, case: Case, dtype: str) -> None:
         each.detach().to(torch.float64) if each.is_floating_point() else each for each in (x, *more)
     ]
     expected = anyloss.value_and_grad(case.loss)(*[each.numpy() for each in rounded])
-    assert_close((value, x.grad), expected, max(1.0, torch.finfo(x.dtype).eps / 2.0**-23))
+    assert_close((value, x.grad), expected, max(EPS, torch.finfo(x.dtype).eps))
     assert device.streams == [(0, 42), (0, 42)]
 
 

@@ -3,7 +3,6 @@
 Not by `cupy.RawModule`, which has numbers below the smallest normal one replaced by 0.
 """
 
-import hashlib
 from functools import cache
 from typing import Any
 
@@ -36,21 +35,16 @@ class Kernel:
 
 def _machine_code(text: str) -> bytes:
     """Return the machine code of a text for the current device."""
-    from cupy.cuda import compiler
-
-    parts = (*_environment(), _capability(), *OPTIONS, text)
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    code = disk.kept(key)
-    if code is None:
-        code, _ = compiler.compile_using_nvrtc(text, OPTIONS)
-        disk.keep(key, code)
-    return code
-
-
-def _capability() -> str:
     import cupy
 
-    return str(cupy.cuda.Device().compute_capability)
+    capability = str(cupy.cuda.Device().compute_capability)
+    key = disk.key_of(*_environment(), capability, *OPTIONS, text)
+    known = disk.kept(key)
+    if known is not None:
+        return known
+    code: bytes = cupy.cuda.compiler.compile_using_nvrtc(text, OPTIONS)[0]
+    disk.keep(key, code)
+    return code
 
 
 @cache

@@ -39,8 +39,7 @@ def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
 
 def _key(text: Text, real: str, lanes: int) -> str:
     """Return what tells a kernel from any other: its text, and what makes code of it."""
-    parts = (text.source, repr(text.places), real, str(lanes), *_environment())
-    return _DIGEST("\0".join(parts).encode()).hexdigest()
+    return disk.key_of(text.source, repr(text.places), real, str(lanes), *_environment())
 
 
 @cache

@@ -217,9 +217,7 @@ class _Alike:
         if job.weight is not None or (job.out and form.looks):
             # Smoothed labels and probabilities have a weight of each class in the formula, and one
             # of the item in what a mean divides by: they are no weight of items alone.
-            if "class_weight" in fields and (
-                "class_weight" in job.arrays or form.rule.index is None
-            ):
+            if "class_weight" in job.arrays:
                 return
             # By 0 only what has an item is divided.
             if request.denominator is not None and not abs(request.denominator) > 0:

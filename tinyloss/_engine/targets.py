@@ -141,10 +141,11 @@ def _describe(
     # as it came: the dtype that it is compared in may not hold it
     given = request.y if is_host(request.y) else brought(xp, y, "y", request.y)
     target = namespace(given).reshape(given, (-1,))[first]
+    # int() of torch's numbers stops at 2**63
+    target = target.item() if hasattr(target, "item") else target
     at = f"y[{', '.join(map(str, position))}]" if position else "y"
     if domain.kind == "labels":
-        # int() of torch's numbers stops at 2**63
-        label = int(target.item() if hasattr(target, "item") else target)
+        label = int(target)
         message = (
             f"{at} is {label}, expected a class index from 0 to {classes - 1} "
             f"(x has {classes} classes along axis {request.axis})"

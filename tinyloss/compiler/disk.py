@@ -23,6 +23,11 @@ _FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 _READ: int = os.O_RDONLY + sum(getattr(os, name, 0) for name in _FLAGS)  # a bit each
 
 
+def key_of(*parts: str) -> str:
+    """Return what tells machine code from any other: by all that it is made of."""
+    return _DIGEST("\0".join(parts).encode()).hexdigest()
+
+
 def kept(key: str) -> bytes | None:
     """Return what is kept under a key, None where nothing is, or nothing whole."""
     try:
