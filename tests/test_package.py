@@ -75,6 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_objects",
         "typing",
     },
+    "pictures": set(),
     "testing": {"_arrays", "_engine", "_function", "backend", "losses", "typing"},
     "tinyloss_cuda": {"backend", "compiler"},
     "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
