@@ -108,6 +108,20 @@ class Screen:
         for line in lines[1:]:
             self.print(" " * left, Styled(line, style))
 
+    def field(self, label: str, text: str) -> None:
+        """Print a text beside its label, wrapped where the screen ends."""
+        left = 14
+        for number, line in enumerate(wrap(text, max(self.width - left, 24))):
+            self.print(name(f"{'' if number else label:{left}}"), line)
+
+    def code(self, text: str, language: str) -> None:
+        """Print a program."""
+        if self._rich is None:
+            sys.stdout.write(_encodable(text.rstrip("\n")) + "\n")
+            return
+        syntax = import_module("rich.syntax").Syntax
+        self._rich.print(syntax(text, language, background_color="default", theme="ansi_dark"))
+
     def table(
         self, rows: Sequence[Sequence[Part]], right: Iterable[int] = (), indent: int = 0
     ) -> None:
