@@ -7,7 +7,8 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-NOTES = ("Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases", "Source")
+NOTES = ("Use for", "Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases")
+NOTES += ("Source", "Elsewhere")
 
 # A plain union of types, as `inspect` prints `ArrayLike` where it was resolved.
 UNION = r"~?(tinyloss\.typing\.)?Array \| ~?(collections\.abc\.)?Sequence\[~?(typing\.)?Any\] \| bool \| int \| float"

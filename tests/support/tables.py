@@ -16,18 +16,13 @@ import numpy as np
 import tinyloss
 from tests.support.differences import CALLS, VALUES, Row
 from tests.support.specs import CLASSES, SPECS, Spec
-from tests.support.uses import (
-    DISTRIBUTIONS,
-    FAMILIES,
-    LOG_PROBABILITIES,
-    LOGITS,
-    ONE_OF_MANY,
-    PROBABILITY,
-    USES,
-)
+from tinyloss.cli.cards import cards
 
 README = Path(__file__).parents[2] / "README.md"
 EVERY_LOSS = {"x", "y", "weight", "where", "reduction", "denominator", "axis_name"}
+CARDS = cards()
+
+FAMILIES = ("numbers", "yes or no", "margins", "one of many", "distributions")
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -53,9 +48,35 @@ def _link(name: str) -> str:
     return f"{{py:func}}`tinyloss.{name}`"
 
 
+def _family_of(spec: Spec) -> str:
+    module = spec.function.describe.__module__.rpartition(".")[2]
+    if module == "binary":
+        return "margins" if _arguments(spec)[1].startswith("-1") else "yes or no"
+    return {"regression": "numbers", "multiclass": "one of many"}.get(module, "distributions")
+
+
+def _arguments(spec: Spec) -> tuple[str, str]:
+    """Return in a few words what x is and what y is, from the docstring."""
+
+    def told(name: str) -> str:
+        found = re.search(rf"^{name}\n((?:    .*\n)+)", inspect.getdoc(spec.function) or "", re.M)
+        text = " ".join(found[1].split()).removeprefix("Targets, ") if found else ""
+        short = "".join(re.findall(r"(?:^|;)[^,;]*", text.partition(". ")[0].rstrip(".")))
+        return short[:1].lower() + short[1:].replace(";", ",")
+
+    together = told("x, y")
+    if not together:
+        return told("x"), told("y")
+    x, _, y = together.partition(" and ")
+    return _NUMBERS.get(x, x), _NUMBERS.get(y, y) or x
+
+
+_NUMBERS = {"prediction": "a number", "target": "a number"}
+
+
 def _described(spec: Spec) -> tuple[str, str, str]:
-    use = USES[spec.name]
-    return use.best_for, use.x, use.y
+    best_for = CARDS[spec.name].sections["Use for"].partition(". ")[0].rstrip(".")
+    return best_for, *_arguments(spec)
 
 
 USES_HEAD = ("loss", "best for", "x is", "y is")
@@ -76,7 +97,7 @@ def _family(family: str) -> str:
     rows = [
         (_link(spec.name), spec.gist, *_described(spec))
         for spec in _losses()
-        if USES[spec.name].family == family
+        if _family_of(spec) == family
     ]
     return _table(("loss", "loss of an item", "best for", "x is", "y is"), rows)
 
@@ -88,18 +109,25 @@ def _choice() -> str:
 
 def names() -> str:
     """Return what other libraries call each loss."""
-    columns = ("torch", "optax", "keras", "sklearn")
-
-    def cell(name: str, column: str) -> str:
-        use = USES[name]
-        found, note = getattr(use, column), use.elsewhere.get(column)
-        return f"`{found}`{f', {note}' if note else ''}" if found else ""
-
-    rows = [
-        (_link(spec.name), *(cell(spec.name, column) for column in columns)) for spec in _losses()
-    ]
-    heads = ("tinyloss", "torch.nn.functional", "optax", "keras.losses", "sklearn.metrics")
-    return _table(heads, rows)
+    columns = {
+        "torch.nn.functional": ("torch", "torchvision"),
+        "optax": ("optax",),
+        "keras.losses": ("Keras",),
+        "sklearn.metrics": ("scikit-learn", "SciPy"),
+    }
+    rows: list[list[str]] = []
+    for spec in _losses():
+        known = CARDS[spec.name].elsewhere
+        cells = [
+            ", ".join(
+                known[name] if name == libraries[0] else f"{known[name]} of {name}"
+                for name in libraries
+                if name in known
+            )
+            for libraries in columns.values()
+        ]
+        rows.append([_link(spec.name), *cells])
+    return _table(("tinyloss", *columns), rows)
 
 
 def _differences(rows: Mapping[str, Row]) -> str:
@@ -113,23 +141,28 @@ def _differences(rows: Mapping[str, Row]) -> str:
 
 def _on_a_grid(spec: Spec) -> tuple[str, Any, Any]:
     """Return the target in words, and a loss's gradients and curvatures over a grid."""
-    use, derivatives = USES[spec.name], tinyloss.grad_and_hess(spec.function)
+    derivatives, (x_is, y_is) = tinyloss.grad_and_hess(spec.function), _arguments(spec)
     x, inside = np.linspace(-10, 10, 2001), np.linspace(0.001, 0.999, 999)
-    if use.x == PROBABILITY:
-        return "1", *derivatives(inside, np.ones_like(inside))
-    if use.family in (ONE_OF_MANY, DISTRIBUTIONS):
-        if use.x == LOGITS:
+    if _family_of(spec) in ("one of many", "distributions"):
+        if "logits" in x_is:
             rows = np.stack([x, np.zeros_like(x)], axis=-1)
         else:
             rows = np.stack([inside, 1 - inside], axis=-1)
-            rows = np.log(rows) if use.x == LOG_PROBABILITIES else rows
-        if use.y.startswith("index"):
+            rows = np.log(rows) if "log-" in x_is else rows
+        if "indices" in y_is:
             return "class 0", *derivatives(rows, np.zeros(len(rows), dtype=int))
-        y = np.full_like(rows, 0.0 if use.y == LOGITS else 0.5)
+        y = np.full_like(rows, 0.0 if "logits" in y_is else 0.5)
         return "both classes alike", *derivatives(rows, y)
+    if x_is.startswith("probabilities"):
+        x = inside
     x = x[x > -1] if spec.name == "msle" else x
     more = [np.ones_like(x)] if spec.name == "gaussian_nll" else []
     return "1", *derivatives(x, np.ones_like(x), *more)
+
+
+def _span(numbers: Any) -> str:
+    low, high = (f"{each + 0.0:.3g}" for each in (numbers.min(), numbers.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def traits() -> str:
@@ -137,8 +170,7 @@ def traits() -> str:
     rows: list[tuple[str, ...]] = []
     for spec in _losses():
         target, g, h = _on_a_grid(spec)
-        spans = [f"{each.min():.3g} to {each.max():.3g}".replace("-0 ", "0 ") for each in (g, h)]
-        rows.append((_link(spec.name), target, *spans))
+        rows.append((_link(spec.name), target, _span(g), _span(h)))
     return _table(("loss", "target", "gradient", "curvature"), rows)
 
 
