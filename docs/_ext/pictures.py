@@ -4,11 +4,13 @@ import ast
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import RESULTS
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import tinyloss
 from tinyloss import pictures
 
 THEMES = {"light": "only-light", "dark": "only-dark"}
@@ -28,7 +30,7 @@ class Picture(SphinxDirective):
         folder.mkdir(exist_ok=True)
         shown: list[nodes.Node] = []
         for theme, css in THEMES.items():
-            figure = evaluated(parsed(call), theme, {})
+            figure = evaluated(parsed(call), theme, {"results": RESULTS.parent})
             path = pictures.save(figure, folder / f"{name}_{theme}.svg")
             image = nodes.image(uri=f"/{path.relative_to(self.env.srcdir)}", alt=pictures.alt(figure))
             image["classes"] = [css]
@@ -46,8 +48,6 @@ def parsed(call: str) -> ast.Call:
 
 def evaluated(call: ast.Call, theme: str, names: dict[str, Any]) -> Any:
     """Return the figure that a call draws in a theme."""
-    import tinyloss
-
     chosen = ast.keyword("theme", ast.Constant(theme))
     expression = ast.Expression(ast.Call(call.func, call.args, [*call.keywords, chosen]))
     code = compile(ast.fix_missing_locations(expression), "<picture>", "eval")
