@@ -35,7 +35,7 @@ def show(name: str, screen: Screen) -> None:
         line: list[Part] = [*row]
         if others:
             near = np.isclose(float(others[number]), value[number], rtol=1e-3)
-            line.append(others[number] if near else warn(others[number]))
+            line.append(f"{others[number]}  " if near else warn(f"{others[number]} ✗"))
         rows.append(line)
     screen.table(rows, right=range(len(heads)))
     screen.print()

@@ -20,7 +20,7 @@ from tinyloss.cli._definitions import DEFINITIONS, Definition, Truth, item_of, t
 from tinyloss.cli._inputs import Arguments, Array, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
 
-__all__ = ["Learned", "Ours", "Subject", "Tick", "ticks"]
+__all__ = ["Learned", "Ours", "Subject", "Tick", "accuracy", "digits_right", "ticks"]
 
 EPS = float(np.finfo(np.float32).eps)
 TINY = Decimal(float(np.finfo(np.float32).smallest_normal))
@@ -252,6 +252,13 @@ def _worst(got: Array, true: Sequence[Truth]) -> tuple[float, int, int, list[flo
     return errors[at], at, len(errors), errors
 
 
+def accuracy(name: str, items: Callable[[Arguments], Array]) -> float:
+    """Return the worst error, in eps of float32, of losses of numbers of every magnitude."""
+    known = _known(name, True)
+    with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+        return _worst(items(known.float32()), known.value)[0]
+
+
 # ------------------------------------------------------------------------------------------ ticks
 
 
@@ -330,7 +337,7 @@ def _digits(subject: Subject, result: str) -> Tick | None:
         found[way] = error, at, got, errors
     way = max(found, key=lambda each: found[each][0])
     error, at, got, errors = found[way]
-    right, by = _digits_right(error), f" {way}" if way and error > bound else ""
+    right, by = digits_right(error), f" {way}" if way and error > bound else ""
     stars = f"{'★' * right} {right} of 7 digits: ".lstrip() if subject.bonus else ""
     if error <= bound:
         ways = f", {' and '.join(found)}" if way else ""
@@ -345,7 +352,7 @@ def _digits(subject: Subject, result: str) -> Tick | None:
     return Tick(text, False, said, error, subject.bonus)
 
 
-def _digits_right(error: float) -> int:
+def digits_right(error: float) -> int:
     """Return how many of float32's 7 digits are right with an error in eps."""
     relative = error * EPS
     return 7 if relative < 1e-6 else 0 if not relative < 1 else int(-log10(relative))

@@ -29,8 +29,8 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="test the losses of this installation, or a function of your own",
         description="Test losses against their definitions: all of this installation, those that "
         "are named, or a function of your own.",
-        epilog="tinyloss check losses.py:my_mse --as mse grades the function my_mse of losses.py, "
-        "which takes x and y and returns each item's loss or the mean. If there is my_mse_gradient, "
+        epilog="tinyloss check losses.py:my_mse --as mse grades the function my_mse of losses.py. "
+        "It takes x and y and returns each item's loss, or the mean. If there is my_mse_gradient, "
         "that is graded, too.",
     )
     parser.add_argument("losses", nargs="*", metavar="LOSS", help="a loss, or FILE.py:FUNCTION")
