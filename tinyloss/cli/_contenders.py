@@ -86,6 +86,11 @@ def _tensor(array: Array) -> Any:
     return torch.from_numpy(array)
 
 
+def _ours(work: Work) -> Callable[..., Any]:
+    loss: Any = getattr(tinyloss, work.loss)
+    return tinyloss.value_and_grad(loss)
+
+
 def _floor(threads: int) -> Contender:
     floor = measure.Floor(threads)
     return Contender("floor: the bytes alone", lambda work, given: floor.calls(*given[:2])[1])
@@ -99,7 +104,7 @@ def _ours_on_numpy(threads: int) -> Contender:
         return stack
 
     def prepare(work: Work, given: Arguments) -> Call:
-        function = tinyloss.value_and_grad(getattr(tinyloss, work.loss))
+        function = _ours(work)
         return lambda: function(*given)
 
     def items(work: Work, given: Arguments) -> Array:
@@ -112,7 +117,7 @@ def _ours_on_torch(threads: int) -> Contender:
     def prepare(work: Work, given: Arguments) -> Call:
         import_module("torch").set_num_threads(threads)
         own = [*map(_tensor, given)]
-        function = tinyloss.value_and_grad(getattr(tinyloss, work.loss))
+        function = _ours(work)
         return lambda: function(*own)
 
     def items(work: Work, given: Arguments) -> Array:
@@ -128,7 +133,7 @@ def _ours_on_torch(threads: int) -> Contender:
 
 def _ours_on_jax(threads: int) -> Contender:
     def prepare(work: Work, given: Arguments) -> Call:
-        return _jitted(tinyloss.value_and_grad(getattr(tinyloss, work.loss)), given)
+        return _jitted(_ours(work), given)
 
     def items(work: Work, given: Arguments) -> Array:
         own = map(LIBRARIES["jax"].own, given)
@@ -141,7 +146,7 @@ def _ours_on_cupy(threads: int) -> Contender:
     def prepare(work: Work, given: Arguments) -> Call:
         cupy = import_module("cupy")
         own = [cupy.asarray(each) for each in given]
-        function = tinyloss.value_and_grad(getattr(tinyloss, work.loss))
+        function = _ours(work)
 
         def call() -> Any:
             result = function(*own)
@@ -163,7 +168,7 @@ def _ours_on_dask(threads: int) -> Contender:
     def prepare(work: Work, given: Arguments) -> Call:
         dask = import_module("dask")
         own = [*map(LIBRARIES["dask"].own, given)]
-        function = tinyloss.value_and_grad(getattr(tinyloss, work.loss))
+        function = _ours(work)
         return lambda: dask.compute(*function(*own))
 
     def items(work: Work, given: Arguments) -> Array:
@@ -229,7 +234,11 @@ def _optax(threads: int) -> Contender:
     def prepare(work: Work, given: Arguments) -> Call:
         jax = import_module("jax")
         theirs = getattr(import_module("optax").losses, DEFINITIONS[work.loss].optax or "")
-        return _jitted(jax.value_and_grad(lambda *own: theirs(*own).mean()), given)
+
+        def mean(*own: Any) -> Any:
+            return theirs(*own).mean()
+
+        return _jitted(jax.value_and_grad(mean), given)
 
     return Contender(f"optax {_version('optax')}, jitted", prepare, items)
 
@@ -283,5 +292,5 @@ def grown(work: Work, on: list[str], against: list[str], threads: int, name: str
             call = chosen.prepare(each, each.arguments())
             if each is small or "compile" in name or "jit" in name or "JAX" in name:
                 call()
-        gradient = work.elements * work.numpy_dtype.itemsize
+        gradient: int = work.elements * work.numpy_dtype.itemsize
         return measure.growth(call) - gradient

@@ -60,9 +60,10 @@ def spark(numbers: Any) -> tuple[str, float, float]:
 
 def _results(name: str, given: Arguments) -> tuple[Array, Array, Array]:
     """Return loss, gradient and curvature; of rows those by the first class."""
-    loss = getattr(tinyloss, name)
+    loss: Any = getattr(tinyloss, name)
     value = np.asarray(loss(*given, reduction="none"))
-    gradient, curvature = (np.asarray(each) for each in tinyloss.grad_and_hess(loss)(*given))
+    derived: Any = tinyloss.grad_and_hess(loss)
+    gradient, curvature = map(np.asarray, derived(*given))
     if gradient.ndim > value.ndim:
         return value, gradient[..., 0], curvature[..., 0]
     return value, gradient, curvature

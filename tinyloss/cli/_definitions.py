@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 __all__ = ["DEFINITIONS", "Definition", "Truth", "item_of", "truth", "value_of"]
 
@@ -54,7 +54,7 @@ def item_of(arguments: Sequence[Any], at: int) -> list[Any]:
 
     def exact(drawn: Any) -> Any:
         if isinstance(drawn, list):
-            return [Decimal(number) for number in drawn]
+            return [*map(Decimal, cast("list[float]", drawn))]
         return drawn if isinstance(drawn, int) else Decimal(drawn)
 
     return [exact(array[at].tolist()) for array in arguments]

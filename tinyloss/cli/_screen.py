@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from textwrap import wrap
@@ -144,7 +144,7 @@ class Screen:
         sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
     @contextmanager
-    def bar(self, total: float) -> Iterator["Bar"]:
+    def bar(self, total: float) -> Generator["Bar"]:
         """Show how much of `total` is done, with the time that is left."""
         made = self._rich_bar()
         task = None if made is None else made.add_task("", total=total)

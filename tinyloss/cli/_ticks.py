@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from math import inf, isfinite, log10, nan
 from sys import stderr
@@ -105,7 +105,7 @@ class Ours(Subject):
             return super().ways
         modes = {"by the formulas": "never", "compiled": "always"}
         compilation = import_module("tinyloss_numpy").compilation
-        return {way: lambda mode=mode: compilation(mode) for way, mode in modes.items()}
+        return {way: partial(compilation, mode) for way, mode in modes.items()}
 
     def _call(self, function: Callable[..., Any], given: Arguments, **options: Any) -> Any:
         own = [self.library.own(each) for each in given]
@@ -142,8 +142,12 @@ class Ours(Subject):
         return np.asarray(self.library.host(array))
 
 
-class _Wrong(Exception):
+class _WrongError(Exception):
     """A result that cannot be compared."""
+
+
+class _NothingError(_WrongError):
+    """None instead of a result."""
 
 
 class Learned(Subject):
@@ -166,7 +170,7 @@ class Learned(Subject):
         with redirect_stdout(stderr):
             result = function(*(self.library.own(each.copy()) for each in given))
         if result is None:
-            raise _Wrong("returned None: is there a return?")
+            raise _NothingError("returned None: is there a return?")
         return np.asarray(self.library.host(result))
 
     def items(self, given: Arguments) -> Array:
@@ -176,7 +180,7 @@ class Learned(Subject):
         if found.shape == shape:
             return found
         if found.shape != ():
-            raise _Wrong(f"got shape {found.shape}, expected {shape}, or one number: the mean")
+            raise _WrongError(f"got shape {found.shape}, expected {shape}, or one number: the mean")
         ones = [self._call(self.function, [a[i : i + 1] for a in given]) for i in range(shape[0])]
         return np.asarray(ones)
 
@@ -188,9 +192,15 @@ class Learned(Subject):
         """Return the gradient, one item at a time: of a mean it would be a share."""
         if self.by_x is None:
             return None
+        try:
+            self._call(self.by_x, [a[:1] for a in given])
+        except _NothingError:  # not written yet
+            return None
         ones = [self._call(self.by_x, [a[i : i + 1] for a in given]) for i in range(len(given[0]))]
         if ones[0].shape != given[0][:1].shape:
-            raise _Wrong(f"got shape {ones[0].shape}, expected {given[0][:1].shape}, that of x")
+            raise _WrongError(
+                f"got shape {ones[0].shape}, expected {given[0][:1].shape}, that of x"
+            )
         return np.concatenate(ones)
 
     def _shape(self, given: Arguments) -> tuple[int, ...]:
@@ -286,7 +296,7 @@ def ticks(subject: Subject) -> Iterator[Tick]:
                 tick = check(subject)
         except Exception as error:  # of a learner's function, or of a library that is broken
             said = str(error).strip().split("\n")[0]
-            kind = "" if isinstance(error, _Wrong) else f"{type(error).__name__}: "
+            kind = "" if isinstance(error, _WrongError) else f"{type(error).__name__}: "
             yield Tick(text, False, f"{kind}{said}")
             if check is _definition:  # the others would say the same
                 return
@@ -439,7 +449,7 @@ def _batches(subject: Subject) -> Tick | None:
         mean = float(sum((each.exact for each in true), Decimal(0))) / max(len(true), 1)
         got = subject.mean(_float32(given))
         if subject.bonus and got.shape == shape and shape != ():
-            tick = _compared(text, got, true, lambda at, shape=shape: f"item {at} of {shape}")
+            tick = _compared(text, got, true, f"item {{}} of {shape}".format)
             if not tick.passed:
                 return tick
             continue

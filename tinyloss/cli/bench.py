@@ -67,7 +67,8 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
     """Measure, and show what came of it."""
     if arguments.compare:
-        return _compare(*map(_read, arguments.compare), arguments.json, screen)
+        old, new = map(_read, arguments.compare)
+        return _compare(old, new, arguments.json, screen)
     library_called("numpy")
     report = _measured(arguments, screen)
     if arguments.report is not None:
@@ -130,7 +131,7 @@ def _measured(arguments: argparse.Namespace, screen: Screen) -> dict[str, Any]:
         for work in works:
             taking_part = _ready(work, on, against, threads, notes, lambda said: bar.step(said))
             results.append(_timed(work, taking_part, arguments.seconds, bar.step))
-            memory = {}
+            memory: dict[str, float | None] = {}
             for name in taking_part:
                 bar.step(f"{work.label}: memory of {name}", 0.2 / len(taking_part))
                 if not name.startswith("floor"):
@@ -248,7 +249,9 @@ def _error(work: "Work", contender: "Contender") -> float | None:
     return min(float(f"{error:.3g}"), 1e30)
 
 
-def _memory(work: "Work", on: list[str], against: list[str], threads: int, name: str) -> Any:
+def _memory(
+    work: "Work", on: list[str], against: list[str], threads: int, name: str
+) -> float | None:
     """Return the MB that a call takes beyond its gradient, None where they cannot be counted."""
     if sys.platform != "linux":
         return None
@@ -384,7 +387,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _compare(old: dict[str, Any], new: dict[str, Any], as_json: bool, screen: Screen) -> int:
     """Show how many times as long the new results take."""
     before = {(w["label"], r["name"]): r["seconds"] for w in old["works"] for r in w["contenders"]}
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "work": work["label"],
             "name": row["name"],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinyloss
 from tinyloss.cli._libraries import Library, library_called
-from tinyloss.cli._screen import Screen, bad, dim, good, strong, warn
+from tinyloss.cli._screen import Screen, bad, dim, good, name, strong, warn
 from tinyloss.cli._usage import LOSSES, UsageError, losses_called
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     earned = f", {sum(map(bool, stars))} of {len(stars)} stars" if stars else ""
     paint = bad if failed else good
     screen.print(paint(f"{said}{earned}"), f" in {perf_counter() - began:.1f} s")
-    if failed and not arguments.loss:
-        screen.print(dim("Next: tinyloss info"))
+    if failed:
+        one = {subject.name for _, subject in subjects}
+        screen.print("Next: ", name(f"tinyloss info {one.pop() if len(one) == 1 else ''}".rstrip()))
     return bool(failed)
 
 
@@ -112,8 +113,8 @@ def _subjects(
         )
     for library in libraries:
         on = f" on {library.title}" if len(libraries) > 1 or library.name != "numpy" else ""
-        for name in () if own else losses_called(arguments.losses):
-            yield f"{name}{on}", Ours(name, library)
+        for loss in () if own else losses_called(arguments.losses):
+            yield f"{loss}{on}", Ours(loss, library)
         for target in own:
             path, function = _loaded(target)
             of = _loss_of(target, function.__name__, arguments.loss)
