@@ -1,4 +1,4 @@
-"""The tables of the documentation, from the results that were measured: `python -m benchmarks.tables`.
+"""The tables of the documentation, from what was measured: `python -m benchmarks.tables [NAME...]`.
 
 Nothing is measured here. A table is as old as its file in `benchmarks/results`, which says on what
 machine, with which versions and when.

@@ -1,4 +1,4 @@
-"""The documentation: `python -m sphinx -n -W --keep-going docs docs/_build/html`, without a network."""
+"""The documentation: `python -m sphinx -n -W docs site`, without a network."""
 
 import os
 import sys
@@ -34,6 +34,7 @@ exclude_patterns = ["_build", "learn", "**/GALLERY_HEADER.md", "sg_execution_tim
 templates_path = ["_templates"]
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"tinyloss {release}"
 html_static_path = ["_static"]
 html_css_files = ["tinyloss.css"]
@@ -58,9 +59,10 @@ copybutton_prompt_is_regexp = True
 
 # No inventory of another project can be fetched, so that names of others are not links.
 nitpick_ignore_regex = [
-    ("py:class", r"(collections\.abc\.|typing\.)?(Sequence|Callable|Generator|Mapping|Hashable|Any)\b.*"),
+    ("py:class", r"(collections\.abc\.|typing\.)?(Any|Callable|Generator|Hashable)\b.*"),
+    ("py:class", r"(collections\.abc\.|typing\.)?(Mapping|Sequence)\b.*"),
     ("py:class", r"tuple\[str"),
-    ("py:obj", r"numba\.set_num_threads|tinyloss\.compiler|reduce|looked"),
+    ("py:obj", r"(numba|scipy)\..*|tinyloss\.compiler|reduce|looked"),
     ("py:class", r"(P|R|P\.args|P\.kwargs|_?Loss|Loss\[.*|LossFunction.*)"),
     ("py:.*", r"tinyloss\._.*"),
     ("py:.*", r"(torch|numpy|np|jax|contextlib|types|argparse|pathlib)\..*"),

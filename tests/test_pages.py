@@ -1,4 +1,4 @@
-"""README and the documentation: their code, block by block as a reader pastes it, and their tables."""
+"""README and the documentation: code, block by block as a reader pastes it, and tables."""
 
 import ast
 import builtins
@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import tinyloss
-import tinyloss.testing
 from benchmarks import tables as measured
 from tests.support import tables as recorded
 from tests.support.libraries import peer
@@ -126,9 +124,7 @@ def test_a_table_of_results_is_whole(name: str) -> None:
     ("library", "module"),
     [("torch", "torch.nn.functional"), ("optax", "optax"), ("scikit-learn", "sklearn.metrics")],
 )
-def test_names_elsewhere_exist(
-    request: pytest.FixtureRequest, library: str, module: str
-) -> None:
+def test_names_elsewhere_exist(request: pytest.FixtureRequest, library: str, module: str) -> None:
     theirs = peer(module, request.config)
     for card in recorded.CARDS.values():
         for name in re.findall(r"^\w+|(?<=, )\w+_\w+(?!=)\b", card.elsewhere.get(library, "")):

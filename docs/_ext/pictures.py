@@ -1,27 +1,27 @@
-"""Pictures of `tinyloss.pictures` on a page, in light and in dark: a directive, and the gallery's scraper."""
+"""Pictures of `tinyloss.pictures` on a page, in light and in dark; the gallery's, too."""
 
 import ast
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from benchmarks.accuracy import RESULTS
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import tinyloss
+from benchmarks.accuracy import RESULTS
 from tinyloss import pictures
 
 THEMES = {"light": "only-light", "dark": "only-dark"}
 
 
 class Picture(SphinxDirective):
-    """A picture by the name of its function: `digits`, or with arguments, `curves(tinyloss.mse)`."""
+    """A picture by the call that draws it: `digits`, or `curves(tinyloss.mse)`."""
 
     required_arguments = 1
     final_argument_whitespace = True
-    option_spec = {"name": directives.unchanged_required}
+    option_spec: ClassVar = {"name": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         """Draw it twice, and show the one that suits the page."""
@@ -32,9 +32,8 @@ class Picture(SphinxDirective):
         for theme, css in THEMES.items():
             figure = evaluated(parsed(call), theme, {"results": RESULTS.parent})
             path = pictures.save(figure, folder / f"{name}_{theme}.svg")
-            image = nodes.image(uri=f"/{path.relative_to(self.env.srcdir)}", alt=pictures.alt(figure))
-            image["classes"] = [css]
-            image["candidates"] = {"*": str(path.relative_to(self.env.srcdir))}
+            place = str(path.relative_to(self.env.srcdir))
+            image = nodes.image(uri=place, alt=pictures.alt(figure), classes=[css])
             shown.append(image)
         return shown
 
@@ -68,7 +67,8 @@ def scraped(block: Any, variables: dict[str, Any], settings: dict[str, Any]) -> 
             path = next(variables["image_path_iterator"])
             figure.savefig(path, dpi=150)
             place = Path(path).relative_to(settings["src_dir"])
-            lines += ["", f".. image:: /{place}", f"   :class: {css}", f"   :alt: {pictures.alt(figure)}"]
+            lines += ["", f".. image:: /{place}", f"   :class: {css}"]
+            lines += [f"   :alt: {pictures.alt(figure)}"]
     return "\n".join([*lines, "", ""])
 
 

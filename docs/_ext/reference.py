@@ -11,7 +11,10 @@ NOTES = ("Use for", "Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge
 NOTES += ("Source", "Elsewhere")
 
 # A plain union of types, as `inspect` prints `ArrayLike` where it was resolved.
-UNION = r"~?(tinyloss\.typing\.)?Array \| ~?(collections\.abc\.)?Sequence\[~?(typing\.)?Any\] \| bool \| int \| float"
+UNION = (
+    r"~?(tinyloss\.typing\.)?Array \| ~?(collections\.abc\.)?Sequence\[~?(typing\.)?Any\]"
+    r" \| bool \| int \| float"
+)
 
 PUBLIC = ("tinyloss", "tinyloss.testing")
 
@@ -25,9 +28,7 @@ def as_text(line: str) -> str:
     return re.sub(r"(`[^`]*`)|([|*])", lambda found: found[1] or "\\" + found[2], line)
 
 
-def tidy(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def tidy(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Escape formulas, and turn the paragraphs of a loss's notes into a definition list."""
     text = "\n".join(map(as_text, lines))
     notes = "|".join(NOTES)

@@ -1,9 +1,10 @@
 """The directive `table`: a table that is printed from its source when the site is built."""
 
-from benchmarks.tables import TABLES as MEASURED
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from benchmarks.tables import TABLES as MEASURED
 from tests.support.tables import TABLES as RECORDED
 
 

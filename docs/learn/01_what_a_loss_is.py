@@ -4,8 +4,8 @@
 
 *20 minutes, easy. You need: NumPy, and what a derivative is.*
 
-A loss says how wrong a prediction is, in one number: 0 at best. To learn is to make it smaller. Three things of a loss
-count: its value, its *gradient* and its *curvature*.
+A loss says how wrong a prediction is, in one number: 0 at best. To learn is to make it smaller.
+Three things of a loss count: its value, its *gradient* and its *curvature*.
 """
 
 import numpy as np
@@ -20,19 +20,21 @@ print(tinyloss.mse(prediction, target, reduction="none"))
 print(tinyloss.mse(prediction, target))
 
 # %%
-# The first line is the loss of each item, the squared error. The second is their mean, which is the loss of the batch.
+# The first line is the loss of each item, the squared error. The second is their mean, which is the
+# loss of the batch.
 #
 # The gradient
 # ------------
 #
-# The gradient says how the loss changes when a prediction changes. It has a number for each prediction.
+# The gradient says how the loss changes when a prediction changes. It has a number for each
+# prediction.
 
 gradient = tinyloss.grad(tinyloss.mse)(prediction, target)
 print(gradient)
 
 # %%
-# The first is negative: the first prediction is too small, and the loss falls when it grows. The third is 0: nothing is
-# to do. A step *against* the gradient makes the loss smaller:
+# The first is negative: the first prediction is too small, and the loss falls when it grows. The
+# third is 0: nothing is to do. A step *against* the gradient makes the loss smaller:
 
 step = prediction - 0.5 * gradient
 print(f"{tinyloss.mse(prediction, target):.4f} before, {tinyloss.mse(step, target):.4f} after")
@@ -56,6 +58,8 @@ print(f"largest difference {np.abs(gradient - slopes).max():.0e}")
 figure = pictures.curves(tinyloss.mse, tinyloss.mae, tinyloss.huber)
 
 # %%
+# A notebook shows ``figure``. A script writes it: ``pictures.save(figure, "curves.png")``.
+#
 # - The squared error pulls harder the larger the error. One outlier outweighs many good points.
 # - The absolute error pulls with the same force always, so it does not settle near the target.
 # - Huber's loss is the first near the target and the second far away.
@@ -68,8 +72,8 @@ for loss in (tinyloss.mse, tinyloss.mae, tinyloss.huber):
 # The curvature
 # -------------
 #
-# The curvature is the derivative of the gradient. Where it is large, long steps overshoot. Where it is never below 0,
-# the loss is *convex*: there is one lowest place and no trap.
+# The curvature is the derivative of the gradient. Where it is large, long steps overshoot. Where it
+# is never below 0, the loss is *convex*: there is one lowest place and no trap.
 
 g, h = tinyloss.grad_and_hess(tinyloss.huber)(errors, np.zeros(2))
 print("curvature of Huber's loss:", h)
@@ -79,7 +83,7 @@ print("curvature of Huber's loss:", h)
 #
 # .. dropdown:: Answer
 #
-#    ``quantile`` with ``q=0.9``. Its gradient is −0.9 where the prediction is too small and 0.1 where it is too
-#    large. They balance where nine targets of ten are below.
+#    ``quantile`` with ``q=0.9``. Its gradient is −0.9 where the prediction is too small and 0.1
+#    where it is too large. They balance where nine targets of ten are below.
 
 figure = pictures.curves(tinyloss.quantile, q=[0.1, 0.5, 0.9])

@@ -4,8 +4,8 @@
 
 *20 minutes, easy. You need: lesson 1.*
 
-You write the squared error, derive its gradient, fit a line with it, and compare it with tinyloss. On the way: why a
-mean of means is wrong.
+You write the squared error, derive its gradient, fit a line with it, and compare it with tinyloss.
+On the way: why a mean of means is wrong.
 """
 
 import numpy as np
@@ -73,8 +73,9 @@ parts = [tinyloss.partial_mean(tinyloss.mse)(batch, np.zeros(batch.size)) for ba
 print(f"the mean:              {sum(parts, tinyloss.PartialMean()).value():.1f}")
 
 # %%
-# The last batch of an epoch is often smaller, and masked batches all differ. The mean of the means then gives the items
-# of small batches more weight. ``partial_mean`` keeps the two sums, and divides once.
+# The last batch of an epoch is often smaller, and masked batches all differ. The mean of the means
+# then gives the items of small batches more weight. ``partial_mean`` keeps the two sums, and
+# divides once.
 #
 # Overflow is not infinity
 # ------------------------
@@ -91,5 +92,6 @@ print("tinyloss:", tinyloss.mse(error, np.zeros(1, dtype=np.float16)))
 #
 # .. dropdown:: Answer
 #
-#    The loss is four times as large, the gradient twice. The best line through the doubled targets is the doubled
-#    line. One error that is ten times as large as the others counts a hundred times: lesson 10.
+#    The loss is four times as large, the gradient twice. The best line through the doubled targets
+#    is the doubled line. One error that is ten times as large as the others counts a hundred times:
+#    lesson 10.

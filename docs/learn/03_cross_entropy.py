@@ -4,8 +4,8 @@
 
 *25 minutes, medium. You need: logarithms, lesson 1.*
 
-A network gives a row of numbers for each item, one for each class: *logits*. Softmax makes probabilities of them, and
-the cross-entropy is −log of the probability of the right class.
+A network gives a row of numbers for each item, one for each class: *logits*. Softmax makes
+probabilities of them, and the cross-entropy is −log of the probability of the right class.
 """
 
 import numpy as np
@@ -19,8 +19,8 @@ labels = np.array([0, 1])
 # Softmax
 # -------
 #
-# Exponentials are positive; divided by their sum they add up to 1. Adding a number to all logits changes nothing: only
-# differences count.
+# Exponentials are positive; divided by their sum they add up to 1. Adding a number to all logits
+# changes nothing: only differences count.
 
 exponentials = np.exp(logits)
 probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -44,8 +44,8 @@ print(tinyloss.cross_entropy(logits, one_hot))
 # The gradient
 # ------------
 #
-# It is p − q: the probabilities minus the one-hot target, divided by the number of rows. Each row adds up to 0: what
-# one class gains the others lose.
+# It is p − q: the probabilities minus the one-hot target, divided by the number of rows. Each row
+# adds up to 0: what one class gains the others lose.
 
 gradient = tinyloss.grad(tinyloss.cross_entropy)(logits, labels)
 print(gradient.round(4))
@@ -55,7 +55,8 @@ print(np.abs(gradient - (probabilities - one_hot) / 2).max())
 # Two bugs of first versions
 # --------------------------
 #
-# **The target is not used.** This mean of all log-probabilities looks right, and even falls in training:
+# **The target is not used.** This mean of all log-probabilities looks right, and even falls in
+# training:
 
 
 def forgot_the_target(logits, labels):
@@ -66,18 +67,20 @@ def forgot_the_target(logits, labels):
 print(forgot_the_target(logits, labels), forgot_the_target(logits, 2 - labels))
 
 # %%
-# Other labels, the same loss. ``tinyloss check losses.py:forgot_the_target --as cross_entropy`` finds it with the first
-# example.
+# Other labels, the same loss. ``tinyloss check losses.py:forgot_the_target --as cross_entropy``
+# finds it with the first example.
 #
-# **Softmax before the loss.** The loss takes logits. If the network ends in a softmax, the loss takes a softmax of a
-# softmax. Nothing fails. But probabilities are at most 1 apart, so that the loss cannot become small:
+# **Softmax before the loss.** The loss takes logits. If the network ends in a softmax, the loss
+# takes a softmax of a softmax. Nothing fails. But probabilities are at most 1 apart, so that the
+# loss cannot become small:
 
 sure = np.array([[50.0, 0.0, 0.0]])
 print(f"logits:        {tinyloss.cross_entropy(sure, [0]):.4f}")
 print(f"softmax first: {tinyloss.cross_entropy(tinyloss.softmax(sure), [0]):.4f}")
 
 # %%
-# What does it cost? The same linear model of handwritten digits, 100 steps of gradient descent, with and without:
+# What does it cost? The same linear model of handwritten digits, 100 steps of gradient descent,
+# with and without:
 
 from sklearn.datasets import load_digits  # noqa: E402 - where it is needed first
 
@@ -105,14 +108,15 @@ for step in range(101):
     w_double -= 0.5 * images[train].T @ g_double
 
 # %%
-# It learns, only more slowly, so the bug may live for years. Where a network gives probabilities, say so:
-# ``cross_entropy(p, y, from_logits=False)``.
+# It learns, only more slowly, so the bug may live for years. Where a network gives probabilities,
+# say so: ``cross_entropy(p, y, from_logits=False)``.
 #
-# **Question.** What is the loss of a network that knows nothing, with 10 classes? With 50,000 tokens?
+# **Question.** What is the loss of a network that knows nothing, with 10 classes? With 50,000
+# tokens?
 #
 # .. dropdown:: Answer
 #
-#    All logits are equal, so that the loss is log C: 2.303 and 10.82. A first loss far above that says that the
-#    network starts surely wrong.
+#    All logits are equal, so that the loss is log C: 2.303 and 10.82. A first loss far above that
+#    says that the network starts surely wrong.
 
 print(tinyloss.cross_entropy(np.zeros((1, 10)), [3]), np.log(10))

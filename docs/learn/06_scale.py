@@ -21,8 +21,8 @@ print(tinyloss.MSELoss().grad(x, y), (100 * tinyloss.MSELoss()).grad(x, y))
 # A factor is a learning rate
 # ---------------------------
 #
-# A step is rate times gradient. So a factor of 100 on the loss is a factor of 100 on the rate. Divide the rate by 100,
-# and every step is the same:
+# A step is rate times gradient. So a factor of 100 on the loss is a factor of 100 on the rate.
+# Divide the rate by 100, and every step is the same:
 
 
 def descend(loss, rate, steps=20):
@@ -51,9 +51,9 @@ figure = pictures.rate()
 # Where the scale comes from without a factor
 # -------------------------------------------
 #
-# ``reduction="sum"`` is n times the mean. A batch twice as large then doubles the rate. A mean over pixels is smaller
-# than a mean over images of the sum over pixels. When you move a model from one library to another, compare the first
-# gradient, not only the loss.
+# ``reduction="sum"`` is n times the mean. A batch twice as large then doubles the rate. A mean over
+# pixels is smaller than a mean over images of the sum over pixels. When you move a model from one
+# library to another, compare the first gradient, not only the loss.
 
 big = np.ones(1000)
 for reduction in ("mean", "sum"):
@@ -73,6 +73,6 @@ print(both, both.grad(np.array([3.0]), [0.0]))
 #
 # .. dropdown:: Answer
 #
-#    Gradients are multiplied by 100. Plain gradient descent takes steps 100 times as long, and may diverge; with a
-#    hundredth of the rate nothing changes. Adam does not notice, except for its ε, for clipping and for weight decay,
-#    which do not scale with the loss.
+#    Gradients are multiplied by 100. Plain gradient descent takes steps 100 times as long, and may
+#    diverge; with a hundredth of the rate nothing changes. Adam does not notice, except for its ε,
+#    for clipping and for weight decay, which do not scale with the loss.

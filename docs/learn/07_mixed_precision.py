@@ -4,7 +4,8 @@
 
 *15 minutes, advanced. You need: lesson 6.*
 
-float16 halves memory and time. It has a largest number, 65504, and a smallest, 6e-8. Gradients fall below that.
+float16 halves memory and time. It has a largest number, 65504, and a smallest, 6e-8. Gradients fall
+below that.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ from tinyloss import pictures
 # What is lost
 # ------------
 #
-# 65,536 items of 10 classes, by a model that has learnt something. The mean divides each gradient by 65,536.
+# 65,536 items of 10 classes, by a model that has learnt something. The mean divides each gradient
+# by 65,536.
 
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 10, 65536)
@@ -33,8 +35,9 @@ print(lost(tinyloss.grad(tinyloss.cross_entropy)(logits, labels)))
 # Loss scaling
 # ------------
 #
-# A factor on the loss lifts all gradients into the range. It must act *before* they are rounded to float16. tinyloss
-# multiplies it in while it computes in float32, then rounds once. The optimizer divides by it in float32.
+# A factor on the loss lifts all gradients into the range. It must act *before* they are rounded to
+# float16. tinyloss multiplies it in while it computes in float32, then rounds once. The optimizer
+# divides by it in float32.
 
 scaled = 1024 * tinyloss.CrossEntropyLoss()
 print(lost(scaled.grad(logits, labels)))
@@ -51,8 +54,8 @@ figure = pictures.scale()
 # bfloat16
 # --------
 #
-# bfloat16 has the range of float32 and 8 bits. Nothing becomes 0, no scaling is needed, and each number has only two
-# or three digits.
+# bfloat16 has the range of float32 and 8 bits. Nothing becomes 0, no scaling is needed, and each
+# number has only two or three digits.
 
 import ml_dtypes  # noqa: E402 - where it is needed first
 
@@ -61,7 +64,8 @@ loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(short, labels)
 print(lost(gradient), gradient.dtype, loss.dtype)
 
 # %%
-# The loss is float32 in both cases: a loss in 8 bits is hard to watch, and a sum of many in 16 bits stops growing.
+# The loss is float32 in both cases: a loss in 8 bits is hard to watch, and a sum of many in 16 bits
+# stops growing.
 
 ones = np.ones(70000, dtype=np.float16)
 with np.errstate(over="ignore"):
@@ -73,6 +77,7 @@ print("tinyloss:        ", tinyloss.mse(ones, np.zeros_like(ones), reduction="su
 #
 # .. dropdown:: Answer
 #
-#    The largest gradient overflows to infinity. Scalers try a large factor, and halve it when they see infinity.
+#    The largest gradient overflows to infinity. Scalers try a large factor, and halve it when they
+#    see infinity.
 
 print((2.0**30 * tinyloss.CrossEntropyLoss()).grad(logits, labels).max())

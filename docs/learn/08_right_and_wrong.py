@@ -16,8 +16,9 @@ from tinyloss import pictures
 # Classes by squared error
 # ------------------------
 #
-# One may compare probabilities with one-hot targets by their squared error. It learns from a good start. Where the
-# network is surely wrong, its gradient vanishes, while that of the cross-entropy is −1:
+# One may compare probabilities with one-hot targets by their squared error. It learns from a good
+# start. Where the network is surely wrong, its gradient vanishes, while that of the cross-entropy
+# is −1:
 
 figure = pictures.wrong()
 
@@ -25,8 +26,8 @@ figure = pictures.wrong()
 # Numbers by classes
 # ------------------
 #
-# One may cut a range of numbers into 10 classes and train with cross-entropy. The loss then knows no order: being off
-# by one class costs as much as being off by nine.
+# One may cut a range of numbers into 10 classes and train with cross-entropy. The loss then knows
+# no order: being off by one class costs as much as being off by nine.
 
 near, far = np.array([[0.0, 4.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 0.0, 4.0]])
 print(tinyloss.cross_entropy(near, [0]), tinyloss.cross_entropy(far, [0]))
@@ -36,8 +37,8 @@ print(tinyloss.mse(np.array([1.0]), [0.0]), tinyloss.mse(np.array([3.0]), [0.0])
 # Which constant is best?
 # -----------------------
 #
-# The loss decides what the model aims at. The best constant for squared error is the mean, for absolute error the
-# median, for the quantile loss a quantile:
+# The loss decides what the model aims at. The best constant for squared error is the mean, for
+# absolute error the median, for the quantile loss a quantile:
 
 targets = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
 
@@ -60,16 +61,15 @@ print(f"quantile {best(tinyloss.QuantileLoss(q=0.75)):.1f}, {np.quantile(targets
 #
 # What is impossible is an error here. What is only unwise is not:
 
-for name, call in {
-    "class indices as floats": lambda: tinyloss.cross_entropy(np.zeros((2, 3)), np.array([0.5, 1.0])),
-    "a column beside a row": lambda: tinyloss.mse(np.zeros(3), np.zeros((3, 1))),
-    "a mask of 0 and 255": lambda: tinyloss.binary_cross_entropy_with_logits(
-        np.zeros(2), np.array([0, 255])
-    ),
-    "0 and 1 for a hinge": lambda: tinyloss.hinge(np.ones(2), np.array([0, 1])),
-}.items():
+wrong = [
+    ("class indices as floats", tinyloss.cross_entropy, np.zeros((2, 3)), np.array([0.5, 1.0])),
+    ("a column beside a row", tinyloss.mse, np.zeros(3), np.zeros((3, 1))),
+    ("a mask of 0 and 255", tinyloss.sigmoid_focal, np.zeros(2), np.array([0, 255])),
+    ("0 and 1 for a hinge", tinyloss.hinge, np.ones(2), np.array([0, 1])),
+]
+for name, loss, x, y in wrong:
     try:
-        call()
+        loss(x, y)
     except (TypeError, ValueError) as error:
         print(f"{name}:\n  {error}")
 
@@ -78,6 +78,7 @@ for name, call in {
 #
 # .. dropdown:: Answer
 #
-#    Often nothing that is seen at once: the loss falls, only the aim is another (the mean instead of the median), the
-#    way is slower (flat places), or the numbers mean nothing as probabilities. From a bad start it may not learn at
-#    all: in the picture above the squared error stays where it began.
+#    Often nothing that is seen at once: the loss falls, only the aim is another (the mean instead
+#    of the median), the way is slower (flat places), or the numbers mean nothing as probabilities.
+#    From a bad start it may not learn at all: in the picture above the squared error stays where it
+#    began.

@@ -4,8 +4,9 @@
 
 *20 minutes, advanced. You need: lesson 3, densities.*
 
-Where do losses come from? Say how targets scatter around predictions. The loss is −log of the probability of what
-was seen. To make it smallest is to make the data most likely: *maximum likelihood*.
+Where do losses come from? Say how targets scatter around predictions. The loss is −log of the
+probability of what was seen. To make it smallest is to make the data most likely: *maximum
+likelihood*.
 """
 
 import numpy as np
@@ -19,8 +20,8 @@ rng = np.random.default_rng(0)
 # Classes
 # -------
 #
-# A network says p for each class. The probability of all labels is the product of the p of the right classes. −log makes
-# a sum of it, which is the cross-entropy:
+# A network says p for each class. The probability of all labels is the product of the p of the
+# right classes. −log makes a sum of it, which is the cross-entropy:
 
 logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
 p = tinyloss.softmax(logits)
@@ -31,7 +32,8 @@ print(tinyloss.cross_entropy(logits, labels, reduction="sum"))
 # Numbers with Gaussian noise
 # ---------------------------
 #
-# If all have one variance, the squared error is what is left; the constant does not move the best weights.
+# If all have one variance, the squared error is what is left; the constant does not move the best
+# weights.
 
 x, y = rng.standard_normal(6), rng.standard_normal(6)
 print(-stats.norm(x, 1).logpdf(y).sum())
@@ -39,7 +41,8 @@ print(tinyloss.mse(x, y, reduction="sum") / 2 + 6 * np.log(2 * np.pi) / 2)
 print(tinyloss.gaussian_nll(x, y, np.ones(6), full=True, reduction="sum"))
 
 # %%
-# If the variance is predicted, too, it cannot be left out. A model that is unsure may say so, at the price of log v.
+# If the variance is predicted, too, it cannot be left out. A model that is unsure may say so, at
+# the price of log v.
 
 for variance in (0.25, 1.0, 4.0):
     v = np.full(6, variance)
@@ -83,6 +86,6 @@ print(tinyloss.softmax(z).round(6), np.bincount(labels) / 6)
 #
 # .. dropdown:: Answer
 #
-#    They are the same, up to the sign and the number of items: the cross-entropy of a batch is −log of the
-#    probability that the model gives to its labels, divided by their number. The smallest one is at the most likely
-#    weights.
+#    They are the same, up to the sign and the number of items: the cross-entropy of a batch is
+#    −log of the probability that the model gives to its labels, divided by their number. The
+#    smallest one is at the most likely weights.

@@ -28,34 +28,40 @@ def fit(x, loss, y, steps=400, rate=0.5, **options):
 # Rare classes
 # ------------
 #
-# One of 20 is a yes, and both overlap. Without weights the model says no nearly always, and is right 95 % of the time.
+# One of 20 is a yes, and both overlap. Without weights the model says no nearly always, and is
+# right 95 % of the time.
 
 n = 4000
 rare = rng.random(n) < 0.05
 x = np.stack([rng.standard_normal(n) + 1.5 * rare, np.ones(n)], axis=1)
+
+
+def report(name, yes):
+    found, left = yes[rare].mean(), (~yes[~rare]).mean()
+    print(f"{name:14} finds {found:4.0%} of the rare, {left:4.0%} of the others")
+
+
 for name, loss in {
     "plain": tinyloss.BCEWithLogitsLoss(),
     "pos_weight=19": tinyloss.BCEWithLogitsLoss(pos_weight=19.0),
     "focal": tinyloss.SigmoidFocalLoss(),
 }.items():
-    yes = x @ fit(x, loss, rare) > 0
-    print(f"{name:14} finds {yes[rare].mean():4.0%} of the rare, {(~yes[~rare]).mean():4.0%} of the others")
+    report(name, x @ fit(x, loss, rare) > 0)
 
 # %%
-# The focal loss changes nothing here: with one feature there are no easy items to make little of. The price of weights:
-# the outputs are no longer the probabilities of the data. A threshold other than 0 on the plain model does the same
-# without that.
+# The focal loss changes nothing here: with one feature there are no easy items to make little of.
+# The price of weights: the outputs are no longer the probabilities of the data. A threshold other
+# than 0 on the plain model does the same without that.
 
 w = fit(x, tinyloss.BCEWithLogitsLoss(), rare)
-yes = x @ w > np.log(0.05 / 0.95)
-print(f"plain, moved   finds {yes[rare].mean():4.0%} of the rare, {(~yes[~rare]).mean():4.0%} of the others")
+report("plain, moved", x @ w > np.log(0.05 / 0.95))
 
 # %%
 # Wrong labels
 # ------------
 #
-# Some labels are wrong, and a model that is sure of everything is sure of these, too. Label smoothing asks for a share
-# 1 − s instead of 1, so that no logit grows for ever:
+# Some labels are wrong, and a model that is sure of everything is sure of these, too. Label
+# smoothing asks for a share 1 − s instead of 1, so that no logit grows for ever:
 
 sure = np.array([[10.0, 0.0, 0.0]])
 for s in (0.0, 0.1):
@@ -109,5 +115,6 @@ figure = pictures.curves(tinyloss.sigmoid_focal, gamma=[0.0, 1.0, 2.0, 5.0])
 #
 # .. dropdown:: Answer
 #
-#    Try the plain loss with a moved threshold first: it costs nothing, and the outputs stay probabilities. Weights
-#    help where the rare class is not learnt at all. Focal loss helps where most of the rest is easy, as in detection.
+#    Try the plain loss with a moved threshold first: it costs nothing, and the outputs stay
+#    probabilities. Weights help where the rare class is not learnt at all. Focal loss helps where
+#    most of the rest is easy, as in detection.

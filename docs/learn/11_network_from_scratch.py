@@ -4,8 +4,8 @@
 
 *25 minutes, advanced. You need: matrices, lessons 2 and 3.*
 
-Two layers, ReLU, Adam and the backward pass, without a framework. The loss and its first gradient are tinyloss's; the
-chain rule does the rest.
+Two layers, ReLU, Adam and the backward pass, without a framework. The loss and its first gradient
+are tinyloss's; the chain rule does the rest.
 """
 
 import numpy as np
@@ -115,9 +115,11 @@ for change in (1e-6, -1e-6):
 print(f"{layers[0].gradients['w'][i, j]:.8f} {(ends[0] - ends[1]) / 2e-6:.8f}")
 
 # %%
-# **Question.** Change one line to train with another loss. Which loss can it be, and what must the target become?
+# **Question.** Change one line to train with another loss. Which loss can it be, and what must the
+# target become?
 #
 # .. dropdown:: Answer
 #
-#    ``softmax_focal`` takes the same labels. ``mse``, ``huber`` and ``binary_cross_entropy_with_logits`` take one-hot
-#    rows, ``np.eye(10)[digits]``; ``hinge`` takes 2 * one_hot − 1. ``examples/train_digits.py --loss`` tries them.
+#    ``softmax_focal`` takes the same labels. ``mse``, ``huber`` and
+#    ``binary_cross_entropy_with_logits`` take one-hot rows, ``np.eye(10)[digits]``; ``hinge`` takes
+#    2 * one_hot − 1. ``examples/train_digits.py --loss`` tries them.
