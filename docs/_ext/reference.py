@@ -7,8 +7,17 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-NOTES = ("Use for", "Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases")
-NOTES += ("Source", "Elsewhere")
+NOTES = (
+    "Use for",
+    "Shapes",
+    "Domain",
+    "Formula",
+    "Gradient",
+    "Accuracy",
+    "Edge cases",
+    "Source",
+    "Elsewhere",
+)
 
 # A plain union of types, as `inspect` prints `ArrayLike` where it was resolved.
 UNION = (

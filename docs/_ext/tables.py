@@ -1,4 +1,4 @@
-"""The directive `table`: a table that is printed from its source when the site is built."""
+"""The directive `generated`: a table that is printed from its source when the site is built."""
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -20,7 +20,10 @@ class Generated(SphinxDirective):
         if name not in tables:
             raise self.error(f"no table {name!r}, expected one of {', '.join(tables)}")
         self.env.note_reread()
-        return self.parse_text_to_nodes(tables[name](), allow_section_headings=True)
+        parsed: list[nodes.Node] = self.parse_text_to_nodes(
+            tables[name](), allow_section_headings=True
+        )
+        return parsed
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -141,7 +141,8 @@ def _differences(rows: Mapping[str, Row]) -> str:
 
 def _on_a_grid(spec: Spec) -> tuple[str, Any, Any]:
     """Return the target in words, and a loss's gradients and curvatures over a grid."""
-    derivatives, (x_is, y_is) = tinyloss.grad_and_hess(spec.function), _arguments(spec)
+    derivatives: Any = tinyloss.grad_and_hess(spec.function)
+    x_is, y_is = _arguments(spec)
     x, inside = np.linspace(-10, 10, 2001), np.linspace(0.001, 0.999, 999)
     if _family_of(spec) in ("one of many", "distributions"):
         if "logits" in x_is:
