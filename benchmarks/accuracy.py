@@ -770,17 +770,17 @@ def markdown(grid: Grid) -> str:
         here = list(cells)
         if not here:
             return ""
-        marks = "".join(
+        marks = ", ".join(
             mark
             for mark, count in (
-                (" Z", sum(cell.zeros for cell in here)),
-                (" N", sum(cell.nans for cell in here)),
-                (" I", sum(cell.infinities + cell.finites for cell in here)),
+                ("0", sum(cell.zeros for cell in here)),
+                ("NaN", sum(cell.nans for cell in here)),
+                ("inf", sum(cell.infinities + cell.finites for cell in here)),
             )
             if count
         )
         worst = max(cell.worst for cell in here)
-        text = (number(worst) if worst else "0") + marks
+        text = (number(worst) if worst else "0") + (f" ({marks})" if marks else "")
         return f"**{text}**" if marks or worst > 100 else text
 
     def joined(texts: Mapping[str, str]) -> str:

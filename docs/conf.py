@@ -74,6 +74,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "_learn",
     "filename_pattern": r"/\d\d_",
     "within_subsection_order": "FileNameSortKey",
+    "default_thumb_file": str(ROOT / "docs" / "_static" / "pictures" / "zoo.png"),
     "image_scrapers": ("pictures.scraped",),
     "abort_on_example_error": True,
     "download_all_examples": False,

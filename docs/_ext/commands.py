@@ -23,7 +23,7 @@ class Command(SphinxDirective):
         """Run it, and show it with its output."""
         call = self.arguments[0]
         said = io.StringIO()
-        width = mock.patch.dict(os.environ, {"COLUMNS": "96", "NO_COLOR": "1"})
+        width = mock.patch.dict(os.environ, {"COLUMNS": "90", "NO_COLOR": "1"})
         with width, contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             main(shlex.split(call))
         if not said.getvalue():

@@ -30,23 +30,26 @@ PUBLIC = ("tinyloss", "tinyloss.testing")
 _log = logging.getLogger(__name__)
 
 
-def as_text(line: str) -> str:
-    """Return a line whose bars and stars are no markup: |x - y| is an absolute value."""
-    if line.lstrip().startswith((">>>", "...")):
-        return line
-    return re.sub(r"(`[^`]*`)|([|*])", lambda found: found[1] or "\\" + found[2], line)
+def escape(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make bars and stars no markup, above the examples: |x - y| is an absolute value."""
+    end = lines.index("Examples") if "Examples" in lines else len(lines)
+    for n, line in enumerate(lines[:end]):
+        lines[n] = re.sub(r"(`[^`]*`)|([|*])", lambda found: found[1] or "\\" + found[2], line)
 
 
-def tidy(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Escape formulas, and turn the paragraphs of a loss's notes into a definition list."""
-    text = "\n".join(map(as_text, lines))
-    notes = "|".join(NOTES)
+def listed(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Turn the paragraphs of a loss's notes into a definition list."""
 
     def entry(found: re.Match[str]) -> str:
         body = found[2].rstrip("\n").replace("\n", "\n    ")
+        # Names of other libraries are no links.
+        body = body.replace("`", "``") if found[1] == "Elsewhere" else body
         return f"**{found[1]}**\n    {body}\n"
 
-    text = re.sub(rf"^({notes}): ((?:.+\n?)+?)(?=\n|\Z)", entry, text, flags=re.MULTILINE)
+    notes = "|".join(NOTES)
+    text = re.sub(
+        rf"^({notes}): ((?:.+\n?)+?)(?=\n|\Z)", entry, "\n".join(lines), flags=re.MULTILINE
+    )
     text = text.replace("As for every loss.", "As for every loss: see :ref:`options`.")
     lines[:] = text.split("\n")
 
@@ -57,6 +60,8 @@ def shorten(
     """Give the types in a signature the short names that `tinyloss.typing` has for them."""
     if signature:
         signature = re.sub(UNION, "ArrayLike", signature)
+        signature = signature.replace("str | tuple[str, ...]", "AxisName")
+        signature = re.sub(r"~?(typing\.)?Literal\['mean', 'sum', 'none'\]", "Reduction", signature)
         signature = re.sub(r"~?(tinyloss\.typing|collections\.abc|typing)\.", "", signature)
         signature = signature.replace("'", "") if "Callable" in signature else signature
     return signature, returns
@@ -74,7 +79,8 @@ def every_name(app: Sphinx, env: Any) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Listen to autodoc, and look at all pages at the end."""
     app.connect("autodoc-process-signature", shorten)
-    # After numpydoc, which reads the sections.
-    app.connect("autodoc-process-docstring", tidy, priority=900)
+    # Before numpydoc, which reads the sections and writes markup, and after it.
+    app.connect("autodoc-process-docstring", escape, priority=100)
+    app.connect("autodoc-process-docstring", listed, priority=900)
     app.connect("env-check-consistency", every_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

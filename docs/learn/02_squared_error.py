@@ -11,6 +11,7 @@ On the way: why a mean of means is wrong.
 import numpy as np
 
 import tinyloss
+from tinyloss import pictures
 
 # %%
 # Build
@@ -58,8 +59,12 @@ for step in range(61):
     offset -= 0.5 * g.sum()
 
 # %%
-# What is left, 0.01, is the noise: its variance is 0.1².
-#
+# What is left, 0.01, is the noise: its variance is 0.1². Such a descent, over the two weights of
+# a line:
+
+figure = pictures.landscape(tinyloss.mse)
+
+# %%
 # A common error: means of means
 # ------------------------------
 #

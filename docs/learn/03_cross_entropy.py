@@ -11,6 +11,7 @@ probabilities of them, and the cross-entropy is −log of the probability of the
 import numpy as np
 
 import tinyloss
+from tinyloss import pictures
 
 logits = np.array([[2.0, 1.0, 0.1], [0.5, 2.5, 0.3]])
 labels = np.array([0, 1])
@@ -44,12 +45,19 @@ print(tinyloss.cross_entropy(logits, one_hot))
 # The gradient
 # ------------
 #
-# It is p − q: the probabilities minus the one-hot target, divided by the number of rows. Each row
-# adds up to 0: what one class gains the others lose.
+# The loss of a row is log Σ exp(x) − x of the target. The derivative of the first term by one
+# logit is exp(x) / Σ exp(x), which is p. The second term gives −1 for the target alone. So the
+# gradient is p − q: the probabilities minus the one-hot target, divided by the number of rows.
+# Each row adds up to 0: what one class gains the others lose.
 
 gradient = tinyloss.grad(tinyloss.cross_entropy)(logits, labels)
 print(gradient.round(4))
 print(np.abs(gradient - (probabilities - one_hot) / 2).max())
+
+# %%
+# How far the right logit leads decides the loss. Where it trails, the gradient is −1 at most:
+
+figure = pictures.curves(tinyloss.cross_entropy)
 
 # %%
 # Two bugs of first versions

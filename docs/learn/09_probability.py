@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 import tinyloss
+from tinyloss import pictures
 
 rng = np.random.default_rng(0)
 
@@ -60,6 +61,8 @@ rate, count = np.exp(x), rng.poisson(np.exp(x))
 print("Poisson:    ", -stats.poisson(rate).logpmf(count).sum())
 constant = stats.poisson(1).logpmf(count).sum() + 6  # -log(count!)
 print("poisson_nll:", tinyloss.poisson_nll(x, count, reduction="sum") - constant)
+
+figure = pictures.curves(tinyloss.gaussian_nll, tinyloss.mae)
 
 # %%
 # ========================  ===========================  =========================

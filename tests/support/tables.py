@@ -45,7 +45,7 @@ def _classes(spec: Spec) -> str:
 
 
 def _link(name: str) -> str:
-    return f"{{py:func}}`tinyloss.{name}`"
+    return f"{{py:func}}`~tinyloss.{name}`"
 
 
 def _family_of(spec: Spec) -> str:
