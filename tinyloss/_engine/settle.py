@@ -37,7 +37,7 @@ from tinyloss._engine.checks import (
 from tinyloss._engine.job import Argument, Domain, Job, Kind
 from tinyloss._engine.request import REDUCTIONS, Refusal, Request, Want
 from tinyloss._engine.targets import domain_of, look_at, may_look
-from tinyloss._engine.weights import Rule, normal, rows_of, weighed
+from tinyloss._engine.weights import Rule, normal, normal_array, rows_of, weighed
 from tinyloss._formula import NUMBER, Formula, exact
 from tinyloss.typing import Namespace
 
@@ -341,7 +341,7 @@ def _parameters(
         elif is_host(value):
             numbers[name] = float(value)
         else:
-            held[name] = brought(xp, x, name, value)
+            held[name] = normal_array(brought(xp, x, name, value), xp, dtype)
     return held, normal(numbers, xp, dtype), normal(static, xp, dtype)
 
 

@@ -349,3 +349,12 @@ def normal(params: dict[str, Any], xp: Namespace, dtype: Any) -> dict[str, Any]:
         for name, value in odd.items()
         if isfinite(value)
     }
+
+
+def normal_array(number: Any, xp: Namespace, dtype: Any) -> Any:
+    """Return a number that an array holds as `normal` does, without reading it."""
+    if dtype_name(number.dtype) != "float64" or dtype_name(dtype) == "float64":
+        return number  # it is rounded to no narrower range
+    info = xp.finfo(dtype)
+    size = xp.clip(xp.abs(number), float(info.smallest_normal), float(info.max))
+    return xp.where(number == 0, number, xp.sign(number) * size)
