@@ -356,5 +356,6 @@ def normal_array(number: Any, xp: Namespace, dtype: Any) -> Any:
     if dtype_name(number.dtype) != "float64" or dtype_name(dtype) == "float64":
         return number  # it is rounded to no narrower range
     info = xp.finfo(dtype)
-    size = xp.clip(xp.abs(number), float(info.smallest_normal), float(info.max))
-    return xp.where(number == 0, number, xp.sign(number) * size)
+    # by neither clip nor sign, which torch's namespace does by masks: vmap has no rule for these
+    size = xp.maximum(xp.minimum(xp.abs(number), float(info.max)), float(info.smallest_normal))
+    return xp.where(number == 0, number, xp.where(number < 0, -size, size))
