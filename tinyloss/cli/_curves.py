@@ -54,8 +54,8 @@ def spark(numbers: Any) -> tuple[str, float, float]:
     finite = array[np.isfinite(array)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     span = (high - low) or 1.0
-    places = np.clip((np.nan_to_num(array, nan=low) - low) / span * 7.999, 0, 7).astype(int)
-    return "".join(_BARS[place] for place in places), low, high
+    shares = (np.clip(np.nan_to_num(array, nan=low), low, high) - low) / span
+    return "".join(_BARS[int(7.999 * share)] for share in shares), low, high
 
 
 def _results(name: str, given: Arguments) -> tuple[Array, Array, Array]:

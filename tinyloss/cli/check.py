@@ -80,7 +80,7 @@ def _show(screen: Screen, tick: Tick) -> None:
     if tick.bonus:
         mark = good("★") if tick.passed else warn("–")
     failed = tick.passed is False and not tick.bonus
-    screen.row(3, mark, tick.text, 48, bad(tick.detail) if failed else dim(tick.detail))
+    screen.row(3, mark, tick.text, 42, bad(tick.detail) if failed else dim(tick.detail))
 
 
 def _report(found: list[tuple[str, Tick]], passed: bool) -> dict[str, Any]:
