@@ -34,7 +34,7 @@ def show(name: str, screen: Screen) -> None:
         # torch is another formula: it may differ in the last digit that is shown
         line: list[Part] = [*row]
         if others:
-            near = np.isclose(float(others[number]), value[number], rtol=1e-3)
+            near = np.isclose(float(others[number]), value[number], rtol=1e-3, atol=0)
             line.append(f"{others[number]}  " if near else warn(f"{others[number]} ✗"))
         rows.append(line)
     screen.table(rows, right=range(len(heads)))

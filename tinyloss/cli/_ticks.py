@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
+from importlib.util import find_spec
 from math import inf, isfinite, log10, nan
 from sys import stderr
 from typing import Any
@@ -105,7 +106,7 @@ class Ours(Subject):
     @property
     def ways(self) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
         """The formulas and, where Numba is, compiled."""
-        if self.library.name != "numpy":
+        if self.library.name != "numpy" or find_spec("numba") is None:
             return super().ways
         modes = {"formulas": "never", "compiled": "always"}
         compilation = import_module("tinyloss_numpy").compilation
@@ -364,7 +365,7 @@ def _digits(subject: Subject, result: str) -> Tick | None:
     wrong = sum(each > bound for each in errors)
     item = at // known.given[0].shape[-1] if result != "value" and subject.definition.rows else at
     said = (
-        f"{stars}{wrong:,} of {len(true):,} are not{by}, e.g. {known.shown(item)}: "
+        f"{stars}{wrong:,} of {len(true):,} are off{by}, e.g. {known.shown(item)}: "
         f"{_number(got.ravel()[at])}, expected {_number(true[at].exact)}"
     )
     return Tick(text, False, said, error, subject.bonus)

@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     earned = f", {sum(map(bool, stars))} of {len(stars)} stars" if stars else ""
     paint = bad if failed else good
     screen.print(paint(f"{said}{earned}"), f" in {perf_counter() - began:.1f} s")
+    if not all(stars):
+        screen.print("Where digits get lost: ", name("tinyloss learn DIR"))
     if failed:
         one = {subject.name for _, subject in subjects}
         screen.print("Next: ", name(f"tinyloss info {one.pop() if len(one) == 1 else ''}".rstrip()))
