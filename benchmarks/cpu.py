@@ -15,8 +15,6 @@ A full run writes `benchmarks/results/cpu.json` and `cpu.png`. It lists tinyloss
 the results; exceeding one is no error, because machines differ.
 """
 
-import ctypes
-import gc
 import multiprocessing
 import sys
 import time
@@ -46,16 +44,6 @@ from benchmarks._contenders import (
     Case,
     Contender,
 )
-from benchmarks._measure import (
-    Ratio,
-    Task,
-    Timing,
-    busy,
-    circumstances,
-    interleaved,
-    library,
-    settle,
-)
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -67,6 +55,17 @@ from benchmarks._printing import (
     write_report,
 )
 from tinyloss import pictures
+from tinyloss.cli import measure
+from tinyloss.cli.measure import (
+    Ratio,
+    Task,
+    Timing,
+    busy,
+    circumstances,
+    interleaved,
+    library,
+    settle,
+)
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 MODULES = ("tinyloss", "numpy", "numba", "ml_dtypes", "torch", "jax", "optax", "sklearn")
@@ -357,17 +356,9 @@ class Extra:
         }
 
 
-def resident(what: str) -> int:
-    """Return the bytes of memory in use (VmRSS) or at their peak (VmHWM)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) * 1024
-    raise NotImplementedError(f"/proc/self/status has no {what}")
-
-
 def growth(contender: Contender, case: Case, what: str) -> int | None:
     """Return by how many bytes a call raises the peak memory of this process, which must be new."""
-    libc, warm = ctypes.CDLL(None), replace(MEMORY_WARM, dtype=case.dtype)
+    warm = replace(MEMORY_WARM, dtype=case.dtype)
     with contender.stage():
         for each in [warm] * 3 + [case] * contender.compiles_shapes:
             calls = contender.prepare(each, *each.arrays())
@@ -375,16 +366,7 @@ def growth(contender: Contender, case: Case, what: str) -> int | None:
                 return None
             calls[what]()
         calls = contender.prepare(case, *case.arrays())
-        gc.collect()
-        libc.malloc_trim(0)
-        # PR_SET_THP_DISABLE: a page of 2 MiB that is touched once would count in full.
-        libc.prctl(41, 1, 0, 0, 0)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is in use
-        before = resident("VmRSS")
-        result = calls[what]()
-        after = resident("VmHWM")
-        del result
-    return after - before
+        return measure.growth(calls[what])
 
 
 def measure_memory(

@@ -35,7 +35,7 @@ def show(name: str, screen: Screen) -> None:
         line: list[Part] = [*row]
         if others:
             near = np.isclose(float(others[number]), value[number], rtol=1e-3)
-            line.append(others[number] if near else warn(others[number]))
+            line.append(f"{others[number]}  " if near else warn(f"{others[number]} ✗"))
         rows.append(line)
     screen.table(rows, right=range(len(heads)))
     screen.print()
@@ -60,9 +60,10 @@ def spark(numbers: Any) -> tuple[str, float, float]:
 
 def _results(name: str, given: Arguments) -> tuple[Array, Array, Array]:
     """Return loss, gradient and curvature; of rows those by the first class."""
-    loss = getattr(tinyloss, name)
+    loss: Any = getattr(tinyloss, name)
     value = np.asarray(loss(*given, reduction="none"))
-    gradient, curvature = (np.asarray(each) for each in tinyloss.grad_and_hess(loss)(*given))
+    derived: Any = tinyloss.grad_and_hess(loss)
+    gradient, curvature = map(np.asarray, derived(*given))
     if gradient.ndim > value.ndim:
         return value, gradient[..., 0], curvature[..., 0]
     return value, gradient, curvature

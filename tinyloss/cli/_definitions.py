@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 __all__ = ["DEFINITIONS", "Definition", "Truth", "item_of", "truth", "value_of"]
 
@@ -35,8 +35,10 @@ class Definition:
     rows: bool = False
     relative: bool = True
     """Whether its digits are promised of the value; else of the sum of its terms' sizes."""
-    torch: Callable[[Any, Any], Any] | None = None
-    """The same of torch, from `torch.nn.functional` and the arguments, item by item."""
+    torch: Callable[..., Any] | None = None
+    """The same of torch, from `torch.nn.functional`, the arguments, and "none" or "mean"."""
+    optax: str | None = None
+    """The name of the same in `optax.losses`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def item_of(arguments: Sequence[Any], at: int) -> list[Any]:
 
     def exact(drawn: Any) -> Any:
         if isinstance(drawn, list):
-            return [Decimal(number) for number in drawn]
+            return [*map(Decimal, cast("list[float]", drawn))]
         return drawn if isinstance(drawn, int) else Decimal(drawn)
 
     return [exact(array[at].tolist()) for array in arguments]
@@ -207,19 +209,25 @@ def _js_div(x: Row, y: Row) -> Terms:
     return (_sum(half(a, b) + half(b, a) for a, b in zip(x, y, strict=True)),)
 
 
-def _functional(name: str, **options: Any) -> Callable[..., Any]:
-    def theirs(functional: Any, arguments: Any) -> Any:
-        return getattr(functional, name)(*arguments, reduction="none", **options)
+def _kl_div_of_torch(functional: Any, arguments: Any, reduction: str = "none") -> Any:
+    if reduction == "mean":
+        return functional.kl_div(*arguments, reduction="batchmean")
+    return functional.kl_div(*arguments, reduction="none").sum(-1)
+
+
+def _functional(name: str) -> Callable[..., Any]:
+    def theirs(functional: Any, arguments: Any, reduction: str = "none") -> Any:
+        return getattr(functional, name)(*arguments, reduction=reduction)
 
     return theirs
 
 
 DEFINITIONS: dict[str, Definition] = {
-    "mse": Definition(_mse, "errors", torch=_functional("mse_loss")),
+    "mse": Definition(_mse, "errors", torch=_functional("mse_loss"), optax="squared_error"),
     "mae": Definition(_mae, "errors", torch=_functional("l1_loss")),
-    "huber": Definition(_huber, "errors", torch=_functional("huber_loss")),
+    "huber": Definition(_huber, "errors", torch=_functional("huber_loss"), optax="huber_loss"),
     "smooth_l1": Definition(_huber, "errors", torch=_functional("smooth_l1_loss")),
-    "log_cosh": Definition(_log_cosh, "errors"),
+    "log_cosh": Definition(_log_cosh, "errors", optax="log_cosh"),
     "quantile": Definition(_quantile, "errors"),
     "msle": Definition(_msle, "positive"),
     "mape": Definition(_mape, "errors"),
@@ -236,13 +244,18 @@ DEFINITIONS: dict[str, Definition] = {
         _binary_cross_entropy_with_logits,
         "binary logits",
         torch=_functional("binary_cross_entropy_with_logits"),
+        optax="sigmoid_binary_cross_entropy",
     ),
-    "sigmoid_focal": Definition(_sigmoid_focal, "near binary logits"),
-    "hinge": Definition(_hinge, "scores"),
+    "sigmoid_focal": Definition(_sigmoid_focal, "near binary logits", optax="sigmoid_focal_loss"),
+    "hinge": Definition(_hinge, "scores", optax="hinge_loss"),
     "squared_hinge": Definition(_squared_hinge, "scores"),
     "soft_margin": Definition(_soft_margin, "scores", torch=_functional("soft_margin_loss")),
     "cross_entropy": Definition(
-        _cross_entropy, "logits", rows=True, torch=_functional("cross_entropy")
+        _cross_entropy,
+        "logits",
+        rows=True,
+        torch=_functional("cross_entropy"),
+        optax="softmax_cross_entropy_with_integer_labels",
     ),
     "softmax_focal": Definition(_softmax_focal, "near logits", rows=True),
     "nll": Definition(_nll, "log-probabilities", rows=True, torch=_functional("nll_loss")),
@@ -251,7 +264,8 @@ DEFINITIONS: dict[str, Definition] = {
         "log-probabilities of shares",
         rows=True,
         relative=False,
-        torch=lambda functional, arguments: functional.kl_div(*arguments, reduction="none").sum(-1),
+        torch=_kl_div_of_torch,
+        optax="kl_divergence",
     ),
     "kl_div_with_logits": Definition(_kl_div_with_logits, "two logits", rows=True),
     "js_div": Definition(_js_div, "shares", rows=True),

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from textwrap import wrap
@@ -81,8 +81,8 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """The columns of a terminal; an output that is none has enough."""
-        return shutil.get_terminal_size().columns if self._terminal else 200
+        """The columns of the terminal, 100 where there is none."""
+        return shutil.get_terminal_size((100, 24)).columns
 
     def print(self, *parts: Part) -> None:
         """Print a line."""
@@ -101,7 +101,9 @@ class Screen:
         """Print a mark, a label in a column of its own, and a detail that is wrapped beside it."""
         words, style = (detail, "") if isinstance(detail, str) else detail
         left = indent + 2 + width + 1
-        lines = wrap(words, max(self.width - left, 24)) or [""]
+        # A program that reads lines gets whole ones.
+        lines = wrap(words, max(self.width - left, 24)) if self._terminal else [words]
+        lines = lines or [""]
         said = label if isinstance(label, str) else label.text
         pad = " " * max(width - len(said), 0) + " "
         self.print(" " * indent, mark, " ", label, pad, Styled(lines[0], style))
@@ -142,7 +144,7 @@ class Screen:
         sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
     @contextmanager
-    def bar(self, total: float) -> Iterator["Bar"]:
+    def bar(self, total: float) -> Generator["Bar"]:
         """Show how much of `total` is done, with the time that is left."""
         made = self._rich_bar()
         task = None if made is None else made.add_task("", total=total)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from math import inf, isfinite, log10, nan
 from sys import stderr
@@ -20,7 +20,7 @@ from tinyloss.cli._definitions import DEFINITIONS, Definition, Truth, item_of, t
 from tinyloss.cli._inputs import Arguments, Array, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
 
-__all__ = ["Learned", "Ours", "Subject", "Tick", "ticks"]
+__all__ = ["Learned", "Ours", "Subject", "Tick", "accuracy", "digits_right", "ticks"]
 
 EPS = float(np.finfo(np.float32).eps)
 TINY = Decimal(float(np.finfo(np.float32).smallest_normal))
@@ -105,7 +105,7 @@ class Ours(Subject):
             return super().ways
         modes = {"by the formulas": "never", "compiled": "always"}
         compilation = import_module("tinyloss_numpy").compilation
-        return {way: lambda mode=mode: compilation(mode) for way, mode in modes.items()}
+        return {way: partial(compilation, mode) for way, mode in modes.items()}
 
     def _call(self, function: Callable[..., Any], given: Arguments, **options: Any) -> Any:
         own = [self.library.own(each) for each in given]
@@ -142,8 +142,12 @@ class Ours(Subject):
         return np.asarray(self.library.host(array))
 
 
-class _Wrong(Exception):
+class _WrongError(Exception):
     """A result that cannot be compared."""
+
+
+class _NothingError(_WrongError):
+    """None instead of a result."""
 
 
 class Learned(Subject):
@@ -166,7 +170,7 @@ class Learned(Subject):
         with redirect_stdout(stderr):
             result = function(*(self.library.own(each.copy()) for each in given))
         if result is None:
-            raise _Wrong("returned None: is there a return?")
+            raise _NothingError("returned None: is there a return?")
         return np.asarray(self.library.host(result))
 
     def items(self, given: Arguments) -> Array:
@@ -176,7 +180,7 @@ class Learned(Subject):
         if found.shape == shape:
             return found
         if found.shape != ():
-            raise _Wrong(f"got shape {found.shape}, expected {shape}, or one number: the mean")
+            raise _WrongError(f"got shape {found.shape}, expected {shape}, or one number: the mean")
         ones = [self._call(self.function, [a[i : i + 1] for a in given]) for i in range(shape[0])]
         return np.asarray(ones)
 
@@ -188,9 +192,15 @@ class Learned(Subject):
         """Return the gradient, one item at a time: of a mean it would be a share."""
         if self.by_x is None:
             return None
+        try:
+            self._call(self.by_x, [a[:1] for a in given])
+        except _NothingError:  # not written yet
+            return None
         ones = [self._call(self.by_x, [a[i : i + 1] for a in given]) for i in range(len(given[0]))]
         if ones[0].shape != given[0][:1].shape:
-            raise _Wrong(f"got shape {ones[0].shape}, expected {given[0][:1].shape}, that of x")
+            raise _WrongError(
+                f"got shape {ones[0].shape}, expected {given[0][:1].shape}, that of x"
+            )
         return np.concatenate(ones)
 
     def _shape(self, given: Arguments) -> tuple[int, ...]:
@@ -252,6 +262,13 @@ def _worst(got: Array, true: Sequence[Truth]) -> tuple[float, int, int, list[flo
     return errors[at], at, len(errors), errors
 
 
+def accuracy(name: str, items: Callable[[Arguments], Array]) -> float:
+    """Return the worst error, in eps of float32, of losses of numbers of every magnitude."""
+    known = _known(name, True)
+    with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+        return _worst(items(known.float32()), known.value)[0]
+
+
 # ------------------------------------------------------------------------------------------ ticks
 
 
@@ -279,7 +296,7 @@ def ticks(subject: Subject) -> Iterator[Tick]:
                 tick = check(subject)
         except Exception as error:  # of a learner's function, or of a library that is broken
             said = str(error).strip().split("\n")[0]
-            kind = "" if isinstance(error, _Wrong) else f"{type(error).__name__}: "
+            kind = "" if isinstance(error, _WrongError) else f"{type(error).__name__}: "
             yield Tick(text, False, f"{kind}{said}")
             if check is _definition:  # the others would say the same
                 return
@@ -330,7 +347,7 @@ def _digits(subject: Subject, result: str) -> Tick | None:
         found[way] = error, at, got, errors
     way = max(found, key=lambda each: found[each][0])
     error, at, got, errors = found[way]
-    right, by = _digits_right(error), f" {way}" if way and error > bound else ""
+    right, by = digits_right(error), f" {way}" if way and error > bound else ""
     stars = f"{'★' * right} {right} of 7 digits: ".lstrip() if subject.bonus else ""
     if error <= bound:
         ways = f", {' and '.join(found)}" if way else ""
@@ -345,7 +362,7 @@ def _digits(subject: Subject, result: str) -> Tick | None:
     return Tick(text, False, said, error, subject.bonus)
 
 
-def _digits_right(error: float) -> int:
+def digits_right(error: float) -> int:
     """Return how many of float32's 7 digits are right with an error in eps."""
     relative = error * EPS
     return 7 if relative < 1e-6 else 0 if not relative < 1 else int(-log10(relative))
@@ -432,7 +449,7 @@ def _batches(subject: Subject) -> Tick | None:
         mean = float(sum((each.exact for each in true), Decimal(0))) / max(len(true), 1)
         got = subject.mean(_float32(given))
         if subject.bonus and got.shape == shape and shape != ():
-            tick = _compared(text, got, true, lambda at, shape=shape: f"item {at} of {shape}")
+            tick = _compared(text, got, true, f"item {{}} of {shape}".format)
             if not tick.passed:
                 return tick
             continue

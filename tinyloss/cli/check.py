@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinyloss
 from tinyloss.cli._libraries import Library, library_called
-from tinyloss.cli._screen import Screen, bad, dim, good, strong, warn
+from tinyloss.cli._screen import Screen, bad, dim, good, name, strong, warn
 from tinyloss.cli._usage import LOSSES, UsageError, losses_called
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="test the losses of this installation, or a function of your own",
         description="Test losses against their definitions: all of this installation, those that "
         "are named, or a function of your own.",
-        epilog="tinyloss check losses.py:my_mse --as mse grades the function my_mse of losses.py, "
-        "which takes x and y and returns each item's loss or the mean. If there is my_mse_gradient, "
+        epilog="tinyloss check losses.py:my_mse --as mse grades the function my_mse of losses.py. "
+        "It takes x and y and returns each item's loss, or the mean. If there is my_mse_gradient, "
         "that is graded, too.",
     )
     parser.add_argument("losses", nargs="*", metavar="LOSS", help="a loss, or FILE.py:FUNCTION")
@@ -69,8 +69,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     earned = f", {sum(map(bool, stars))} of {len(stars)} stars" if stars else ""
     paint = bad if failed else good
     screen.print(paint(f"{said}{earned}"), f" in {perf_counter() - began:.1f} s")
-    if failed and not arguments.loss:
-        screen.print(dim("Next: tinyloss info"))
+    if failed:
+        one = {subject.name for _, subject in subjects}
+        screen.print("Next: ", name(f"tinyloss info {one.pop() if len(one) == 1 else ''}".rstrip()))
     return bool(failed)
 
 
@@ -112,8 +113,8 @@ def _subjects(
         )
     for library in libraries:
         on = f" on {library.title}" if len(libraries) > 1 or library.name != "numpy" else ""
-        for name in () if own else losses_called(arguments.losses):
-            yield f"{name}{on}", Ours(name, library)
+        for loss in () if own else losses_called(arguments.losses):
+            yield f"{loss}{on}", Ours(loss, library)
         for target in own:
             path, function = _loaded(target)
             of = _loss_of(target, function.__name__, arguments.loss)

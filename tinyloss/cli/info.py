@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         kept = _Kept.now()
         disk.clear()
         if arguments.json:
-            screen.json({"removed": kept.count, "bytes": kept.bytes})
+            screen.json({"removed": kept.kernels, "bytes": kept.bytes})
         else:
             screen.print(good("✓"), f" removed {kept}")
     elif not arguments.losses:
@@ -64,7 +64,7 @@ class _Kept(NamedTuple):
     """The kernels on disk."""
 
     folder: str | None
-    count: int
+    kernels: int
     bytes: int
 
     @classmethod
@@ -73,7 +73,7 @@ class _Kept(NamedTuple):
         return cls(None if folder is None else str(folder), len(files), sum(files.values()))
 
     def __str__(self) -> str:
-        return f"{self.count} kernels, {self.bytes / 1e6:.1f} MB"
+        return f"{self.kernels} kernels, {self.bytes / 1e6:.1f} MB"
 
 
 class _Path(NamedTuple):
@@ -183,10 +183,10 @@ def _gpus() -> list[str]:
 def _installation(arguments: argparse.Namespace, screen: Screen) -> None:
     paths: dict[str, tuple[str | None, _Path]] = {}
     with screen.bar(len(_PATHS)) as bar:  # to import torch and JAX takes seconds
-        for library, path in _PATHS.items():
+        for library, ask in _PATHS.items():
             bar.step(LIBRARIES[library].title)
             installed = LIBRARIES[library].version
-            paths[library] = installed, _found(library, path, installed)
+            paths[library] = installed, _found(library, ask, installed)
             bar.step(LIBRARIES[library].title, 1)
         gpus = _gpus()
     kept = _Kept.now()
@@ -220,11 +220,17 @@ def _installation(arguments: argparse.Namespace, screen: Screen) -> None:
     for library, (installed, path) in paths.items():
         title = LIBRARIES[library].title
         if installed is None:
-            line = [warn("–"), dim(title), dim("–"), dim(path.answer), dim(path.derivatives)]
+            line: list[Part] = [
+                warn("–"),
+                dim(title),
+                dim("–"),
+                dim(path.answer),
+                dim(path.derivatives),
+            ]
         else:
             mark = warn("–") if path.slower else good("✓")
             line = [mark, title, installed, path.answer, path.derivatives]
-        rows.append([*line])
+        rows.append(line)
     screen.table(rows)
     screen.print()
     for library, (_, path) in paths.items():
@@ -244,11 +250,11 @@ def _installation(arguments: argparse.Namespace, screen: Screen) -> None:
     screen.table([["  ", each, dim(known[each].summary)] for each in LOSSES])
 
 
-def _found(library: str, path: Callable[[], _Path], installed: str | None) -> _Path:
+def _found(library: str, ask: Callable[[], _Path], installed: str | None) -> _Path:
     if installed is None:
         return _Path(_WITHOUT[library], "", "not installed", LIBRARIES[library].install)
     try:
-        return path()
+        return ask()
     except Exception as error:  # installed, and broken in its own way
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         return _Path("nothing: it does not load", "", said, LIBRARIES[library].install)
