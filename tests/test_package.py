@@ -75,7 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_rows": {"_arrays", "typing"},
     "_transforms": {"_calls", "_engine", "_function"},
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
-    "cli": {"compiler"},
+    "cli": {"compiler", "pictures"},
     "compiler": {"backend", "typing"},
     "losses": {
         "_arrays",

@@ -19,18 +19,18 @@ know: it is shown by a notebook, or written by `save`. They need `pip install 't
 """
 
 try:
-    from tinyloss.pictures.curves import convex as convex
-    from tinyloss.pictures.curves import curves as curves
-    from tinyloss.pictures.curves import text as text
-    from tinyloss.pictures.curves import zoo as zoo
-    from tinyloss.pictures.digits import digits as digits
-    from tinyloss.pictures.landscape import landscape as landscape
+    from tinyloss.pictures.accuracy import digits as digits
+    from tinyloss.pictures.descent import landscape as landscape
     from tinyloss.pictures.learning import rate as rate
     from tinyloss.pictures.learning import scale as scale
     from tinyloss.pictures.learning import wrong as wrong
-    from tinyloss.pictures.speed import speed as speed
+    from tinyloss.pictures.lines import convex as convex
+    from tinyloss.pictures.lines import curves as curves
+    from tinyloss.pictures.lines import text as text
+    from tinyloss.pictures.lines import zoo as zoo
     from tinyloss.pictures.style import alt as alt
     from tinyloss.pictures.style import save as save
+    from tinyloss.pictures.times import speed as speed
 except ModuleNotFoundError as _error:
     if _error.name != "numpy":
         raise

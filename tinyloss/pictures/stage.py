@@ -56,10 +56,6 @@ class Stage:
     more: int
     """How many arguments come after the target; they are 1."""
 
-    def across(self, count: int) -> Array:
-        """Return so many numbers along the axis."""
-        return np.linspace(float(self.along[0]), float(self.along[-1]), count)
-
     def x(self, along: Array) -> Array:
         if not self.rows:
             return along
@@ -169,9 +165,9 @@ def _row(at: Callable[..., Array | None], indexed: bool, more: int) -> Stage:
         return float(_or_nan(at([x], [y]))[0])
 
     kind = "row"
-    label = "x of the row (x, 0)"
+    label = "x of the row (x, 0)" + against
     moved = one(0.5, -1.0), one(1.5, 0.0), one(-2.5, -4.0)
-    straight = one(-1.0, -1.0), one(-2.0, -1.0), one(-3.0, -1.0)
+    straight = one(-3.0, -1.0), one(0.5, -1.0), one(4.0, -1.0)
     if np.ptp(moved) <= 1e-12:
         kind, label = "lead", "lead of the first logit" + against
     elif np.isnan(one(-0.5, 1.5)):

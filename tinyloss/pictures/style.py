@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+EXTRA = "'tinyloss[plot]'"
+
 Theme = Literal["light", "dark"]
 
 STROKES: Sequence[Any] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
@@ -109,14 +111,15 @@ LOOKS = {
 }
 
 
-def need(module: str, install: str = "'tinyloss[plot]'") -> Any:
-    """Return a module, or say how to install it."""
+def need(module: str, distribution: str | None = None) -> Any:
+    """Return a module, or say how to install it: by the extra, where no distribution is told."""
+    library = distribution or module.partition(".")[0]
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        root = module.partition(".")[0]
         raise ImportError(
-            f"tinyloss.pictures needs {root}, which is not installed: pip install {install}"
+            f"tinyloss.pictures needs {library}, which is not installed: "
+            f"pip install {distribution or EXTRA}"
         ) from error
 
 

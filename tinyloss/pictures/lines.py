@@ -12,6 +12,7 @@ import numpy as np
 
 import tinyloss
 from tinyloss.pictures.stage import (
+    POINTS,
     SPANS,
     Array,
     Loss,
@@ -44,11 +45,15 @@ class Curve:
 
     @property
     def label(self) -> str:
-        given = ", ".join(f"{name} = {value:g}" for name, value in self.parameters.items())
+        given = ", ".join(f"{name} = {_told(value)}" for name, value in self.parameters.items())
         return given if self.swept else name_of(self.loss) + (f", {given}" if given else "")
 
     def of(self, what: What, along: Array) -> Array:
         return sampled(self.loss, self.stage, what, along, self.parameters)
+
+
+def _told(value: Any) -> str:
+    return f"{value:g}" if type(value) in (int, float) else str(value)
 
 
 def _curves(losses: Sequence[Loss], parameters: Mapping[str, Any]) -> list[Curve]:
@@ -72,6 +77,16 @@ def _curves(losses: Sequence[Loss], parameters: Mapping[str, Any]) -> list[Curve
         raise ValueError(f"tinyloss.pictures: {name} has no values, expected one or more")
     given = [{**fixed, name: value} for value in values]
     return [Curve(loss, each, stage_of(loss, **each), name) for each in given]
+
+
+def _together(losses: Sequence[Loss], parameters: Mapping[str, Any]) -> tuple[list[Curve], Array]:
+    """Return curves of one axis, and numbers on it that all of them are drawn over."""
+    lines = _curves(losses, parameters)
+    if len({each.stage.kind for each in lines}) > 1:
+        kinds = ", ".join(f"{each.label} over {each.stage.label}" for each in lines)
+        raise ValueError(f"tinyloss.pictures: got {kinds}, expected losses of one axis")
+    ends = [float(each.stage.along[i]) for each in lines for i in (0, -1)]
+    return lines, np.linspace(min(ends), max(ends), POINTS)
 
 
 def _spread(curves: Sequence[Curve], along: Array) -> str:
@@ -143,12 +158,7 @@ def curves(
     'huber at error 3: 1.38 with delta = 0.5, 4 with delta = 2'
     """
     _check(what)
-    lines = _curves(losses, parameters)
-    stages = {each.stage.kind: each.stage for each in lines}
-    if len(stages) > 1:
-        kinds = ", ".join(f"{name_of(each.loss)} of {each.stage.kind}" for each in lines)
-        raise ValueError(f"tinyloss.pictures.curves: got {kinds}, expected losses of one kind")
-    along = lines[0].stage.along
+    lines, along = _together(losses, parameters)
     with look_of(theme) as look:
         wide = len(what) > 1 and len(lines) <= 3 and not lines[0].swept
         size = (3.6 * max(len(what), 1.7), 3.7) if len(what) != 1 else (6.4, 4.2)
@@ -190,7 +200,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 def text(
     *losses: Loss,
     what: Sequence[What] = ALL,
-    width: int = 60,
+    width: int = 61,
     blocks: str = BLOCKS,
     **parameters: Any,
 ) -> str:
@@ -206,12 +216,13 @@ def text(
     gradient ▁▁▁▂▂▂▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇████ −6 to 6
     """
     _check(what)
-    lines = _curves(losses, parameters)
+    lines, along = _together(losses, parameters)
+    along = np.linspace(float(along[0]), float(along[-1]), width)
     swept = len(lines) > 1
     rows: list[str] = []
     margin = max(len(line.label) for line in lines) if swept else max(len(HEADS[w]) for w in what)
     for each in what:
-        table = [line.of(each, line.stage.across(width)) for line in lines]
+        table = [line.of(each, along) for line in lines]
         finite: Array = np.concatenate([row[np.isfinite(row)] for row in table])
         low, high = (float(f(finite)) if len(finite) else 0.0 for f in (np.min, np.max))
         span = f"{_round(low)} to {_round(high)}"
@@ -224,10 +235,9 @@ def text(
                 if swept
                 else f"{HEADS[each]:{margin}} {marks} {span}"
             )
-    stage = lines[0].stage
-    ends = f"from {_round(stage.along[0])} to {_round(stage.along[-1])}"
+    ends = f"from {_round(along[0])} to {_round(along[-1])}"
     name = name_of(lines[0].loss) if lines[0].swept or not swept else "losses"
-    return "\n".join([f"{name} over {stage.label} {ends}", *rows])
+    return "\n".join([f"{name} over {lines[0].stage.label} {ends}", *rows])
 
 
 def _round(number: float) -> str:
@@ -252,11 +262,12 @@ def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
     True
     """
     drawn: list[Curve] = []
+    left_out: list[str] = []
     for loss in public_losses():
         try:
             drawn.append(Curve(loss, {}, stage_of(loss)))
-        except (TypeError, ValueError):  # a loss of arrays that have no line through them
-            continue
+        except (TypeError, ValueError):  # a loss of arrays that no number makes
+            left_out.append(name_of(loss))
     order = list(SPANS)
     drawn.sort(key=lambda each: (order.index(each.stage.kind), name_of(each.loss)))
     rows = -(-len(drawn) // columns)
@@ -290,6 +301,7 @@ def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
         finding = f"{straight} of {len(drawn)} losses are convex in the prediction"
         names = ", ".join(name_of(each.loss) for each in drawn)
         shown = f"Loss and gradient of one item for {names}. Not convex: {', '.join(bent)}."
+        shown += f" Not drawn: {', '.join(left_out)}." if left_out else ""
         return tell(figure, finding, shown)
 
 
@@ -309,7 +321,7 @@ def convex(*losses: Loss, theme: Theme = "light") -> Figure:
     >>> import tinyloss
     >>> from tinyloss import pictures
     >>> pictures.convex(tinyloss.mse, tinyloss.msle).get_suptitle()
-    '1 of 2 losses is convex: no chord lies below its curve'
+    '1 of 2 losses are convex: no chord lies below their curves'
     """
     chosen = losses or (
         tinyloss.mse,
@@ -356,9 +368,10 @@ def convex(*losses: Loss, theme: Theme = "light") -> Figure:
             panel.set(xlabel=f"{each.stage.label}\n{verdict}", ylim=_limits([value]))
         for panel in axes.flat[len(lines) :]:
             panel.set_axis_off()
-        verb = "is" if good == 1 else "are"
-        noun = "its curve" if good == 1 else "their curves"
-        finding = f"{good} of {len(lines)} losses {verb} convex: no chord lies below {noun}"
+        finding = f"{good} of {len(lines)} losses are convex: no chord lies below their curves"
+        if len(lines) == 1:
+            verdict = "is convex: no chord lies below its curve"
+            finding = f"{lines[0].label} {verdict if good else 'is not convex'}"
         return tell(figure, finding, f"Curves with a chord each. {'; '.join(told)}.")
 
 

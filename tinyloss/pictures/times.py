@@ -110,10 +110,11 @@ def speed(
         first.invert_yaxis()
         for panel in axes.flat[len(works) :]:
             panel.set_axis_off()
-        machine = report.get("machine", {}).get("cpu", "unknown CPU")
-        where = f"{machine}, {report.get('threads')} threads, {report.get('date')}"
+        machine, threads = report.get("machine", {}), report.get("threads")
+        facts = machine.get("cpu"), machine.get("vectors"), threads and f"{threads} threads"
+        where = ", ".join(filter(None, [*facts, report.get("date")]))
         figure.supxlabel(
-            f"{what}: times as long as reading and writing the same bytes (1, the floor); {where}",
+            f"{what}: times as long as reading and writing the same bytes (1, the floor)\n{where}",
             fontsize=9,
             color=look.soft,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tinyloss
-from tinyloss.pictures.curves import squared_error_of_sigmoid
+from tinyloss.pictures.lines import squared_error_of_sigmoid
 from tinyloss.pictures.stage import Array, Loss, grad, items_of, name_of, stage_of
 from tinyloss.pictures.style import Theme, look_of, panels, tell
 
@@ -49,15 +49,16 @@ class Problem:
 
 def problem_of(loss: Loss) -> Problem:
     """Return a regression for a loss of errors, else two classes with two wrong labels."""
-    rng, kind = np.random.default_rng(3), stage_of(loss).kind
+    rng, stage = np.random.default_rng(3), stage_of(loss)
+    kind = stage.kind
     if kind == "error":
         items = rng.standard_normal((ITEMS, 2)) @ np.array([[1.0, 0.0], [0.75, 0.6]])
         target = items @ np.array([1.5, -1.0]) + 0.3 * rng.standard_normal(ITEMS)
         return Problem(loss, items, target, ((-3, 5), (-5, 3)), (-2.5, 2.5), 0.35, "a regression")
     if kind not in ("logit", "score", "prediction"):
         raise ValueError(
-            f"tinyloss.pictures.landscape: {name_of(loss)} is a loss of a {kind}, expected one of "
-            "real numbers: binary_cross_entropy_with_logits for binary_cross_entropy"
+            f"tinyloss.pictures.landscape: {name_of(loss)} is a loss over {stage.label}, expected "
+            "one over any real number, as binary_cross_entropy_with_logits is"
         )
     side = np.repeat([1.0, -1.0], ITEMS // 2)
     items = 0.9 * rng.standard_normal((ITEMS, 2)) + side[:, None] * np.array([1.2, 0.6])
