@@ -1,4 +1,4 @@
-"""The directive `command`: a call of the command line, and what it printed when the site was built."""
+"""The directive `command`: a call of the command line, and what it prints."""
 
 import contextlib
 import io
