@@ -5,6 +5,7 @@ import builtins
 import doctest
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_links_lead_to_files(page: Path) -> None:
         assert path.exists(), target
 
 
-def test_readmes_table_is_that_of_the_records() -> None:
+def test_readmes_tables_are_those_of_the_records() -> None:
     """If not: `python -m tests.support.tables --write`."""
     text = README.read_text(encoding="utf-8")
     assert recorded.with_tables(text) == text
@@ -109,8 +110,14 @@ def test_readmes_table_is_that_of_the_records() -> None:
 
 def test_every_table_is_on_a_page() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    placed = re.findall(r"^```\{generated\} (.+)$", text, re.MULTILINE)
-    assert sorted(placed) == sorted({*measured.TABLES, *recorded.TABLES})
+    placed = set(re.findall(r"^```\{generated\} (.+)$", text, re.MULTILINE))
+    assert placed == {*measured.TABLES, *recorded.TABLES}
+
+
+def test_every_backend_is_in_the_table_of_support() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"\W", arrays)[0].lower() for arrays in recorded.SUPPORT}
+    assert names - {"any"} == set(project["entry-points"]["tinyloss.backends"])
 
 
 @pytest.mark.parametrize("name", measured.TABLES)

@@ -1,6 +1,6 @@
 """The tables that are printed from the tests' records: `python -m tests.support.tables --write`.
 
-README has one of them, which is written there. The documentation prints all when it is built.
+README has two of them, which are written there. The documentation prints all when it is built.
 """
 
 import argparse
@@ -21,6 +21,25 @@ from tinyloss.cli.cards import cards
 README = Path(__file__).parents[2] / "README.md"
 EVERY_LOSS = {"x", "y", "weight", "where", "reduction", "denominator", "axis_name"}
 CARDS = cards()
+
+SUPPORT: dict[str, tuple[str, str, str]] = {
+    "NumPy": ("`tinyloss[cpu]`", "one compiled loop over threads", "`tinyloss.grad`"),
+    "JAX": ("`tinyloss[jax]`", "one jitted function", "`tinyloss.grad`, `jax.grad`"),
+    "torch, CPU": (
+        "`tinyloss[cpu]`, `torch`",
+        "NumPy's loop, in the tensor's memory; under `torch.compile` torch's operations",
+        "`tinyloss.grad`, `backward()`",
+    ),
+    "torch, CUDA": (
+        "`tinyloss[cuda13]`, `torch`",
+        "CuPy's kernel, in the tensor's memory; under `torch.compile` torch's operations",
+        "`tinyloss.grad`, `backward()`",
+    ),
+    "CuPy": ("`tinyloss[cuda13]` or `[cuda12]`", "one CUDA kernel", "`tinyloss.grad`"),
+    "Dask": ("`tinyloss[cpu]`, `dask[array]`", "a graph of NumPy's loops", "`tinyloss.grad`"),
+    "any other array-API library": ("`tinyloss`", "the formulas", "`tinyloss.grad`"),
+}
+"""What to install for the arrays of a library, what computes them, and what differentiates."""
 
 FAMILIES = ("numbers", "yes or no", "margins", "one of many", "distributions")
 
@@ -79,12 +98,18 @@ def _described(spec: Spec) -> tuple[str, str, str]:
     return best_for, *_arguments(spec)
 
 
-USES_HEAD = ("loss", "best for", "x is", "y is")
+def support() -> str:
+    """Return what computes whose arrays: one of README's tables."""
+    heads = ("arrays", "install", "computed by", "gradients by")
+    return _table(heads, [(arrays, *cells) for arrays, cells in SUPPORT.items()])
 
 
 def uses() -> str:
-    """Return what each loss is for: README's table."""
-    return _table(USES_HEAD, [(f"`{spec.name}`", *_described(spec)) for spec in _losses()])
+    """Return what each loss is for: the other."""
+    return _table(
+        ("loss", "best for", "x is", "y is"),
+        [(f"`{spec.name}`", *_described(spec)) for spec in _losses()],
+    )
 
 
 def losses() -> str:
@@ -176,6 +201,7 @@ def traits() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "support": support,
     "losses": losses,
     "choice": _choice,
     "names": names,
@@ -188,18 +214,17 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def with_tables(text: str) -> str:
-    """Return README with its table as it should be."""
-    table = uses()
-    head = "".join(table.splitlines(keepends=True)[:2])
-    text, found = re.subn(
-        rf"^{re.escape(head)}(?:\|.*\n)*", table.replace("\\", r"\\"), text, flags=re.MULTILINE
-    )
-    assert found == 1, f"README has no table that begins with {head}"
+    """Return README with its tables as they should be."""
+    for table in (support(), uses()):
+        head = "".join(table.splitlines(keepends=True)[:2])
+        pattern = re.compile(rf"^{re.escape(head)}(?:\|.*\n)*", re.MULTILINE)
+        text, found = pattern.subn(lambda _, table=table: table, text)
+        assert found == 1, f"README has no table that begins with {head}"
     return text
 
 
 def main() -> Iterator[str]:
-    """Write the table into README, or give all tables to print."""
+    """Write the tables into README, or give all to print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put README's into README.md")
     if parser.parse_args().write:
