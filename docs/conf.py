@@ -48,6 +48,8 @@ html_theme_options = {
 # A name in single backticks becomes a link, and an error where nothing documents it.
 default_role = "autolink"
 autosummary_generate = True
+# Keras is not needed to document the adapter, and writes into the user's folder.
+autodoc_mock_imports = ["keras"]
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_validation_checks: set[str] = set()
