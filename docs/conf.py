@@ -67,6 +67,8 @@ nitpick_ignore_regex = [
     ("py:class", r"tuple\[str"),
     ("py:obj", r"(numba|scipy)\..*|tinyloss\.compiler|reduce|looked"),
     ("py:class", r"(P|R|P\.args|P\.kwargs|_?Loss|Loss\[.*|LossFunction.*)"),
+    ("py:class", "Figure|Path|Theme|What"),
+    ("py:obj", r"model\.compile.*"),
     ("py:.*", r"tinyloss\._.*"),
     ("py:.*", r"(torch|numpy|np|jax|contextlib|types|argparse|pathlib)\..*"),
 ]
