@@ -7,6 +7,8 @@
 Why squared error for numbers and cross-entropy for classes? And what breaks with the wrong one?
 """
 
+import textwrap
+
 import numpy as np
 
 import tinyloss
@@ -41,8 +43,6 @@ print(tinyloss.mse(np.array([1.0]), [0.0]), tinyloss.mse(np.array([3.0]), [0.0])
 # absolute error the median, for the quantile loss a quantile:
 
 targets = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
-
-
 candidates = np.linspace(0, 110, 1101)[:, None]
 
 
@@ -71,7 +71,7 @@ for name, loss, x, y in wrong:
     try:
         loss(x, y)
     except (TypeError, ValueError) as error:
-        print(f"{name}:\n  {error}")
+        print(textwrap.fill(f"{name}: {error}", 84, subsequent_indent="  "))
 
 # %%
 # **Question.** You train with the wrong loss. What breaks?
