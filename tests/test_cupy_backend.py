@@ -56,8 +56,11 @@ def test_kernels_answer_as_the_formulas_do(name: str) -> None:
 @pytest.mark.parametrize("capability", [CLUSTERS, NO_CLUSTERS])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_of_any_length(name: str, capability: str) -> None:
+    """Every length for each loss; a generation takes every other one, those of its neighbour's."""
     become(capability)
-    assert check(losses=[getattr(tinyloss, name)], classes=CLASSES).cases >= len(CLASSES)
+    first = (ROWS.index(name) + [CLUSTERS, NO_CLUSTERS].index(capability)) % 2
+    classes = CLASSES[first::2]
+    assert check(losses=[getattr(tinyloss, name)], classes=classes).cases >= len(classes)
 
 
 @pytest.mark.slow
