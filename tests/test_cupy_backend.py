@@ -48,9 +48,14 @@ def check(**options: Any) -> Report:
     return report
 
 
+IN_FULL = ("mse", "cross_entropy", "kl_div_with_logits", *FUNCTIONS)
+
+
 @pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
 def test_kernels_answer_as_the_formulas_do(name: str) -> None:
-    assert check(losses=[getattr(tinyloss, name)]).cases > 10
+    """Every case for a loss of each kind; of three others, each tries a third."""
+    only = None if name in IN_FULL else range(LOSSES.index(name) % 3, 10_000, 3)
+    assert check(losses=[getattr(tinyloss, name)], only=only).cases > 10
 
 
 @pytest.mark.parametrize("capability", [CLUSTERS, NO_CLUSTERS])
