@@ -49,11 +49,12 @@ def check(**options: Any) -> Report:
 
 
 IN_FULL = ("mse", "cross_entropy", "kl_div_with_logits", *FUNCTIONS)
+"""A loss of each kind, and activations, which have few cases."""
 
 
 @pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
 def test_kernels_answer_as_the_formulas_do(name: str) -> None:
-    """Every case for a loss of each kind; of three others, each tries a third."""
+    """Of three losses that follow each other each tries a third of the cases."""
     only = None if name in IN_FULL else range(LOSSES.index(name) % 3, 10_000, 3)
     assert check(losses=[getattr(tinyloss, name)], only=only).cases > 10
 
