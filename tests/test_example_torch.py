@@ -1,6 +1,5 @@
 """The example for torch: our loss learns, and what torch's learns from the same weights."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,6 @@ import pytest
 from tests.support.example import EPS, with_torch
 
 on = pytest.mark.parametrize
-
-
-@pytest.fixture(autouse=True)
-def one_thread(torch: Any) -> Iterator[None]:
-    """Tests run beside each other, and threads that wait for each other spin."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trained(task: str, library: str, steps: int) -> Any:
