@@ -32,11 +32,10 @@ def test_predictions_are_minimised_as_they_are(method: str) -> None:
     loss = tinyloss.binary_cross_entropy_with_logits
     given: dict[str, Any] = {} if "BFGS" in method else {"hessp": hessp(loss)}
     both = tinyloss.value_and_grad(loss)
-    found = optimize.minimize(
-        both, np.zeros(3), args=(y,), jac=True, method=method, tol=1e-8, **given
-    )
-    # It stops at a gradient of about 1e-8, and the curvature is at least 0.09 / 3.
-    np.testing.assert_allclose(found.x, np.log(y / (1 - y)), rtol=0, atol=1e-5)
+    found = optimize.minimize(both, np.zeros(3), args=(y,), jac=True, method=method, **given)
+    # The methods stop at gradients from 1e-5 to 1e-4, and the curvature is at least 0.09 / 3.
+    assert found.success
+    np.testing.assert_allclose(found.x, np.log(y / (1 - y)), rtol=0, atol=1e-4 * 3 / 0.09)
 
 
 @each_model

@@ -15,15 +15,16 @@ from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_pinball_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.preprocessing import scale
+from sklearn.utils.estimator_checks import check_estimator
 
 from tinyloss.adapters.sklearn import LinearClassifier, LinearRegressor, Metric, scorer
 
 RNG = np.random.default_rng(0)
-WINE, VINEYARD = load_wine(return_X_y=True)
-WINE = (WINE - WINE.mean(0)) / WINE.std(0)
-PATIENTS, PROGRESS = load_diabetes(return_X_y=True)
-PATIENTS = PATIENTS / PATIENTS.std(0)
+_wine: Any = load_wine()
+WINE, VINEYARD = scale(_wine.data), _wine.target
+_diabetes: Any = load_diabetes()
+PATIENTS, PROGRESS = scale(_diabetes.data), _diabetes.target
 WEIGHT = RNG.uniform(0.5, 2, len(VINEYARD))
 
 
@@ -93,10 +94,13 @@ def test_a_loss_is_chosen_by_cross_validation() -> None:
     losses = [tinyloss.MSELoss(), tinyloss.HuberLoss(delta=20.0), tinyloss.HuberLoss(delta=40.0)]
     wrong = RNG.uniform(size=len(PROGRESS)) < 0.1
     dirty = np.where(wrong, 10 * PROGRESS, PROGRESS)
-    search = GridSearchCV(LinearRegressor(), {"loss": losses}, scoring=scorer(tinyloss.mae), cv=3)
+    search: Any = GridSearchCV(
+        LinearRegressor(), {"loss": losses}, scoring=scorer(tinyloss.mae), cv=3
+    )
     chosen = search.fit(PATIENTS, dirty).best_params_["loss"]
     assert chosen in losses[1:]
-    assert clone(search.best_estimator_).loss == chosen
+    again: Any = clone(search.best_estimator_)
+    assert again.loss == chosen
     assert pickle.loads(pickle.dumps(search)).best_params_ == search.best_params_
 
 
@@ -119,8 +123,6 @@ def test_wrong_data_is_refused() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("model", [LinearRegressor(), LinearClassifier()], ids=repr)
 def test_the_estimators_keep_scikit_learns_contract(model: Any) -> None:
-    names = []
-    for estimator, check in estimator_checks_generator(model):
-        check(estimator)
-        names.append(check)
-    assert len(names) > 40
+    results: Any = check_estimator(model, on_skip=None)  # one is for other array libraries
+    passed = [each for each in results if each["status"] == "passed"]
+    assert len(passed) >= len(results) - 1 > 40

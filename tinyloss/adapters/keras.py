@@ -94,9 +94,8 @@ def _name(loss: Any) -> str:
 def _unreduced(loss: Any) -> Any:
     if isinstance(loss, tinyloss.WeightedSum):
         return tinyloss.WeightedSum(tuple([(f, _unreduced(each)) for f, each in loss.terms]))
-    return (
-        replace(loss, reduction="none") if is_dataclass(loss) else partial(loss, reduction="none")
-    )
+    made: Any = _replace if is_dataclass(loss) else partial
+    return made(loss, reduction="none")
 
 
 def _described(loss: Any) -> dict[str, Any]:
