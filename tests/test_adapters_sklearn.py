@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_pinball_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import scale
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import check_estimator
 
 from tinyloss.adapters.sklearn import LinearClassifier, LinearRegressor, Metric, scorer
 
@@ -123,7 +123,6 @@ def test_wrong_data_is_refused() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("model", [LinearRegressor(), LinearClassifier()], ids=repr)
 def test_the_estimators_keep_scikit_learns_contract(model: Any) -> None:
-    checks: Any = [*estimator_checks_generator(model)]
-    assert len(checks) > 40
-    for estimator, check in checks:
-        check(estimator)
+    results: Any = check_estimator(model, on_skip=None)  # one is for other array libraries
+    passed = [each for each in results if each["status"] == "passed"]
+    assert len(passed) >= len(results) - 1 > 40

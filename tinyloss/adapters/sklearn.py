@@ -74,7 +74,7 @@ def scorer(loss: Any, *, response_method: str = "predict") -> Any:
 
 
 class _Linear(BaseEstimator):
-    """A linear model, trained by L-BFGS."""
+    """A linear model, trained by L-BFGS, which is for losses without kinks: at one it is slow."""
 
     def __init__(
         self,
@@ -100,6 +100,8 @@ class _Linear(BaseEstimator):
         if weight is not None:
             weight = check_array(weight, ensure_2d=False, dtype="float64", input_name="weight")
             check_consistent_length(features, weight)
+            if not weight.any():
+                raise ValueError("sample_weight is zero for every sample, expected one that counts")
         objective = LinearObjective(
             loss,
             features,
@@ -138,7 +140,7 @@ class LinearRegressor(RegressorMixin, _Linear):
     ----------
     loss
         A loss of this package, `MSELoss()` by default. Of a loss of a logarithm, such as
-        `poisson_nll`, predictions are logarithms.
+        `poisson_nll`, predictions are logarithms. One with kinks, such as `mae`, takes long.
     alpha
         The strength of the penalty.
     fit_intercept
