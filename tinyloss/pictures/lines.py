@@ -123,7 +123,8 @@ def _limits(numbers: Sequence[Array]) -> tuple[float, float]:
     reach = 1.5 * (high - low) + 1e-9
     low, high = max(least, low - reach), min(most, high + reach)
     # Numbers that are all the same, but for rounding, are drawn as a flat line.
-    pad = max(0.06 * (high - low), 0.05 * max(abs(low), abs(high)), 1e-3)
+    flat = high - low <= 1e-9 * max(1.0, abs(high))
+    pad = 0.5 if flat else 0.06 * (high - low)
     return float(low - pad), float(high + pad)
 
 
@@ -321,7 +322,7 @@ def convex(*losses: Loss, theme: Theme = "light") -> Figure:
     >>> import tinyloss
     >>> from tinyloss import pictures
     >>> pictures.convex(tinyloss.mse, tinyloss.msle).get_suptitle()
-    '1 of 2 losses are convex: no chord lies below their curves'
+    '1 of 2 losses is convex: no chord lies below its curve'
     """
     chosen = losses or (
         tinyloss.mse,
@@ -361,17 +362,19 @@ def convex(*losses: Loss, theme: Theme = "light") -> Figure:
                 at = {"transform": panel.get_xaxis_transform(), "ha": "center", "va": "top"}
                 middle = (along[down[0]] + along[down[-1]]) / 2
                 red = look.text["red"]
-                panel.text(middle, 0.97, "bends down", color=red, fontsize=8, **at)
+                panel.text(middle, 0.42, "bends down", color=red, fontsize=8, **at)
             verdict = f"curve {gap:.2g} above the chord" if bent else "convex"
             told.append(f"{each.label}: {verdict}")
             panel.set_title(each.label, fontweight="bold", color=look.text[hue])
             panel.set(xlabel=f"{each.stage.label}\n{verdict}", ylim=_limits([value]))
         for panel in axes.flat[len(lines) :]:
             panel.set_axis_off()
-        finding = f"{good} of {len(lines)} losses are convex: no chord lies below their curves"
+        verdict = "is convex: no chord lies below its curve"
         if len(lines) == 1:
-            verdict = "is convex: no chord lies below its curve"
             finding = f"{lines[0].label} {verdict if good else 'is not convex'}"
+        else:
+            several = "are convex: no chord lies below their curves"
+            finding = f"{good} of {len(lines)} losses {verdict if good == 1 else several}"
         return tell(figure, finding, f"Curves with a chord each. {'; '.join(told)}.")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -145,8 +146,10 @@ def panels(look: Look, rows: int, columns: int, size: tuple[float, float], **opt
 
 def tell(figure: Any, finding: str, shown: str) -> Figure:
     """Set the title, and with what is shown the text for those who do not see the picture."""
-    figure.suptitle(finding, x=0.008, ha="left", fontsize=12, fontweight="bold")
-    figure.set_label(f"{finding.replace(chr(10), ' ')}. {shown}")
+    # Letters of this size are a tenth of an inch wide, or less.
+    title = fill(finding, int(10 * figure.get_figwidth()))
+    figure.suptitle(title, x=0.008, ha="left", fontsize=12, fontweight="bold")
+    figure.set_label(f"{finding}. {shown}")
     drawn: Figure = figure
     return drawn
 
