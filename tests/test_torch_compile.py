@@ -117,6 +117,18 @@ def test_one_compilation_serves_every_batch_size(torch: Any) -> None:
 
 
 @long
+def test_an_ignored_index_may_be_an_unknown_number(torch: Any) -> None:
+    def loss(x: Any, y: Any, index: int) -> Any:
+        return tinyloss.cross_entropy(x, y, ignore_index=index)
+
+    step = compiled(torch, loss, "inductor", dynamic=True)
+    x, y = torch.linspace(-3, 3, 21).reshape(7, 3), torch.tensor([0, 1, 2, -7, 1, 2, 0])
+    for index in (-100, -3):
+        labels = torch.where(y < 0, index, y)
+        torch.testing.assert_close(step(x, labels, index), loss(x, labels, index))
+
+
+@long
 @on("backend", ["eager", "inductor"])
 def test_a_module_that_holds_the_loss_is_trained(torch: Any, backend: str) -> None:
     from tinyloss.torch import CrossEntropyLoss

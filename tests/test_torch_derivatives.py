@@ -105,6 +105,12 @@ def test_a_mapped_loss_is_the_loss_of_each_member(torch: Any, case: Case) -> Non
     torch.testing.assert_close(only, of(*arrays).expand(3), rtol=1e-12, atol=1e-13)
 
 
+def test_wide_parameters_are_mapped_beside_narrow_tensors(torch: Any) -> None:
+    x, numbers = torch.tensor([2.0]), torch.tensor([0.25, 1e300], dtype=torch.float64)
+    got = torch.func.vmap(lambda delta: anyloss.huber(x, 0 * x, delta=delta))(numbers)
+    assert got.tolist() == [0.46875, 2.0]
+
+
 def test_parameters_are_mapped_and_differentiated(torch: Any) -> None:
     x, y = torch.linspace(-3, 3, 8).double().reshape(4, 2), torch.zeros(4, 2).double()
     numbers = torch.tensor([0.5, 1.0, 1.5, 2.5], dtype=torch.float64)

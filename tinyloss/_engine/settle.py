@@ -37,7 +37,7 @@ from tinyloss._engine.checks import (
 from tinyloss._engine.job import Argument, Domain, Job, Kind
 from tinyloss._engine.request import REDUCTIONS, Refusal, Request, Want
 from tinyloss._engine.targets import domain_of, look_at, may_look
-from tinyloss._engine.weights import Rule, normal, rows_of, weighed
+from tinyloss._engine.weights import Rule, normal, normal_array, rows_of, weighed
 from tinyloss._formula import NUMBER, Formula, exact
 from tinyloss.typing import Namespace
 
@@ -262,7 +262,7 @@ def _form_of(
         divisor = weighed(rule, request, moved, y).divisor
         weighs = not (divisor is None or isinstance(divisor, int | float))
     brings = y is not request.y or any(more[name] is not request.arrays[name] for name in more)
-    held = any(hasattr(each, "dtype") for each in request.params.values())
+    held = any(map(_is_array, request.params.values()))
     fused = None
     if fuses and all(type(getattr(request, name)) is type(x) for name in given):
         fused = registry.fused(xp, weighed)
@@ -318,6 +318,11 @@ def _check_elements(formula: type[Formula], x: Any, y: Any) -> None:
         )
 
 
+def _is_array(parameter: Any) -> bool:
+    """Return whether a parameter is an array; torch.compile cannot ask a number for a dtype."""
+    return not isinstance(parameter, int | float) and hasattr(parameter, "dtype")
+
+
 _Parameters = tuple[dict[str, Any], dict[str, float], dict[str, Any]]
 
 
@@ -336,12 +341,12 @@ def _parameters(
             static[name] = value
         elif isinstance(value, float):
             numbers[name] = value
-        elif not hasattr(value, "dtype"):
+        elif not _is_array(value):
             static[name] = value
         elif is_host(value):
             numbers[name] = float(value)
         else:
-            held[name] = brought(xp, x, name, value)
+            held[name] = normal_array(brought(xp, x, name, value), xp, dtype)
     return held, normal(numbers, xp, dtype), normal(static, xp, dtype)
 
 
