@@ -34,7 +34,7 @@ def show(name: str, screen: Screen) -> None:
         # torch is another formula: it may differ in the last digit that is shown
         line: list[Part] = [*row]
         if others:
-            near = np.isclose(float(others[number]), value[number], rtol=1e-3)
+            near = np.isclose(float(others[number]), value[number], rtol=1e-3, atol=0)
             line.append(f"{others[number]}  " if near else warn(f"{others[number]} ✗"))
         rows.append(line)
     screen.table(rows, right=range(len(heads)))
@@ -54,8 +54,8 @@ def spark(numbers: Any) -> tuple[str, float, float]:
     finite = array[np.isfinite(array)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     span = (high - low) or 1.0
-    places = np.clip((np.nan_to_num(array, nan=low) - low) / span * 7.999, 0, 7).astype(int)
-    return "".join(_BARS[place] for place in places), low, high
+    shares = (np.clip(np.nan_to_num(array, nan=low), low, high) - low) / span
+    return "".join(_BARS[int(7.999 * share)] for share in shares), low, high
 
 
 def _results(name: str, given: Arguments) -> tuple[Array, Array, Array]:

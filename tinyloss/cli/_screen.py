@@ -174,11 +174,12 @@ class Screen:
         if self._bar is not None:
             self._bar.update(bar.task, completed=bar.done, description=bar.label)
             return
-        share = min(bar.done / bar.total, 1.0) if bar.total else 1.0
-        left = (monotonic() - bar.began) * (1 - share) / share if share else 0.0
+        share = min(bar.done / bar.total, 1.0)
+        left = f", {(monotonic() - bar.began) * (1 - share) / share:.0f} s left" if share else ""
         self._erase()
         done = int(20 * share)
-        self._draw(f"{bar.label} {'━' * done}{'·' * (20 - done)} {share:.0%}, {left:.0f} s left")
+        text = f"{'━' * done}{'·' * (20 - done)} {share:.0%}{left}  {bar.label}"
+        self._draw(text[: self.width - 1])
 
     def _draw(self, text: str) -> None:
         if text and sys.stderr.isatty():

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -152,7 +153,7 @@ def _against(given: str | None) -> list[str]:
     from tinyloss.cli._contenders import AGAINST
 
     if given is None:
-        return [each for each in ("torch", "optax") if measure.library(AGAINST[each][0])]
+        return [each for each in ("torch", "optax") if find_spec(AGAINST[each][0])]
     names = [each for each in given.split(",") if each]
     for each in names:
         if each not in AGAINST:
@@ -161,7 +162,7 @@ def _against(given: str | None) -> list[str]:
                 f"tinyloss bench --against {next(iter(AGAINST))}",
             )
         module, install, _ = AGAINST[each]
-        if measure.library(module) is None:
+        if find_spec(module) is None:
             raise UsageError(f"{module} is not installed", install)
     return names
 

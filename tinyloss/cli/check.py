@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     earned = f", {sum(map(bool, stars))} of {len(stars)} stars" if stars else ""
     paint = bad if failed else good
     screen.print(paint(f"{said}{earned}"), f" in {perf_counter() - began:.1f} s")
+    if not all(stars):
+        screen.print("Where digits get lost: ", name("tinyloss learn DIR"))
     if failed:
         one = {subject.name for _, subject in subjects}
         screen.print("Next: ", name(f"tinyloss info {one.pop() if len(one) == 1 else ''}".rstrip()))
@@ -80,7 +82,7 @@ def _show(screen: Screen, tick: Tick) -> None:
     if tick.bonus:
         mark = good("★") if tick.passed else warn("–")
     failed = tick.passed is False and not tick.bonus
-    screen.row(3, mark, tick.text, 48, bad(tick.detail) if failed else dim(tick.detail))
+    screen.row(3, mark, tick.text, 42, bad(tick.detail) if failed else dim(tick.detail))
 
 
 def _report(found: list[tuple[str, Tick]], passed: bool) -> dict[str, Any]:

@@ -103,7 +103,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _lessons() -> list[Path]:
-    return sorted(path for folder in _FOLDERS if folder.is_dir() for path in folder.glob("*.py"))
+    found = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    return [] if found is None else sorted(found.glob("*.py"))
 
 
 def _files() -> Iterator[tuple[str, str]]:

@@ -236,7 +236,7 @@ def kl_div_with_logits(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) ->
 
     Source: Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015.
 
-    Elsewhere: torch `kl_div(log_softmax(x), log_softmax(y), "batchmean", log_target=True)`.
+    Elsewhere: torch `kl_div` of both sides' `log_softmax`.
 
     Examples
     --------
