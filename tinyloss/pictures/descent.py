@@ -44,9 +44,9 @@ class Problem:
         return slope
 
     def rate(self) -> float:
-        """Return a rate whose first step lowers the loss: this one, halved as often as needed."""
+        """Return `longest`, halved until the first step does not raise the loss."""
         start, rate = np.array(self.start), self.longest
-        while self.surface(start - rate * self.slope(start)) > self.surface(start):
+        while rate and not self.surface(start - rate * self.slope(start)) <= self.surface(start):
             rate /= 2
         return rate
 
@@ -59,7 +59,7 @@ class Problem:
 
 
 def problem_of(loss: Loss) -> Problem:
-    """Return a regression for a loss of errors, else two classes with two wrong labels."""
+    """Return a regression for a loss of errors, else two classes with a few wrong labels."""
     rng, stage = np.random.default_rng(3), stage_of(loss)
     kind = stage.kind
     if kind == "error":

@@ -17,7 +17,8 @@ EXTRA = "'tinyloss[plot]'"
 
 Theme = Literal["light", "dark"]
 
-STROKES: Sequence[Any] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+# Five strokes and six hues: thirty lines until two are alike.
+STROKES: Sequence[Any] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 HUES = ("blue", "red", "green", "orange", "purple", "sky")
 
 
