@@ -114,6 +114,23 @@ def test_a_closed_pipe_ends_without_a_word() -> None:
     assert running.returncode == 141
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
+def test_a_bar_on_the_terminal_takes_nothing_from_a_pipe() -> None:
+    terminal, its_end = os.openpty()
+    try:
+        with start("check", "mae", stdout=subprocess.PIPE, stderr=its_end) as running:
+            os.close(its_end)
+            assert running.stdout is not None
+            said = running.stdout.read()
+        assert running.returncode == 0
+        assert "✓ computes the definition" in said
+        shown = os.read(terminal, 2**16).decode()
+        assert "mae" in shown
+        assert "definition" not in shown
+    finally:
+        os.close(terminal)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
     file = tmp_path / "slow.py"

@@ -240,7 +240,7 @@ def _optax(threads: int) -> Contender:
 
         return _jitted(jax.value_and_grad(mean), given)
 
-    return Contender(f"optax {_version('optax')}, jitted", prepare, items)
+    return Contender(f"optax {_version('optax')} (jitted)", prepare, items)
 
 
 def _jitted(function: Callable[..., Any], given: Arguments) -> Call:

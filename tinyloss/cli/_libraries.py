@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,13 +30,13 @@ class Library:
     @property
     def version(self) -> str | None:
         """The version that is installed, None where there is none."""
-        if find_spec(self.module.partition(".")[0]) is None:
+        package = self.module.partition(".")[0]
+        if find_spec(package) is None:
             return None
         try:
-            return version(self.name.replace("_", "-"))
+            return version(package)
         except PackageNotFoundError:  # a distribution of another name: cupy-cuda13x
-            found: str = import_module(self.module.partition(".")[0]).__version__
-            return found
+            return version(packages_distributions()[package][0])
 
     def own(self, host: Any) -> Any:
         """Return a NumPy array as an array of the library."""

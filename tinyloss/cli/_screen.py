@@ -158,7 +158,6 @@ class Screen:
                 made.stop()
                 self._bar = None
             self._erase()
-            self._plain_bar = ""
 
     def _rich_bar(self) -> Any:
         """Return rich's bar on the terminal that there is, None where rich or a terminal lacks."""
@@ -166,8 +165,16 @@ class Screen:
         if console is None:
             return None
         of = import_module("rich.progress")
-        columns = of.TextColumn("{task.description}"), of.BarColumn(), of.TaskProgressColumn()
-        return of.Progress(*columns, of.TimeRemainingColumn(), console=console, transient=True)
+        return of.Progress(
+            of.TextColumn("{task.description}"),
+            of.BarColumn(),
+            of.TaskProgressColumn(),
+            of.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            # Else what is meant for a pipe would go to the terminal of the bar.
+            redirect_stdout=self._rich is not None,
+        )
 
     def advance(self, bar: "Bar") -> None:
         """Show what a bar has come to."""

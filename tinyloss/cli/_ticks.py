@@ -224,7 +224,6 @@ class _Known:
     """Arguments of a loss and its exact results."""
 
     given: Arguments
-    items: list[list[Any]]
     value: list[Truth]
     gradient: list[list[Truth]]
     curvature: list[list[Truth]]
@@ -250,9 +249,9 @@ def _known(name: str, extreme: bool) -> _Known:
     of = DEFINITIONS[name]
     count = (80 if of.rows else 400) if extreme else 60
     given = arguments(of.draw, (count, 3) if of.rows else (count,), extreme=extreme)
-    items = [item_of(given, at) for at in range(count)]
-    value, gradient, curvature = zip(*(truth(of, each) for each in items), strict=True)
-    return _Known(given, items, [*value], [*gradient], [*curvature])
+    truths = [truth(of, item_of(given, at)) for at in range(count)]
+    value, gradient, curvature = zip(*truths, strict=True)
+    return _Known(given, [*value], [*gradient], [*curvature])
 
 
 def _error(got: float, true: Truth) -> float:
@@ -265,17 +264,15 @@ def _error(got: float, true: Truth) -> float:
     return float(difference / max(abs(true.exact), true.size, TINY)) / EPS
 
 
-def _worst(got: Array, true: Sequence[Truth]) -> tuple[float, int, int, list[float]]:
-    errors = [_error(a, b) for a, b in zip(got.ravel().tolist(), true, strict=True)]
-    at = max(range(len(errors)), key=errors.__getitem__)
-    return errors[at], at, len(errors), errors
+def _errors(got: Array, true: Sequence[Truth]) -> list[float]:
+    return [_error(a, b) for a, b in zip(got.ravel().tolist(), true, strict=True)]
 
 
 def accuracy(name: str, items: Callable[[Arguments], Array]) -> float:
     """Return the worst error, in eps of float32, of losses of numbers of every magnitude."""
     known = _known(name, True)
     with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-        return _worst(items(known.float32()), known.value)[0]
+        return max(_errors(items(known.float32()), known.value))
 
 
 # ------------------------------------------------------------------------------------------ ticks
@@ -283,26 +280,23 @@ def accuracy(name: str, items: Callable[[Arguments], Array]) -> float:
 
 def ticks(subject: Subject) -> Iterator[Tick]:
     """Yield what a subject is checked for, one after the other."""
-    of = subject.definition
-    checks: list[tuple[str, Callable[[Subject], Tick | None]]] = [
+    version = LIBRARIES["torch"].version
+    checks: list[tuple[str, Callable[[Subject, str], Tick | None]]] = [
         ("computes the definition", _definition),
         ("stable at logits of ±1000", _stable),
         ("many classes", _classes),
         ("batches of any shape", _batches),
-        (_digits_label(subject, "value"), _value_digits),
-        (_digits_label(subject, "gradient"), _gradient_digits),
+        (f"every digit: {_within(subject, 'value')}", partial(_digits, "value")),
+        (f"gradient, every digit: {_within(subject, 'gradient')}", partial(_digits, "gradient")),
         ("gradient flows, as finite differences say", _flow),
         ("curvature, as second differences say", _curvature),
         ("masks: what is left out adds nothing", _masks),
-        ("matches torch", _torch),
+        (f"matches torch {(version or '').partition('+')[0]}".rstrip(), _torch),
     ]
-    left_out = {"many classes"} - ({"many classes"} if of.rows else set())
     for text, check in checks:
-        if text in left_out:
-            continue
         try:
             with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-                tick = check(subject)
+                tick = check(subject, text)
         except Exception as error:  # of a learner's function, or of a library that is broken
             said = str(error).strip().split("\n")[0]
             kind = "" if isinstance(error, _WrongError) else f"{type(error).__name__}: "
@@ -314,10 +308,9 @@ def ticks(subject: Subject) -> Iterator[Tick]:
                 yield tick
 
 
-def _digits_label(subject: Subject, result: str) -> str:
+def _within(subject: Subject, result: str) -> str:
     bound = subject.bounds[result]
-    within = f"within {bound:g} eps" if bound else "exact"
-    return f"every digit: {within}" if result == "value" else f"gradient, every digit: {within}"
+    return f"within {bound:g} eps" if bound else "exact"
 
 
 def _compared(text: str, got: Array, true: Sequence[Truth], show: Callable[[int], str]) -> Tick:
@@ -336,37 +329,36 @@ def _compared(text: str, got: Array, true: Sequence[Truth], show: Callable[[int]
     )
 
 
-def _definition(subject: Subject) -> Tick | None:
+def _definition(subject: Subject, text: str) -> Tick | None:
     known = _known(subject.name, False)
     got = subject.items(known.float32())
-    return _compared("computes the definition", got, known.value, known.shown)
+    return _compared(text, got, known.value, known.shown)
 
 
-def _digits(subject: Subject, result: str) -> Tick | None:
-    text, known = _digits_label(subject, result), _known(subject.name, True)
+def _digits(result: str, subject: Subject, text: str) -> Tick | None:
+    known = _known(subject.name, True)
     true = known.value if result == "value" else [t for row in known.gradient for t in row]
-    bound, found = subject.bounds[result], dict[str, tuple[float, int, Array, list[float]]]()
+    bound, found = subject.bounds[result], dict[str, tuple[list[float], Array]]()
     for way, context in subject.ways.items():
         with context():
-            given = known.float32()
-            got = subject.result(result, given)
+            got = subject.result(result, known.float32())
         if got is None:
             return Tick(text, None, "add a function of this name and _gradient to have it graded")
-        error, at, _, errors = _worst(got, true)
-        found[way] = error, at, got, errors
-    way = max(found, key=lambda each: found[each][0])
-    error, at, got, errors = found[way]
-    right, by = digits_right(error), f" ({way})" if way else ""
+        found[way] = _errors(got, true), got
+    way = max(found, key=lambda each: max(found[each][0]))
+    errors, got = found[way]
+    error = max(errors)
+    right = digits_right(error)
     stars = f"{'★' * right} {right} of 7 digits: ".lstrip() if subject.bonus else ""
     if error <= bound:
         ways = f", {' and '.join(found)}" if way else ""
         said = f"{stars}worst {error:.2f} eps of {len(true):,}{ways}"
         return Tick(text, True, said, error, subject.bonus)
-    wrong = sum(each > bound for each in errors)
+    at, wrong = errors.index(error), sum(each > bound for each in errors)
     item = at // known.given[0].shape[-1] if result != "value" and subject.definition.rows else at
     said = (
-        f"{stars}{wrong:,} of {len(true):,} are off{by}, e.g. {known.shown(item)}: "
-        f"{_number(got.ravel()[at])}, expected {_number(true[at].exact)}"
+        f"{stars}{wrong:,} of {len(true):,} are off{f' ({way})' if way else ''}, e.g. "
+        f"{known.shown(item)}: {_number(got.ravel()[at])}, expected {_number(true[at].exact)}"
     )
     return Tick(text, False, said, error, subject.bonus)
 
@@ -377,17 +369,9 @@ def digits_right(error: float) -> int:
     return 7 if relative < 1e-6 else 0 if not relative < 1 else int(-log10(relative))
 
 
-def _value_digits(subject: Subject) -> Tick | None:
-    return _digits(subject, "value")
-
-
-def _gradient_digits(subject: Subject) -> Tick | None:
-    return _digits(subject, "gradient")
-
-
-def _flow(subject: Subject) -> Tick | None:
+def _flow(subject: Subject, text: str) -> Tick | None:
     """Differences of the loss, in float64: h^2 and eps / h of the loss are about 1e-10."""
-    text, step = "gradient flows, as finite differences say", 1e-6
+    step = 1e-6
     wide = subject.library.wide()
     if wide is None:
         return Tick(text, None, "float64 cannot be turned on here")
@@ -406,17 +390,16 @@ def _flow(subject: Subject) -> Tick | None:
     return Tick(text, off < 1e-6, f"largest difference {off:.0e}", off)
 
 
-def _curvature(subject: Subject) -> Tick | None:
+def _curvature(subject: Subject, text: str) -> Tick | None:
     if not isinstance(subject, Ours):
         return None
     known = _known(subject.name, False)
     got = subject.curvature(known.float32())
     true, size = [t for row in known.curvature for t in row], got[0].size
-    text = "curvature, as second differences say"
     return _compared(text, got, true, lambda at: known.shown(at // size))
 
 
-def _stable(subject: Subject) -> Tick | None:
+def _stable(subject: Subject, text: str) -> Tick | None:
     kind, of = _FAR.get(subject.definition.draw), subject.definition
     if kind is None:
         return None
@@ -430,11 +413,13 @@ def _stable(subject: Subject) -> Tick | None:
     passed = bool(np.allclose(got, expected, rtol=CLOSE, atol=EPS))
     said = f"[{', '.join(map(_number, got.tolist()))}]"
     wanted = "" if passed else f", expected [{', '.join(map(_number, expected))}]"
-    return Tick("stable at logits of ±1000", passed, said + wanted)
+    return Tick(text, passed, said + wanted)
 
 
-def _classes(subject: Subject) -> Tick | None:
+def _classes(subject: Subject, text: str) -> Tick | None:
     of, worst = subject.definition, 0.0
+    if not of.rows:
+        return None
     for number in (2, 5, 1000):
         given = arguments(of.draw, (4, number))
         got = subject.items(_float32(given)).tolist()
@@ -443,13 +428,13 @@ def _classes(subject: Subject) -> Tick | None:
             error = _error(each, true) * EPS
             if not error <= CLOSE:
                 said = f"{number} classes: got {_number(each)}, expected {_number(true.exact)}"
-                return Tick("many classes", False, said, error)
+                return Tick(text, False, said, error)
             worst = max(worst, error)
-    return Tick("many classes", True, f"2, 5, 1000 classes: relative error {worst:.0e}", worst)
+    return Tick(text, True, f"2, 5, 1000 classes: relative error {worst:.0e}", worst)
 
 
-def _batches(subject: Subject) -> Tick | None:
-    text, of = "batches of any shape", subject.definition
+def _batches(subject: Subject, text: str) -> Tick | None:
+    of = subject.definition
     shapes = SHAPES if subject.bonus else ((), *SHAPES, (0,))
     for shape in shapes:
         given = arguments(of.draw, (*shape, 3) if of.rows else shape)
@@ -474,10 +459,9 @@ def _batches(subject: Subject) -> Tick | None:
     return Tick(text, True, " ".join(str(shape) for shape in shapes))
 
 
-def _masks(subject: Subject) -> Tick | None:
+def _masks(subject: Subject, text: str) -> Tick | None:
     if not isinstance(subject, Ours):
         return None
-    text = "masks: what is left out adds nothing"
     known = _known(subject.name, False)
     given = [a[:6] for a in known.float32()]
     kept = np.array([True, False, True, True, False, True])
@@ -501,14 +485,13 @@ def _masks(subject: Subject) -> Tick | None:
     return Tick(text, True, ", ".join(calls))
 
 
-def _torch(subject: Subject) -> Tick | None:
+def _torch(subject: Subject, text: str) -> Tick | None:
     theirs = subject.definition.torch
     if theirs is None or subject.library.name == "torch":
         return None
     torch = LIBRARIES["torch"]
     if torch.version is None:
-        return Tick("matches torch", None, f"not installed: {torch.install}")
-    text = f"matches torch {torch.version.partition('+')[0]}"
+        return Tick(text, None, f"not installed: {torch.install}")
     given = _known(subject.name, False).float32()
     functional = import_module("torch.nn.functional")
     expected = torch.host(theirs(functional, [torch.own(each) for each in given]))

@@ -191,7 +191,7 @@ def _ready(
             notes[f"{each.name} is left out of {work.label}: {said}"] = None
             continue
         if each.items is not None:
-            mean = float(result[0])
+            mean = float(result[0].detach() if hasattr(result[0], "detach") else result[0])
             expected = mean if expected is None else expected
             if not abs(mean - expected) <= _SAME * abs(expected):
                 notes[f"{each.name} is left out of {work.label}: its mean is {mean:.6g}, "
@@ -334,7 +334,8 @@ def in_words(work: dict[str, Any]) -> str:
     if others:
         next_best = min(others, key=lambda name: others[name])
         ratio = others[next_best] / ours[best]
-        parts.append(f"is {ratio:.1f}× as fast as {next_best}{', the next' if ratio > 1 else ''}")
+        who = f"the next, {next_best}," if ratio > 1 else next_best
+        parts.append(f"is {ratio:.1f}× as fast as {who}")
     parts += [f"takes {ours[best] / time:.1f}× the time of the floor" for time in floor.values()]
     return f"{best} {' and '.join(parts)}." if parts else ""
 

@@ -72,8 +72,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     if not all(stars):
         screen.print("Where digits get lost: ", name("tinyloss learn DIR"))
     if failed:
-        one = {subject.name for _, subject in subjects}
-        screen.print("Next: ", name(f"tinyloss info {one.pop() if len(one) == 1 else ''}".rstrip()))
+        card = f" {subjects[0][1].name}" if subjects[0][1].bonus else ""
+        screen.print("Next: ", name(f"tinyloss info{card}"))
     return bool(failed)
 
 
