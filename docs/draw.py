@@ -28,7 +28,7 @@ def main() -> None:
     for name, draw in DRAWN.items():
         for theme, suffix in SUFFIXES.items():
             figure = draw(theme=theme)
-            path = pictures.save(figure, OUT / f"{name}{suffix}.svg")
+            path = pictures.save(figure, OUT / f"{name}{suffix}.png")
             sys.stdout.write(f"{path.relative_to(ROOT)}: {figure.get_suptitle()}\n")
 
 

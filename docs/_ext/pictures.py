@@ -13,7 +13,6 @@ import tinyloss
 from benchmarks.accuracy import RESULTS
 from tinyloss import pictures
 
-README = {"digits": "digits", "zoo": "zoo", "speed": 'speed(results / "cpu.json")'}
 THEMES = {"light": "only-light", "dark": "only-dark"}
 
 
@@ -73,20 +72,7 @@ def scraped(block: Any, variables: dict[str, Any], settings: dict[str, Any]) -> 
     return "\n".join([*lines, "", ""])
 
 
-def readme() -> None:
-    """Draw README's pictures: `python docs/_ext/pictures.py`."""
-    folder = Path(__file__).parents[1] / "_static" / "pictures"
-    for name, call in README.items():
-        for theme, end in (("light", ""), ("dark", "_dark")):
-            figure = evaluated(parsed(call), theme, {"results": RESULTS.parent})
-            figure.savefig(folder / f"{name}{end}.png", dpi=100)
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive."""
     app.add_directive("picture", Picture)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-if __name__ == "__main__":
-    readme()

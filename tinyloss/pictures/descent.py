@@ -28,7 +28,7 @@ class Problem:
     target: Array
     span: tuple[tuple[float, float], tuple[float, float]]
     start: tuple[float, float]
-    rate: float
+    longest: float
     what: str
 
     def surface(self, weights: Array) -> Array:
@@ -38,17 +38,28 @@ class Problem:
         surface: Array = np.mean(items_of(self.loss, x, y.copy()), axis=-1)
         return surface
 
+    def slope(self, weights: Array) -> Array:
+        """Return the gradient of the mean loss by one pair of weights."""
+        slope: Array = self.items.T @ grad(self.loss)(self.items @ weights, self.target)
+        return slope
+
+    def rate(self) -> float:
+        """Return `longest`, halved until the first step does not raise the loss."""
+        start, rate = np.array(self.start), self.longest
+        while rate and not self.surface(start - rate * self.slope(start)) <= self.surface(start):
+            rate /= 2
+        return rate
+
     def descend(self, steps: int) -> Array:
         """Return the weights before and after each step."""
-        path = [np.array(self.start)]
+        path, rate = [np.array(self.start)], self.rate()
         for _ in range(steps):
-            slope = grad(self.loss)(self.items @ path[-1], self.target)
-            path.append(path[-1] - self.rate * (self.items.T @ slope))
+            path.append(path[-1] - rate * self.slope(path[-1]))
         return np.array(path)
 
 
 def problem_of(loss: Loss) -> Problem:
-    """Return a regression for a loss of errors, else two classes with two wrong labels."""
+    """Return a regression for a loss of errors, else two classes with a few wrong labels."""
     rng, stage = np.random.default_rng(3), stage_of(loss)
     kind = stage.kind
     if kind == "error":
@@ -125,8 +136,8 @@ def landscape(*losses: Loss, steps: int = 40, theme: Theme = "light") -> Figure:
             panel.set(xlabel="first weight", ylabel="second weight")
             panel.grid(visible=False)
             panel.set_title(
-                f"{name.replace(' with logits', '')}\n{problem.what}: "
-                f"loss {before:.2f} → {after:.2f} in {steps} steps",
+                f"{name.replace(' with logits', '')}, {problem.what}\n"
+                f"loss {before:.3g} → {after:.3g}, {steps} steps, rate {problem.rate():.2g}",
                 color=look.ink,
             )
         for panel in axes.flat[len(problems) :]:
@@ -137,7 +148,7 @@ def landscape(*losses: Loss, steps: int = 40, theme: Theme = "light") -> Figure:
         _, least, best, *_ = min(each for each in told if each[0] == what)
         if best != worst:
             finding += f", {best} {_percent(least)}"
-        shown = "; ".join(f"{name} {before:.2f} to {after:.2f}" for *_, name, before, after in told)
+        shown = "; ".join(f"{name} {before:.3g} to {after:.3g}" for *_, name, before, after in told)
         shown = f"Loss over two weights, and the path of gradient descent: {shown}."
         return tell(figure, finding, shown)
 

@@ -175,7 +175,7 @@ def rate(*, theme: Theme = "light") -> Figure:
         same = "the same" if np.allclose(both, runs[1.0], rtol=1e-3) else "something else"
         finding = (
             f"SGD with the loss times 100 ends at {runs[100.0][-1]:.2g} instead of "
-            f"{runs[1.0][-1]:.2g};\nwith a rate of a hundredth it learns {same}"
+            f"{runs[1.0][-1]:.2g}; with a rate of a hundredth it learns {same}"
         )
         ends = ", ".join(f"{f:g}: {v[-1]:.2g} and {adams[f][-1]:.2g}" for f, v in runs.items())
         shown = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,16 +116,17 @@ def _spread(curves: Sequence[Curve], along: Array) -> str:
 
 def _limits(numbers: Sequence[Array]) -> tuple[float, float]:
     """Return the ends of an axis; a pole at an end of the curve runs out of the picture."""
-    all_of_them = np.concatenate(numbers)
-    all_of_them = all_of_them[np.isfinite(all_of_them)]
-    if not len(all_of_them):
+    finite = np.concatenate(numbers)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
         return 0.0, 1.0
-    low, high = np.percentile(all_of_them, (3, 97))
-    least, most = all_of_them.min(), all_of_them.max()
+    low, high = np.percentile(finite, (3, 97))
+    least, most = finite.min(), finite.max()
     reach = 1.5 * (high - low) + 1e-9
     low, high = max(least, low - reach), min(most, high + reach)
     # Numbers that are all the same, but for rounding, are drawn as a flat line.
-    pad = max(0.06 * (high - low), 0.05 * max(abs(low), abs(high)), 1e-3)
+    flat = high - low <= 1e-9 * max(1.0, abs(high))
+    pad = 0.5 if flat else 0.06 * (high - low)
     return float(low - pad), float(high + pad)
 
 
@@ -160,12 +163,11 @@ def curves(
     _check(what)
     lines, along = _together(losses, parameters)
     with look_of(theme) as look:
-        wide = len(what) > 1 and len(lines) <= 3 and not lines[0].swept
         size = (3.6 * max(len(what), 1.7), 3.7) if len(what) != 1 else (6.4, 4.2)
         figure, axes = panels(look, 1, len(what), size, sharex=True)
         for panel, each in zip(axes.flat, what, strict=True):
             drawn: list[Array] = []
-            for line, hue, stroke in zip(lines, _cycle(HUES), _cycle(STROKES), strict=False):
+            for line, hue, stroke in zip(lines, cycle(HUES), cycle(STROKES), strict=False):
                 x, y = broken(partial(line.of, each), along)
                 drawn.append(y)
                 panel.plot(x, y, color=look.line[hue], linestyle=stroke, label=line.label)
@@ -179,7 +181,7 @@ def curves(
                     place = (along[0] + 0.02 * np.ptp(along), low)
                     panel.text(*place, "below 0: not convex", **style)
         if len(lines) > 1:
-            legend(figure, axes.flat[0], min(len(lines), 5 if wide else 4))
+            legend(figure, axes.flat[0], min(len(lines), 4))
         names = ", ".join(each.label for each in lines)
         shown = f"Curves of {', '.join(HEADS[each] for each in what)} over {lines[0].stage.label}"
         return tell(figure, _spread(lines, along), f"{shown}: {names}.")
@@ -188,10 +190,6 @@ def curves(
 def _check(what: Sequence[str]) -> None:
     if not what or isinstance(what, str) or set(what) - set(ALL):
         raise ValueError(f"tinyloss.pictures: what is {what!r}, expected some of {', '.join(ALL)}")
-
-
-def _cycle(items: Sequence[Any]) -> Iterable[Any]:
-    return (items[i % len(items)] for i in range(1000))
 
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -284,7 +282,7 @@ def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
             panel.plot(x, slope, **style, label="its gradient")
             bottom, top = np.nanmin(slope), np.nanmax(value)
             panel.set(xlim=along[[0, -1]], ylim=(max(bottom, -2.4) - 0.15, min(top, 5) + 0.15))
-            name = name_of(each.loss).replace("_entropy_with_logits", "_entropy\n_with_logits")
+            name = fill(name_of(each.loss).replace("_", " _"), 24).replace(" _", "_")
             panel.set_title(name, fontsize=9, fontweight="bold", color=look.ink)
             panel.set_xlabel(each.stage.label.replace(", target", "\ntarget"), fontsize=8)
             panel.tick_params(labelsize=7)
@@ -321,7 +319,7 @@ def convex(*losses: Loss, theme: Theme = "light") -> Figure:
     >>> import tinyloss
     >>> from tinyloss import pictures
     >>> pictures.convex(tinyloss.mse, tinyloss.msle).get_suptitle()
-    '1 of 2 losses are convex: no chord lies below their curves'
+    '1 of 2 losses is convex: no chord lies below its curve'
     """
     chosen = losses or (
         tinyloss.mse,
@@ -361,17 +359,19 @@ def convex(*losses: Loss, theme: Theme = "light") -> Figure:
                 at = {"transform": panel.get_xaxis_transform(), "ha": "center", "va": "top"}
                 middle = (along[down[0]] + along[down[-1]]) / 2
                 red = look.text["red"]
-                panel.text(middle, 0.97, "bends down", color=red, fontsize=8, **at)
+                panel.text(middle, 0.42, "bends down", color=red, fontsize=8, **at)
             verdict = f"curve {gap:.2g} above the chord" if bent else "convex"
             told.append(f"{each.label}: {verdict}")
             panel.set_title(each.label, fontweight="bold", color=look.text[hue])
             panel.set(xlabel=f"{each.stage.label}\n{verdict}", ylim=_limits([value]))
         for panel in axes.flat[len(lines) :]:
             panel.set_axis_off()
-        finding = f"{good} of {len(lines)} losses are convex: no chord lies below their curves"
+        verdict = "is convex: no chord lies below its curve"
         if len(lines) == 1:
-            verdict = "is convex: no chord lies below its curve"
             finding = f"{lines[0].label} {verdict if good else 'is not convex'}"
+        else:
+            several = "are convex: no chord lies below their curves"
+            finding = f"{good} of {len(lines)} losses {verdict if good == 1 else several}"
         return tell(figure, finding, f"Curves with a chord each. {'; '.join(told)}.")
 
 

@@ -124,11 +124,9 @@ def stage_of(loss: Loss, **parameters: Any) -> Stage:
     tried = at([[0.5, 0.25]], [[0.5, 0.25]])
     indexed = at([[0.5, 0.25]], [0])
     if tried is None and indexed is None:
-        one = at([0.5], [0.5])
-        if one is None:
-            # Asked once more, for its own message.
-            x = np.array([[0.5, 0.25]])
-            items_of(loss, x, x, *[np.ones(x.shape)] * len(required), **parameters)
+        # Asked once more, for its own message.
+        x = np.array([[0.5, 0.25]])
+        items_of(loss, x, x, *[np.ones(x.shape)] * len(required), **parameters)
     if tried is None or tried.ndim == 1:
         return _row(at, indexed is not None, len(required))
     return _element(at, same, len(required))

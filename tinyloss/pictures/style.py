@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ EXTRA = "'tinyloss[plot]'"
 
 Theme = Literal["light", "dark"]
 
-STROKES: Sequence[Any] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+# Five strokes and six hues: thirty lines until two are alike.
+STROKES: Sequence[Any] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 HUES = ("blue", "red", "green", "orange", "purple", "sky")
 
 
@@ -145,8 +147,10 @@ def panels(look: Look, rows: int, columns: int, size: tuple[float, float], **opt
 
 def tell(figure: Any, finding: str, shown: str) -> Figure:
     """Set the title, and with what is shown the text for those who do not see the picture."""
-    figure.suptitle(finding, x=0.008, ha="left", fontsize=12, fontweight="bold")
-    figure.set_label(f"{finding.replace(chr(10), ' ')}. {shown}")
+    # Letters of this size are a tenth of an inch wide, or less.
+    title = fill(finding, int(10 * figure.get_figwidth()))
+    figure.suptitle(title, x=0.008, ha="left", fontsize=12, fontweight="bold")
+    figure.set_label(f"{finding}. {shown}")
     drawn: Figure = figure
     return drawn
 

@@ -50,17 +50,11 @@ def speed(
     >>> print(pictures.speed(report, what="value").get_suptitle())
     tinyloss takes 2.0 times the floor; torch takes 4.5 times as long as tinyloss
     """
+    given: Any = report
     name = "the report"
-    if not isinstance(report, Mapping):
-        name, report = str(report), json.loads(Path(report).read_text(encoding="utf-8"))
-    assert isinstance(report, Mapping)
-    works: list[tuple[str, dict[str, float]]] = []
-    for row in report.get("measurements", ()):
-        if (row.get("section"), row.get("what")) == ("shapes", what):
-            medians = {k: each["median"] for k, each in row["seconds"].items()}
-            if {"floor", "tinyloss"} <= set(medians):
-                floor = medians["floor"]
-                works.append((row["work"], {k: medians[k] / floor for k in BARS if k in medians}))
+    if isinstance(report, (str, Path)):
+        name, given = str(report), json.loads(Path(report).read_text(encoding="utf-8"))
+    works = _works(given, what) if hasattr(given, "get") else []
     if not works:
         raise ValueError(
             f"tinyloss.pictures.speed: {name} has no times for {what!r}, expected a report that "
@@ -86,13 +80,8 @@ def speed(
                 at |= {"va": "center", "fontsize": 8, "fontweight": "bold" if ours else "normal"}
                 panel.annotate(_times(times[who]), (max(times[who], 1), place), color=colour, **at)
             panel.axvline(1, color=look.ink, linewidth=1.2)
-            panel.set_title(
-                work.replace("binary_cross_entropy_with_logits", "BCE with logits")
-                .replace("_", " ")
-                .replace(" x ", " × "),
-                color=look.ink,
-                fontsize=9.5,
-            )
+            title = work.replace("_", " ").replace(" x ", " × ")
+            panel.set_title(title, color=look.ink, fontsize=9)
             panel.set_yticks(range(len(named)), named)
             panel.grid(axis="y", visible=False)
             panel.tick_params(axis="y", length=0)
@@ -110,9 +99,9 @@ def speed(
         first.invert_yaxis()
         for panel in axes.flat[len(works) :]:
             panel.set_axis_off()
-        machine, threads = report.get("machine", {}), report.get("threads")
+        machine, threads = given.get("machine", {}), given.get("threads")
         facts = machine.get("cpu"), machine.get("vectors"), threads and f"{threads} threads"
-        where = ", ".join(filter(None, [*facts, report.get("date")]))
+        where = ", ".join(filter(None, [*facts, given.get("date")]))
         figure.supxlabel(
             f"{what}: times as long as reading and writing the same bytes (1, the floor)\n{where}",
             fontsize=9,
@@ -123,6 +112,18 @@ def speed(
             for work, times in works
         )
         return tell(figure, _finding(works), f"Times over the floor. {where}. {shown}.")
+
+
+def _works(report: Mapping[str, Any], what: str) -> list[tuple[str, dict[str, float]]]:
+    """Return each work with the times over the floor of all who did it."""
+    works: list[tuple[str, dict[str, float]]] = []
+    for row in report.get("measurements", ()):
+        if (row.get("section"), row.get("what")) == ("shapes", what):
+            medians = {who: each["median"] for who, each in row["seconds"].items()}
+            if {"floor", "tinyloss"} <= set(medians):
+                over = {who: medians[who] / medians["floor"] for who in BARS if who in medians}
+                works.append((row["work"], over))
+    return works
 
 
 def _finding(works: list[tuple[str, dict[str, float]]]) -> str:

@@ -82,6 +82,17 @@ def test_text_alone_writes_nothing_and_needs_no_matplotlib(
     )
 
 
+def test_an_output_without_blocks_has_curves_too(folder: Path) -> None:
+    printed = python(
+        *("-m", "tinyloss", "plot", "mse", "--what", "value", "--text"),
+        cwd=folder,
+        PYTHONIOENCODING="ascii",
+    )
+    curve = printed.splitlines()[1].removeprefix("loss ").removesuffix(" 0 to 9")
+    assert curve == curve[::-1]
+    assert set(curve) == set("_.:-=+*#")
+
+
 @on(
     ("call", "message", "following"),
     [
