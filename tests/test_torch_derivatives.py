@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.cases import CASES, Case, few_cases, weight_and_mask
+from tests.support.cases import CASES, FEW_CASES, Case, few_cases, weight_and_mask
 
 # Of its own, when vmap first loads its decompositions.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -45,8 +45,20 @@ def moving(torch: Any, case: Case) -> tuple[Callable[..., Any], list[Any]]:
     return loss, [*[arrays[place] for place in places], weight]
 
 
-@few_cases
-@pytest.mark.parametrize("reduction", ["mean", "none"])
+# How items are put together is the same for all losses: only a few are tried with the mean.
+@pytest.mark.parametrize(
+    ("case", "reduction"),
+    [
+        pytest.param(
+            case,
+            reduction,
+            id=f"{case.name}-{reduction}",
+            marks=() if case in FEW_CASES else pytest.mark.long,
+        )
+        for case in CASES
+        for reduction in (["mean", "none"] if case in FEW_CASES else ["none"])
+    ],
+)
 def test_first_and_second_derivatives_are_those_of_differences(
     torch: Any, case: Case, reduction: str
 ) -> None:

@@ -67,6 +67,8 @@ def settle(request: Request, want: Want, fuses: bool) -> "tuple[Form, Settled]":
     xp = namespace_of(request.x)
     with registry.quiet(xp):
         y, more = _brought(request, xp)
+        if want.direction is not None:
+            _check_direction(request, more["direction"])
         form = _form_of(request, want, xp, y, more, fuses)
         return form, form.settled(request, want.out, y, more)
 
@@ -138,6 +140,7 @@ class Form:
         if axis is not None:
             x = move_axis(xp, x, axis, -1)
             y = y if index is not None else move_axis(xp, y, axis, -1)
+            more = {name: move_axis(xp, each, axis, -1) for name, each in more.items()}
         arrays = {"x": x, "y": y, **more}
         for name, to in self.dtypes.items():
             array = arrays[name]
@@ -316,6 +319,15 @@ def _check_elements(formula: type[Formula], x: Any, y: Any) -> None:
             "expected a floating prediction first, then the target",
             TypeError,
         )
+
+
+def _check_direction(request: Request, direction: Any) -> None:
+    """Refuse a direction that is not a number for each element of x, or no name of its own."""
+    x = request.x
+    if not same_shape(direction.shape, x.shape):
+        raise Refusal(f"direction has shape {show(direction)}, expected {show(x)}, the shape of x")
+    if "direction" in request.params:
+        raise Refusal("has a parameter direction, expected another name beside hvp's", TypeError)
 
 
 def _is_array(parameter: Any) -> bool:
