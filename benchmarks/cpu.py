@@ -54,6 +54,7 @@ from benchmarks._printing import (
     spread,
     write_report,
 )
+from tinyloss import pictures
 from tinyloss.cli import measure
 from tinyloss.cli.measure import (
     Ratio,
@@ -546,69 +547,6 @@ def markdown(measured: list[Measured], extras: list[Extra]) -> str:
     return "\n".join(lines)
 
 
-STYLES = {
-    "tinyloss": ("C3", "o"),
-    "tinyloss eager": ("C1", "v"),
-    "torch": ("C0", "s"),
-    "torch.compile": ("C9", "D"),
-    "jax.jit": ("C2", "^"),
-    "scikit-learn": ("C4", "P"),
-    "NumPy": ("C7", "x"),
-}
-
-
-def draw(measured: list[Measured], path: Path, caption: str) -> None:
-    """Draw the bytes per second, below the floor's, and the growth of time with size."""
-    matplotlib = library("matplotlib.figure")
-    if matplotlib is None:
-        return
-    figure = matplotlib.Figure(figsize=(12, 10), layout="constrained")
-    grid = figure.add_gridspec(2, 2)
-
-    rows = [m for m in measured if m.section == "shapes" and m.what == GRADIENT]
-    axes = figure.add_subplot(grid[0, :])
-    for i, m in enumerate(rows):
-        speeds = {name: m.bytes / timing.median / 1e9 for name, timing in m.times.items()}
-        if "floor" in speeds:
-            roof = axes.hlines(speeds.pop("floor"), i - 0.4, i + 0.4, color="black", lw=2)
-            roof.set_label("floor: only moves the bytes" if i == 0 else None)
-        for name, speed in speeds.items():
-            colour, marker = STYLES[name]
-            axes.plot(i, speed, marker, color=colour, label=name if i == 0 else None)
-    axes.set_yscale("log")
-    axes.set_xticks(
-        range(len(rows)),
-        [m.case.label.replace(" ", "\n").replace("_with", "\n_with") for m in rows],
-        fontsize=7,
-    )
-    axes.set_ylabel("GB/s of inputs and gradient")
-    axes.set_title("Value and gradient of the mean, float32, two threads")
-    if rows:
-        axes.legend(fontsize=8, ncols=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-
-    panels = (("sizes", f"elements of {BCE}"), ("classes", f"classes of {CE}, 4M logits"))
-    for axis, (name, label) in enumerate(panels):
-        axes = figure.add_subplot(grid[1, axis])
-        rows = [m for m in measured if m.section == name]
-        for contender in dict.fromkeys(each for m in rows for each in m.times):
-            points = [
-                (m.case.shape[axis], m.times[contender].median * 1e3)
-                for m in rows
-                if contender in m.times
-            ]
-            colour, marker = STYLES.get(contender, ("black", ""))
-            axes.plot(*zip(*points, strict=True), f"{marker}-", color=colour, label=contender)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel(label)
-        axes.set_ylabel("ms")
-        axes.grid(alpha=0.3)
-        if rows:
-            axes.legend(fontsize=8)
-    figure.suptitle(caption, fontsize=9)
-    figure.savefig(path, dpi=110)
-
-
 # ---------------------------------------------------------------------------------------- running
 
 
@@ -684,7 +622,8 @@ def main(arguments: list[str] | None = None) -> int:
             "memory": [extra.summary() for extra in extras],
         }
         write_report(path, report, parts)
-        draw(measured, path.with_suffix(".png"), f"{report['machine']['cpu']}, {report['date']}")
+        if library("matplotlib") and any(m.section == "shapes" for m in measured):
+            pictures.save(pictures.speed(path), path.with_suffix(".png"))
     console.print(f"{took:.0f} s")
     return 0
 

@@ -78,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
     "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
-    "cli": {"compiler"},
+    "cli": {"compiler", "pictures"},
     "compiler": {"backend", "typing"},
     "losses": {
         "_arrays",
@@ -90,6 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_objects",
         "typing",
     },
+    "pictures": set(),
     "testing": {"_arrays", "_engine", "_function", "backend", "losses", "typing"},
     "tinyloss_cuda": {"backend", "compiler"},
     "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},

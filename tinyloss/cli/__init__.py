@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import tinyloss
-from tinyloss.cli import bench, check, info, learn, source
+from tinyloss.cli import bench, check, info, learn, plot, source
 from tinyloss.cli._screen import Screen
 from tinyloss.cli._usage import UsageError
 
 __all__ = ["main"]
 
 # In the order of the help. Each has `register`.
-_COMMANDS = (check, info, bench, source, learn)
+_COMMANDS = (check, info, bench, plot, source, learn)
 
 _STOPPED = 130  # 128 + SIGINT, as shells have it
 _CLOSED = 141  # 128 + SIGPIPE

@@ -71,13 +71,19 @@ def cores(processors: list[int]) -> list[int]:
     return first + [number for number in processors if number not in first]
 
 
+_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
+"""What Linux calls the widest instructions that loops use, and what others do."""
+
+
 def machine() -> dict[str, Any]:
     """Return what results depend on: the processor, its caches, the memory."""
-    model, memory = platform.processor(), 0
+    model, flags, memory = platform.processor(), set[str](), 0
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
+            elif line.startswith(("flags", "Features")):
+                flags = set(line.split())
                 break
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemTotal"):
@@ -92,6 +98,7 @@ def machine() -> dict[str, Any]:
         caches[f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")] = size
     return {
         "cpu": model,
+        "vectors": next((name for flag, name in _VECTORS.items() if flag in flags), ""),
         "cores": os.cpu_count(),
         "caches": caches,
         "memory_gib": memory,
