@@ -21,7 +21,7 @@ from tinyloss.cli._usage import LOSSES
 
 on = pytest.mark.parametrize
 
-COMMANDS = ("check", "info", "bench", "source", "learn")
+COMMANDS = ("check", "info", "bench", "plot", "source", "learn")
 
 
 def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":

@@ -60,7 +60,7 @@ def test_info_says_why_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, caps
 def test_a_library_that_does_not_load_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:
-    def broken() -> Any:
+    def broken(gpus: list[str]) -> Any:
         raise OSError("libcudart.so.13 is missing")
 
     monkeypatch.setattr("tinyloss.cli._libraries.Library.version", property(lambda library: "1"))
@@ -69,6 +69,32 @@ def test_a_library_that_does_not_load_is_told(
     said = capsys.readouterr().out
     assert "nothing: it does not load" in said
     assert "OSError: libcudart.so.13 is missing" in said
+
+
+def test_a_gpu_that_a_library_does_not_use_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    class Torch:
+        class cuda:
+            is_available = staticmethod(lambda: True)
+
+    there = {"numpy", "torch"}
+    monkeypatch.setattr(
+        "tinyloss.cli._libraries.Library.version",
+        property(lambda library: "2" if library.name in there else None),
+    )
+    monkeypatch.setattr(info, "_gpus", lambda: ["NVIDIA H100"])
+    monkeypatch.setattr(info, "_compiles", lambda: None)
+    monkeypatch.setattr(info, "import_module", lambda name: Torch)
+    monkeypatch.setattr(info, "_PATHS", {"torch": info._torch})
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert "NumPy's compiled loops; on CUDA formulas in torch" in said
+    assert (
+        'CuPy, which compiles CUDA\'s kernels, is not installed: pip install "tinyloss[cuda13]"'
+        in said
+    )
+    assert "GPU       NVIDIA H100\n" in said
 
 
 def test_info_empties_the_cache(

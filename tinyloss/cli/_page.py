@@ -22,7 +22,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
-td.bar { width: 38%; text-align: left; } tr.ours td:first-child { font-weight: 700; }
+td.bar { min-width: 9rem; width: 38%; text-align: left; }
+tr.ours td:first-child { font-weight: 700; }
 .bar div { height: .9rem; min-width: 2px; background: var(--other); border-radius: 2px; }
 .ours .bar div { background: var(--ours); }
 .floor .bar div { background: var(--floor); outline: 1px solid var(--faint); }

@@ -3,8 +3,10 @@
 import argparse
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
@@ -60,6 +62,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 # ----------------------------------------------------------------------------------- installation
 
 
+_CPU, _CUDA = LIBRARIES["numpy"].install, LIBRARIES["cupy"].install
+
+
 class _Kept(NamedTuple):
     """The kernels on disk."""
 
@@ -105,53 +110,56 @@ def _compiles() -> str | None:
     return None
 
 
-def _numpy() -> _Path:
+def _numpy(gpus: list[str]) -> _Path:
     reason = _compiles()
     if reason is not None:
-        return _Path(
-            "formulas, block by block", "tinyloss.grad", reason, 'pip install "tinyloss[cpu]"'
-        )
+        return _Path("formulas, block by block", "tinyloss.grad", reason, _CPU)
     threads = import_module("numba").get_num_threads()
     return _Path(
         f"compiled loops, Numba {_version_of('numba')}, {threads} threads", "tinyloss.grad"
     )
 
 
-def _jax() -> _Path:
-    jax = import_module("jax")
-    devices = ", ".join(dict.fromkeys(each.platform for each in jax.devices()))
-    return _Path(f"one jitted function, on {devices}", "tinyloss.grad, jax.grad")
+def _jax(gpus: list[str]) -> _Path:
+    platforms = {each.platform for each in import_module("jax").devices()}
+    blind = bool(gpus) and platforms == {"cpu"}
+    return _Path(
+        f"one jitted function, on {', '.join(sorted(platforms))}",
+        "tinyloss.grad, jax.grad",
+        *(("JAX does not see the GPU", 'pip install "jax[cuda13]"') if blind else ()),
+    )
 
 
-def _torch() -> _Path:
-    torch = import_module("torch")
-    derivatives = "tinyloss.grad, backward()"
+def _torch(gpus: list[str]) -> _Path:
     reason = _compiles()
     host = "NumPy's compiled loops" if reason is None else "formulas in torch"
-    if not torch.cuda.is_available():
-        slower, fix = (reason, 'pip install "tinyloss[cpu]"') if reason else ("", "")
-        return _Path(f"{host}, in the tensors' memory" if not reason else host, derivatives,
-                     slower, fix)  # fmt: skip
-    if LIBRARIES["cupy"].version is None:
-        return _Path(f"{host}; on CUDA formulas in torch", derivatives,
-                     "CuPy is not installed", LIBRARIES["cupy"].install)  # fmt: skip
-    return _Path(f"{host}; on CUDA CuPy's kernels", derivatives)
+    slower, fix = (reason, _CPU) if reason is not None else ("", "")
+    if import_module("torch").cuda.is_available():
+        kernels = LIBRARIES["cupy"].version is not None
+        host += f"; on CUDA {'its kernels' if kernels else 'formulas in torch'}"
+        if not kernels:
+            slower, fix = "CuPy, which compiles CUDA's kernels, is not installed", _CUDA
+    elif gpus:
+        slower, fix = "torch does not see the GPU", "pip install torch"
+    return _Path(host, "tinyloss.grad, backward()", slower, fix)
 
 
-def _cupy() -> _Path:
-    cupy = import_module("cupy")
+def _cupy(gpus: list[str]) -> _Path:
     try:
-        cupy.cuda.runtime.getDeviceCount()
+        import_module("cupy").cuda.runtime.getDeviceCount()
     except Exception as error:
         return _Path("nothing: there is no GPU", "", str(error).splitlines()[0])
     return _Path("one CUDA kernel", "tinyloss.grad")
 
 
-def _dask() -> _Path:
-    return _Path("a graph of blocks, each as NumPy's", "tinyloss.grad")
+def _dask(gpus: list[str]) -> _Path:
+    reason = _compiles()
+    if reason is not None:
+        return _Path("a graph of blocks, by formulas", "tinyloss.grad", reason, _CPU)
+    return _Path("a graph of blocks, each by compiled loops", "tinyloss.grad")
 
 
-_PATHS: dict[str, Callable[[], _Path]] = {
+_PATHS: dict[str, Callable[[list[str]], _Path]] = {
     "numpy": _numpy,
     "jax": _jax,
     "torch": _torch,
@@ -168,27 +176,32 @@ _WITHOUT = {
 
 
 def _gpus() -> list[str]:
-    """Return the names of the GPUs that an installed library can drive."""
-    found: list[str] = []
-    with suppress(Exception):  # no driver: each library says so in its own way
-        torch = import_module("torch")
-        found += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    with suppress(Exception):
-        cupy = import_module("cupy")
-        for number in range(0 if found else cupy.cuda.runtime.getDeviceCount()):
-            found.append(cupy.cuda.runtime.getDeviceProperties(number)["name"].decode())
-    return found
+    """Return the names of the GPUs that NVIDIA's driver knows."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    try:
+        listed = subprocess.run(
+            [command, "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):  # a driver that does not answer
+        return []
+    return listed.stdout.splitlines()
 
 
 def _installation(arguments: argparse.Namespace, screen: Screen) -> None:
     paths: dict[str, tuple[str | None, _Path]] = {}
+    gpus = _gpus()
     with screen.bar(len(_PATHS)) as bar:  # to import torch and JAX takes seconds
         for library, ask in _PATHS.items():
             bar.step(LIBRARIES[library].title)
             installed = LIBRARIES[library].version
-            paths[library] = installed, _found(library, ask, installed)
+            paths[library] = installed, _found(library, partial(ask, gpus), installed)
             bar.step(LIBRARIES[library].title, 1)
-        gpus = _gpus()
     kept = _Kept.now()
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if arguments.json:
