@@ -48,9 +48,9 @@ for name, loss in {
     report(name, x @ fit(x, loss, rare) > 0)
 
 # %%
-# The focal loss changes nothing here: most items are hard, since both classes overlap. The price of
-# weights: the outputs are no longer the probabilities of the data. A threshold other than 0 on the
-# plain model does the same without that.
+# The focal loss changes nothing here. It helps where most of the others are far from the border.
+# The price of weights: the outputs are no longer the probabilities of the data. A threshold other
+# than 0 on the plain model does the same without that.
 
 w = fit(x, tinyloss.BCEWithLogitsLoss(), rare)
 report("plain, moved", x @ w > np.log(0.05 / 0.95))
