@@ -218,7 +218,7 @@ def with_tables(text: str) -> str:
     for table in (support(), uses()):
         head = "".join(table.splitlines(keepends=True)[:2])
         pattern = re.compile(rf"^{re.escape(head)}(?:\|.*\n)*", re.MULTILINE)
-        text, found = pattern.subn(lambda _, table=table: table, text)
+        text, found = pattern.subn(table.replace("\\", r"\\"), text)
         assert found == 1, f"README has no table that begins with {head}"
     return text
 
