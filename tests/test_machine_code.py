@@ -50,6 +50,8 @@ GATHERED = re.compile(r"^\s*vp?gather", re.MULTILINE)
 CALLED = re.compile(r"^\s*(?:callq?|bl)\s+([^\s@]+)", re.MULTILINE)
 LABEL = re.compile(r"^(\.?[\w.$]+):")
 JUMP = re.compile(r"^(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z|tbn?z)\s(?:.*,\s*)?(\.L\w+)$")
+ENDS = re.compile(r"^(?:jmpq?|b|br|retq?|ud2)(?![.\w])")
+"""Nothing runs on from here to the next line."""
 VECTOR = re.compile(r"%[yz]mm|\bv\d+\.|\bq\d+")
 SCALAR = re.compile(
     r"^v(?:add|sub|mul|div|max|min|sqrt|fn?m\w+\d|rndscale|round)s[sd]\s"
@@ -123,22 +125,43 @@ def compiled(name: str, target: str, classes: int, dtype: str, weighted: bool, k
 
 
 def inner_loops(text: str) -> list[list[str]]:
-    """Return the instructions of each loop that has no other inside."""
-    lines: list[str] = []
-    labels: dict[str, int] = {}
+    """Return the instructions of each loop that has no other inside.
+
+    By the graph of the blocks: a loop's blocks need not stand together.
+    """
+    blocks: list[list[str]] = [[]]
+    starts: dict[str, int] = {}
     for line in text.splitlines():
         label = LABEL.match(line)
+        if label or (blocks[-1] and (JUMP.match(blocks[-1][-1]) or ENDS.match(blocks[-1][-1]))):
+            blocks += [[]] if blocks[-1] else []
         if label:
-            labels[label[1]] = len(lines)
+            starts[label[1]] = len(blocks) - 1
         elif re.match(r"\s+[a-z]", line):
-            lines.append(line.strip())
-    jumps = [(n, match[1]) for n, line in enumerate(lines) if (match := JUMP.match(line))]
-    loops = {(labels[to], n) for n, to in jumps if labels.get(to, n + 1) <= n}
-    return [
-        lines[a : b + 1]
-        for a, b in loops
-        if not any(a <= c and d <= b and (a, b) != (c, d) for c, d in loops)
+            blocks[-1].append(line.strip())
+    before: list[set[int]] = [set() for _ in blocks]
+    back: list[tuple[int, int]] = []
+    for n, block in enumerate(blocks):
+        jump = JUMP.match(block[-1]) if block else None
+        if jump and jump[1] in starts:
+            before[starts[jump[1]]].add(n)
+            back += [(starts[jump[1]], n)] if starts[jump[1]] <= n else []
+        if n + 1 < len(blocks) and not (block and ENDS.match(block[-1])):
+            before[n + 1].add(n)
+    loops: dict[int, set[int]] = {}
+    for head, last in back:
+        body, todo = loops.setdefault(head, {head}), [last]
+        while todo:
+            n = todo.pop()
+            if n not in body:
+                body.add(n)
+                todo += before[n]
+    inner = [
+        body
+        for head, body in loops.items()
+        if not any(other in body for other in loops if other != head)
     ]
+    return [[line for n in sorted(body) for line in blocks[n]] for body in inner]
 
 
 def faults(text: str, passes: int, cpu: str) -> list[str]:
@@ -163,7 +186,9 @@ def main() -> None:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machines = {
-        cpu: llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3, reloc="pic")
+        cpu: llvm.Target.from_triple(triple).create_target_machine(
+            cpu=cpu, opt=3, reloc="pic", codemodel="small"
+        )
         for cpu, triple in CPUS.items()
     }
     texts: dict[str, str] = {}

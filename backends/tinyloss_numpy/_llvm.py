@@ -439,6 +439,24 @@ def _wide(context: Any) -> Any:
     return types.void(), lower
 
 
+def _prefetch(write: bool) -> Any:
+    """Return what has the memory at an address, which may be any, brought into the cache."""
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        i32, pointer = LLVM_TYPES["int32"], LLVM_TYPES["int8"].as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+        module, name = builder.module, "llvm.prefetch.p0"
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        how = [ir.Constant(i32, each) for each in (int(write), 3, 1)]  # keep it; it is data
+        builder.call(function, [builder.inttoptr(arguments[0], pointer), *how])
+        return context.get_dummy_value()
+
+    def ahead(context: Any, address: Any) -> Any:
+        return types.void(types.intp), lower
+
+    return extending.intrinsic(ahead)
+
+
 select = intrinsic(where, _of_choice, "select")
 as_int = intrinsic(Value.as_int, _of_bits, "as_int")
 as_float = intrinsic(Value.as_float, _of_bits, "as_float")
@@ -455,3 +473,4 @@ wide: Any = extending.intrinsic(_wide)
 
 LLVM keeps to 256 bits on most of these machines, for fear of lower clock rates.
 """
+ahead, ahead_to_write = _prefetch(write=False), _prefetch(write=True)

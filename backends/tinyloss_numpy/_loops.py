@@ -14,9 +14,20 @@ from llvmlite import ir
 from numba import njit, types
 
 from tinyloss_numpy._elementary import functions
-from tinyloss_numpy._llvm import Value, as_int, fabs, intrinsic, select, sqrt, where, wide
+from tinyloss_numpy._llvm import (
+    Value,
+    ahead,
+    ahead_to_write,
+    as_int,
+    fabs,
+    intrinsic,
+    select,
+    sqrt,
+    where,
+    wide,
+)
 from tinyloss_numpy._memory import TURNED, accessors
-from tinyloss_numpy._source import DIMENSIONS, HEADER, LANES, SIZES, TERMS
+from tinyloss_numpy._source import AHEAD, DIMENSIONS, HEADER, LANES, SIZES, TERMS
 
 compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, forceinline=True)
 _outside: Callable[..., Any] = njit(error_model="numpy", nogil=True)
@@ -187,6 +198,8 @@ def _isfinite(x: Value) -> Value:
 
 
 _OPERATIONS = {
+    "ahead": ahead,
+    "ahead_to_write": ahead_to_write,
     "where": select,
     "abs": fabs,
     "sqrt": sqrt,
@@ -248,6 +261,7 @@ def vocabulary(real: str) -> dict[str, Any]:
         "float64": types.float64,
         "inf": getattr(np, real)(np.inf),
         "nan": getattr(np, real)(np.nan),
+        "AHEAD": AHEAD,
         "LANES": lanes,
         "TERMS": TERMS[real],
         "TURNED": TURNED,

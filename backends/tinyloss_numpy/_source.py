@@ -62,6 +62,8 @@ _HEADER_NAMES = (
     "batch",
 )
 CACHE_LINE = 64
+AHEAD = 2**16
+"""Bytes of the longest row that is fetched ahead: the second-level cache holds four of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,6 +550,21 @@ class _Writer(Writer):
         for array, node in self.of_classes if last else ():
             self.put_class(array, self.staged.as_real(node), count)
 
+    def ahead(self, step: Pass, last: bool) -> list[tuple[ArrayUse, str]]:
+        """Return the arrays that a pass brings into the cache for others, and how.
+
+        The pass is the one that computes most, so that memory and arithmetic do not wait for each
+        other: the first pass over the next rows finds them there, the last one its output.
+        """
+        passes = self.staged.passes
+        if len(passes) == 1 or step is not max(passes, key=lambda each: len(each.elements)):
+            return []
+        read = [self.arrays[self.staged.name(n)] for n in passes[0].elements if n.op == "input"]
+        found = [(array, "ahead") for array in read]
+        if not last:
+            found += [(self.target(array), "ahead_to_write") for array, _ in self.of_classes]
+        return [each for each in found if each[0].per_item]
+
     def kept_at(self, node: Node) -> str:
         raise NotImplementedError
 
@@ -613,6 +630,7 @@ class Rows(_Writer):
                     lane = self.lane_name(node)
                     write(f"{name(node)} = load_{lane}({lane}_lanes, r)")
             self.start(step)
+            ahead = self.fetched_ahead(step, last)
             home = self.home(step)
             self.homed = home is not None
             if home is None:
@@ -624,6 +642,8 @@ class Rows(_Writer):
 
             def body() -> None:
                 write("j = k" if home is None else "j = k + LANES if k >= home else k")
+                for place, fetch in ahead.items():
+                    write(f"{fetch}({place})")
                 self.elements(step, last)
 
             self.classes(step, "stop", "LANES", body)
@@ -644,6 +664,19 @@ class Rows(_Writer):
         for node in step.reductions:
             lane = self.lane_name(node)
             write(f"{self.items.name(node)} = take_{lane}({lane}_lanes)")
+
+    def fetched_ahead(self, step: Pass, last: bool) -> dict[str, str]:
+        """Return the places that are fetched ahead, by what fetches them.
+
+        Not of so long rows that they would be gone again.
+        """
+        found: dict[str, str] = {}
+        for array, fetch in self.ahead(step, last):
+            name, row = array.name, "(r + batch)" if fetch == "ahead" else "r"
+            here, there = (f"{name}_at + {each} * {name}_item" for each in ("r", row))
+            self.write(f"{name}_{fetch} = {there} if row_bytes <= AHEAD else {here}")
+            found[f"{name}_{fetch} + j * {SIZES[array.dtype]}"] = fetch
+        return found
 
     def home(self, step: Pass) -> Node | None:
         """Return the index of one class for each item, if it is the only one compared with.
@@ -713,6 +746,10 @@ class Tiles(_Writer):
 
             def body(step: Pass = step, last: bool = number == last) -> None:
                 write("j = k")
+                for array, fetch in self.ahead(step, last):
+                    # a vector of items takes a cache line for each class, if rows are side by side
+                    rows = f" + LANES * {array.name}_item" if fetch == "ahead" else ""
+                    write(f"{fetch}({array.name}_at{rows} + j * (LANES * SIZE))")
                 self.elements(step, last)
 
             self.classes(step, "classes", "1", body)
@@ -732,7 +769,10 @@ class Tiles(_Writer):
             )
 
     def pack(self, turn: str, array: ArrayUse, packed: str, line: str) -> None:
-        """Copy between an array and a scratch array: by squares, or along the shorter stride."""
+        """Copy between an array and a scratch array: by squares, or along the shorter stride.
+
+        But not by loops over a few classes, which cost more than they copy.
+        """
         write, name = self.write, array.name
         size = SIZES[array.dtype]
         items, classes = "for r in range(n):", "for c in range(classes):"
@@ -746,7 +786,7 @@ class Tiles(_Writer):
                 write("c = min(k, classes - TURNED)")
                 place = f"{name}_at + r * {name}_item + c * {size}"
                 write(f"{turn}_{name}({place}, {name}_item, {scratch})")
-        closer = f"elif closer({name}_class, {name}_item):"
+        closer = f"elif classes > n and closer({name}_class, {name}_item):"
         with write.loop(closer), write.loop(items), write.loop(classes):
             write(line)
         with write.loop("else:"), write.loop(classes), write.loop(items):
