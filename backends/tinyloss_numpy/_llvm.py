@@ -297,7 +297,7 @@ def where(condition: Value, a: Value | float, b: Value | float) -> Value:
 # ----------------------------------------------------------------------------------------- Numba's
 
 
-class Lanes(types.Type):
+class Lanes(types.Type):  # type: ignore[misc] # Numba has no types
     """Numba's type of a vector."""
 
     def __init__(self, dtype: str, count: int) -> None:
@@ -306,7 +306,7 @@ class Lanes(types.Type):
 
 
 @extending.register_model(Lanes)
-class _Model(extending.models.PrimitiveModel):
+class _Model(extending.models.PrimitiveModel):  # type: ignore[misc] # Numba has no types
     def __init__(self, manager: Any, type_: Lanes) -> None:
         super().__init__(manager, type_, llvm_type(type_.dtype, type_.count))
 
@@ -397,7 +397,7 @@ _OPERATORS: dict[Any, tuple[str, Callable[..., Value]]] = {
 def _define(sign: Any, dtype: str, body: Callable[..., Value]) -> None:
     """Teach Numba an operator whose arguments are vectors of one dtype, or one of them a scalar."""
 
-    class Template(templates.AbstractTemplate):
+    class Template(templates.AbstractTemplate):  # type: ignore[misc] # Numba has no types
         def generic(self, arguments: Any, _: Any) -> Any:
             count = _count(arguments)
             plain = [types.unliteral(each) for each in arguments]
