@@ -45,7 +45,7 @@ _ __ _1 print str id""".split()
 OTHER = ["ŷ", "π", "Σ", "变量", "µ", "x̂", "ſ", "İ"]
 
 
-CLASSES = {"elements": 5, "tiles": 5, "rows": 83}
+CLASSES = {"elements": 5, "tiles": 5, "rows": 283}
 
 
 def numbered(k: int, classes: int) -> Array:

@@ -323,11 +323,11 @@ def test_source_shows_the_passes() -> None:
 
 
 def test_source_depends_on_what_is_asked_about() -> None:
-    x, y = numbers(12, 200), labels(12, 200)
+    x, y = numbers(12, 300), labels(12, 300)
     ce = tinyloss.cross_entropy
     texts = [
         tinyloss.source(ce, x, y),
-        tinyloss.source(ce, x, probabilities(12, 200)),
+        tinyloss.source(ce, x, probabilities(12, 300)),
         tinyloss.source(ce, x[:, :10], y % 10),
         tinyloss.source(ce, x, y, label_smoothing=0.1),
         tinyloss.source(ce, x, y, weight=np.ones(12)),

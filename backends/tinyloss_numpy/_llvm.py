@@ -378,7 +378,7 @@ def intrinsic(
     return extending.intrinsic(definition)
 
 
-_OPERATORS: dict[Any, tuple[str, Callable[..., Value]]] = {
+_OPERATORS: dict[Any, tuple[str, Any]] = {
     operator.add: ("", operator.add),
     operator.sub: ("", operator.sub),
     operator.mul: ("", operator.mul),

@@ -80,6 +80,29 @@ def _joined(a: Range, b: Range) -> Range:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
+def _same(a: Range) -> Range:
+    return a
+
+
+def _sum(a: Range) -> Range:
+    return 0.0 if a[0] >= 0 else -math.inf, 0.0 if a[1] <= 0 else math.inf
+
+
+def _maximum(a: Range, b: Range) -> Range:
+    return max(a[0], b[0]), max(a[1], b[1])
+
+
+def _minimum(a: Range, b: Range) -> Range:
+    return min(a[0], b[0]), min(a[1], b[1])
+
+
+def _always(low: float, high: float) -> Callable[..., Range]:
+    def rule(*_: Range) -> Range:
+        return low, high
+
+    return rule
+
+
 _RULES: Mapping[str, Callable[..., Range]] = {
     "negative": _negative,
     "abs": _abs,
@@ -91,17 +114,17 @@ _RULES: Mapping[str, Callable[..., Range]] = {
     "expm1": _expm1,
     "log": _log,
     "log1p": _log1p,
-    "max": lambda a: a,
-    "sum": lambda a: (0.0 if a[0] >= 0 else -math.inf, 0.0 if a[1] <= 0 else math.inf),
-    "maximum": lambda a, b: (max(a[0], b[0]), max(a[1], b[1])),
-    "minimum": lambda a, b: (min(a[0], b[0]), min(a[1], b[1])),
-    "sqrt": lambda _: (0.0, math.inf),
-    "tanh": lambda _: (-1.0, 1.0),
-    "sin": lambda _: (-1.0, 1.0),
-    "cos": lambda _: (-1.0, 1.0),
-    "cosh": lambda _: (1.0, math.inf),
-    "classes": lambda: (1.0, math.inf),
-    "class_index": lambda: (0.0, math.inf),
+    "max": _same,
+    "sum": _sum,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "sqrt": _always(0.0, math.inf),
+    "tanh": _always(-1.0, 1.0),
+    "sin": _always(-1.0, 1.0),
+    "cos": _always(-1.0, 1.0),
+    "cosh": _always(1.0, math.inf),
+    "classes": _always(1.0, math.inf),
+    "class_index": _always(0.0, math.inf),
 }
 
 
