@@ -22,8 +22,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks._measure import Ratio, Timing, busy, circumstances, settle
 from benchmarks._printing import console_of, digits, spread, write_report
+from tinyloss.cli.measure import Ratio, Timing, busy, circumstances, settle
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

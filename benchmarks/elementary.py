@@ -28,7 +28,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks._measure import Task, interleaved, machine, versions
 from tests.support.elementary import (
     BOUND,
     DTYPES,
@@ -43,6 +42,7 @@ from tests.support.elementary import (
     reference,
     sample,
 )
+from tinyloss.cli.measure import Task, interleaved, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "elementary.json"
 ALL = (*NAMES, *NARROW)

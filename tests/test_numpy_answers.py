@@ -177,8 +177,8 @@ def test_half_precision_beside_float64_is_rounded_once() -> None:
     "dtype", turns("int8 int16 int32 uint8 uint64 uint32 int64 uint16".split(), 2)
 )
 def test_class_indices_of_every_integer_dtype(dtype: str) -> None:
-    y = labels(12, 300).astype(dtype)
-    assert_agrees(tinyloss.nll, numbers(12, 300), y)
+    y = labels(12, 100).astype(dtype)
+    assert_agrees(tinyloss.nll, numbers(12, 100), y)
 
 
 @pytest.mark.long
