@@ -32,16 +32,20 @@ from tests.support.elementary import (
     BOUND,
     DTYPES,
     NAMES,
+    NARROW,
     apply,
     arguments,
     errors,
     errors_of_doubles,
+    inside,
     loop,
+    reference,
     sample,
 )
 from tinyloss.cli.measure import Task, interleaved, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "elementary.json"
+ALL = (*NAMES, *NARROW)
 BLOCK = 2**16
 """Numbers at a time: their float64 and what is computed of them fit into the cache."""
 TIMED, REPEATED = 2048, 50
@@ -91,12 +95,12 @@ def blocks(name: str, number: int | None) -> list[Callable[[], tuple[Array, ...]
 
 def try_float32(row: Row, fill: Any, number: int | None, console: Console) -> None:
     """Compare with NumPy in float64, on all cores."""
-    reference: Callable[..., Any] = getattr(np, row.function)
 
     def one(block: Callable[[], tuple[Array, ...]]) -> None:
-        inputs = block()
         with np.errstate(all="ignore"):
-            error = errors(apply(fill, *inputs), reference(*(x.astype(np.float64) for x in inputs)))
+            inputs = inside(row.function, *block())
+            exact = reference(row.function, *(x.astype(np.float64) for x in inputs))
+            error = errors(apply(fill, *inputs), exact)
         with lock:
             row.add(inputs, error)
 
@@ -124,13 +128,12 @@ def measure(row: Row, fill: Any) -> None:
     inputs = [np.abs(x) if row.function in ("log", "log1p", "pow") else x]
     if arguments(row.function) == 2:
         inputs.append(rng.standard_normal(TIMED))
-    inputs = [each.astype(row.dtype) for each in inputs]
+    inputs = [*inside(row.function, *(each.astype(row.dtype) for each in inputs))]
     out = np.empty_like(inputs[0])
-    reference = getattr(np, row.function)
     addresses = [each.ctypes.data for each in (*inputs, out)]
     tasks = {
         "tinyloss": Task(lambda: fill(*addresses, TIMED, REPEATED)),
-        "numpy": Task(lambda: reference(*inputs, out=out)),
+        "numpy": Task(lambda: reference(row.function, *inputs)),
     }
     timings = interleaved(tasks, seconds=1.0)
     # The fastest sample is the one that nothing else on the machine slowed down.
@@ -163,13 +166,13 @@ def show(rows: Sequence[Row], console: Console) -> None:
 def main() -> int:
     """Try, time, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--function", default=",".join(NAMES), help="names, with commas between")
+    parser.add_argument("--function", default=",".join(ALL), help="names, with commas between")
     parser.add_argument("--quick", action="store_true", help="a sample of float32 as well")
     parser.add_argument("--json", type=Path, help=f"default of a full run: {RESULTS}")
     options = parser.parse_args()
     names = options.function.split(",")
-    if unknown := set(names) - set(NAMES):
-        parser.error(f"--function: {', '.join(sorted(unknown))}: known are {', '.join(NAMES)}")
+    if unknown := set(names) - set(ALL):
+        parser.error(f"--function: {', '.join(sorted(unknown))}: known are {', '.join(ALL)}")
     console = Console()
     rows: list[Row] = []
     for dtype in DTYPES:
@@ -186,7 +189,7 @@ def main() -> int:
             measure(row, fill)
             rows.append(row)
     show(rows, console)
-    full = not options.quick and set(names) == set(NAMES)
+    full = not options.quick and set(names) == set(ALL)
     path = options.json or (RESULTS if full else None)
     if path is not None:
         report = {

@@ -172,20 +172,19 @@ def test_key_tells_all_that_makes_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_compiler, "_key", noted)
     call()
-    ((text, real, lanes),) = seen
+    ((text, real),) = seen
     environment = _compiler._environment()
     keys = {
-        key(text, real, lanes),
-        key(replace(text, source=text.source + "\n"), real, lanes),
-        key(replace(text, places=text.places[1:]), real, lanes),
-        key(text, "float32", lanes),
-        key(text, real, lanes + 1),
+        key(text, real),
+        key(replace(text, source=text.source + "\n"), real),
+        key(replace(text, places=text.places[1:]), real),
+        key(text, "float32"),
     }
     for n in range(len(environment)):
         changed = (*environment[:n], environment[n] + "x", *environment[n + 1 :])
         monkeypatch.setattr(_compiler, "_environment", lambda changed=changed: changed)
-        keys.add(key(text, real, lanes))
-    assert len(keys) == 5 + len(environment)
+        keys.add(key(text, real))
+    assert len(keys) == 4 + len(environment)
 
 
 def test_the_folder_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize("classes", [10, 100, 300])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_of_any_layout(layout: str, classes: int) -> None:
     """Short rows are many at once, long ones one after the other."""
@@ -91,8 +91,8 @@ def test_items_of_many_dimensions_in_any_order() -> None:
 
 
 def test_class_axis_anywhere() -> None:
-    x = numbers(3, 100, 5)
-    assert_agrees(tinyloss.cross_entropy, x, labels(15, 100).reshape(3, 5), axis=1)
+    x = numbers(3, 300, 5)
+    assert_agrees(tinyloss.cross_entropy, x, labels(15, 300).reshape(3, 5), axis=1)
     with compiled():
         moved = np.moveaxis(tinyloss.softmax(x, axis=1), 1, -1)
         np.testing.assert_array_equal(moved, tinyloss.softmax(np.moveaxis(x, 1, -1)))
@@ -108,7 +108,7 @@ def test_weight_is_broadcast_to_the_items() -> None:
 OPTIONS: list[dict[str, Any]] = [
     {"weight": numbers(12) ** 2, "where": labels(12, 2) == 1, "denominator": 7.5},
     {"where": labels(12, 2) == 1},
-    {"class_weight": numbers(100) ** 2},
+    {"class_weight": numbers(300) ** 2},
     {"ignore_index": -100},
     {"label_smoothing": 0.1},
 ]
@@ -117,18 +117,18 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.long
 @pytest.mark.parametrize("options", turns(OPTIONS, 2, ["-".join(each) for each in OPTIONS]))
 def test_options_of_cross_entropy(options: dict[str, Any]) -> None:
-    y = labels(12, 100)
+    y = labels(12, 300)
     if "ignore_index" in options:
         y[::3] = -100
     # p sum(q) - q cancels where every class has a share
     terms = "label_smoothing" in options
-    assert_agrees(tinyloss.cross_entropy, numbers(12, 100), y, terms=terms, **options)
+    assert_agrees(tinyloss.cross_entropy, numbers(12, 300), y, terms=terms, **options)
 
 
 @pytest.mark.long
 def test_targets_that_are_probabilities() -> None:
-    x, y = numbers(12, 100), probabilities(12, 100)
-    options: dict[str, Any] = {"class_weight": probabilities(100), "label_smoothing": 0.1}
+    x, y = numbers(12, 300), probabilities(12, 300)
+    options: dict[str, Any] = {"class_weight": probabilities(300), "label_smoothing": 0.1}
     assert_agrees(tinyloss.cross_entropy, x, y, argnums=(0, 1), terms=True, **options)
 
 
@@ -223,7 +223,7 @@ def test_results_are_plain_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", [binary_cross_entropy_with_logits, tinyloss.softmax_focal])
 def test_curvature(loss: Loss) -> None:
     rows = loss is tinyloss.softmax_focal
-    x, y = (numbers(12, 100), labels(12, 100)) if rows else (numbers(12, 10), probabilities(12, 10))
+    x, y = (numbers(12, 300), labels(12, 300)) if rows else (numbers(12, 10), probabilities(12, 10))
     weight = numbers(12 if rows else 10) ** 2
     with compiled():
         results = tinyloss.grad_and_hess(loss)(x, y, weight=weight)

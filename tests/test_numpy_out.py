@@ -75,9 +75,9 @@ def test_gradients_are_written_anywhere(loss: Loss, place: Any, mode: Any) -> No
 @MODES
 @pytest.mark.parametrize("step", [1, -1])
 def test_gradient_over_a_part_of_x(step: int, mode: Any) -> None:
-    memory = numbers(41, 100)
+    memory = numbers(41, 300)
     x, out = (memory[1:], memory[:-1])[::step]
-    y = labels(40, 100)
+    y = labels(40, 300)
     with mode():
         value, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(x.copy(), y)
         got, written = tinyloss.value_and_grad(tinyloss.cross_entropy, out=out)(x, y)
@@ -124,7 +124,7 @@ def test_gradient_along_another_axis_is_written(mode: Any) -> None:
 @pytest.mark.long
 @MODES
 def test_gradient_and_curvature_are_written(mode: Any) -> None:
-    x, y = numbers(12, 100), probabilities(12, 100)
+    x, y = numbers(12, 300), probabilities(12, 300)
     with mode():
         expected = tinyloss.grad_and_hess(tinyloss.cross_entropy)(x, y)
         got = tinyloss.grad_and_hess(tinyloss.cross_entropy, out=(y, x))(x, y)

@@ -123,7 +123,7 @@ def test_infinities_of_both_signs_are_nan_without_a_warning() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize("classes", [10, 100, 300])
 def test_nan_stays_in_its_row(classes: int) -> None:
     x, y = numbers(9, classes), labels(9, classes)
     with compiled():

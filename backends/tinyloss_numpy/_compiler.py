@@ -15,7 +15,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from tinyloss.compiler import disk
-from tinyloss_numpy._source import Text
+from tinyloss_numpy._source import LANES, Text
 
 Kernel = Callable[..., int]
 """kernel(result, error, first, last, table, work): Numba's calling convention."""
@@ -23,13 +23,13 @@ Kernel = Callable[..., int]
 _DIGEST = hashlib.sha256
 
 
-def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
+def load(text: Text, real: str, title: str) -> Kernel:
     """Return the kernel of a text, from the disk where it is kept."""
-    key = _key(text, real, lanes)
+    key = _key(text, real)
     stored = disk.kept(key)
     kernel = None if stored is None else _link(stored)
     if kernel is None:
-        compiled = _compile(text, real, lanes, title)
+        compiled = _compile(text, real, title)
         kernel = _link(compiled)
         if kernel is None:
             raise RuntimeError("the object code lacks its function")
@@ -37,16 +37,16 @@ def load(text: Text, real: str, lanes: int, title: str) -> Kernel:
     return kernel
 
 
-def _key(text: Text, real: str, lanes: int) -> str:
+def _key(text: Text, real: str) -> str:
     """Return what tells a kernel from any other: its text, and what makes code of it."""
-    return disk.key_of(text.source, repr(text.places), real, str(lanes), *_environment())
+    return disk.key_of(text.source, repr(text.places), real, *_environment())
 
 
 @cache
 def _environment() -> tuple[str, ...]:
     from importlib.metadata import version
 
-    names = ("_compiler", "_elementary", "_llvm", "_loops", "_memory")
+    names = ("_compiler", "_elementary", "_llvm", "_loops", "_memory", "_source")
     own = [(Path(__file__).parent / f"{name}.py").read_bytes() for name in names]
     return (
         version("numba"),
@@ -58,7 +58,7 @@ def _environment() -> tuple[str, ...]:
     )
 
 
-def _compile(text: Text, real: str, lanes: int, title: str) -> bytes:
+def _compile(text: Text, real: str, title: str) -> bytes:
     """Compile a text; return the function's name, a line, and its object code."""
     import numba
     from numba import types
@@ -66,7 +66,7 @@ def _compile(text: Text, real: str, lanes: int, title: str) -> bytes:
     from tinyloss_numpy._loops import vocabulary
     from tinyloss_numpy._memory import accessors
 
-    names = {**vocabulary(real, lanes), **accessors(dict(text.places))}
+    names = {**vocabulary(real), **accessors(dict(text.places), LANES[real])}
     exec(compile(text.source, f"<tinyloss: {title}>", "exec"), names)
     signature = types.intp(*[types.intp] * 4)
     njit: Any = numba.njit  # its types leave some options out

@@ -10,8 +10,9 @@ the dtype and those after it fitted again by linear programming. The errors besi
 after rounding, in eps.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -41,6 +42,20 @@ class Constants:
     """The rest of ln 2."""
     exp: tuple[float, ...]
     """q of exp(r) = 1 + r + r^2 q(r) for |r| <= ln 2."""
+    exp_half: tuple[float, ...]
+    """The same for |r| <= 1.02 ln 2 / 2."""
+    lift: int
+    """Exponent by which results that may be subnormal are too large until the last product."""
+    far: float
+    """A power of two, more than twice `below`: numbers beyond it whose difference is not beyond
+    `below` are within a factor of two of each other, so that the difference is exact (Sterbenz)."""
+    ln2_coarse: float
+    """ln 2 as a multiple of the spacing of numbers between 2 `far` and 4 `far`: so are their sums
+    below 2 `far`, which are exact."""
+    ln2_fine: float
+    """The rest of ln 2."""
+    log1p: tuple[float, ...]
+    """q of log(1 + t) = t + t^2 q(t) for 0 <= t <= 1."""
     log: tuple[float, ...]
     """q of log(1 + f) = f + f^2 q(f) for sqrt(1/2) <= 1 + f <= sqrt(2)."""
     atanh: tuple[float, ...]
@@ -66,6 +81,24 @@ CONSTANTS = {
         ln2_low=1.4286068203094173e-06,
         # Degree 5; errors: exp 0.18, expm1 0.30.
         exp=(0.50000024, 0.16666636, 0.04166202, 0.00833513, 0.0014093004, 0.00019717347),
+        # Degree 4; error 0.05.
+        exp_half=(0.49999994, 0.16666502, 0.041669413, 0.008371173, 0.0013732805),
+        lift=64,
+        far=256.0,
+        ln2_coarse=0.69317626953125,  # 14 bits
+        ln2_fine=-2.908897130469058e-05,
+        # Degree 8; error 0.29.
+        log1p=(
+            -0.49999997,
+            0.33333036,
+            -0.2498684,
+            0.19839199,
+            -0.15752022,
+            0.11314649,
+            -0.063551895,
+            0.02315639,
+            -0.003937583,
+        ),
         # Degree 8; error 0.035.
         log=(
             -0.49999988,
@@ -104,6 +137,46 @@ CONSTANTS = {
             2.5053927461752153e-08,
             2.1055336114926206e-09,
             1.599805158769466e-10,
+        ),
+        # Degree 9; error 0.05.
+        exp_half=(
+            0.5000000000000013,
+            0.16666666666666358,
+            0.04166666666650727,
+            0.008333333333521736,
+            0.0013888888950405495,
+            0.0001984126946494982,
+            2.4801485458712514e-05,
+            2.755760803571094e-06,
+            2.763315400085394e-07,
+            2.499802726448268e-08,
+        ),
+        lift=512,
+        far=2048.0,
+        ln2_coarse=0.6931471805601177,  # 40 bits
+        ln2_fine=-1.7239444525614835e-13,
+        # Degree 19; error 0.07.
+        log1p=(
+            -0.49999999999999456,
+            0.33333333333234505,
+            -0.24999999993652366,
+            0.19999999790737177,
+            -0.16666662489644998,
+            0.14285658806357124,
+            -0.12499478947117092,
+            0.11107502391057943,
+            -0.09981000144121663,
+            0.09013107055204313,
+            -0.08081097366768313,
+            0.07035323868531367,
+            -0.057498753031511265,
+            0.04229631702394765,
+            -0.02674055185933863,
+            0.013836274573789003,
+            -0.005541962105949756,
+            0.0015953502612780282,
+            -0.0002916793321793668,
+            2.5321991724252223e-05,
         ),
         # Degree 18; error 0.23.
         log=(
@@ -192,6 +265,57 @@ def _exp_of_sum(x: Value, rest: Value | None) -> Value:
 
 def _exp(x: Value) -> Value:
     return _exp_of_sum(x, None)
+
+
+def _lifted(r: Value, t: Value, k: Constants) -> Value:
+    """Return exp(r) 2^n for n <= 0, the last bits of t being those of n + lift + bias."""
+    s = (t.as_int() << k.significand).as_float()
+    return _horner(r, (1.0, 1.0, *k.exp_half)) * s * 2.0**-k.lift
+
+
+def _shift(k: Constants) -> float:
+    """Return what rounds a number to an integer whose last bits are an exponent's, see `_reduce`"""
+    return 1.5 * 2.0**k.significand + k.bias + k.lift
+
+
+def _exp_negative(x: Value) -> Value:
+    """Return exp of what is never positive."""
+    k = CONSTANTS[x.dtype]
+    x = where(x < k.below, k.below, x)
+    t = x.muladd(1 / math.log(2), _shift(k))
+    n = t - _shift(k)
+    r = n.muladd(-k.ln2_low, n.muladd(-k.ln2_high, x))
+    return _lifted(r, t, k)
+
+
+def _exp_difference(x: Value, m: Value) -> Value:
+    """Return exp(x - m) as if x - m were not rounded."""
+    d = x - m
+    u = d - x
+    rest = (x - (d - u)) - (m + u)
+    return _exp_of_sum(d, where(d.fabs() < 1e4, rest, 0.0))
+
+
+def _exp_shortfall(x: Value, m: Value) -> Value:
+    """Return exp(x - m), x never above m, as if x - m were not rounded.
+
+    x - m = n ln 2 + r. Where m is small, m + n ln2_coarse is exact, once m has lost its last bits,
+    and near x, so that taking it off x is exact as well, or rounds below the bits of r that count.
+    Where m is large, x - m is exact or exp of it is 0. Either way of computing is one: x - a is
+    x or the difference. What depends on m alone is computed once for a row.
+    """
+    k = CONSTANTS[x.dtype]
+    small = m.fabs() < k.far
+    coarse = (m + 3 * k.far) - 3 * k.far
+    a, b = where(small, 0.0, m), where(small, m, 0.0)
+    least = where(small, m + k.below, k.below)
+    near, rest = where(small, coarse, 0.0), where(small, coarse - m, 0.0)
+    above = x - a
+    above = where(least > above, least, above)
+    t = (above - b).muladd(1 / math.log(2), _shift(k))
+    n = t - _shift(k)
+    r = (above - n.muladd(k.ln2_coarse, near)) + n.muladd(-k.ln2_fine, rest)
+    return _lifted(r, t, k)
 
 
 def _expm1_parts(x: Value, k: Constants) -> tuple[Value, Value, Value]:
@@ -291,6 +415,11 @@ def _log1p(x: Value) -> Value:
     return _log_sum(e, f, u).copysign(x)
 
 
+def _log1p_unit(x: Value) -> Value:
+    """Return log1p of what is from 0 to 1."""
+    return (x * x).muladd(_horner(x, CONSTANTS[x.dtype].log1p), x)
+
+
 # ------------------------------------------------------------------------------------------ powers
 
 
@@ -352,14 +481,13 @@ def _pow(x: Value, y: Value) -> Value:
 
 
 def _compiled(name: str, body: Callable[..., Value], dtype: str) -> Any:
-    """Return a body as a function of scalars of one dtype.
+    """Return a body as a function of numbers of one dtype.
 
     The function has LLVM code of its own, where the fast-math flags of a caller do not reach.
     """
 
-    def result(arguments: Any) -> Any:
-        numba_type = getattr(numba.types, dtype)
-        return numba_type if all(each == numba_type for each in arguments) else None
+    def result(dtypes: Sequence[str]) -> str | None:
+        return dtype if set(dtypes) == {dtype} else None
 
     lowered = intrinsic(body, result, name)
 
@@ -369,27 +497,18 @@ def _compiled(name: str, body: Callable[..., Value], dtype: str) -> Any:
     def of_two(x: Any, y: Any) -> Any:
         return lowered(x, y)
 
-    function: Any = of_two if body is _pow else of_one
+    function: Any = of_two if len(inspect.signature(body).parameters) == 2 else of_one
     function.__name__ = function.__qualname__ = name
     return numba.njit(forceinline=True, error_model="numpy")(function)
-
-
-@numba.njit(forceinline=True, error_model="numpy")
-def _sin(x: Any) -> Any:
-    return math.sin(x)
-
-
-@numba.njit(forceinline=True, error_model="numpy")
-def _cos(x: Any) -> Any:
-    return math.cos(x)
 
 
 @cache
 def functions(dtype: str) -> Mapping[str, Any]:
     """Return the elementary functions of "float32" or "float64" by name, for compiled code.
 
-    Each takes and returns scalars of the dtype; others are an error of types when compiled, so
-    that no float32 loop computes in float64 unnoticed. sin and cos are those of the C library.
+    Each takes and returns scalars or vectors of the dtype; others are an error of types when
+    compiled, so that no float32 loop computes in float64 unnoticed. sin and cos are those of the C
+    library.
     """
     bodies: dict[str, Callable[..., Value]] = {
         "exp": _exp,
@@ -400,6 +519,11 @@ def functions(dtype: str) -> Mapping[str, Any]:
         "sinh": _sinh,
         "cosh": _cosh,
         "pow": _pow,
+        "sin": Value.sin,
+        "cos": Value.cos,
+        "exp_negative": _exp_negative,
+        "exp_difference": _exp_difference,
+        "exp_shortfall": _exp_shortfall,
+        "log1p_unit": _log1p_unit,
     }
-    compiled = {name: _compiled(name, body, dtype) for name, body in bodies.items()}
-    return {**compiled, "sin": _sin, "cos": _cos}
+    return {name: _compiled(name, body, dtype) for name, body in bodies.items()}

@@ -5,29 +5,35 @@ with the rounding error of each addition kept beside (TwoSum: Knuth, The Art of 
 Programming 2, 4.2.2), so that a lane's sum is good to the last bit or two, however long it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 
 from tinyloss_numpy._elementary import functions
-from tinyloss_numpy._llvm import Value, as_int, fabs, intrinsic, select, sqrt, where, wide
-from tinyloss_numpy._memory import SIZES, accessors
-from tinyloss_numpy._source import DIMENSIONS, HEADER
+from tinyloss_numpy._llvm import (
+    Value,
+    ahead,
+    ahead_to_write,
+    as_int,
+    fabs,
+    intrinsic,
+    select,
+    sqrt,
+    where,
+    wide,
+)
+from tinyloss_numpy._memory import TURNED, accessors
+from tinyloss_numpy._source import AHEAD, DIMENSIONS, HEADER, LANES, SIZES, TERMS
 
 compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, forceinline=True)
 _outside: Callable[..., Any] = njit(error_model="numpy", nogil=True)
 
 _TABLE = accessors({"entry": ("int64", "int64"), "number": ("float64", "float64")})
 _load_entry = _TABLE["load_entry"]
-
-
-@compile_function
-def label(value: Any, classes: Any) -> Any:
-    """Return a class index as int32, -1 where it names no class."""
-    return types.int32(select((value >= 0) & (value < classes), value, types.int64(-1)))
 
 
 @compile_function
@@ -48,186 +54,99 @@ def offset_of(table: Any, at: Any, outer: Any) -> Any:
     return distance
 
 
-class Sums(NamedTuple):
-    """Running sums, one for each of some lanes, wider than their terms."""
-
-    clear: Any
-    """clear(sums)"""
-    add: Any
-    """add(sums, terms, count): the first `count` terms, each to its lane."""
-    add_row: Any
-    """add_row(sums, terms, count): up to four times as many terms as lanes.
-
-    Four terms are added as numbers first: widening each costs more than all else about it. That
-    rounds twice, 1 eps at most.
-    """
-    fold: Any
-    """fold(sums): the sum over all lanes, as float64."""
-    round: Any
-    """round(sums, into, count): each lane's sum as a number."""
+# ------------------------------------------------------------------------------------------- sums
 
 
-@cache
-def _sums(real: str, lanes: int) -> Sums:
-    """Return running sums in float64; of float64 terms with each addition's error kept beside."""
-    wider, size = ("float64", "float64"), SIZES[real]
-    reach = accessors({"term": (real, real), "sum": wider, "rest": wider})
-    load_term, store_term = reach["load_term"], reach["store_term"]
-    load_sum, store_sum = reach["load_sum"], reach["store_sum"]
-    load_rest, store_rest = reach["load_rest"], reach["store_rest"]
-    number_type: Any = getattr(types, real)
-    # the errors lie behind the sums
-    behind, cleared = lanes * 8, lanes if real == "float32" else 2 * lanes
-
-    def take(sums: Any, l: Any, term: Any) -> Any:
-        store_sum(sums, l, load_sum(sums, l) + types.float64(term))
-
-    def join(sums: Any, l: Any, width: Any) -> Any:
-        store_sum(sums, l, load_sum(sums, l) + load_sum(sums + width * 8, l))
-
-    def whole(sums: Any, l: Any) -> Any:
-        return load_sum(sums, l)
-
-    def take_in_two(sums: Any, l: Any, term: Any) -> Any:
-        before = load_sum(sums, l)
-        total = before + term
-        part = total - before
-        error = (before - (total - part)) + (term - part)
-        store_sum(sums, l, total)
-        store_rest(sums + behind, l, load_rest(sums + behind, l) + error)
-
-    def join_in_two(sums: Any, l: Any, width: Any) -> Any:
-        rest = load_rest(sums + behind + width * 8, l)
-        take(sums, l, load_sum(sums + width * 8, l))
-        store_rest(sums + behind, l, load_rest(sums + behind, l) + rest)
-
-    def whole_of_two(sums: Any, l: Any) -> Any:
-        total = load_sum(sums, l)
-        # the error of an infinite sum is NaN
-        return select(fabs(total) < np.inf, total + load_rest(sums + behind, l), total)
-
-    if real == "float64":
-        take, join, whole = take_in_two, join_in_two, whole_of_two
-    take, join, whole = map(compile_function, (take, join, whole))
-
-    @compile_function
-    def clear(sums: Any) -> Any:
-        wide()
-        for l in range(cleared):
-            store_sum(sums, l, 0.0)
-
-    @compile_function
-    def add(sums: Any, terms: Any, count: Any) -> Any:
-        wide()
-        for l in range(count):
-            take(sums, l, load_term(terms, l))
-
-    @compile_function
-    def add_row(sums: Any, terms: Any, count: Any) -> Any:
-        wide()
-        if count == 4 * lanes:
-            for l in range(lanes):
-                near = load_term(terms, l) + load_term(terms + lanes * size, l)
-                far = load_term(terms + 2 * lanes * size, l) + load_term(
-                    terms + 3 * lanes * size, l
-                )
-                take(sums, l, near + far)
-        else:
-            for first in range(0, count, lanes):
-                add(sums, terms + first * size, min(lanes, count - first))
-
-    @compile_function
-    def fold(sums: Any) -> Any:
-        wide()
-        width = lanes // 2
-        while width > 0:
-            for l in range(width):
-                join(sums, l, width)
-            width //= 2
-        return whole(sums, 0)
-
-    @compile_function
-    def round_to(sums: Any, into: Any, count: Any) -> Any:
-        wide()
-        for l in range(count):
-            store_term(into, l, number_type(whole(sums, l)))
-
-    return Sums(clear, add, add_row, fold, round_to)
+def _with_error(a: Value, b: Value) -> tuple[Value, Value]:
+    """Return a + b and its rounding error."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
 
 
-@cache
-def vocabulary(real: str, lanes: int) -> dict[str, Any]:
-    """Return the names that a text may use beside its own places."""
-    reach = accessors({"a": (real, real), "total": ("float64", "float64")})
-    load_a, store_a, store_total = reach["load_a"], reach["store_a"], reach["store_total"]
-    size, infinity = SIZES[real], getattr(np, real)(np.inf)
-    maximum = _OPERATIONS["maximum"]
-    of_items, of_row = _sums(real, lanes), _sums(real, lanes // 4)
-
-    @compile_function
-    def clear_max(largest: Any) -> Any:
-        wide()
-        for l in range(lanes):
-            store_a(largest, l, -infinity)
-
-    @compile_function
-    def fold_max(largest: Any) -> Any:
-        wide()
-        width = lanes // 2
-        while width > 0:
-            for l in range(width):
-                high = maximum(load_a(largest, l), load_a(largest + width * size, l))
-                store_a(largest, l, high)
-            width //= 2
-        return load_a(largest, 0)
-
-    own_names = {
-        "entry": _load_entry,
-        "number": _TABLE["load_number"],
-        "label": label,
-        "closer": closer,
-        "offset_of": offset_of,
-        "real": getattr(types, real),
-        "index": types.int32,
-        "float64": types.float64,
-        "inf": infinity,
-        "nan": getattr(np, real)(np.nan),
-        "LANES": lanes,
-        "SIZE": size,
-        "clear_max": clear_max,
-        "fold_max": fold_max,
-        "clear_sums": of_items.clear,
-        "add_lanes": of_items.add,
-        "round_sums": of_items.round,
-        "clear_row": of_row.clear,
-        "add_row": of_row.add_row,
-        "fold_row": of_row.fold,
-        "store_total": store_total,
-    }
-    return {**_OPERATIONS, **functions(real), **own_names}
+def _whole(total: Value, rest: Value) -> Value:
+    # the error of an infinite sum is NaN
+    return where(total.fabs() < np.inf, total + rest, total)
 
 
-def _condition(arguments: Any) -> Any:
-    return types.boolean
+def _added(sums: Value, terms: Value) -> Value:
+    """Add a number to the sum of each lane; of float64, the upper half has the rounding errors."""
+    if terms.dtype == "float32":
+        return sums + terms.as_number("float64").spread(sums.lanes)
+    total, rest = sums.halves()
+    total, error = _with_error(total, terms.spread(total.lanes))
+    return total.joined(rest + error)
+
+
+def _folded(sums: Value) -> Value:
+    """Return the sum over all lanes of sums of float32."""
+    return sums.folded(Value.__add__)
+
+
+def _folded_in_two(sums: Value) -> Value:
+    total, rest = sums.halves()
+    while total.lanes > 1:
+        total, error = _with_error(*total.halves())
+        low, high = rest.halves()
+        rest = (low + high) + error
+    return _whole(total.lane(0), rest.lane(0))
+
+
+def _rounded(sums: Value) -> Value:
+    return sums.as_number("float32")
+
+
+def _rounded_in_two(sums: Value) -> Value:
+    return _whole(*sums.halves())
+
+
+# ----------------------------------------------------------------------------------- other pieces
+
+
+def _same(dtypes: Sequence[str]) -> str:
+    return dtypes[0]
+
+
+def _condition(dtypes: Sequence[str]) -> str:
+    return "bool"
+
+
+def _scalar(arguments: Sequence[Any]) -> int:
+    return 0
 
 
 def _larger(a: Value, b: Value) -> Value:
     """Return the larger, NaN if one is; either zero may be taken for the larger of two."""
-    return where(b.equals(b), where(b > a, b, a), b)
+    return _tainted(where(b > a, b, a), b.unordered(b))
 
 
 def _smaller(a: Value, b: Value) -> Value:
-    return where(b.equals(b), where(b < a, b, a), b)
+    return _tainted(where(b < a, b, a), b.unordered(b))
 
 
-def _raised(kept: Value, number: Value) -> Value:
-    """Return the larger, as `_larger`, of a number and of one that is read where it is written to.
+def _tainted(number: Value, odd: Value) -> Value:
+    """Return a number, NaN where a condition is met: all bits of one are 1 in a NaN."""
+    whole = number.as_int()
+    return (whole | odd.as_mask(whole.dtype)).as_float()
 
-    LLVM makes a store under a mask of a choice between what was there and something else. Without
-    AVX-512 that takes 20 cycles. So what was there is no choice by itself, whatever `number` is.
+
+def _raised(most: Value, numbers: Value) -> Value:
+    """Return the larger of each lane. A NaN shows in some lane, so in the largest of all.
+
+    Half as many comparisons as `_larger` has tell whether there is one.
     """
-    comparable = kept.equals(kept) & number.equals(number)
-    return where(comparable, where(number > kept, number, kept), kept + number)
+    low, high = numbers.spread(most.lanes).halves()
+    raised_low, raised_high = where(numbers > most, numbers, most).halves()
+    return _tainted(raised_low, low.unordered(high)).joined(raised_high)
+
+
+def _highest(numbers: Value) -> Value:
+    return numbers.folded(_larger)
+
+
+def _label(value: Value, classes: Value) -> Value:
+    """Return a class index as int32, -1 where it names no class."""
+    return where((value >= 0) & (value < classes), value, -1).as_index()
 
 
 def _noted(kept: Value, odd: Value) -> Value:
@@ -239,7 +158,14 @@ def _strayed(kept: Value, number: Value, most: Value) -> Value:
     """Return an integer that is negative once a number was not from 0 to `most`, or -0.0."""
     # Floats above 0 are in the order of their bits. Three operations, none that makes a mask.
     place = number.as_int()
-    return kept | (most.as_int() - place) | place
+    return kept | (most.as_int().spread(place.lanes) - place) | place
+
+
+def _negative(kept: Value) -> Value:
+    """Return 1.0 if an integer is negative in any lane, else 0.0."""
+    some = kept.folded(Value.__or__)
+    one = Value(some.builder, ir.Constant(ir.DoubleType(), 1.0), "float64")
+    return where(some < 0, one, 0.0)
 
 
 def _power_below(x: Value) -> Value:
@@ -260,7 +186,7 @@ def _not(a: Value) -> Value:
 
 
 def _isnan(x: Value) -> Value:
-    return ~x.equals(x)
+    return x.unordered(x)
 
 
 def _isinf(x: Value) -> Value:
@@ -272,14 +198,19 @@ def _isfinite(x: Value) -> Value:
 
 
 _OPERATIONS = {
+    "ahead": ahead,
+    "ahead_to_write": ahead_to_write,
     "where": select,
     "abs": fabs,
     "sqrt": sqrt,
     "maximum": intrinsic(_larger, name="maximum"),
     "minimum": intrinsic(_smaller, name="minimum"),
     "raised": intrinsic(_raised, name="raised"),
-    "noted": intrinsic(_noted, lambda arguments: arguments[0], "noted"),
-    "strayed": intrinsic(_strayed, lambda arguments: arguments[0], "strayed"),
+    "highest": intrinsic(_highest, name="highest", count=_scalar),
+    "label": intrinsic(_label, lambda dtypes: "int32", "label"),
+    "noted": intrinsic(_noted, _same, "noted"),
+    "strayed": intrinsic(_strayed, _same, "strayed"),
+    "negative": intrinsic(_negative, lambda dtypes: "float64", "negative", _scalar),
     "as_int": as_int,
     "power_below": intrinsic(_power_below, name="power_below"),
     "logical_and": intrinsic(_and, _condition, "logical_and"),
@@ -290,3 +221,61 @@ _OPERATIONS = {
     "isfinite": intrinsic(_isfinite, _condition, "isfinite"),
     "wide": wide,
 }
+
+
+@cache
+def vocabulary(real: str) -> dict[str, Any]:
+    """Return the names that a text may use beside its own places."""
+    lanes, in_two = LANES[real], real == "float64"
+    sums = 2 * lanes if in_two else lanes
+
+    def of(count: int) -> Callable[[Sequence[Any]], int]:
+        return lambda _: count
+
+    def number(x: Value) -> Value:
+        return x.as_number(real)
+
+    def spread(x: Value) -> Value:
+        return x.spread(lanes)
+
+    def no_sums(x: Value) -> Value:
+        return x.spread(sums)
+
+    def numbered(first: Value) -> Value:
+        each = ir.Constant(ir.VectorType(first.ref.type, lanes), [*range(lanes)])
+        return first.spread(lanes) + Value(first.builder, each, first.dtype)
+
+    def leading(x: Value, count: Value) -> Value:
+        zero = Value(x.builder, ir.Constant(ir.IntType(32), 0), "int32")
+        kept = numbered(zero) < count.as_index()
+        return where(kept, x.spread(lanes), 0.0)
+
+    own_names = {
+        "entry": _load_entry,
+        "number": _TABLE["load_number"],
+        "closer": closer,
+        "offset_of": offset_of,
+        "real": intrinsic(number, lambda dtypes: real, "real"),
+        "index": types.int32,
+        "int64": types.int64,
+        "float64": types.float64,
+        "inf": getattr(np, real)(np.inf),
+        "nan": getattr(np, real)(np.nan),
+        "AHEAD": AHEAD,
+        "LANES": lanes,
+        "TERMS": TERMS[real],
+        "TURNED": TURNED,
+        "BLOCK": TERMS[real] * lanes,
+        "SIZE": SIZES[real],
+        "spread": intrinsic(spread, _same, "spread", of(lanes)),
+        "numbered": intrinsic(numbered, _same, "numbered", of(lanes)),
+        "leading": intrinsic(leading, _same, "leading", of(lanes)),
+        "no_sums": intrinsic(no_sums, _same, "no_sums", of(sums)),
+        "added": intrinsic(_added, lambda dtypes: "float64", "added", of(sums)),
+        "folded": intrinsic(_folded_in_two if in_two else _folded, _same, "folded", _scalar),
+        "rounded": intrinsic(
+            _rounded_in_two if in_two else _rounded, lambda dtypes: real, "rounded", of(lanes)
+        ),
+        "store_total": accessors({"total": ("float64", "float64")})["store_total"],
+    }
+    return {**_OPERATIONS, **functions(real), **own_names}

@@ -12,13 +12,18 @@ import numpy as np
 from tinyloss.backend import CLASS, ITEM, Domain, Weighing
 from tinyloss.compiler.geometry import Geometry, Layouts, over_items
 from tinyloss.compiler.kernels import Recording
-from tinyloss_numpy._source import DIMENSIONS
+from tinyloss_numpy._source import CACHE_LINE, DIMENSIONS, LANES, SIZES
 
 WORTH_THREADS = 2**17
 """Elements below which handing work to another thread takes longer than doing it."""
 _GROUP = 2**16
 """Elements that make one partial sum."""
-_LONG_ROW = 80
+_CHUNK = 2**13
+"""Numbers of each array between two looks at where the outer dimensions put it."""
+_BATCH_BYTES = 2**13
+"""Bytes of the rows whose numbers of each item are computed together: half of a first-level cache
+holds two such arrays."""
+_LONG_ROW = 256
 """Classes for which reading them side by side is faster than copying them apart (measured)."""
 
 _DTYPES: dict[Any, str] = {
@@ -37,7 +42,6 @@ class Variant(NamedTuple):
     """Of each array, inputs then outputs, its dtype and whether it lies side by side."""
     overwrites: tuple[str, ...]
     """For each output the input it overwrites, or nothing."""
-    lanes: int
     rows: bool
     weighing: Weighing | None = None
     watched: Domain | None = None
@@ -53,15 +57,18 @@ class Plan:
         classes: int,
         geometry: Geometry,
         class_steps: Sequence[int],
-        number_size: int,
+        real: str,
     ) -> None:
         self.variant, self.classes = variant, classes
-        inner, lanes = geometry.inner, variant.lanes
-        length = min(lanes, max(1, _GROUP // classes)) if variant.rows else lanes
+        inner, lanes = geometry.inner, LANES[real]
+        number_size = SIZES[real]
+        row_bytes = -(-classes * number_size // CACHE_LINE) * CACHE_LINE
+        batch = max(1, min(lanes, _BATCH_BYTES // row_bytes)) if variant.rows else lanes
+        length = batch * max(1, _CHUNK // (batch * classes))
         chunks_per_outer = -(-inner // length)
         chunks = chunks_per_outer * geometry.runs
         chunks_per_group = max(1, _GROUP // (min(length, inner) * classes))
-        self.scratch_size = -(-classes * number_size * (1 if variant.rows else lanes) // 64) * 64
+        self.scratch_size = batch * row_bytes if variant.rows else lanes * classes * number_size
         """Bytes of a scratch array, in whole cache lines."""
         self.groups = -(-chunks // chunks_per_group)
         self.elements = inner * geometry.runs * classes
@@ -72,7 +79,7 @@ class Plan:
 
         filler = (0,) * (DIMENSIONS - len(geometry.outer))
         head = (classes, inner, length, chunks_per_outer, chunks, chunks_per_group)
-        entries = [*head, self.scratch_size, *geometry.outer, *filler]
+        entries = [*head, self.scratch_size, batch, *geometry.outer, *filler]
         for step, class_step, outer in zip(
             geometry.inner_steps, class_steps, geometry.outer_steps, strict=True
         ):
@@ -131,21 +138,11 @@ def make_plan(
     variant = Variant(
         tuple(zip(map(str, names), contiguous, strict=True)),
         overwrites or ("",) * len(recording.results),
-        _lanes(rowwise, rows, classes),
         rows,
         weighing,
         watched,
     )
-    return Plan(variant, classes, geometry, class_steps, np.dtype(real).itemsize)
-
-
-def _lanes(rowwise: bool, rows: bool, classes: int) -> int:
-    """Return how many lanes keep the loops long and their scratch memory in the cache."""
-    if not rowwise:
-        return 1024
-    if rows:
-        return 128 if classes <= 512 else 256
-    return 128 if classes <= 128 else 32
+    return Plan(variant, classes, geometry, class_steps, real)
 
 
 def _name_of(dtype: Any) -> str | None:

@@ -72,7 +72,9 @@ class CompiledLoss:
 
     def _staged(self, weighing: Weighing | None) -> Staged:
         mean = weighing is not None and weighing.mean
-        return self._stages.made(mean, lambda: self.recording.staged(on_device=(DIVISOR,) * mean))
+        return self._stages.made(
+            mean, lambda: self.recording.staged(on_device=(DIVISOR,) * mean, narrow=True)
+        )
 
     def numbers(self, weighing: Weighing | None = None) -> Numbers:
         """Return what the kernels take as numbers, as a function of the job's."""
@@ -93,9 +95,7 @@ class CompiledLoss:
         inputs, outputs = recording.arrays(layouts, variant.overwrites)
         staged, writer = self._staged(weighing), Rows if variant.rows else Tiles
         inputs = [*given, *inputs]
-        return writer(
-            staged, inputs, outputs, recording.real, variant.lanes, weighing, variant.watched
-        ).text()
+        return writer(staged, inputs, outputs, recording.real, weighing, variant.watched).text()
 
     def plan(
         self,
@@ -140,7 +140,7 @@ class CompiledLoss:
                 from tinyloss_numpy._compiler import load
 
                 text = self.text(variant)
-                kernel = load(text, self.recording.real, variant.lanes, self.recording.title)
+                kernel = load(text, self.recording.real, self.recording.title)
             except MemoryError:  # another time there may be enough
                 raise
             except Exception as error:

@@ -1,30 +1,55 @@
 """A staged program as the text of a loop for Numba.
 
-Two shapes of loop serve every loss. In both the innermost loop runs over lanes that do not depend
-on each other. So the compiler vectorises it without reordering a sum: each lane has a sum or
-maximum of its own, and the text fixes the order in which these are combined. The result has the
-same bits on every machine and for any number of threads.
+Two shapes of loop serve every loss. Both compute with vectors of LANES numbers, whatever vectors
+the machine has, and the text fixes the order in which their sums are combined. So the result has
+the same bits for any number of threads.
 
-    rows    one row after the other; lanes are classes that are contiguous. For long rows.
-    tiles   many items at once; lanes are items. For losses of elements, and for rows that are
-            short or strided: these are copied to scratch memory, class by class.
+    rows    lanes are classes that are contiguous: one row after the other. For long rows.
+    tiles   lanes are items. For losses of elements, and for rows that are short or strided: these
+            are copied to scratch memory, class by class.
 
-Both go over items in chunks of at most LANES; a group of chunks makes one partial sum.
+What is one number for each item is computed for LANES items at once in both. Where fewer numbers
+are left than a vector has, they are copied to a pad, and results from it.
+
+Both go over items in chunks; a group of chunks makes one partial sum.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tinyloss.backend import Domain, Weighing
 from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
-from tinyloss.compiler.program import Node
+from tinyloss.compiler.program import Node, compared_index, in_order
 
 DIMENSIONS = 6
 """The most outer dimensions that a table describes."""
-HEADER = 7 + DIMENSIONS
+HEADER = 8 + DIMENSIONS
 ARRAY_ENTRIES = 2 + DIMENSIONS
 """An array's strides from item to item and from class to class, then its outer strides."""
+LANES = {"float32": 16, "float64": 8}
+"""Two vectors of AVX2, one of AVX-512, four of NEON."""
+TERMS = {"float32": 4, "float64": 1}
+"""Terms of a lane that are added as numbers, before their sum is widened.
+
+Widening each costs more than all else about it. That rounds three times, 1.5 eps at most."""
+
+SIZES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "bfloat16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "float32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float64": 8,
+}
+"""Bytes of a number in memory."""
 
 _HEADER_NAMES = (
     "classes",
@@ -34,7 +59,11 @@ _HEADER_NAMES = (
     "chunks",
     "chunks_per_group",
     "scratch_size",
+    "batch",
 )
+CACHE_LINE = 64
+AHEAD = 2**16
+"""Bytes of the longest row that is fetched ahead: the second-level cache holds four of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +98,12 @@ class _Lines:
         self.depth -= 1
 
 
-_SUM = 16
-"""Bytes of a lane's sum: wider than a number, see `_loops`."""
-
-
 class _Writer(Writer):
     """What both shapes share."""
+
+    larger = "maximum"
+    suffix = ""
+    """What names of numbers of LANES items have that other loops read one by one."""
 
     def __init__(
         self,
@@ -82,7 +111,6 @@ class _Writer(Writer):
         inputs: Sequence[ArrayUse],
         outputs: Sequence[ArrayUse],
         real: str,
-        lanes: int,
         weighing: Weighing | None,
         watched: Domain | None,
     ) -> None:
@@ -90,7 +118,7 @@ class _Writer(Writer):
         """What targets must be: a sum more tells whether one is something else."""
         given = 0 if weighing is None else len(weighing.arrays)
         super().__init__(staged, inputs[given:], outputs, real)
-        self.given, self.weighing, self.lanes = inputs[:given], weighing, lanes
+        self.given, self.weighing, self.lanes = inputs[:given], weighing, LANES[real]
         self.weight = "" if weighing is None else self.inputs[-1].name
         """The input that the kernel writes itself: what each item weighs."""
         self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
@@ -106,25 +134,31 @@ class _Writer(Writer):
             self.places["wide"] = ("float64", "float64")
         for array in self.all_arrays:
             self.places[array.name] = (array.dtype, "int64" if array.role.integer else real)
+        items = {
+            key: f"{name}{self.suffix}"
+            for node in self.item_nodes()
+            if (name := self.staged.names.get(key := id(node))) is not None
+        }
+        self.items = replace(self.staged, names=self.staged.names | items)
+        """The passes with the names of what is computed for LANES items at once."""
+
+    def item_nodes(self) -> list[Node]:
+        """Return what is one number for each item."""
+        reduced = [n for step in self.staged.passes for n in step.reductions]
+        blocks = [n for step in self.staged.passes for n in step.scalars] + self.staged.final
+        return [n for n in (*reduced, *blocks) if n.per_item]
 
     # Scratch memory
 
     def lane_buffer(self, name: str, kind: str = "real") -> None:
-        """Reserve memory for one value of each lane."""
+        """Reserve memory for a vector."""
         dtype = {"real": self.real, "index": "int32", "bool": "bool"}[kind]
         self.places[name] = (dtype, dtype)
-        self.reserve(f"{name}_lanes", 8)
+        self.reserve(f"{name}_lanes")
 
-    def sum_buffers(self, node: Node) -> None:
-        """Reserve memory for the lanes' sums, and for their terms if no pass keeps these."""
-        name = self.staged.name(node)
-        self.reserve(f"{name}_sums", _SUM)
-        if id(node.args[0]) not in self.kept:
-            self.lane_buffer(f"{name}_term")
-
-    def reserve(self, address: str, size: int) -> None:
+    def reserve(self, address: str) -> None:
         self.write(f"{address} = work + {self.lane_bytes}")
-        self.lane_bytes += size * self.lanes
+        self.lane_bytes += 8 * self.lanes
 
     def scratch_array(self, name: str) -> None:
         """Reserve one number for each class, or each class and lane."""
@@ -148,6 +182,8 @@ class _Writer(Writer):
         write("wide()")
         for at, name in enumerate(_HEADER_NAMES):
             write(f"{name} = entry(table, {at})")
+        if self.weight:
+            write(f"{self.weight}_item = SIZE")
         arrays = self.table_arrays()
         numbers_at = HEADER + ARRAY_ENTRIES * len(arrays)
         addresses_at = numbers_at + len(self.numbers)
@@ -174,13 +210,13 @@ class _Writer(Writer):
         return f"offset_of(table, {at}, outer)"
 
     def frame(self) -> None:
-        """Write the loops over groups and chunks around the body."""
+        """Write the loops over groups, chunks and vectors of items around the body."""
         write = self.write
         with write.loop("for group in range(first, last):"):
             for name in self.totals:
-                write(f"clear_row({name}_sums)")
+                write(f"{name}_sums = no_sums(0.0)")
             if self.watched is not None:
-                write("wrong = as_int(real(0.0))")
+                write(f"wrong = spread(as_int({self.watched_number()}))")
             chunks = "range(group * chunks_per_group, min(chunks, (group + 1) * chunks_per_group))"
             with write.loop(f"for chunk in {chunks}:"):
                 write("outer = chunk // chunks_per_outer")
@@ -190,27 +226,117 @@ class _Writer(Writer):
                     item = "(outer * inner + begin)"
                     write(f"{self.weight}_chunk = {self.weight}_scratch + {item} * SIZE")
                 for array in self.table_arrays():
-                    if array.per_item:
+                    if array.per_item and array not in self.given:
                         first = f"{array.name}_start + begin * {array.name}_item"
                         write(f"{array.name}_chunk = {first} + {self.offset(array)}")
-                self.watch()
-                self.chunk()
-                for name in self.totals:
-                    write(f"add_row({name}_sums, {name}_lanes, count)")
-            ends = [f"fold_row({name}_sums)" for name in self.totals]
-            ends += [] if self.watched is None else ["float64(wrong < 0)"]
+                self.vectors()
+            ends = [f"folded({name}_sums)" for name in self.totals]
+            ends += [] if self.watched is None else ["negative(wrong)"]
             for number, end in enumerate(ends):
                 write(f"store_total(partial_sums, group * {len(ends)} + {number}, {end})")
         write("return 0")
 
-    def chunk(self) -> None:
-        raise NotImplementedError
+    def vectors(self) -> None:
+        """Write the loop over the items of a chunk: LANES at once, or fewer whose rows are long."""
+        write = self.write
+        if self.staged.passes or TERMS[self.real] == 1 or not self.totals:
+            with write.loop("for i in range(0, count, batch):"):
+                write("n = min(batch, count - i)")
+                self.vector()
+                for name, node in self.totals.items():
+                    share = f"leading({self.items.as_real(node)}, n)"
+                    write(f"{name}_sums = added({name}_sums, {share})")
+            return
+        with write.loop("for block in range(0, count, BLOCK):"):
+            for name in self.totals:
+                write(f"{name}_part = spread(real(0.0))")
+            with write.loop("for i in range(block, min(block + BLOCK, count), LANES):"):
+                write("n = min(LANES, count - i)")
+                self.vector()
+                for name, node in self.totals.items():
+                    write(f"{name} = {self.items.as_real(node)}")
+                with write.loop("if n < LANES:"):
+                    for name in self.totals:
+                        write(f"{name} = leading({name}, n)")
+                for name in self.totals:
+                    write(f"{name}_part = {name}_part + {name}")
+            for name in self.totals:
+                write(f"{name}_sums = added({name}_sums, {name}_part)")
+
+    def vector(self) -> None:
+        """Write what is done for some items at once."""
+        for array in self.all_arrays:
+            if array.per_item:
+                self.write(f"{array.name}_at = {array.name}_chunk + i * {array.name}_item")
+        for array in self.read_arrays():
+            self.fetch(array, f"{array.name}_at", "n", f"{array.name}_item")
+        if self.watched is not None:
+            self.watch(self.watched)
+        self.waiting: list[Node] = []
+        self.passes()
+        for node in [*self.waiting, *self.staged.final]:
+            self.scalar(node)
+        for array, node in self.of_items:
+            name = self.target(array).name
+            self.put(array, self.items.as_real(node), f"{name}_at", "n", f"{name}_item")
+
+    def read_arrays(self) -> list[ArrayUse]:
+        """Return the inputs of one number for each item that are read."""
+        read = [n for n in self.item_nodes() if n.op == "input"]
+        names = {self.staged.name(n) for n in read}
+        if self.watched is not None:
+            names.add(self.inputs[1].name)
+        return [a for a in self.inputs if a.name in names]
+
+    def fetch(self, array: ArrayUse, place: str, count: str, step: str) -> None:
+        """Let an input's numbers lie side by side where a vector is taken from.
+
+        `count` is how many there are, if not certainly LANES.
+        """
+        name, write = array.name, self.write
+        pack = f"{name}_here = pack_{name}({place}, {step}, {count}, {name}_pad)"
+        if not array.contiguous:
+            write(pack)
+            return
+        write(f"{name}_here = {place}")
+        if count:
+            with write.loop(f"if {count} < LANES:"):
+                write(pack)
+
+    def put(self, array: ArrayUse, value: str, place: str, count: str, step: str) -> None:
+        """Write an output's numbers."""
+        name, write = self.target(array).name, self.write
+        if not count:
+            write(f"put_{name}({place}, {value})")
+            return
+        write(f"{name}_new = {value}")
+        some = f"if {count} < LANES:" if self.target(array).contiguous else "if True:"
+        with write.loop(some):
+            write(f"put_{name}({name}_pad, {name}_new)")
+            write(f"unpack_{name}({place}, {step}, {count}, {name}_pad)")
+        if self.target(array).contiguous:
+            with write.loop("else:"):
+                write(f"put_{name}({place}, {name}_new)")
+
+    def watched_number(self) -> str:
+        assert self.watched is not None
+        integer = self.inputs[1].role.integer
+        return "0.0" if integer or self.real == "float64" else "real(0.0)"
+
+    def watch(self, domain: Domain) -> None:
+        """Note a target that is outside its domain."""
+        y = self.inputs[1].name
+        self.write(f"target = take_{y}({y}_here)")
+        if domain.kind == "probabilities":
+            self.write(f"wrong = strayed(wrong, target, real({1 + domain.slack!r}))")
+        else:
+            self.write(f"wrong = noted(wrong, {_outside(domain, 'target')})")
 
     def text(self) -> Text:
         self.head()
-        for name in self.totals:
-            self.reserve(f"{name}_sums", _SUM)
-            self.lane_buffer(name)
+        for array in self.all_arrays:
+            if array.per_item or array.per_class:
+                self.reserve(f"{array.name}_pad")
         at = len(self.write.lines)
         self.buffers()
         if self.scratch_arrays:
@@ -308,337 +434,393 @@ class _Writer(Writer):
     def buffers(self) -> None:
         raise NotImplementedError
 
-    def scalar(self, node: Node, i: str) -> None:
-        """Compute or read an item's number."""
-        name = self.staged.name(node)
+    def passes(self) -> None:
+        raise NotImplementedError
+
+    def scalar(self, node: Node) -> None:
+        """Compute or read a number of each item, LANES at once."""
+        name = self.items.name(node)
         if node.op == "input":
-            load = _load(self.arrays[name], "chunk", i, "item")
+            own = self.staged.name(node)
+            load = f"take_{own}({own}_here)"
             self.write(f"{name} = {load if kind_of(node) == 'real' else f'label({load}, classes)'}")
-            if name == self.watched_here():
-                self.write(self.strayed(name))
         elif id(node) in self.staged.gathers:
-            picked, index = self.staged.gathers[id(node)]
-            self.write(f"{name} = {self.picked(picked, index, i)}")
+            self.pick(node)
         else:
-            self.node(node)
+            self.write(f"{name} = {self.items.text(node)}")
 
-    def picked(self, picked: Node, index: Node, i: str) -> str:
-        raise NotImplementedError
-
-    def store(self, array: ArrayUse, place: str, index: str, axis: str, node: Node) -> None:
-        """Write an output's number."""
-        into = self.target(array)
-        at = _at(into, place, index, axis)
-        self.write(f"store_{into.name}({at}, {self.staged.as_real(node)})")
-
-    def item_outputs(self, i: str) -> None:
-        for array, node in self.of_items:
-            self.store(array, "chunk", i, "item", node)
-        for name, node in self.totals.items():
-            self.write(f"store_{name}({name}_lanes, {i}, {self.staged.as_real(node)})")
-
-    def watch(self) -> None:
-        """Note a target of a chunk that is outside its domain.
-
-        In a loop of its own: LLVM would not vectorise each of the others with a condition inside.
-        """
-        if self.watched is None or self.watched_here():
-            return
-        y = self.inputs[1]
-        with self.write.loop("for i in range(count):"):
-            self.write(f"target = {_load(y, 'chunk', 'i', 'item')}")
-            if self.watched.kind == "probabilities":
-                self.write(self.strayed("target"))
-            else:
-                self.write(f"wrong = noted(wrong, {_outside(self.watched, 'target')})")
-
-    def watched_here(self) -> str:
-        """Return the name of a target that is looked at where it is read for the loss, or ""."""
-        if self.watched is None or self.watched.kind != "probabilities":
-            return ""
-        name = self.inputs[1].name
-        read = [n for step in self.staged.passes for n in step.scalars] + [*self.staged.final]
-        return name if any(n.op == "input" and self.staged.name(n) == name for n in read) else ""
-
-    def strayed(self, target: str) -> str:
-        assert self.watched is not None
-        return f"wrong = strayed(wrong, {target}, real({1 + self.watched.slack!r}))"
-
-    def lane(self, step: Pass, lane: str) -> None:
-        """Compute what a pass computes for one class of one item."""
-        write, name = self.write, self.staged.name
-        for node in step.read:
-            write(f"{name(node)} = load_{name(node)}({name(node)}_block, {lane})")
-        for node in step.elements:
-            self.element(node)
-        for node in step.keep:
-            write(f"store_{name(node)}({name(node)}_block, {lane}, {name(node)})")
-        for node in step.reductions:
-            self.reduce(node, lane)
-
-    def element(self, node: Node) -> None:
-        raise NotImplementedError
-
-    def reduce(self, node: Node, lane: str) -> None:
-        """Update a lane's maximum, or store a term of its sum."""
-        name, term = self.staged.name(node), node.args[0]
-        if node.op == "max":
-            largest = f"raised(load_{name}({name}_lanes, {lane}), {self.staged.as_real(term)})"
-            self.write(f"store_{name}({name}_lanes, {lane}, {largest})")
-        elif id(term) not in self.kept:
-            self.write(f"store_{name}_term({name}_term_lanes, {lane}, {self.staged.as_real(term)})")
-
-    def add_terms(self, step: Pass, add: str, count: str) -> None:
-        """Add the terms that a pass stored, or kept, to the sums."""
-        for node in step.reductions:
-            if node.op == "sum":
-                name, kept = self.staged.name(node), self.kept.get(id(node.args[0]))
-                terms = f"{name}_term_lanes" if kept is None else f"{kept}_block"
-                self.write(f"{add}({name}_sums, {terms}, {count})")
-
-
-class Rows(_Writer):
-    """One row after the other, lanes over its classes."""
-
-    def buffers(self) -> None:
-        for step in self.staged.passes:
-            for node in step.reductions:
-                if node.op == "max":
-                    self.lane_buffer(self.staged.name(node))
-                else:
-                    self.sum_buffers(node)
-        if any(n.op == "class_index" for step in self.staged.passes for n in step.elements):
-            # Read, not counted: a counter of 32 bits beside the loop's own costs more.
-            self.lane_buffer("lane_number", "index")
-            with self.write.loop("for l in range(LANES):"):
-                self.write("store_lane_number(lane_number_lanes, l, index(l))")
-        self.kept_arrays()
-
-    def chunk(self) -> None:
-        write = self.write
-        with write.loop("for i in range(count):"):
-            for array in self.all_arrays:
-                if array.per_class and array.per_item:
-                    write(f"{array.name}_row = {array.name}_chunk + i * {array.name}_item")
-                elif array.per_class:
-                    write(f"{array.name}_row = {array.name}_start")
-            for number, step in enumerate(self.staged.passes):
-                self.step(step, number == len(self.staged.passes) - 1)
-            for node in self.staged.final:
-                self.scalar(node, "i")
-            self.item_outputs("i")
-
-    def picked(self, picked: Node, index: Node, i: str) -> str:
-        array, at = self.arrays[self.staged.name(picked)], self.staged.name(index)
-        load = _load(array, "row", f"max(0, {at})", "class")
-        return f"where({at} >= 0, {load}, real(0.0))"
-
-    def step(self, step: Pass, last: bool) -> None:
-        write, name = self.write, self.staged.name
-        for node in step.scalars:
-            self.scalar(node, "i")
-        for node in step.reductions:
-            if node.op == "max":
-                write(f"clear_max({name(node)}_lanes)")
-            else:
-                write(f"clear_row({name(node)}_sums)")
-        with write.loop("for j in range(0, classes, LANES):"):
-            write("n = min(LANES, classes - j)")
-            self.blocks(step, last)
-            with write.loop("for l in range(n):"):
-                self.lane(step, "l")
-                for array, node in self.of_classes if last else ():
-                    self.store(array, "block", "l", "class", node)
-            self.add_terms(step, "add_row", "n")
-        for node in step.reductions:
-            if node.op == "max":
-                write(f"{name(node)} = fold_max({name(node)}_lanes)")
-            else:
-                write(f"{name(node)} = real(fold_row({name(node)}_sums))")
-
-    def blocks(self, step: Pass, last: bool) -> None:
-        """Find where this block of classes begins in each array that the pass reads or writes."""
-        names = [self.staged.name(n) for n in step.elements if n.op == "input"]
+    def used_in(self, step: Pass, last: bool) -> list[Node]:
+        """Return the items' numbers that a pass's loop over the classes reads."""
+        used = [a for n in (*step.elements, *step.reductions) for a in n.args]
         if last:
-            names += [self.target(array).name for array, _ in self.of_classes]
-        for name in dict.fromkeys(names):
-            self.write(f"{name}_block = {name}_row + j * {name}_class")
-        for node in [*step.read, *step.keep]:
-            name = self.staged.name(node)
-            self.write(f"{name}_block = {name}_scratch + j * SIZE")
-        if any(n.op == "class_index" for n in step.elements):
-            self.write("first_class = index(j)")
+            used += [n for _, n in self.of_classes]
+        return [*{id(n): n for n in used if n.per_item and not n.per_class}.values()]
 
-    def element(self, node: Node) -> None:
-        if node.op == "input":
-            array = self.arrays[self.staged.name(node)]
-            self.write(f"{array.name} = {_load(array, 'block', 'l', 'class')}")
-        elif node.op == "class_index":
-            self.write("class_index = index(first_class + load_lane_number(lane_number_lanes, l))")
-        else:
-            self.node(node)
+    def scalars(self, step: Pass, last: bool) -> None:
+        """Compute the items' numbers that a pass needs; the others may be needed later.
 
-
-class Tiles(_Writer):
-    """Many items at once, lanes over items."""
-
-    def buffers(self) -> None:
-        staged = self.staged
-        self.packed_inputs = [a for a in self.inputs if a.per_class and a.per_item]
-        self.item_nodes = [*(node for _, node in self.of_items), *self.totals.values()]
-        self.blocks = [step.scalars for step in staged.passes] + [staged.final]
-        self.shared = self.shared_scalars()
-        for node in self.shared:
-            self.lane_buffer(self.lane_name(node), kind_of(node))
-        for step in staged.passes:
-            for node in step.reductions:
-                if node.op == "sum":
-                    self.sum_buffers(node)
-        for array in [*self.packed_inputs, *(array for array, _ in self.of_classes)]:
-            self.scratch_array(f"{array.name}_packed")
-        self.kept_arrays()
-
-    def shared_scalars(self) -> list[Node]:
-        """Return the items' numbers that are used outside the loop that computes them."""
-        staged = self.staged
-        loop_of = {id(n): k for k, block in enumerate(self.blocks) for n in block}
-        shared: dict[int, Node] = {}
-
-        def use(node: Node, loop: int) -> None:
-            if not node.per_class and node.per_item and loop_of.get(id(node)) != loop:
-                shared[id(node)] = node
-
-        for number, block in enumerate(self.blocks):
-            for node in block:
-                for arg in self.arguments(node):
-                    use(arg, number)
-        for step in staged.passes:
-            for node in [*step.elements, *step.reductions]:
-                for arg in node.args:
-                    use(arg, -1)
-            for node in step.reductions:
-                shared[id(node)] = node
-        for _, node in self.of_classes:
-            use(node, -1)
-        for node in self.item_nodes:
-            use(node, len(self.blocks) - 1)
-        return [n for n in shared.values() if n.op != "constant"]
-
-    def chunk(self) -> None:
-        write = self.write
-        for array in self.packed_inputs:
-            self.pack(
-                array,
-                f"store_{array.name}_packed({array.name}_packed_scratch, c * LANES + i, "
-                f"load_{array.name}({array.name}_chunk + i * {array.name}_item"
-                f" + c * {array.name}_class, 0))",
+        What is picked from a row is best read after a pass has been over it.
+        """
+        gathers = self.staged.gathers
+        needed = {
+            id(n)
+            for n in in_order(
+                self.used_in(step, last),
+                lambda n: gathers[id(n)][1:] if id(n) in gathers else n.args,
             )
-        for number, step in enumerate(self.staged.passes):
-            self.block(number)
-            self.step(step, number == len(self.staged.passes) - 1)
-        for array, _ in self.of_classes:
-            into = self.target(array)
-            origin = "chunk" if into.per_item else "start"
-            self.pack(
-                into,
-                f"store_{into.name}({into.name}_{origin} + i * {into.name}_item"
-                f" + c * {into.name}_class, 0, "
-                f"load_{array.name}_packed({array.name}_packed_scratch, c * LANES + i))",
-            )
-        if self.staged.final or self.item_nodes:
-            with write.loop("for i in range(count):"):
-                here = {id(n) for n in self.staged.final}
-                used = [a for n in self.staged.final for a in self.arguments(n)]
-                self.read_shared([*used, *self.item_nodes], here)
-                for node in self.staged.final:
-                    self.scalar(node, "i")
-                self.item_outputs("i")
+        }
+        self.waiting += step.scalars
+        for node in self.waiting:
+            if id(node) in needed:
+                self.scalar(node)
+        self.waiting = [n for n in self.waiting if id(n) not in needed]
 
-    def pack(self, array: ArrayUse, line: str) -> None:
-        """Copy between an array and its scratch array, along the array's shorter stride."""
-        write = self.write
-        items, classes = "for i in range(count):", "for c in range(classes):"
-        closer = f"if closer({array.name}_class, {array.name}_item):"
-        with write.loop(closer), write.loop(items), write.loop(classes):
-            write(line)
-        with write.loop("else:"), write.loop(classes), write.loop(items):
-            write(line)
+    def pick(self, node: Node) -> None:
+        """Read an input at one class of each item."""
+        raise NotImplementedError
 
-    def arguments(self, node: Node) -> Iterable[Node]:
-        return self.staged.gathers.get(id(node), node.args)
+    def picks(self, node: Node, line: str) -> None:
+        """Read an input at one class of each item, the line that reads it given."""
+        name, index = self.items.name(node), self.staged.gathers[id(node)][1]
+        own, at = self.staged.name(node), self.lane_name(index)
+        self.write(f"put_{at}({at}_lanes, {self.items.name(index)})")
+        with self.write.loop("for r in range(n):"):
+            self.write(f"picked = max(0, load_{at}({at}_lanes, r))")
+            self.write(f"store_{own}({own}_lanes, r, {line})")
+        self.write(f"{name} = take_{own}({own}_lanes)")
+        self.write(f"{name} = where({self.items.name(index)} >= index(0), {name}, real(0.0))")
 
-    def read_shared(self, used: Iterable[Node], here: set[int]) -> None:
-        """Read the items' numbers that another loop computed."""
-        shared = {id(n) for n in self.shared}
-        seen: set[int] = set()
-        for node in used:
-            if id(node) in shared and id(node) not in here and id(node) not in seen:
-                seen.add(id(node))
-                lane = self.lane_name(node)
-                self.write(f"{self.staged.name(node)} = load_{lane}({lane}_lanes, i)")
+    def pick_buffers(self) -> None:
+        """Reserve memory for what is picked, and for where."""
+        picks = [n for n in self.item_nodes() if id(n) in self.staged.gathers]
+        for node in picks:
+            self.lane_buffer(self.staged.name(node))
+        for index in {id(i): i for n in picks for i in (self.staged.gathers[id(n)][1],)}.values():
+            self.lane_buffer(self.lane_name(index), kind_of(index))
 
     def lane_name(self, node: Node) -> str:
         """Return the name of the scratch memory for a number of each item."""
         name = self.staged.name(node)
         return f"{name}_each" if node.op == "input" else name
 
-    def block(self, number: int) -> None:
-        """Compute the items' numbers before a pass."""
-        block = self.blocks[number]
-        if not block:
-            return
-        shared = {id(n) for n in self.shared}
-        with self.write.loop("for i in range(count):"):
-            used = [arg for node in block for arg in self.arguments(node)]
-            self.read_shared(used, {id(n) for n in block})
-            for node in block:
-                self.scalar(node, "i")
-            for node in block:
-                if id(node) in shared:
-                    lane = self.lane_name(node)
-                    self.write(f"store_{lane}({lane}_lanes, i, {self.staged.name(node)})")
+    def start(self, step: Pass) -> None:
+        """Clear a pass's maxima and sums."""
+        for node in step.reductions:
+            name = self.staged.name(node)
+            first = "spread(-inf)" if node.op == "max" else "no_sums(0.0)"
+            self.write(f"{name}_{'most' if node.op == 'max' else 'sums'} = {first}")
 
-    def picked(self, picked: Node, index: Node, i: str) -> str:
-        name, at = self.staged.name(picked), self.staged.name(index)
-        load = f"load_{name}_packed({name}_packed_scratch, max(0, {at}) * LANES + {i})"
-        return f"where({at} >= 0, {load}, real(0.0))"
-
-    def step(self, step: Pass, last: bool) -> None:
+    def classes(self, step: Pass, stop: str, stride: str, body: Callable[[], None]) -> None:
+        """Write the loop of a pass over classes up to a stop, and what it adds up."""
         write, name = self.write, self.staged.name
-        for node in step.reductions:
-            clear = "clear_max" if node.op == "max" else "clear_sums"
-            write(f"{clear}({name(node)}_{'lanes' if node.op == 'max' else 'sums'})")
-        with write.loop("for c in range(classes):"):
-            for node in [*step.read, *step.keep]:
-                write(f"{name(node)}_block = {name(node)}_scratch + c * (LANES * SIZE)")
-            packed = [name(n) for n in step.elements if n.op == "input" and n.per_item]
-            outputs = self.of_classes if last else []
-            for packed_name in [*packed, *(array.name for array, _ in outputs)]:
-                write(f"{packed_name}_block = {packed_name}_packed_scratch + c * (LANES * SIZE)")
-            if any(n.op == "class_index" for n in step.elements):
-                write("class_index = index(c)")
-            with write.loop("for i in range(count):"):
-                used = [a for n in step.elements for a in n.args]
-                self.read_shared([*used, *(node for _, node in outputs)], set())
-                self.lane(step, "i")
-                for array, node in outputs:
-                    value = self.staged.as_real(node)
-                    write(f"store_{array.name}_packed({array.name}_block, i, {value})")
-            self.add_terms(step, "add_lanes", "count")
-        for node in step.reductions:
-            if node.op == "sum":
-                write(f"round_sums({name(node)}_sums, {name(node)}_lanes, count)")
+        sums = [name(node) for node in step.reductions if node.op == "sum"]
+        if not sums or TERMS[self.real] == 1:
+            with write.loop(f"for k in range(0, {stop}, {stride}):"):
+                body()
+                for each in sums:
+                    write(f"{each}_sums = added({each}_sums, {each}_term)")
+            return
+        block = "BLOCK" if stride == "LANES" else "TERMS"
+        with write.loop(f"for block in range(0, {stop}, {block}):"):
+            for each in sums:
+                write(f"{each}_part = spread(real(0.0))")
+            with write.loop(f"for k in range(block, min(block + {block}, {stop}), {stride}):"):
+                body()
+                for each in sums:
+                    write(f"{each}_part = {each}_part + {each}_term")
+            for each in sums:
+                write(f"{each}_sums = added({each}_sums, {each}_part)")
 
-    def element(self, node: Node) -> None:
+    def elements(self, step: Pass, last: bool, count: str = "") -> None:
+        """Compute what a pass computes for a vector; `count` is as in `put`."""
+        write, name = self.write, self.staged.name
+        for node in step.read:
+            write(f"{name(node)} = take_{name(node)}({self.kept_at(node)})")
+        for node in step.elements:
+            self.element(node, count)
+        for node in step.keep:
+            write(f"put_{name(node)}({self.kept_at(node)}, {name(node)})")
+        for node in step.reductions:
+            term = self.staged.as_real(node.args[0])
+            if node.op == "max":
+                write(f"{name(node)}_most = {self.larger}({name(node)}_most, {term})")
+            else:
+                term = f"leading({term}, {count})" if count else term
+                write(f"{name(node)}_term = {term}")
+        for array, node in self.of_classes if last else ():
+            self.put_class(array, self.staged.as_real(node), count)
+
+    def ahead(self, step: Pass, last: bool) -> list[tuple[ArrayUse, str]]:
+        """Return the arrays that a pass brings into the cache for others, and how.
+
+        The pass is the one that computes most, so that memory and arithmetic do not wait for each
+        other: the first pass over the next rows finds them there, the last one its output.
+        """
+        passes = self.staged.passes
+        if len(passes) == 1 or step is not max(passes, key=lambda each: len(each.elements)):
+            return []
+        read = [self.arrays[self.staged.name(n)] for n in passes[0].elements if n.op == "input"]
+        found = [(array, "ahead") for array in read]
+        if not last:
+            found += [(self.target(array), "ahead_to_write") for array, _ in self.of_classes]
+        return [each for each in found if each[0].per_item]
+
+    def kept_at(self, node: Node) -> str:
+        raise NotImplementedError
+
+    def element(self, node: Node, count: str) -> None:
+        raise NotImplementedError
+
+    def put_class(self, array: ArrayUse, value: str, count: str) -> None:
+        raise NotImplementedError
+
+
+class Rows(_Writer):
+    """One row after the other, lanes over its classes."""
+
+    larger = "raised"
+    suffix = "_rows"
+
+    def buffers(self) -> None:
+        self.used = [
+            self.used_in(step, step is self.staged.passes[-1]) for step in self.staged.passes
+        ]
+        self.stored: set[int] = set()
+        self.careful = self.homed = False
+        self.pick_buffers()
+        shared = [n for step in self.staged.passes for n in step.reductions]
+        shared += [n for used in self.used for n in used]
+        for node in {id(n): n for n in shared}.values():
+            if self.lane_name(node) not in self.places:
+                self.lane_buffer(self.lane_name(node), kind_of(node))
+        self.write(f"row_bytes = (classes * SIZE + {CACHE_LINE - 1}) & -{CACHE_LINE}")
+        self.write("whole = classes - classes % LANES")
+        self.kept_arrays()
+
+    def passes(self) -> None:
+        last = len(self.staged.passes) - 1
+        for number, step in enumerate(self.staged.passes):
+            self.scalars(step, number == last)
+            self.step(step, self.used[number], number == last)
+
+    def pick(self, node: Node) -> None:
+        array = self.arrays[self.staged.name(self.staged.gathers[id(node)][0])]
+        row = (
+            f"{array.name}_at + r * {array.name}_item" if array.per_item else f"{array.name}_start"
+        )
+        self.picks(node, f"load_{array.name}({row}, picked)")
+
+    def step(self, step: Pass, used: Sequence[Node], last: bool) -> None:
+        write, name = self.write, self.staged.name
+        for node in used:
+            if node.op != "constant" and (id(node) not in self.stored):
+                self.stored.add(id(node))
+                lane = self.lane_name(node)
+                write(f"put_{lane}({lane}_lanes, {self.items.name(node)})")
+        with write.loop("for r in range(n):"):
+            arrays = [self.arrays[name(n)] for n in step.elements if n.op == "input"]
+            arrays += [self.target(array) for array, _ in self.of_classes] if last else []
+            for array in {a.name: a for a in arrays}.values():
+                place = f"{array.name}_at + r * {array.name}_item"
+                write(f"{array.name}_row = {place if array.per_item else f'{array.name}_start'}")
+            for node in [*step.read, *step.keep]:
+                write(f"{name(node)}_row = {name(node)}_scratch + r * row_bytes")
+            for node in used:
+                if node.op != "constant":
+                    lane = self.lane_name(node)
+                    write(f"{name(node)} = load_{lane}({lane}_lanes, r)")
+            self.start(step)
+            ahead = self.fetched_ahead(step, last)
+            home = self.home(step)
+            self.homed = home is not None
+            if home is None:
+                write("home = whole")
+            else:
+                at = f"int64({self.staged.name(home)})"
+                write(f"home = {at} & -LANES if 0 <= {at} < whole else whole")
+            write("stop = whole - LANES if home < whole else whole")
+
+            def body() -> None:
+                write("j = k" if home is None else "j = k + LANES if k >= home else k")
+                for place, fetch in ahead.items():
+                    write(f"{fetch}({place})")
+                self.elements(step, last)
+
+            self.classes(step, "stop", "LANES", body)
+            # what is left: the index's own vector, and the last, if it is not a whole one
+            self.careful = True
+            with write.loop("for j in range(home, classes, max(LANES, whole - home)):"):
+                write("rest = min(LANES, classes - j)")
+                self.elements(step, last, "rest")
+                for node in step.reductions:
+                    if node.op == "sum":
+                        write(f"{name(node)}_sums = added({name(node)}_sums, {name(node)}_term)")
+            self.careful = False
+            for node in step.reductions:
+                lane = self.lane_name(node)
+                most = f"highest({name(node)}_most)"
+                result = most if node.op == "max" else f"real(folded({name(node)}_sums))"
+                write(f"store_{lane}({lane}_lanes, r, {result})")
+        for node in step.reductions:
+            lane = self.lane_name(node)
+            write(f"{self.items.name(node)} = take_{lane}({lane}_lanes)")
+
+    def fetched_ahead(self, step: Pass, last: bool) -> dict[str, str]:
+        """Return the places that are fetched ahead, by what fetches them.
+
+        Not of so long rows that they would be gone again.
+        """
+        found: dict[str, str] = {}
+        for array, fetch in self.ahead(step, last):
+            name, row = array.name, "(r + batch)" if fetch == "ahead" else "r"
+            here, there = (f"{name}_at + {each} * {name}_item" for each in ("r", row))
+            self.write(f"{name}_{fetch} = {there} if row_bytes <= AHEAD else {here}")
+            found[f"{name}_{fetch} + j * {SIZES[array.dtype]}"] = fetch
+        return found
+
+    def home(self, step: Pass) -> Node | None:
+        """Return the index of one class for each item, if it is the only one compared with.
+
+        All vectors of classes but the one that has it need no comparison.
+        """
+        found = {id(i): i for n in step.elements if (i := compared_index(n)) is not None}
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def kept_at(self, node: Node) -> str:
+        return f"{self.staged.name(node)}_row + j * SIZE"
+
+    def element(self, node: Node, count: str) -> None:
         if node.op == "input":
             array = self.arrays[self.staged.name(node)]
-            if array.per_item:
-                packed = f"load_{array.name}_packed({array.name}_block, i)"
-                self.write(f"{array.name} = {packed}")
-            else:
-                self.write(f"{array.name} = {_load(array, 'start', 'c', 'class')}")
-        elif node.op != "class_index":
+            self.fetch(array, self.place(array), count, f"{array.name}_class")
+            self.write(f"{array.name} = take_{array.name}({array.name}_here)")
+        elif node.op == "class_index":
+            self.write("class_index = numbered(index(j))")
+        elif not self.careful and self.homed and compared_index(node) is not None:
+            self.write(f"{self.staged.name(node)} = spread(False)")
+        else:
             self.node(node)
+
+    def place(self, array: ArrayUse) -> str:
+        """Return where a row's classes from j on lie: side by side."""
+        return f"{array.name}_row + j * {SIZES[array.dtype]}"
+
+    def put_class(self, array: ArrayUse, value: str, count: str) -> None:
+        into = self.target(array)
+        self.put(array, value, self.place(into), count, f"{into.name}_class")
+
+
+class Tiles(_Writer):
+    """Many items at once, lanes over items."""
+
+    def buffers(self) -> None:
+        self.pick_buffers()
+        self.packed_inputs = [a for a in self.inputs if a.per_class and a.per_item]
+        for array in self.packed_inputs:
+            self.scratch_array(f"{array.name}_packed")
+        self.kept_arrays()
+        # what the last pass reads back is not needed any more where it writes
+        free = [self.staged.name(n) for step in self.staged.passes[-1:] for n in step.read]
+        self.packed: dict[str, str] = {}
+        """Names of the scratch arrays of outputs."""
+        for array, _ in self.of_classes:
+            self.packed[array.name] = free.pop() if free else f"{array.name}_packed"
+            if self.packed[array.name] not in self.places:
+                self.scratch_array(self.packed[array.name])
+
+    def passes(self) -> None:
+        write, name = self.write, self.staged.name
+        for array in self.packed_inputs:
+            self.pack(
+                "turn",
+                array,
+                f"{array.name}_packed",
+                f"store_{array.name}_packed({array.name}_packed_scratch, c * LANES + r, "
+                f"load_{array.name}({array.name}_at + r * {array.name}_item"
+                f" + c * {array.name}_class, 0))",
+            )
+        last = len(self.staged.passes) - 1
+        for number, step in enumerate(self.staged.passes):
+            self.scalars(step, number == last)
+            self.start(step)
+
+            def body(step: Pass = step, last: bool = number == last) -> None:
+                write("j = k")
+                for array, fetch in self.ahead(step, last):
+                    # a vector of items takes a cache line for each class, if rows are side by side
+                    rows = f" + LANES * {array.name}_item" if fetch == "ahead" else ""
+                    write(f"{fetch}({array.name}_at{rows} + j * (LANES * SIZE))")
+                self.elements(step, last)
+
+            self.classes(step, "classes", "1", body)
+            for node in step.reductions:
+                result = f"{name(node)}_most" if node.op == "max" else f"rounded({name(node)}_sums)"
+                write(f"{name(node)} = {result}")
+        for array, _ in self.of_classes:
+            into, packed = self.target(array), self.packed[array.name]
+            origin = "at" if into.per_item else "start"
+            self.pack(
+                "unturn",
+                into,
+                packed,
+                f"store_{into.name}({into.name}_{origin} + r * {into.name}_item"
+                f" + c * {into.name}_class, 0, "
+                f"load_{packed}({packed}_scratch, c * LANES + r))",
+            )
+
+    def pack(self, turn: str, array: ArrayUse, packed: str, line: str) -> None:
+        """Copy between an array and a scratch array: by squares, or along the shorter stride.
+
+        But not by loops over a few classes, which cost more than they copy.
+        """
+        write, name = self.write, array.name
+        size = SIZES[array.dtype]
+        items, classes = "for r in range(n):", "for c in range(classes):"
+        scratch = f"{packed}_scratch + (c * LANES + r) * SIZE"
+        with write.loop(f"if n == LANES and classes >= TURNED and {name}_class == {size}:"):
+            rows, columns = (
+                "for r in range(0, LANES, TURNED):",
+                "for k in range(0, classes, TURNED):",
+            )
+            with write.loop(rows), write.loop(columns):
+                write("c = min(k, classes - TURNED)")
+                place = f"{name}_at + r * {name}_item + c * {size}"
+                write(f"{turn}_{name}({place}, {name}_item, {scratch})")
+        closer = f"elif classes > n and closer({name}_class, {name}_item):"
+        with write.loop(closer), write.loop(items), write.loop(classes):
+            write(line)
+        with write.loop("else:"), write.loop(classes), write.loop(items):
+            write(line)
+
+    def pick(self, node: Node) -> None:
+        array = self.arrays[self.staged.name(self.staged.gathers[id(node)][0])]
+        if array.per_item:
+            packed = f"load_{array.name}_packed({array.name}_packed_scratch"
+            self.picks(node, f"{packed}, picked * LANES + r)")
+        else:
+            place = f"{array.name}_start + picked * {array.name}_class"
+            self.picks(node, f"load_{array.name}({place}, 0)")
+
+    def kept_at(self, node: Node) -> str:
+        return f"{self.staged.name(node)}_scratch + j * (LANES * SIZE)"
+
+    def element(self, node: Node, count: str) -> None:
+        if node.op == "input":
+            array = self.arrays[self.staged.name(node)]
+            name = array.name
+            if array.per_item:
+                packed = f"{name}_packed_scratch + j * (LANES * SIZE)"
+                self.write(f"{name} = take_{name}_packed({packed})")
+            else:
+                self.write(f"{name} = load_{name}({name}_start + j * {name}_class, 0)")
+        elif node.op == "class_index":
+            self.write("class_index = index(j)")
+        else:
+            self.node(node)
+
+    def put_class(self, array: ArrayUse, value: str, count: str) -> None:
+        packed = self.packed[array.name]
+        self.write(f"put_{packed}({packed}_scratch + j * (LANES * SIZE), {value})")
 
 
 def _outside(domain: Domain, y: str) -> str:
@@ -648,16 +830,3 @@ def _outside(domain: Domain, y: str) -> str:
     if domain.kind == "labels":
         return f"logical_or({y} < 0, {y} >= classes)"
     return f"logical_or({y} < real({-domain.slack!r}), {y} > real({1 + domain.slack!r}))"
-
-
-def _at(array: ArrayUse, place: str, index: str, axis: str) -> str:
-    """Return address and index of an element, as load and store take them."""
-    along = "class" if array.per_class else "item"
-    if array.contiguous and axis == along:
-        return f"{array.name}_{place}, {index}"
-    index = f"({index})" if " " in index else index
-    return f"{array.name}_{place} + {index} * {array.name}_{axis}, 0"
-
-
-def _load(array: ArrayUse, place: str, index: str, axis: str) -> str:
-    return f"load_{array.name}({_at(array, place, index, axis)})"

@@ -196,7 +196,9 @@ class Call:
         self.class_weighted = self.name in ("cross_entropy", "nll") and rng.random() < 0.3
         self.smooth = self.name == "cross_entropy" and rng.random() < 0.3
         self.reduction = rng.choice(("mean", "sum", "none"))
-        self.classes = rng.choice(((1, 3, 7, 10, 32, 70), (82, 100, 127, 128, 256, 500), (1024,)))
+        self.classes = rng.choice(
+            ((1, 3, 7, 10, 32, 70), (82, 100, 127, 128, 255), (256, 300, 500, 1024))
+        )
         self.dimensions = rng.choice((1, 1, 2, 3))
         self.some = rng.choice(("all", "one", "last"))
         self.given = rng.random() < 0.7

@@ -14,6 +14,8 @@ from tinyloss_numpy._llvm import wide
 from tinyloss_numpy._memory import accessors
 
 NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "pow")
+NARROW = ("exp_negative", "log1p_unit", "exp_difference", "exp_shortfall")
+"""Functions of what the ranges of a program allow."""
 DTYPES = ("float32", "float64")
 BOUND = 2.0
 """In eps; of subnormal results one smallest subnormal more."""
@@ -23,7 +25,28 @@ Array = npt.NDArray[Any]
 
 def arguments(name: str) -> int:
     """Return how many arguments a function takes."""
-    return 2 if name == "pow" else 1
+    return 2 if name in ("pow", "exp_difference", "exp_shortfall") else 1
+
+
+def reference(name: str, *inputs: Array) -> Array:
+    """Return what NumPy makes of arrays."""
+    if name in ("exp_difference", "exp_shortfall"):
+        difference: Array = np.exp(inputs[0] - inputs[1])
+        return difference
+    found: Array = getattr(np, name.partition("_")[0])(*inputs)
+    return found
+
+
+def inside(name: str, *inputs: Array) -> tuple[Array, ...]:
+    """Return numbers as a function takes them: others are brought into its domain."""
+    if name == "exp_negative":
+        return (-np.abs(inputs[0]),)
+    if name == "log1p_unit":
+        return (np.where(np.abs(inputs[0]) <= 1, np.abs(inputs[0]), inputs[0] * 0),)
+    if name == "exp_shortfall":
+        x, m = inputs
+        return np.where(x > m, m, x), np.where(x > m, x, m)
+    return inputs
 
 
 def loop(name: str, dtype: str) -> Any:
@@ -104,6 +127,13 @@ def sample(name: str, dtype: str, number: int, seed: int = 0) -> tuple[Array, ..
         return center + np.where(rng.random(number) < 0.5, distance, -distance)
 
     with np.errstate(all="ignore"):
+        if name in ("exp_difference", "exp_shortfall"):
+            # differences for which exp is neither 0 nor infinite, of numbers of any size
+            m = np.concatenate([anything(), rng.permutation(anything()), rng.normal(0, 9, number)])
+            span = abs(math.log(float(info.smallest_subnormal))) + 2
+            x = (m - rng.uniform(-1, 1, m.size) * span).astype(dtype)
+            x[:number] = rng.permutation(anything())
+            return inside(name, x, m.astype(dtype))
         if arguments(name) == 1:
             ends = thresholds(dtype)
             close = [ends + np.spacing(ends) * steps for steps in range(-8, 9)]
@@ -111,7 +141,8 @@ def sample(name: str, dtype: str, number: int, seed: int = 0) -> tuple[Array, ..
             bottom = math.log(float(info.smallest_subnormal)) - 2
             ranges = [rng.uniform(bottom, top, number), rng.uniform(-2, 2, number)]
             around = [near(center, -info.nmant - 2) for center in (0.0, 1.0, -1.0)]
-            return (np.concatenate([anything(), *ranges, *around, *close]).astype(dtype),)
+            numbers = np.concatenate([anything(), *ranges, *around, *close])
+            return inside(name, numbers.astype(dtype))
         x = np.concatenate([np.abs(anything()), near(1.0, -info.nmant), rng.uniform(0, 9, number)])
         x = x.astype(dtype)
         exponents = rng.uniform(info.minexp - info.nmant - 2, info.maxexp + 1, x.size)
@@ -148,6 +179,11 @@ def errors(got: Array, exact: Array) -> Array:
 def exact_value(name: str, x: float, y: float = 0.0) -> Any:
     """Return a function of finite numbers as mpmath has it, to twice the digits of float64."""
     mp = mpmath.mp
+    if name in ("exp_difference", "exp_shortfall"):
+        with mp.workprec(2200):  # the sum of any two numbers
+            difference = mp.mpf(x) - mp.mpf(y)
+        return mp.exp(difference) if abs(difference) < 1e4 else mp.inf * (difference > 0)
+    name = name.partition("_")[0]
     if name == "pow":
         if x == 0:
             with np.errstate(all="ignore"):

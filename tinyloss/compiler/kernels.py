@@ -11,6 +11,7 @@ from tinyloss.backend import NUMBER, Job, Kind, Role, items
 from tinyloss.compiler.numbers import on_host
 from tinyloss.compiler.passes import Passes, spelled, stage
 from tinyloss.compiler.program import Node, Program, in_order
+from tinyloss.compiler.ranges import narrowed
 from tinyloss.compiler.recorder import record
 
 __all__ = [
@@ -146,12 +147,16 @@ class Recording:
         ]
         return inputs, outputs
 
-    def staged(self, keep: bool = True, on_device: Collection[str] = ()) -> Staged:
+    def staged(
+        self, keep: bool = True, on_device: Collection[str] = (), narrow: bool = False
+    ) -> Staged:
         """Return the program, recorded and split into passes; for `keep` see `stage`.
 
-        `on_device` are inputs that are one number, which only the kernel can read.
+        `on_device` are inputs that are one number, which only the kernel can read. With `narrow`
+        the backend has the operations of `tinyloss.compiler.ranges`.
         """
         program = record(self._function, self._inputs, dtype=self.real)
+        program = narrowed(program) if narrow else program
         passes = stage(program, keep=keep)
         numbers = on_host(program, on_device)
         inside = {id(node) for node in in_order(numbers)}

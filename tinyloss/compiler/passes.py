@@ -28,12 +28,13 @@ from tinyloss.compiler.program import (
     is_whole,
     one_class,
 )
+from tinyloss.compiler.ranges import NARROW
 
 __all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stage"]
 
 # Storing the result of one of these and reading it back costs less than computing it again.
 _COSTLY = frozenset(
-    "cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(),
+    (*"cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(), *NARROW),
 )
 
 
