@@ -33,12 +33,15 @@ kl_div, KLDivLoss                   Kullback-Leibler divergence of log-probabili
 kl_div_with_logits, KLDivWithLogitsLoss
                                     the same of logits on both sides
 js_div, JSDivLoss                   Jensen-Shannon divergence of probabilities
+linear_cross_entropy                of a last layer, without its logits
+linear_logprobs, linear_entropy     of the same, for each item
 WeightedSum                         what adding and scaling objects makes
 
 value_and_grad, grad                functions of a loss's gradient
 grad_and_hess                       and of its curvature, item by item
 partial_mean, PartialMean           means over data in parts
 loss                                makes a loss of a function of yours
+of_products                         makes of a loss of scores one of two matrices
 softmax, log_softmax, logsumexp, log_sigmoid, softplus
                                     as accurate as the losses
 namespace                           the functions for an array, for losses of yours
@@ -77,6 +80,7 @@ from tinyloss._engine.targets import validation as validation
 from tinyloss._objects import WeightedSum as WeightedSum
 from tinyloss._partial import PartialMean as PartialMean
 from tinyloss._partial import partial_mean as partial_mean
+from tinyloss._products import of_products as of_products
 from tinyloss._transforms import grad as grad
 from tinyloss._transforms import grad_and_hess as grad_and_hess
 from tinyloss._transforms import source as source
@@ -86,6 +90,7 @@ from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *
 from tinyloss.losses.divergence import *
 from tinyloss.losses.multiclass import *
+from tinyloss.losses.products import *
 from tinyloss.losses.regression import *
 
 __version__ = "0.1.0"
