@@ -18,6 +18,7 @@ from typing import Any
 from tinyloss._arrays import (
     astype,
     beside,
+    compiling,
     compute_dtype,
     dtype_name,
     kind,
@@ -81,8 +82,11 @@ class Scored:
 
     @property
     def rows(self) -> int:
-        """How many rows a chunk has, all chunks alike; the last begins in the one before."""
-        count = self.h.shape[0]
+        """How many rows a chunk has, if all are taken."""
+        return self.rows_of(self.h.shape[0])
+
+    def rows_of(self, count: int) -> int:
+        """Return how many rows a chunk has: all alike, the last begins in the one before."""
         size = self.classes * _size(self.dtype)
         if count * size <= self.whole:
             return int(count)
@@ -133,12 +137,12 @@ def job_of_product(request: Request, want: Want) -> Job:
     xp, rows = scored.job.xp, scored.rows
     job = scored.job
     arrays = {
-        name: job.arrays[name][:rows] if role.per_item else job.arrays[name]
+        name: job.arrays[name][:rows, ...] if role.per_item else job.arrays[name]
         for name, _, role in job.kind.arguments
         if name != "x"
     }
     x = xp.zeros((rows, scored.classes), dtype=scored.dtype, **beside(scored.h))
-    weight = None if job.weight is None else job.weight[:rows]
+    weight = None if job.weight is None else job.weight[:rows, ...]
     return replaced(job, arrays={"x": x, **arrays}, weight=weight)
 
 
@@ -148,7 +152,7 @@ def _answer_of(scored: Scored) -> Answer:
     own: Any = getattr(backend, "products", None)
     if own is not None:
         return own(scored)  # type: ignore[no-any-return]
-    if backend is None and not writeable(scored.h):
+    if compiling() or not writeable(scored.h):
         return at_once(scored)
     return by_chunks(scored)
 
@@ -334,7 +338,7 @@ class _Chunks:
         count, classes = scored.shape
         self._count = count if self._taken is None else self._taken.shape[0]
         partly = self._count < count
-        self._rows = max(1, replace(scored, h=h[: self._count]).rows)
+        self._rows = max(1, scored.rows_of(self._count))
         new = xp.zeros if partly else xp.empty
         items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
         self._value: Any = None
@@ -380,12 +384,12 @@ class _Chunks:
         wide = astype(xp, own, dtype)
         scale = None if scored.scale is None else astype(xp, scored.scale, dtype)
         part = wide if scale is None else wide * scale
-        z = self._scores[: last - begin]
+        z = self._scores[: last - begin, :]
         w = scored.transposed(scored.w)
         for some in self._pieces():
-            multiply(xp, part, astype(xp, w[some], dtype).T, z[:, some], False)
+            multiply(xp, part, astype(xp, w[some, :], dtype).T, z[:, some], False)
         new = first - begin
-        z, part, wide = z[new:], part[new:], wide[new:]
+        z, part, wide = z[new:, :], part[new:, :], wide[new:, :]
         if scored.bias is not None:
             z += astype(xp, scored.bias, dtype)
         arrays = {
@@ -420,7 +424,7 @@ class _Chunks:
         if {"h", "scale"} & {*by}:
             pulled = xp.empty(part.shape, dtype=dtype, **beside(part))
             for number, some in enumerate(self._pieces()):
-                multiply(xp, z[:, some], astype(xp, w[some], dtype), pulled, number > 0)
+                multiply(xp, z[:, some], astype(xp, w[some, :], dtype), pulled, number > 0)
             if "scale" in by:
                 moved = pulled * _selected(xp, keep, wide)
                 self._found["scale"] += xp.sum(moved, dtype=self._wide)
@@ -461,19 +465,21 @@ class _Chunks:
         if array.shape[0] != self._scored.h.shape[0]:
             return array
         if self._taken is None:
-            return array[first:last]
+            return array[first:last, ...]
         return self._xp.take(array, self._taken[first:last], axis=0)
 
     def _place(self, name: str, first: int, last: int) -> Any:
         """Return the memory of some rows of a result, or of a copy of them."""
         whole = self._found[name]
         if self._taken is None:
-            return whole[first:last]
+            return whole[first:last, ...]
         return self._xp.empty((last - first, *whole.shape[1:]), dtype=whole.dtype, **beside(whole))
 
     def _put(self, whole: Any, first: int, last: int, rows: Any) -> None:
-        at = slice(first, last) if self._taken is None else self._taken[first:last]
-        whole[at] = rows
+        if self._taken is None:
+            whole[first:last, ...] = rows
+        else:
+            whole[self._taken[first:last]] = rows
 
 
 def _taken(xp: Namespace, kind: Any, weight: Any, count: int) -> Any:
@@ -512,6 +518,6 @@ def multiply(xp: Namespace, a: Any, b: Any, into: Any, adds: bool) -> None:
     for at in range(0, into.shape[0], step):
         some = slice(at, at + step)
         if adds:
-            into[some] += xp.matmul(a[some], b)
+            into[some, :] += xp.matmul(a[some, :], b)
         else:
-            into[some] = xp.matmul(a[some], b)
+            into[some, :] = xp.matmul(a[some, :], b)
