@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-_ROWS, _COLUMNS = 512, 1024
-"""The size of what is added at a time, 2 MiB of float32: it stays in the cache until it is."""
+_PIECE, _COLUMNS = 2**21, 1024
+"""Bytes and columns of what is added at a time: it stays in the cache until it is."""
 
 
 def indices(mask: Any) -> Any:
@@ -21,10 +21,12 @@ def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:
         np.matmul(a, b, out=into)
         return
     # NumPy's functions do not add to what is there, as BLAS's own can.
-    scratch = np.empty((_ROWS, _COLUMNS), into.dtype)
-    for row in range(0, into.shape[0], _ROWS):
-        for column in range(0, into.shape[1], _COLUMNS):
-            part = into[row : row + _ROWS, column : column + _COLUMNS]
+    columns = min(_COLUMNS, into.shape[1])
+    rows = min(_PIECE // (columns * into.itemsize or 1), into.shape[0])
+    scratch = np.empty((rows, columns), into.dtype)
+    for row in range(0, into.shape[0], rows or 1):
+        for column in range(0, into.shape[1], columns or 1):
+            part = into[row : row + rows, column : column + columns]
             product = scratch[: part.shape[0], : part.shape[1]]
-            np.matmul(a[row : row + _ROWS], b[:, column : column + _COLUMNS], out=product)
+            np.matmul(a[row : row + rows], b[:, column : column + columns], out=product)
             np.add(part, product, out=part)

@@ -91,7 +91,9 @@ class Scored:
         if count * size <= self.whole:
             return int(count)
         features = self.h.shape[-1] * _size(self.dtype)
-        piece = min(_PIECE, self.classes * features)
+        # of w's gradient what is added at a time, or of w what is converted
+        pieces = "w" in self.by or self.w.dtype != self.dtype
+        piece = min(_PIECE, self.classes * features) if pieces else 0
         most = max(1, (self.memory - piece) // (size + 2 * features))
         chunks = -(-count // most)
         return int(-(-count // chunks))
@@ -179,6 +181,7 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
     by = tuple([names[argnum] for argnum in want.argnums])
     lead = tuple(h.shape[:-1])
     x = _absent(xp, h, (*lead, classes), dtype)
+    dtype = x.dtype  # an array's: a namespace may have another kind of object of this name
     inner = ((0,) if set(by) - {"y"} else ()) + ((1,) if "y" in by else ())
     try:
         _, (job, total) = settle(
@@ -458,7 +461,8 @@ class _Chunks:
         if scored.w.dtype == scored.dtype:
             return [slice(None)]
         step = max(1, _PIECE // (scored.h.shape[-1] * _size(scored.dtype) or 1))
-        return [slice(at, at + step) for at in range(0, scored.classes, step)]
+        ends = range(0, scored.classes, step)
+        return [slice(at, min(at + step, scored.classes)) for at in ends]
 
     def _cut(self, array: Any, first: int, last: int) -> Any:
         """Return what an array of items, or of one for all, has of some rows."""
@@ -516,7 +520,7 @@ def multiply(xp: Namespace, a: Any, b: Any, into: Any, adds: bool) -> None:
         return
     step = max(1, _PIECE // (into.shape[-1] * _size(into.dtype) or 1))
     for at in range(0, into.shape[0], step):
-        some = slice(at, at + step)
+        some = slice(at, min(at + step, into.shape[0]))
         if adds:
             into[some, :] += xp.matmul(a[some, :], b)
         else:
