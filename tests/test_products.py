@@ -1,5 +1,6 @@
 """Losses of scores that are products: the same as of the scores, whatever the chunks."""
 
+import importlib
 import pickle
 import tracemalloc
 from collections.abc import Mapping
@@ -50,7 +51,12 @@ def shares(rows: int = ROWS) -> Any:
 
 
 def dense(
-    h: Any, w: Any, y: Any, bias: Any, options: Mapping[str, Any], loss: Any = tinyloss.cross_entropy
+    h: Any,
+    w: Any,
+    y: Any,
+    bias: Any,
+    options: Mapping[str, Any],
+    loss: Any = tinyloss.cross_entropy,
 ) -> tuple[Any, ...]:
     """Return the value and the gradients by h, w and bias by way of all scores, in float64."""
     h, w, bias = (np.asarray(each, np.float64) for each in (h, w, bias))
@@ -78,15 +84,15 @@ def close(found: Any, expected: Any, eps: float, times: float = 16) -> None:
 
 @on_options
 @pytest.mark.parametrize("soft", [False, True], ids=["labels", "probabilities"])
-def test_is_cross_entropy_of_the_scores(
-    options: dict[str, Any], soft: bool, xp: Library
-) -> None:
+def test_is_cross_entropy_of_the_scores(options: dict[str, Any], soft: bool, xp: Library) -> None:
     dtype = xp.floats[-1]
     h, w, y, bias = drawn(dtype=dtype)
     y = shares() if soft else y
     given = [xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y, dtype if soft else None)]
     more = {
-        name: xp.asarray(each, dtype if name != "where" else None) if isinstance(each, np.ndarray) else each
+        name: xp.asarray(each, dtype if name != "where" else None)
+        if isinstance(each, np.ndarray)
+        else each
         for name, each in options.items()
     }
     more |= {"bias": xp.asarray(bias, dtype), "max_memory": memory_of(2, dtype)}
@@ -111,7 +117,8 @@ def test_the_size_of_chunks_is_no_matter(rows: int, options: dict[str, Any]) -> 
 @pytest.mark.parametrize("class_axis", [0, 1])
 def test_scale_and_probabilities_have_gradients(class_axis: int) -> None:
     h, w, _, bias = drawn()
-    y, options = shares(), {"class_weight": PER_CLASS, "weight": WEIGHT}
+    y = shares()
+    options: dict[str, Any] = {"class_weight": PER_CLASS, "weight": WEIGHT}
     by = tinyloss.value_and_grad(OF_PRODUCTS, (0, 1, 2, 3, 4))
     _, found = by(
         *(h, w if class_axis == 0 else w.T.copy(), y),
@@ -329,8 +336,7 @@ class TestTorch:
         close(found, (g @ w, g.T @ h, g.sum(0)), EPS["float64"], times=64)
 
     def test_what_is_frozen_has_no_gradient(self, torch: Any, monkeypatch: Any) -> None:
-        import tinyloss_torch._products as products
-
+        products: Any = importlib.import_module("tinyloss_torch._products")
         asked: list[Any] = []
         by_chunks = products.by_chunks
 
@@ -421,7 +427,11 @@ class TestJAX:
 
         def part(w: Any) -> Any:
             return tinyloss.value_and_grad(LINEAR, (0, 1))(
-                jax.numpy.asarray(h), w, jax.numpy.asarray(y), axis_name="v", max_memory=memory_of(2)
+                jax.numpy.asarray(h),
+                w,
+                jax.numpy.asarray(y),
+                axis_name="v",
+                max_memory=memory_of(2),
             )
 
         value, (by_h, by_w) = jax.vmap(part, axis_name="v")(jax.numpy.asarray(w))
@@ -434,7 +444,9 @@ class TestJAX:
         shapes = [(2048, 16), (4096, 16)]
         h, w = (jax.ShapeDtypeStruct(shape, "float32") for shape in shapes)
         y = jax.ShapeDtypeStruct((2048,), "int32")
-        both = jax.jit(jax.value_and_grad(lambda h, w, y: LINEAR(h, w, y, max_memory=2**20), (0, 1)))
+        both = jax.jit(
+            jax.value_and_grad(lambda h, w, y: LINEAR(h, w, y, max_memory=2**20), (0, 1))
+        )
         temporaries = both.lower(h, w, y).compile().memory_analysis().temp_size_in_bytes
         assert temporaries < 2**20 * 5  # all scores are 32 MiB
 

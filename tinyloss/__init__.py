@@ -35,6 +35,8 @@ kl_div_with_logits, KLDivWithLogitsLoss
 js_div, JSDivLoss                   Jensen-Shannon divergence of probabilities
 linear_cross_entropy                of a last layer, without its logits
 linear_logprobs, linear_entropy     of the same, for each item
+info_nce, siglip                    of pairs of vectors, without their similarities
+cosface, arcface                    of cosines with classes, with a margin
 WeightedSum                         what adding and scaling objects makes
 
 value_and_grad, grad                functions of a loss's gradient
@@ -42,6 +44,8 @@ grad_and_hess                       and of its curvature, item by item
 partial_mean, PartialMean           means over data in parts
 loss                                makes a loss of a function of yours
 of_products                         makes of a loss of scores one of two matrices
+memory, Memory                      how many bytes a call of such a loss takes
+LossScaler                          keeps gradients of half precision from vanishing
 softmax, log_softmax, logsumexp, log_sigmoid, softplus
                                     as accurate as the losses
 namespace                           the functions for an array, for losses of yours
@@ -76,11 +80,14 @@ from typing import Any as _Any
 from tinyloss import _arrays
 from tinyloss._cache import clear_caches as clear_caches
 from tinyloss._custom import loss as loss
+from tinyloss._engine.products import Memory as Memory
 from tinyloss._engine.targets import validation as validation
 from tinyloss._objects import WeightedSum as WeightedSum
 from tinyloss._partial import PartialMean as PartialMean
 from tinyloss._partial import partial_mean as partial_mean
+from tinyloss._products import memory as memory
 from tinyloss._products import of_products as of_products
+from tinyloss._scaler import LossScaler as LossScaler
 from tinyloss._transforms import grad as grad
 from tinyloss._transforms import grad_and_hess as grad_and_hess
 from tinyloss._transforms import source as source
@@ -88,6 +95,7 @@ from tinyloss._transforms import value_and_grad as value_and_grad
 from tinyloss.losses.activations import *
 from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *
+from tinyloss.losses.contrastive import *
 from tinyloss.losses.divergence import *
 from tinyloss.losses.multiclass import *
 from tinyloss.losses.products import *

@@ -6,7 +6,7 @@ import inspect
 from typing import Any, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
-from tinyloss._engine.products import job_of_product, run_product
+from tinyloss._engine.products import Memory, job_of_product, memory_of, run_product
 from tinyloss._engine.request import Product, Request, Want
 from tinyloss._function import LossFunction
 from tinyloss.typing import Array, ArrayLike, ClassAxis, MemoryLimit
@@ -26,9 +26,41 @@ class ProductFunction(LossFunction[P]):
         """Return the parts of the answer that are wanted."""
         return run_product(self.request(args, kwargs), want)
 
+    def places(self, argnums: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the numbers that a product has for arguments."""
+        return argnums
+
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the job that answers for a chunk of rows."""
         return [job_of_product(self.request(args, kwargs), want)]
+
+
+class PairFunction(ProductFunction[P]):
+    """A loss of similarities, also differentiable by what these are scaled and moved by."""
+
+    def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        request = self.request(args, kwargs)
+        product = request.x
+        known = [n for n, there in enumerate((True, True, True, product.bias is not None)) if there]
+        for each in want.argnums:
+            if each not in known:
+                raise ValueError(
+                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected one of "
+                    f"{', '.join(map(str, known))}"
+                )
+        answer = run_product(request, want._replace(argnums=self.places(want.argnums)))
+        if "temperature" not in self.__signature__.parameters:
+            return answer
+        grads = [
+            -grad * product.scale**2 if each == 2 else grad  # of 1 / temperature
+            for each, grad in zip(want.argnums, answer.grads, strict=True)
+        ]
+        return answer._replace(grads=tuple(grads))
+
+    def places(self, argnums: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the numbers that a product has for arguments: 4 is the scale, and 2 the target."""
+        return tuple([4 if each == 2 else each for each in argnums])
 
 
 class _OfProducts(ProductFunction[...]):
@@ -108,6 +140,38 @@ def of_products(loss: LossFunction[...] | Any, /) -> ProductFunction[...]:
             "object of tinyloss, or your own function decorated with @tinyloss.loss"
         )
     return _OfProducts(loss)
+
+
+def memory(loss: Any, /, *arrays: Any, **options: Any) -> Memory:
+    """Return how many bytes a call of a loss of products takes, without calling it.
+
+    Parameters
+    ----------
+    loss
+        A loss of products, or a function derived from one: `value_and_grad(loss, (0, 1))`.
+    arrays, options
+        What it would be called with. Of arrays only shape, dtype and library matter:
+        `np.broadcast_to(np.float32(0), (131072, 4096))` takes no memory.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> h, w = (np.broadcast_to(np.float32(0), (n, 1024)) for n in (4096, 131072))
+    >>> y = np.broadcast_to(0, (4096,))
+    >>> both = tinyloss.value_and_grad(tinyloss.linear_cross_entropy, (0, 1))
+    >>> takes = tinyloss.memory(both, h, w, y, max_memory=2**28)
+    >>> takes.rows, takes.chunk // 2**20, takes.results // 2**20
+    (456, 233, 528)
+    """
+    want: Want = getattr(loss, "want", _VALUE)
+    function = getattr(loss, "loss", loss)
+    if not isinstance(function, ProductFunction):
+        raise TypeError(
+            f"tinyloss.memory: got {loss!r}, expected a loss of products, as linear_cross_entropy, "
+            "or a function derived from one"
+        )
+    request: Request = function.request(arrays, options)
+    return memory_of(request, want._replace(argnums=function.places(want.argnums)))
 
 
 def _describing(loss: Any) -> Any:

@@ -7,7 +7,15 @@ shares, and results are typed `Any`: what a call returns is whatever the caller'
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
-from tinyloss._check import Check, axis_of_two, bytes_or_none, flag, integer_or_none, or_none, within
+from tinyloss._check import (
+    Check,
+    axis_of_two,
+    bytes_or_none,
+    flag,
+    integer_or_none,
+    or_none,
+    within,
+)
 
 __all__ = [
     "Array", "ArrayLike", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Flag", "Floor",

@@ -38,7 +38,7 @@ def products(scored: Scored) -> Answer:
         ("rows",),
         *pairs,
         names=tuple(given),
-        scored=replace(scored, job=bare, dtype=np.dtype(scored.dtype), **dict.fromkeys(FACTORS)),
+        scored=replace(scored, job=bare, h=None, w=None, bias=None, scale=None),
         concatenate=True,
         dtype=object,
         meta=np.empty((0,), object),

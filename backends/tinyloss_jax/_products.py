@@ -5,7 +5,7 @@ the gradients by what moves. Second derivatives, and those of each item's own va
 the loop, which computes the scores of a block again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,13 +26,13 @@ from tinyloss.backend import (
     replaced,
 )
 from tinyloss.compiler.recorder import Unrecordable
-from tinyloss_jax._run import function_of
 from tinyloss_jax._rules import Rule
+from tinyloss_jax._run import function_of
 
 Arrays = dict[str, Any]
 
 
-class absent:  # noqa: N801 - called by the engine as a function
+class Absent:
     """Stands for scores: a shape and a dtype beside an array, and no numbers."""
 
     def __init__(self, like: Any, shape: tuple[Any, ...], dtype: Any) -> None:
@@ -46,6 +46,9 @@ class absent:  # noqa: N801 - called by the engine as a function
         return getattr(self.like, name)
 
 
+absent = Absent
+
+
 def product_memory(h: Any) -> int:
     """Return how many bytes to take at a time; measured on CPUs, where XLA's caches are small."""
     del h
@@ -56,7 +59,7 @@ def products(scored: Scored) -> Answer:
     """Answer for scores that are products."""
     job = looked(scored.job)
     kind = job.kind
-    if scored.h.shape[0] == 0 or scored.moves or (kind.axis_name is None and _by_y(scored)):
+    if scored.h.shape[0] == 0 or "y" in scored.by:
         return at_once(scored)
     try:
         loop = cache_of(kind.formula, "products").made(
@@ -78,10 +81,6 @@ def products(scored: Scored) -> Answer:
     }
     value, grads = loop.function(factors, rest)
     return Answer(value, tuple([grads[name] for name in scored.by]))
-
-
-def _by_y(scored: Scored) -> bool:
-    return "y" in scored.by
 
 
 class _Loop:
@@ -130,7 +129,9 @@ class _Loop:
             along = lax.psum(along, self._kind.axis_name)
         leaves, tree = jax.tree.flatten(rest)
         # a symbolic zero is a leaf
-        their_moves = jax.tree.leaves(tangents[1], is_leaf=lambda each: isinstance(each, SymbolicZero))
+        their_moves = jax.tree.leaves(
+            tangents[1], is_leaf=lambda each: isinstance(each, SymbolicZero)
+        )
         places = [n for n, move in enumerate(their_moves) if _is_moving(move)]
         if places:
 
@@ -218,10 +219,7 @@ class _Loop:
             first = number * rows
             start = jnp.minimum(first, count - rows)
             of_block, grads = block(start, first, factors, rest, weight)
-            if kind.reduce:
-                value = value + of_block
-            else:
-                value = put(value, of_block, start, first)
+            value = value + of_block if kind.reduce else put(value, of_block, start, first)
             for name, grad in grads.items():
                 if name == "h":
                     found = {**found, "h": put(found["h"], grad, start, first)}
@@ -245,12 +243,18 @@ class _Loop:
         value = jnp.zeros(() if kind.reduce else items, self._wide)
         carry = (value, {name: start[name]() for name in by})
         if blocks == 1:
-            return step(carry, 0)[0]
-        return lax.scan(step, carry, jnp.arange(blocks))[0]
+            (value, grads), _ = step(carry, 0)
+        else:
+            (value, grads), _ = lax.scan(step, carry, jnp.arange(blocks))
+        return value, grads
 
     def _classes(self, w: Any) -> int:
         return int(w.shape[self._axis])
 
 
 def _is_moving(move: Any) -> bool:
-    return not isinstance(move, SymbolicZero) and getattr(move, "dtype", None) != float0 and move is not None
+    return (
+        not isinstance(move, SymbolicZero)
+        and getattr(move, "dtype", None) != float0
+        and move is not None
+    )

@@ -52,7 +52,9 @@ def products(scored: Scored) -> Answer:
     if wanted:
         known = dict(zip(wanted, grads, strict=True))
         return Answer(_rule.apply(call, known, [value], *tensors)[0])
-    outputs = _rule.apply(call, None, [each for each in (value, *grads) if each is not None], *tensors)
+    outputs = _rule.apply(
+        call, None, [each for each in (value, *grads) if each is not None], *tensors
+    )
     first = int(value is not None)
     return Answer(outputs[0] if first else None, outputs[first:])
 
@@ -83,9 +85,8 @@ class _Call:
         named = {name: each for name, each in named.items() if each is not None}
         divisor = None if "divisor=" in named else job.divisor
         bare = replace(job, arrays={}, weight=None, divisor=divisor, look=None)
-        return _Call(
-            replace(scored, job=bare, **dict.fromkeys(FACTORS)), tuple(named)
-        ), list(named.values())
+        scored = replace(scored, job=bare, h=None, w=None, bias=None, scale=None)
+        return _Call(scored, tuple(named)), list(named.values())
 
     def whole(self, tensors: Sequence[Any]) -> Scored:
         """Return the loss of such tensors."""
@@ -127,7 +128,9 @@ class _Products(_SingleLevelFunction):
         call, tensors, pull = ctx.call, ctx.saved_tensors, upstream[0]
         needed = [n for n, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need]
         kind = call.scored.job.kind
-        only_value = kind.value and pull is not None and not any(p is not None for p in upstream[1:])
+        only_value = (
+            kind.value and pull is not None and not any(p is not None for p in upstream[1:])
+        )
         plain = only_value and not torch.is_grad_enabled() and not is_wrapped(pull)
         if not plain or not {*needed} <= {*FACTORS}:
             found = _by_formulas(call, tensors, needed, upstream)

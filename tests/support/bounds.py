@@ -168,7 +168,9 @@ def _shaped_cross_entropy(
     t = _targets_of(y, c, class_weight)
     w = [mp.mpf(1)] * c if class_weight is None else class_weight
     live = sum(a > 0 for a in soft.p)
-    q = [(1 - smoothing) * a + (smoothing / live * w[j] if soft.p[j] else 0) for j, a in enumerate(t)]
+    q = [
+        (1 - smoothing) * a + (smoothing / live * w[j] if soft.p[j] else 0) for j, a in enumerate(t)
+    ]
     total, mass = mp.fsum(q), 1 if class_weight is None else mp.fsum(t)
     size = 1 + max(abs(a) for a in z if abs(a) < mp.inf)
     # |lse| <= the largest |z| + log c, and each of the two may be rounded
@@ -181,7 +183,10 @@ def _shaped_cross_entropy(
     return {
         "value": mp.fsum(terms) + total * size + mass * square,
         "x": [size * g * a for g, _, a, _ in every],
-        "y": [b * (size + a + square) if p else 0 for a, b, p in zip(soft.surprise, w, soft.p)],
+        "y": [
+            b * (size + a + square) if p else 0
+            for a, b, p in zip(soft.surprise, w, soft.p, strict=True)
+        ],
         "curvature": [size * (h * a * a + g * abs(b)) for g, h, a, b in every],
     }
 

@@ -94,7 +94,9 @@ def cross_entropy(
     lse, square, per_class = soft.log_z, mp.mpf(0), [mp.mpf(0)] * c
     if z_loss:
         targets = _targets(y, c)
-        mass = 1 if class_weight is None else _fsum([a * b for a, b in zip(w, targets, strict=True)])
+        mass = (
+            1 if class_weight is None else _fsum([a * b for a, b in zip(w, targets, strict=True)])
+        )
         square = mp.mpf(z_loss) * lse * lse
         by_x = [a + 2 * z_loss * mass * lse * p for a, p in zip(by_x, soft.p, strict=True)]
         bends_of = [2 * z_loss * mass * (p * p + lse * p * (1 - p)) for p in soft.p]

@@ -13,7 +13,7 @@ that on to h and w. So no loss is known here, and each loss of scores has this.
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyloss._arrays import (
     astype,
@@ -22,18 +22,22 @@ from tinyloss._arrays import (
     compute_dtype,
     dtype_name,
     kind,
-    library,
-    namespace,
     of_rank,
     result_dtype,
     widest_dtype,
     writeable,
 )
 from tinyloss._engine import registry
-from tinyloss._engine.checks import brought, namespace_of, same_shape, show, unknown
+from tinyloss._engine.checks import brought, namespace_of, same_shape, show
 from tinyloss._engine.job import Answer, Job, looked, replaced
 from tinyloss._engine.request import Product, Refusal, Request, Want
-from tinyloss._engine.run import answer_of, answer_with_moving_divisor, divisor_moves, fill, share_of_divisor
+from tinyloss._engine.run import (
+    answer_of,
+    answer_with_moving_divisor,
+    divisor_moves,
+    fill,
+    share_of_divisor,
+)
 from tinyloss._engine.settle import settle
 from tinyloss.typing import Namespace
 
@@ -87,16 +91,22 @@ class Scored:
 
     def rows_of(self, count: int) -> int:
         """Return how many rows a chunk has: all alike, the last begins in the one before."""
-        size = self.classes * _size(self.dtype)
-        if count * size <= self.whole:
+        if count * self.classes * _size(self.dtype) <= self.whole:
             return int(count)
-        features = self.h.shape[-1] * _size(self.dtype)
-        # of w's gradient what is added at a time, or of w what is converted
-        pieces = "w" in self.by or self.w.dtype != self.dtype
-        piece = min(_PIECE, self.classes * features) if pieces else 0
-        most = max(1, (self.memory - piece) // (size + 2 * features))
+        piece = self.chunk_of(0)
+        most = max(1, (self.memory - piece) // (self.chunk_of(1) - piece))
         chunks = -(-count // most)
         return int(-(-count // chunks))
+
+    def chunk_of(self, rows: int) -> int:
+        """Return how many bytes a chunk takes: scores, features, and the gradient by these."""
+        features = self.h.shape[-1]
+        numbers = rows * (self.classes + 2 * features)
+        # of w's gradient what is added at a time, or of w what is converted
+        pieces = "w" in self.by or self.w.dtype != self.dtype
+        size = _size(self.dtype)
+        piece = min(_PIECE, self.classes * features * size) if pieces else 0
+        return int(numbers * size + piece)
 
     def dtype_of(self, name: str) -> Any:
         """Return the dtype of the derivatives by an argument."""
@@ -109,16 +119,26 @@ class Scored:
         """Return an array like w with the classes first, or one with the classes first like w."""
         return w if self.class_axis == 0 else w.T
 
+
 def run_product(request: Request, want: Want) -> Answer:
     """Answer a request whose predictions are products."""
-    product = request.x
-    assert isinstance(product, Product)
+    product: Product = request.x
     if want.curvature:
         raise TypeError(f"tinyloss.{request.name}: has no curvature, expected a gradient")
     try:
-        lead, total, scored = _scored(request, product, want)
+        if product.unit:
+            answer = _of_units(request, product, want._replace(out=()))
+        elif product.both_ways:
+            answer = _both_ways(request, product, want._replace(out=()))
+        else:
+            answer = _of_scores(request, product, want)
     except Refusal as refusal:
         raise refusal.of(request.name) from None
+    return fill(request.name, answer, want.out) if want.out else answer
+
+
+def _of_scores(request: Request, product: Product, want: Want) -> Answer:
+    lead, total, scored = _scored(request, product, want)
     xp = scored.job.xp
     with registry.quiet(xp):
         answer = _answer_of(scored)
@@ -129,8 +149,126 @@ def run_product(request: Request, want: Want) -> Answer:
             xp.reshape(grad, (*lead, grad.shape[-1])) if name in ("h", "y") else grad
             for name, grad in zip(scored.by, answer.grads, strict=True)
         ]
-    answer = Answer((value, total) if want.sums else value, tuple(grads))
-    return fill(request.name, answer, want.out) if want.out else answer
+    return Answer((value, total) if want.sums else value, tuple(grads))
+
+
+def _both_ways(request: Request, product: Product, want: Want) -> Answer:
+    """Answer for the mean of two losses, of h and w and of w and h."""
+    product = product._replace(both_ways=False)
+    turned = product._replace(h=product.w, w=product.h)
+    places = tuple([{0: 1, 1: 0}.get(n, n) for n in want.argnums])
+    one = run_product(request._replace(x=product), want)
+    other = run_product(request._replace(x=turned), want._replace(argnums=places))
+
+    def mean(a: Any, b: Any) -> Any:
+        return None if a is None else 0.5 * (a + b)
+
+    value: Any = None
+    if want.sums:
+        value = (mean(one.value[0], other.value[0]), one.value[1])
+    else:
+        value = mean(one.value, other.value)
+    return Answer(value, tuple(map(mean, one.grads, other.grads)))
+
+
+def _of_units(request: Request, product: Product, want: Want) -> Answer:
+    """Answer for vectors that are divided by their lengths."""
+    h = product.h
+    xp = namespace_of(h)
+    w = brought(xp, h, "w", product.w)
+    dtype = compute_dtype(xp, h, w)
+    with registry.quiet(xp):
+        sides = [_Unit(xp, h, -1, dtype), _Unit(xp, w, 1 - product.class_axis, dtype)]
+        product = product._replace(h=sides[0].unit, w=sides[1].unit, unit=False)
+        answer = run_product(request._replace(x=product), want)
+        grads = [
+            sides[n].pulled(grad, want.wide) if n < 2 else grad
+            for n, grad in zip(want.argnums, answer.grads, strict=True)
+        ]
+    return answer._replace(grads=tuple(grads))
+
+
+class Memory(NamedTuple):
+    """How many bytes a call takes beside its arguments.
+
+    Examples
+    --------
+    >>> import tinyloss
+    >>> tinyloss.Memory(rows=256, chunk=33_554_432, results=8_388_608).total
+    41943040
+    """
+
+    rows: int
+    """How many rows of scores there are at a time."""
+    chunk: int
+    """Bytes of what is taken for a chunk, and let go at the end."""
+    results: int
+    """Bytes of the results, and of the sums in a wider dtype that they are rounded from."""
+
+    @property
+    def total(self) -> int:
+        """Bytes at the peak."""
+        return self.chunk + self.results
+
+
+def memory_of(request: Request, want: Want) -> Memory:
+    """Return how many bytes a request takes, of arrays of any library, by their layout alone."""
+    product: Product = request.x
+    try:
+        _, _, scored = _scored(request, product._replace(unit=False, both_ways=False), want)
+    except Refusal as refusal:
+        raise refusal.of(request.name) from None
+    kind, real = scored.job.kind, _size(scored.job.kind.dtype)
+    count, classes = scored.shape
+    features = scored.h.shape[-1]
+    sizes = {"h": count * features, "w": classes * features, "y": count * classes}
+    results = 0
+    for name in scored.by:
+        numbers = sizes[name] if name in sizes else prod(getattr(scored, name).shape)
+        own = scored.dtype_of(name)
+        results += numbers * _bytes(own)
+        if name == "w" and own != kind.dtype:
+            results += numbers * real
+    if kind.value and not kind.reduce:
+        results += count * real * (1 if kind.rowwise and kind.formula.per_item else classes)
+    vectors = (count + classes) * features * _size(scored.dtype)
+    if product.unit:  # vectors of length 1, and the gradients by these
+        results += vectors * (4 if scored.by else 2)
+    if product.both_ways:
+        results *= 2
+    rows = scored.rows
+    return Memory(rows, scored.chunk_of(rows), results)
+
+
+def _bytes(dtype: Any) -> int:
+    """Return the bytes of a number of a floating dtype."""
+    name = dtype_name(dtype)
+    return next(n for n, end in ((8, "64"), (4, "32"), (2, "16"), (1, "")) if name.endswith(end))
+
+
+class _Unit:
+    """Vectors divided by their lengths; 0 stays 0, and has the gradient 0."""
+
+    def __init__(self, xp: Namespace, vectors: Any, axis: int, dtype: Any) -> None:
+        self._xp, self._axis, self._dtype = xp, axis, vectors.dtype
+        wide = astype(xp, vectors, dtype)
+        # divided by the largest component, squares neither overflow nor underflow
+        largest = xp.max(xp.abs(wide), axis=axis, keepdims=True)
+        self._some = (largest > 0) | (largest != largest)
+        scale = xp.where(self._some, largest, xp.ones_like(largest))
+        part = wide / scale
+        square = xp.sum(part * part, axis=axis, keepdims=True)
+        root = xp.sqrt(xp.where(self._some, square, xp.ones_like(square)))
+        self.unit = part / root
+        self._root, self._scale = root, scale
+
+    def pulled(self, grad: Any, wide: bool) -> Any:
+        """Return the gradient by the vectors."""
+        xp, unit = self._xp, self.unit
+        along = xp.sum(unit * grad, axis=self._axis, keepdims=True)
+        by = (grad - unit * along) / self._root / self._scale
+        by = xp.where(self._some, by, xp.zeros_like(by))
+        return by if wide else astype(xp, by, result_dtype(self._dtype, by.dtype))
 
 
 def job_of_product(request: Request, want: Want) -> Job:
@@ -176,7 +314,9 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
     names = ("h", "w", "y", "bias", "scale")
     for argnum in want.argnums:
         if not 0 <= argnum < len(names) or (given.get(names[argnum], h) is None):
-            there = [f"{n} ({name})" for n, name in enumerate(names) if given.get(name, h) is not None]
+            there = [
+                f"{n} ({name})" for n, name in enumerate(names) if given.get(name, h) is not None
+            ]
             raise Refusal(f"argnums holds {argnum!r}, expected one of {', '.join(there)}")
     by = tuple([names[argnum] for argnum in want.argnums])
     lead = tuple(h.shape[:-1])
@@ -201,18 +341,22 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
         weight = _flat(xp, weight, lead, job.kind.rowwise)
     memory, whole = _memory(xp, h, w, dtype, product.max_memory)
     flat = h if len(lead) == 1 else xp.reshape(h, (prod(lead), h.shape[-1]))
-    return lead, total, Scored(
-        job=replaced(job, arrays=arrays, weight=weight),
-        h=flat,
-        w=w,
-        bias=bias,
-        scale=scale,
-        class_axis=product.class_axis,
-        dtype=dtype,
-        by=by,
-        memory=memory,
-        whole=whole,
-        moves=divisor_moves(request, job),
+    return (
+        lead,
+        total,
+        Scored(
+            job=replaced(job, arrays=arrays, weight=weight),
+            h=flat,
+            w=w,
+            bias=bias,
+            scale=scale,
+            class_axis=product.class_axis,
+            dtype=dtype,
+            by=by,
+            memory=memory,
+            whole=whole,
+            moves=divisor_moves(request, job),
+        ),
     )
 
 

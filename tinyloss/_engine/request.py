@@ -36,6 +36,10 @@ class Product(NamedTuple):
     """The axis of w that the classes are along."""
     max_memory: int | None = None
     """How many bytes may be taken at a time besides arguments and results; None: the library's."""
+    unit: bool = False
+    """Whether rows of h and w are divided by their lengths before."""
+    both_ways: bool = False
+    """Whether the loss is the mean of this one and of that with h and w exchanged."""
 
 
 class Request(NamedTuple):

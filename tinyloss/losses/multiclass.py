@@ -393,9 +393,9 @@ def cross_entropy(
     sum_k q_k p_c (1 - p_c). A z-loss adds 2 z_loss lse p_c, lse = log sum_k exp(x_k), and the
     curvature 2 z_loss (p_c^2 + lse p_c (1 - p_c)), of which boosting takes max(lse, 0). By the
     chain rule all of it meets the slope (1 - tanh^2) / temperature of capped logits, whose own
-    curvature boosting leaves out. With from_logits=False -q_c / a_c by x, where x is below the smallest
-    normal number as well; -(1 - s) class_weight_c log a_c by y; curvature q_c / a_c^2, for boosting
-    1 where q_c is 0.
+    curvature boosting leaves out. With from_logits=False -q_c / a_c by x, where x is below the
+    smallest normal number as well; -(1 - s) class_weight_c log a_c by y; curvature q_c / a_c^2, for
+    boosting 1 where q_c is 0.
 
     Accuracy: value 4 eps; gradient 4 eps; curvature 8 eps. A confident correct prediction has a
     loss and a gradient, not 0. Where y is neither class indices nor one-hot rows the gradient by x
@@ -403,9 +403,10 @@ def cross_entropy(
     rounds the logits, and a z-loss is a sum: with these, all bounds are in eps of the sizes of the
     terms, times 1 + the largest capped logit.
 
-    Edge cases: an impossible class is not capped. An impossible target gives inf, logits of +inf or all -inf give NaN. A class index
-    out of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item.
-    One class always has the loss 0, of which a warning tells.
+    Edge cases: an impossible class is not capped. An impossible target gives inf, logits of +inf or
+    all -inf give NaN. A class index out of range is an error where it can be seen
+    (`tinyloss.validation`), else NaN for its item. One class always has the loss 0, of which a
+    warning tells.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990; smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016.
