@@ -22,6 +22,7 @@ def _digits() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
 E = [[-1.954, 1.078], [0.238, -0.5703], [1.8745, -0.0195], [-0.6719, -1.921]]
 F = [[1, 0.5], [-0.25, -1], [0.75, 0.25], [-1, -0.5]]
 EPS = 2.0**-52
+value_and_grad: Any = tinyloss.value_and_grad  # of losses whose parameters no checker knows
 
 
 def units(rows: Any) -> list[list[Any]]:
@@ -80,7 +81,7 @@ on_golden = pytest.mark.parametrize(("loss", "exact", "golden"), GOLDEN.values()
 def test_golden_values_and_gradients_by_differences(loss: Any, exact: Any, golden: str) -> None:
     np.testing.assert_allclose(float(exact(E, F)), float(golden), rtol=EPS)
     a, b = np.array(E), np.array(F, float)
-    value, grads = tinyloss.value_and_grad(loss, (0, 1))(a, b)
+    value, grads = value_and_grad(loss, (0, 1))(a, b)
     # a cosine is off by some eps, and is multiplied by 1 / 0.07 or 10
     np.testing.assert_allclose(value, float(golden), rtol=64 * EPS)
     for which, grad in enumerate(grads):
@@ -94,11 +95,12 @@ def test_golden_values_on_every_library(loss: Any, exact: Any, golden: str, xp: 
     dtype = xp.floats[-1]
     eps = float(np.finfo(dtype).eps)
     a, b = xp.asarray(E, dtype), xp.asarray(np.array(F, float), dtype)
+    gradients: Any = tinyloss.grad(loss, (0, 1))
     value, by_a, by_b = (lambda found: (found[0], *found[1]))(
-        xp.fetch(xp.call(tinyloss.value_and_grad(loss, (0, 1)), a, b))
+        xp.fetch(xp.call(value_and_grad(loss, (0, 1)), a, b))
     )
     np.testing.assert_allclose(value, float(golden), rtol=64 * eps)
-    here = tinyloss.grad(loss, (0, 1))(np.array(E), np.array(F, float))
+    here = gradients(np.array(E), np.array(F, float))
     # float32's inputs are rounded, and the slopes of cosines are up to 1 / 0.07 times as large
     np.testing.assert_allclose(by_a, here[0], rtol=0, atol=512 * eps)
     np.testing.assert_allclose(by_b, here[1], rtol=0, atol=512 * eps)
@@ -136,9 +138,9 @@ def test_native_gradients(torch: Any, jax: Any) -> None:
 def test_chunks_are_no_matter(loss: Any, exact: Any, golden: str) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(13, 4)), rng.normal(size=(13, 4))
-    whole = tinyloss.value_and_grad(loss, (0, 1))(a, b)
+    whole = value_and_grad(loss, (0, 1))(a, b)
     for memory in (1, 600, 1200, 3000):
-        value, grads = tinyloss.value_and_grad(loss, (0, 1))(a, b, max_memory=memory)
+        value, grads = value_and_grad(loss, (0, 1))(a, b, max_memory=memory)
         np.testing.assert_allclose(value, whole[0], rtol=16 * EPS)
         np.testing.assert_allclose(grads, whole[1], rtol=0, atol=64 * EPS)
 
@@ -152,16 +154,36 @@ def test_vectors_of_any_length_and_of_none(loss: Any, exact: Any, golden: str) -
     np.testing.assert_allclose(loss(a * np.float32(2.0**-100), b), expected, rtol=1e-6)
     assert np.isfinite(loss(a * tiny, b))  # subnormal: what is left of them has a direction
     a[1] = 0
-    value, by_a = tinyloss.value_and_grad(loss)(a, b)
+    value, by_a = value_and_grad(loss)(a, b)
     assert np.isfinite(value)
     assert np.isfinite(by_a).all()
     np.testing.assert_array_equal(by_a[1], 0)
 
 
+def test_what_is_left_out_may_be_anything() -> None:
+    h, w, y = np.array(E), np.array(F, float), np.array([0, 1, 2, 3])
+    where = np.array([True, False, True, True])
+    expected = value_and_grad(tinyloss.cosface, (0, 1))(h, w, y, where=where)
+    h[1] = np.nan
+    found = value_and_grad(tinyloss.cosface, (0, 1))(h, w, y, where=where)
+    np.testing.assert_array_equal(found[0], expected[0])
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_vector_of_zeros_does_not_move_in_autograd(torch: Any) -> None:
+    a = np.array(E)
+    a[1] = 0
+    tensor = torch.tensor(a, requires_grad=True)
+    tinyloss.siglip(tensor, torch.tensor(np.array(F, float))).backward()
+    own = tinyloss.grad(tinyloss.siglip)(a, np.array(F, float))
+    np.testing.assert_allclose(tensor.grad.numpy(), own, rtol=0, atol=256 * EPS)
+
+
 def test_half_precision() -> None:
     a, b = np.array(E, "float16"), np.array(F, "float16")
-    value, (by_a, _) = tinyloss.value_and_grad(tinyloss.siglip, (0, 1))(a, b)
-    expected, (by_exact, _) = tinyloss.value_and_grad(tinyloss.siglip, (0, 1))(
+    value, (by_a, _) = value_and_grad(tinyloss.siglip, (0, 1))(a, b)
+    expected, (by_exact, _) = value_and_grad(tinyloss.siglip, (0, 1))(
         a.astype("float64"), b.astype("float64")
     )
     assert by_a.dtype == np.float16
@@ -173,7 +195,7 @@ def test_half_precision() -> None:
 def test_memory_is_the_budget_and_the_vectors(loss: Any, exact: Any, golden: str) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2048, 16)), rng.normal(size=(2048, 16))  # 32 MiB of similarities
-    both, budget = tinyloss.value_and_grad(loss, (0, 1)), 2**20
+    both, budget = value_and_grad(loss, (0, 1)), 2**20
     with tinyloss_numpy.compilation("always"):
         both(a, b, max_memory=budget)  # which compiles
         tracemalloc.start()
@@ -208,9 +230,7 @@ class TestMargins:
     )
     def test_golden_values(self, loss: Any, margin: float, value: float, grad: Any) -> None:
         h, y = np.array([self.COSINES[0]]), np.array([self.COSINES[1]])
-        found, by_h = tinyloss.value_and_grad(loss)(
-            h, np.eye(3), y, margin=float(margin), normalize=False
-        )
+        found, by_h = value_and_grad(loss)(h, np.eye(3), y, margin=float(margin), normalize=False)
         np.testing.assert_allclose(found, value, rtol=64 * EPS)
         np.testing.assert_allclose(by_h[0], grad, rtol=256 * EPS)
 
@@ -222,7 +242,7 @@ class TestMargins:
         options: dict[str, Any] = {"scale": 4.0, "max_memory": 300}
         _, by_h = xp.fetch(
             xp.call(
-                tinyloss.value_and_grad(loss),
+                value_and_grad(loss),
                 *(xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y)),
                 **options,
             )
@@ -239,9 +259,9 @@ class TestMargins:
     def test_past_the_largest_angle_arcface_goes_on_straight(self) -> None:
         h, w = np.array([[-1.0, 0.0]]), np.eye(2)
         options: dict[str, Any] = {"scale": 1.0, "margin": 0.5, "normalize": False}
-        value, by_h = tinyloss.value_and_grad(tinyloss.arcface)(h, w, np.array([0]), **options)
+        value, by_h = value_and_grad(tinyloss.arcface)(h, w, np.array([0]), **options)
         logits = np.array([[-1 - 0.5 * np.sin(0.5), 0.0]])
-        expected, by_logits = tinyloss.value_and_grad(tinyloss.cross_entropy)(logits, np.array([0]))
+        expected, by_logits = value_and_grad(tinyloss.cross_entropy)(logits, np.array([0]))
         np.testing.assert_allclose(value, expected, rtol=4 * EPS)
         np.testing.assert_allclose(by_h, by_logits, rtol=4 * EPS)
 

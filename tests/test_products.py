@@ -293,6 +293,33 @@ def test_memory_is_the_budget_and_the_gradients() -> None:
     assert peak < budget + h.nbytes + w.nbytes + 2**18
 
 
+@pytest.mark.parametrize("argnums", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize(
+    "loss", [LINEAR, tinyloss.siglip, tinyloss.info_nce], ids=lambda f: f.__name__
+)
+def test_memory_is_told_before(loss: Any, argnums: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(512, 64)), rng.normal(size=(512, 64))]
+    more = [rng.integers(0, 512, 512)] if loss is LINEAR else []
+    derived: Any = tinyloss.value_and_grad(loss, argnums) if argnums else loss
+    told = tinyloss.memory(derived, *arrays, *more, max_memory=2**20)
+    stand_ins = [np.broadcast_to(np.float64(0), each.shape) for each in arrays]
+    assert tinyloss.memory(derived, *stand_ins, *more, max_memory=2**20) == told
+    with tinyloss_numpy.compilation("always"):
+        derived(*arrays, *more, max_memory=2**20)  # which compiles
+        tracemalloc.start()
+        derived(*arrays, *more, max_memory=2**20)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert told.chunk <= 2**20
+    assert told.total / 2 < peak < told.total + 2**18
+
+
+def test_memory_is_of_losses_of_products_alone() -> None:
+    with pytest.raises(TypeError, match=r"tinyloss\.memory: got .* expected a loss of products"):
+        tinyloss.memory(tinyloss.mse, np.zeros(2), np.zeros(2))
+
+
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 def test_gradients_of_half_precision_do_not_depend_on_the_number_of_chunks(name: str) -> None:
     dtype = np.dtype(getattr(ml_dtypes, name, name))
@@ -361,6 +388,18 @@ class TestTorch:
 
             assert torch.autograd.gradcheck(loss, tensors)
             assert torch.autograd.gradgradcheck(loss, tensors)
+
+    def test_is_compiled_as_a_whole(self, torch: Any) -> None:
+        h, w, y, _ = drawn()
+        features = torch.tensor(h, requires_grad=True)
+        others = torch.tensor(w), torch.tensor(y)
+
+        def loss(h: Any) -> Any:
+            return LINEAR(h, *others, z_loss=0.125)
+
+        torch.compile(loss, backend="eager", fullgraph=True)(features).backward()
+        _, by_h, _, _ = dense(h, w, y, 0.0, {"z_loss": 0.125})
+        close([features.grad.numpy()], [by_h], EPS["float64"])
 
     def test_transforms(self, torch: Any) -> None:
         h, w, y, _ = drawn(4)

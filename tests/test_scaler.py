@@ -61,7 +61,6 @@ def test_a_step_is_chosen(xp: Library) -> None:
 def test_is_traced_by_jax(jax: Any) -> None:
     numpy = jax.numpy
 
-    @jax.jit
     def step(scaler: tinyloss.LossScaler, w: Any, x: Any) -> Any:
         loss = lambda w: scaler.scale * tinyloss.mse(x * w, numpy.zeros(2, w.dtype))  # noqa: E731
         gradient = jax.grad(loss)(w)
@@ -69,11 +68,12 @@ def test_is_traced_by_jax(jax: Any) -> None:
         new = scaler.chosen(finite, w - scaler.unscaled(gradient), w)
         return scaler.updated(finite), new
 
+    jitted: Any = jax.jit(step)
     w = numpy.ones(2)
-    scaler, moved = step(SCALER, w, numpy.ones(2))
+    scaler, moved = jitted(SCALER, w, numpy.ones(2))
     np.testing.assert_allclose(moved, 0)
     assert (float(scaler.scale), int(scaler.steps)) == (2.0**12, 1)
-    scaler, kept = step(scaler, w, numpy.asarray([1.0, np.inf]))
+    scaler, kept = jitted(scaler, w, numpy.asarray([1.0, np.inf]))
     np.testing.assert_array_equal(kept, w)
     assert (float(scaler.scale), int(scaler.steps)) == (2.0**11, 0)
 

@@ -23,6 +23,7 @@ def _load(name: str) -> ModuleType:
 
 digits: Any = _load("train_digits")
 with_torch: Any = _load("train_torch")
+half_precision: Any = _load("half_precision")
 EPS = float(np.finfo(np.float32).eps)
 
 

@@ -29,7 +29,7 @@ from tinyloss._arrays import (
 )
 from tinyloss._engine import registry
 from tinyloss._engine.checks import brought, namespace_of, same_shape, show
-from tinyloss._engine.job import Answer, Job, looked, replaced
+from tinyloss._engine.job import Answer, Job, Kind, looked, replaced
 from tinyloss._engine.request import Product, Refusal, Request, Want
 from tinyloss._engine.run import (
     answer_of,
@@ -163,9 +163,8 @@ def _both_ways(request: Request, product: Product, want: Want) -> Answer:
     def mean(a: Any, b: Any) -> Any:
         return None if a is None else 0.5 * (a + b)
 
-    value: Any = None
-    if want.sums:
-        value = (mean(one.value[0], other.value[0]), one.value[1])
+    if want.sums:  # the sum of the weights is that of both
+        value: Any = mean(one.value[0], other.value[0]), one.value[1]
     else:
         value = mean(one.value, other.value)
     return Answer(value, tuple(map(mean, one.grads, other.grads)))
@@ -231,11 +230,10 @@ def memory_of(request: Request, want: Want) -> Memory:
             results += numbers * real
     if kind.value and not kind.reduce:
         results += count * real * (1 if kind.rowwise and kind.formula.per_item else classes)
-    vectors = (count + classes) * features * _size(scored.dtype)
-    if product.unit:  # vectors of length 1, and the gradients by these
-        results += vectors * (4 if scored.by else 2)
-    if product.both_ways:
+    if product.both_ways:  # those of one way are there while the other's are computed
         results *= 2
+    if product.unit:  # the vectors of length 1
+        results += (count + classes) * features * _size(scored.dtype)
     rows = scored.rows
     return Memory(rows, scored.chunk_of(rows), results)
 
@@ -256,7 +254,8 @@ class _Unit:
         largest = xp.max(xp.abs(wide), axis=axis, keepdims=True)
         self._some = (largest > 0) | (largest != largest)
         scale = xp.where(self._some, largest, xp.ones_like(largest))
-        part = wide / scale
+        # selected before: autodiff, too, has the gradient 0 there
+        part = xp.where(self._some, wide, xp.zeros_like(wide)) / scale
         square = xp.sum(part * part, axis=axis, keepdims=True)
         root = xp.sqrt(xp.where(self._some, square, xp.ones_like(square)))
         self.unit = part / root
@@ -267,7 +266,9 @@ class _Unit:
         xp, unit = self._xp, self.unit
         along = xp.sum(unit * grad, axis=self._axis, keepdims=True)
         by = (grad - unit * along) / self._root / self._scale
-        by = xp.where(self._some, by, xp.zeros_like(by))
+        # a vector that is left out has the gradient 0, whatever it holds
+        moves = self._some & xp.any(grad != 0, axis=self._axis, keepdims=True)
+        by = xp.where(moves, by, xp.zeros_like(by))
         return by if wide else astype(xp, by, result_dtype(self._dtype, by.dtype))
 
 
@@ -444,7 +445,7 @@ def at_once(scored: Scored) -> Answer:
     found = dict(zip(kind.grads, inner.grads, strict=True))
     if "x" in found:
         z = astype(xp, found["x"], scored.dtype)
-        keep = _kept(xp, kind, job.weight, wide)
+        keep = _kept(xp, kind, job.weight)
         if {"h", "scale"} & {*scored.by}:
             by_part = xp.matmul(z, w)
             found["h"] = by_part
@@ -567,7 +568,7 @@ class _Chunks:
             self._put(self._found["y"], first, last, out[job.kind.grads.index("y")])
         if not {*by} - {"y"}:
             return
-        keep = None if self._taken is not None else _kept(xp, job.kind, weight, part)
+        keep = None if self._taken is not None else _kept(xp, job.kind, weight)
         if {"h", "scale"} & {*by}:
             pulled = xp.empty(part.shape, dtype=dtype, **beside(part))
             for number, some in enumerate(self._pieces()):
@@ -630,7 +631,7 @@ class _Chunks:
             whole[self._taken[first:last]] = rows
 
 
-def _taken(xp: Namespace, kind: Any, weight: Any, count: int) -> Any:
+def _taken(xp: Namespace, kind: Kind, weight: Any, count: int) -> Any:
     """Return the indices of the rows with weight, where they are known without waiting."""
     if weight is None or not kind.rowwise:
         return None
@@ -640,9 +641,8 @@ def _taken(xp: Namespace, kind: Any, weight: Any, count: int) -> Any:
     return find(xp.broadcast_to(weight != 0, (count,)))
 
 
-def _kept(xp: Namespace, kind: Any, weight: Any, rows: Any) -> Any:
+def _kept(xp: Namespace, kind: Kind, weight: Any) -> Any:
     """Return which rows have weight, as a column; None for all."""
-    del rows
     if weight is None:
         return None
     keep = weight != 0

@@ -1,7 +1,7 @@
 """Losses of the similarities of two sets of vectors, without holding the similarities."""
 
 import math
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from tinyloss import _check
 from tinyloss._arrays import beside, namespace
@@ -113,10 +113,9 @@ def info_nce(
     both = y is None if symmetric is None else symmetric
     if both and y is not None:
         raise ValueError("tinyloss.info_nce: symmetric is True beside y, expected pairs by rows")
-    index = _own_places("info_nce", a, b, y)
-    product = Product(
-        a, b, None, 1 / temperature, max_memory=max_memory, unit=normalize, both_ways=both
-    )
+    index, divisor = _own_places("info_nce", a, b, y), cast(Any, temperature)
+    scale = 1.0 / divisor
+    product = Product(a, b, None, scale, max_memory=max_memory, unit=normalize, both_ways=both)
     request = cross_entropy.describe(product, index, label_smoothing=label_smoothing, **options)
     return request._replace(title="info_nce")
 
