@@ -45,7 +45,12 @@ def test_parts_are_added_in_silence() -> None:
         assert (huge + huge).value() == INF
 
 
-def test_the_sign_of_a_divisor_of_0_is_kept() -> None:
+@pytest.mark.parametrize("mode", ["always", "never"])
+def test_the_sign_of_a_divisor_of_0_is_kept(mode: Any) -> None:
     x, y = np.array([2.0]), np.zeros(1)
-    assert tinyloss.mse(x, y, denominator=0.0) == INF
-    assert tinyloss.mse(x, y, denominator=-0.0) == -INF
+    slope: Any = tinyloss.grad(tinyloss.mse)
+    with tinyloss_numpy.compilation(mode):
+        for divisor in (0.0, -0.0, 0.0):  # equal, and not the same
+            expected = np.copysign(INF, divisor)
+            assert tinyloss.mse(x, y, denominator=divisor) == expected
+            assert slope(x, y, denominator=divisor) == expected

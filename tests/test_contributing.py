@@ -56,14 +56,27 @@ def carry_out(block: str, tree: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.long
-def test_its_loss_is_added_as_it_says(tmp_path: Path) -> None:
+AS_CI_RUNS_THEM = "not slow and not gpu"
+"""Its marks of the tests of a new loss."""
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        # nearly each test of a loss, with fewer parameters
+        pytest.param("not slow and not long", marks=pytest.mark.long, id="a selection"),
+        pytest.param(AS_CI_RUNS_THEM, marks=pytest.mark.slow, id="in full"),
+    ],
+)
+def test_its_loss_is_added_as_it_says(tmp_path: Path, marks: str) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     how = section("Add a loss")
     for block in blocks(how, "(?:python|text)"):
         carry_out(block, tree)
     (commands,) = blocks(how, "sh")
+    assert f'-m "{AS_CI_RUNS_THEM}"' in commands
+    commands = commands.replace(AS_CI_RUNS_THEM, marks)
     for command in commands.splitlines():
         program, *arguments = shlex.split(command, comments=True)
         assert program == "python"

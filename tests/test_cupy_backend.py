@@ -48,16 +48,25 @@ def check(**options: Any) -> Report:
     return report
 
 
+IN_FULL = ("mse", "cross_entropy", "kl_div_with_logits", *FUNCTIONS)
+"""A loss of each kind, and activations, which have few cases."""
+
+
 @pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
 def test_kernels_answer_as_the_formulas_do(name: str) -> None:
-    assert check(losses=[getattr(tinyloss, name)]).cases > 10
+    """Of three losses that follow each other each tries a third of the cases."""
+    only = None if name in IN_FULL else range(LOSSES.index(name) % 3, 10_000, 3)
+    assert check(losses=[getattr(tinyloss, name)], only=only).cases > 10
 
 
 @pytest.mark.parametrize("capability", [CLUSTERS, NO_CLUSTERS])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_of_any_length(name: str, capability: str) -> None:
+    """Every length for each loss; a generation takes every other one, those of its neighbour's."""
     become(capability)
-    assert check(losses=[getattr(tinyloss, name)], classes=CLASSES).cases >= len(CLASSES)
+    first = (ROWS.index(name) + [CLUSTERS, NO_CLUSTERS].index(capability)) % 2
+    classes = CLASSES[first::2]
+    assert check(losses=[getattr(tinyloss, name)], classes=classes).cases >= len(classes)
 
 
 @pytest.mark.slow

@@ -44,6 +44,8 @@ ALIKE: list[tuple[Any, Any]] = [
     ((0.0, 1.0), (-0.0, 1.0)),
     ((1, (2.0,)), (1, (2,))),
     (frozenset((0.0,)), frozenset((-0.0,))),
+    (np.float32(0.0), np.float32(-0.0)),
+    (np.float64(0.0), np.float64(-0.0)),
 ]
 
 
@@ -54,8 +56,16 @@ def test_a_key_tells_type_and_sign(a: Any, b: Any) -> None:
     assert exact(a) == exact(a)
 
 
-def test_a_key_finds_nan_again() -> None:
-    assert exact(float("nan")) == exact(float("nan"))
+@pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.longdouble])
+def test_a_key_finds_nan_again(kind: Any) -> None:
+    assert exact(kind("nan")) == exact(kind("nan"))
+
+
+def test_a_key_keeps_all_digits() -> None:
+    third = np.longdouble(1) / 3
+    assert exact(third) == exact(+third)
+    if third != float(third):
+        assert exact(third) != exact(np.longdouble(float(third)))
 
 
 @pytest.mark.parametrize("inside", [False, True])

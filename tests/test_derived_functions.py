@@ -159,6 +159,7 @@ def test_a_pulled_gradient_keeps_its_dtype_on_request(xp: Library) -> None:
     for name in ("total", "weight"):
         assert getattr(narrow, name).dtype == getattr(wide, name).dtype
     both = xp.fetch((narrow + narrow).grad())["w"][0]
+    assert both.dtype == np.float32
     np.testing.assert_allclose(both, 2 * (X - Y) / 3, rtol=1e-6)
 
 

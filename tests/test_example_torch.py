@@ -1,4 +1,4 @@
-"""The example for torch: both losses learn, and from the same weights they learn the same."""
+"""The example for torch: our loss learns, and what torch's learns from the same weights."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.support.example import EPS, with_torch
-from tests.support.params import turns
 
 on = pytest.mark.parametrize
 
@@ -20,13 +19,14 @@ def trained(task: str, library: str, steps: int) -> Any:
 
 
 def test_the_digits_are_read(torch: Any) -> None:
-    runs = [trained("digits", library, 300) for library in with_torch.CRITERIA]
-    assert all(run.accuracy >= 0.95 for run in runs)
+    ours, theirs = trained("digits", "tinyloss", 300), trained("digits", "torch", 20)
+    assert ours.accuracy >= 0.95
     # The losses of a step differ by roundings, which the steps before have passed on.
-    np.testing.assert_allclose(runs[0].losses[:20], runs[1].losses[:20], rtol=64 * EPS)
+    np.testing.assert_allclose(ours.losses[:20], theirs.losses, rtol=64 * EPS)
 
 
-@on("library", turns(["torch", "tinyloss"], 2))
+# torch's own loss is what ours is measured by.
+@on("library", ["tinyloss", pytest.param("torch", marks=pytest.mark.slow)])
 def test_the_words_that_follow_are_learnt(torch: Any, library: str) -> None:
     run = trained("tokens", library, 3)
     assert run.losses[-1] < run.losses[0] - 0.01

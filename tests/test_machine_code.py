@@ -135,9 +135,14 @@ def masked(cases: list[Case]) -> list[tuple[Case, int]]:
 
 @pytest.mark.long
 def test_no_store_of_any_weighted_loss_is_masked() -> None:
-    """The kernels with the most choices: an item of weight 0 takes the place of another."""
+    """The kernels with the most choices: an item of weight 0 takes the place of another.
+
+    Losses take turns in short and long rows, whose loops write by the same lines for all losses.
+    """
     cases = [c for c in every_case() if c[3] == "float32" and c[4] and c[5] == "everything"]
-    assert len(cases) > len(LOSSES)
+    turns = {name: (1000, 10)[n % 2] for n, name in enumerate(ROWS)}
+    cases = [c for c in cases if c[2] == turns.get(c[0], 0)]
+    assert {c[0] for c in cases} == {*LOSSES}
     assert masked(cases + SELECTION) == []
 
 

@@ -210,6 +210,15 @@ def test_a_weight_for_each_column_of_many_rows(xp: Library, n: int, stored: str)
     assert complaint(gradient, np.broadcast_to(shares, x.shape), bound) == ""
 
 
+@pytest.mark.long
+def test_weights_of_more_items_than_numpy_adds_in_float32() -> None:
+    """It adds arrays of stride 0 in chunks: 6e7 of these weights are 8e-5 off in float32."""
+    x = np.broadcast_to(np.float32(1.5), (20_000_000, 3))
+    weight = np.array([0.1, 0.7, 0.3], np.float32)
+    value = anyloss.mae(x, np.broadcast_to(np.float32(0), x.shape), weight=weight)
+    assert complaint(value, 1.5, 4 + log2(x.size)) == ""
+
+
 @LIBRARIES
 @SIZES
 @pytest.mark.parametrize("share", [1.0, 0.5])

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_cache": set(),
     "_calls": {"typing"},
     "_check": set(),
+    "_constant": {"_arrays", "_calls", "_engine", "_function", "_transforms", "typing"},
     "_custom": {
         "_arrays",
         "_cache",
@@ -49,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "tinyloss_torch", "typing"},
     "_formula": set(),
     "_function": {"_calls", "_check", "_engine", "typing"},
+    "_hessian": {"_arrays", "_cache", "_formula", "compiler"},
     "_objects": {
         "_arrays",
         "_calls",
@@ -72,7 +74,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_reads": {"_formula"},
     "_rows": {"_arrays", "typing"},
-    "_transforms": {"_calls", "_engine", "_function"},
+    "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
+    "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
     "compiler": {"backend", "typing"},
     "losses": {

@@ -518,6 +518,8 @@ class TestWrongCalls:
             tinyloss.grad(LINEAR, 2)(self.h, self.w, self.y)
         with pytest.raises(TypeError, match="has no curvature"):
             tinyloss.grad_and_hess(LINEAR)(self.h, self.w, self.y)
+        with pytest.raises(TypeError, match="has no product with its Hessian"):
+            tinyloss.hvp(LINEAR)(self.h, self.w, self.y, self.h)
 
     def test_of_what_is_no_loss_of_scores(self) -> None:
         for bad in (3, tinyloss.CrossEntropyLoss, LINEAR):

@@ -78,6 +78,31 @@ def test_a_jitted_step_is_traced_once(name: str) -> None:
     np.testing.assert_allclose(values, expected, rtol=2e-5)
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of its own, while it traces
+@schedules
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_a_step_that_torch_compiles_takes_every_number(name: str, dynamic: bool | None) -> None:
+    """torch takes a number for a constant until it changes, then for an unknown."""
+    torch = pytest.importorskip("torch")
+    testing = pytest.importorskip("torch._dynamo.testing")
+    loss, x, y, parameter = SCHEDULES[name]
+    graphs = testing.CompileCounterWithBackend("eager")
+    torch.compiler.reset()
+
+    def ask(x: Any, number: float) -> Any:
+        return loss(x, torch.asarray(y), **{parameter: number})
+
+    step = torch.compile(ask, backend=graphs, fullgraph=True, dynamic=dynamic)
+    for number in VALUES[::40].tolist():
+        at = torch.asarray(x).requires_grad_()
+        value, expected = step(at, number), ask(at, number)
+        torch.testing.assert_close(value, expected, rtol=1e-6, atol=0)
+        slopes = [torch.autograd.grad(each, at)[0] for each in (value, expected)]
+        torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-9)
+    assert graphs.frame_count == (1 if dynamic else 2)
+
+
 @some
 def test_jax_differentiates_by_the_number(name: str) -> None:
     """A central difference over 2h is off by h^2, and by eps / h of the values."""

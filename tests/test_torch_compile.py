@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.cases import FEW_CASES, Case, few_cases, weight_and_mask
+from tests.support.cases import CASES, FEW_CASES, Case, weight_and_mask
 from tests.support.process import python
 
 pytestmark = [
@@ -49,7 +49,7 @@ assert torch.isnan(compiled[1]).any().item() == (name == "cross_entropy")
 
 @long
 @on("name", ["mse", "cross_entropy"])
-@on(("backend", "graph"), [("eager", "breaks"), ("eager", "fullgraph"), ("inductor", "fullgraph")])
+@on(("backend", "graph"), [("eager", "breaks"), ("inductor", "fullgraph")])
 def test_first_call_of_a_process_may_be_compiled(
     torch: Any, backend: str, graph: str, name: str
 ) -> None:
@@ -69,8 +69,17 @@ def backward(torch: Any, function: Any, *tensors: Any) -> tuple[Any, Any]:
     return value.detach(), torch.autograd.grad(value, x)[0]
 
 
-@few_cases
-@on("weighted", [False, True])
+# What weighs is the same for all losses: only a few are tried without.
+@on(
+    ("case", "weighted"),
+    [
+        pytest.param(
+            case, weighted, id=f"{case.name}-{weighted}", marks=() if case in FEW_CASES else long
+        )
+        for case in CASES
+        for weighted in ([True, False] if case in FEW_CASES else [True])
+    ],
+)
 def test_one_graph_gives_the_eager_answer(torch: Any, case: Case, weighted: bool) -> None:
     def tensor(value: Any) -> Any:
         return torch.asarray(np.array(value)) if isinstance(value, np.ndarray) else value
@@ -114,6 +123,18 @@ def test_one_compilation_serves_every_batch_size(torch: Any) -> None:
         for one, other in zip(backward(torch, loss, x, y), expected, strict=True):
             torch.testing.assert_close(one, other, rtol=2e-6, atol=1e-7)
     assert counter.frame_count == 1
+
+
+@long
+def test_an_ignored_index_may_be_an_unknown_number(torch: Any) -> None:
+    def loss(x: Any, y: Any, index: int) -> Any:
+        return tinyloss.cross_entropy(x, y, ignore_index=index)
+
+    step = compiled(torch, loss, "inductor", dynamic=True)
+    x, y = torch.linspace(-3, 3, 21).reshape(7, 3), torch.tensor([0, 1, 2, -7, 1, 2, 0])
+    for index in (-100, -3):
+        labels = torch.where(y < 0, index, y)
+        torch.testing.assert_close(step(x, labels, index), loss(x, labels, index))
 
 
 @long

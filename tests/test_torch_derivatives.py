@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.cases import CASES, Case, few_cases, weight_and_mask
+from tests.support.cases import CASES, FEW_CASES, Case, few_cases, weight_and_mask
 
 # Of its own, when vmap first loads its decompositions.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
@@ -45,8 +45,20 @@ def moving(torch: Any, case: Case) -> tuple[Callable[..., Any], list[Any]]:
     return loss, [*[arrays[place] for place in places], weight]
 
 
-@few_cases
-@pytest.mark.parametrize("reduction", ["mean", "none"])
+# How items are put together is the same for all losses: only a few are tried with the mean.
+@pytest.mark.parametrize(
+    ("case", "reduction"),
+    [
+        pytest.param(
+            case,
+            reduction,
+            id=f"{case.name}-{reduction}",
+            marks=() if case in FEW_CASES else pytest.mark.long,
+        )
+        for case in CASES
+        for reduction in (["mean", "none"] if case in FEW_CASES else ["none"])
+    ],
+)
 def test_first_and_second_derivatives_are_those_of_differences(
     torch: Any, case: Case, reduction: str
 ) -> None:
@@ -103,6 +115,12 @@ def test_a_mapped_loss_is_the_loss_of_each_member(torch: Any, case: Case) -> Non
     # and with only the prediction mapped
     only = torch.func.vmap(lambda x: of(x, *arrays[1:]))(torch.stack([arrays[0]] * 3))
     torch.testing.assert_close(only, of(*arrays).expand(3), rtol=1e-12, atol=1e-13)
+
+
+def test_wide_parameters_are_mapped_beside_narrow_tensors(torch: Any) -> None:
+    x, numbers = torch.tensor([2.0]), torch.tensor([0.25, 1e300], dtype=torch.float64)
+    got = torch.func.vmap(lambda delta: anyloss.huber(x, 0 * x, delta=delta))(numbers)
+    assert got.tolist() == [0.46875, 2.0]
 
 
 def test_parameters_are_mapped_and_differentiated(torch: Any) -> None:

@@ -1,5 +1,6 @@
 """Every combination of what weighs items: compiled as by the formulas, on tensors too."""
 
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import tinyloss
 import tinyloss_numpy
 from tests.support.libraries import Library
+from tests.support.params import covering
 
 RNG = np.random.default_rng(0)
 ROWS, CLASSES = 6, 4
@@ -17,89 +19,100 @@ TARGETS: dict[str, Any] = {
     "labels": RNG.integers(0, CLASSES, ROWS),
     "probabilities": RNG.dirichlet(np.ones(CLASSES), ROWS).astype(np.float32),
 }
-ARRAYS: dict[str, Any] = {
+OF_ROWS: dict[str, Any] = {
     "weight": RNG.random(ROWS).astype(np.float32),
     "where": np.arange(ROWS) % 3 != 1,
     "class_weight": (RNG.random(CLASSES) + 0.5).astype(np.float32),
+    "ignore_index": 2,
+    "label_smoothing": 0.1,
+    "denominator": 3.5,
 }
-NUMBERS: dict[str, Any] = {"ignore_index": 2, "label_smoothing": 0.1, "denominator": 3.5}
-NAMES = [*ARRAYS, *NUMBERS]
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def subsets(names: Iterable[str]) -> list[tuple[str, ...]]:
+    every = [*names]
+    return [each for count in range(len(every) + 1) for each in combinations(every, count)]
+
+
 COMBINATIONS = [
-    (loss, target, names)
+    (reduction, loss, target, names)
+    for reduction in REDUCTIONS
     for loss in ("cross_entropy", "softmax_focal", "nll")
     for target in TARGETS
-    for count in range(len(NAMES) + 1)
-    for names in combinations(NAMES, count)
+    for names in subsets(OF_ROWS)
     if not (target == "probabilities" and ("ignore_index" in names or loss == "nll"))
     and not (loss != "cross_entropy" and "label_smoothing" in names)
+    and not (reduction != "mean" and "denominator" in names)
 ]
+
+
+def rows(combined: list[Any], names: list[str]) -> list[Any]:
+    """Return combinations as parameters: any two choices meet in the long run, all in the slow."""
+    chosen = covering([(*each[:-1], *[name in each[-1] for name in names]) for each in combined])
+    return [
+        pytest.param(
+            *each,
+            id="-".join([*each[:-1], *each[-1]]),
+            marks=pytest.mark.long if n in chosen else pytest.mark.slow,
+        )
+        for n, each in enumerate(combined)
+    ]
 
 
 EPS = 2.0**-23
 """Of float32. A loss, a weight and a sum of six are some roundings."""
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize(
-    ("loss", "target", "names"),
-    [
-        pytest.param(
-            *each,
-            id="-".join([*each[:2], *each[2]]),
-            marks=pytest.mark.slow if n % 12 else pytest.mark.long,
-        )
-        for n, each in enumerate(COMBINATIONS)
-    ],
-)
-@pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
-def test_compiled_as_by_the_formulas(
-    xp: Library, loss: str, target: str, names: tuple[str, ...], reduction: str
+def assert_compiled_as_by_the_formulas(
+    xp: Library, loss: str, y: Any, weighing: dict[str, Any], reduction: str
 ) -> None:
     step: Any = tinyloss.value_and_grad(getattr(tinyloss, loss))
-    options = {name: NUMBERS[name] for name in names if name in NUMBERS}
-    if reduction != "mean":  # which alone has one
-        options.pop("denominator", None)
-    arrays = {name: ARRAYS[name] for name in names if name in ARRAYS}
     with tinyloss_numpy.compilation("never"):
-        expected = step(X, TARGETS[target], **arrays, **options, reduction=reduction)
-    own = {name: xp.asarray(each) for name, each in arrays.items()}
-    x, y = xp.asarray(X), xp.asarray(TARGETS[target])
+        expected = step(X, y, **weighing, reduction=reduction)
+
+    def own(each: Any) -> Any:
+        return xp.asarray(each) if isinstance(each, np.ndarray) else each
+
+    arrays, options = [own(X), own(y)], {name: own(each) for name, each in weighing.items()}
     with tinyloss_numpy.compilation("always"):
         for _ in range(2):  # the second is answered as the first was
-            got = step(x, y, **own, **options, reduction=reduction)
+            got = step(*arrays, **options, reduction=reduction)
             for one, other in zip(got, expected, strict=True):
                 np.testing.assert_allclose(xp.numpy(one), other, rtol=16 * EPS, atol=8 * EPS)
 
 
-ELEMENTS: dict[str, Any] = {
+libraries = pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
+
+
+@libraries
+@pytest.mark.parametrize(("reduction", "loss", "target", "names"), rows(COMBINATIONS, [*OF_ROWS]))
+def test_rows_compiled_as_by_the_formulas(
+    xp: Library, reduction: str, loss: str, target: str, names: tuple[str, ...]
+) -> None:
+    weighing = {name: OF_ROWS[name] for name in names}
+    assert_compiled_as_by_the_formulas(xp, loss, TARGETS[target], weighing, reduction)
+
+
+OF_ELEMENTS: dict[str, Any] = {
     "weight": RNG.random((ROWS, CLASSES)).astype(np.float32),
     "where": np.arange(ROWS * CLASSES).reshape(ROWS, CLASSES) % 3 != 1,
     "pos_weight": (RNG.random(CLASSES) + 0.5).astype(np.float32),
+    "denominator": 3.5,
 }
-OF_ELEMENTS = [
-    names
-    for count in range(5)
-    for names in combinations([*ELEMENTS, "denominator"], count)
-    if "pos_weight" in names or count < 3
+COMBINATIONS_OF_ELEMENTS = [
+    (reduction, names)
+    for reduction in REDUCTIONS
+    for names in subsets(OF_ELEMENTS)
+    if reduction == "mean" or "denominator" not in names
 ]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("names", OF_ELEMENTS, ids="-".join)
-@pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
+@libraries
+@pytest.mark.parametrize(("reduction", "names"), rows(COMBINATIONS_OF_ELEMENTS, [*OF_ELEMENTS]))
 def test_elements_compiled_as_by_the_formulas(
-    xp: Library, names: tuple[str, ...], reduction: str
+    xp: Library, reduction: str, names: tuple[str, ...]
 ) -> None:
-    step: Any = tinyloss.value_and_grad(tinyloss.binary_cross_entropy_with_logits)
-    options = {"denominator": 3.5} if "denominator" in names and reduction == "mean" else {}
-    arrays = {name: ELEMENTS[name] for name in names if name in ELEMENTS}
-    y = (X > 0).astype(np.float32)
-    with tinyloss_numpy.compilation("never"):
-        expected = step(X, y, **arrays, **options, reduction=reduction)
-    own = {name: xp.asarray(each) for name, each in arrays.items()}
-    with tinyloss_numpy.compilation("always"):
-        for _ in range(2):
-            got = step(xp.asarray(X), xp.asarray(y), **own, **options, reduction=reduction)
-            for one, other in zip(got, expected, strict=True):
-                np.testing.assert_allclose(xp.numpy(one), other, rtol=16 * EPS, atol=8 * EPS)
+    loss, y = "binary_cross_entropy_with_logits", (X > 0).astype(np.float32)
+    weighing = {name: OF_ELEMENTS[name] for name in names}
+    assert_compiled_as_by_the_formulas(xp, loss, y, weighing, reduction)

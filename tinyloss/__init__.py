@@ -41,6 +41,8 @@ WeightedSum                         what adding and scaling objects makes
 
 value_and_grad, grad                functions of a loss's gradient
 grad_and_hess                       and of its curvature, item by item
+hvp                                 of its Hessian times a direction
+constant_minimizer                  the best constant prediction: what boosting starts from
 partial_mean, PartialMean           means over data in parts
 loss                                makes a loss of a function of yours
 of_products                         makes of a loss of scores one of two matrices
@@ -79,6 +81,7 @@ from typing import Any as _Any
 
 from tinyloss import _arrays
 from tinyloss._cache import clear_caches as clear_caches
+from tinyloss._constant import constant_minimizer as constant_minimizer
 from tinyloss._custom import loss as loss
 from tinyloss._engine.products import Memory as Memory
 from tinyloss._engine.targets import validation as validation
@@ -90,6 +93,7 @@ from tinyloss._products import of_products as of_products
 from tinyloss._scaler import LossScaler as LossScaler
 from tinyloss._transforms import grad as grad
 from tinyloss._transforms import grad_and_hess as grad_and_hess
+from tinyloss._transforms import hvp as hvp
 from tinyloss._transforms import source as source
 from tinyloss._transforms import value_and_grad as value_and_grad
 from tinyloss.losses.activations import *

@@ -6,7 +6,7 @@ number yet.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -46,7 +46,8 @@ def number(
         raise ValueError(
             f"tinyloss.{function}: {name} is beyond float64, expected {what}"
         ) from None
-    if not isfinite(checked):
+    # Compared, so that torch.compile can trace a number that it keeps symbolic.
+    if not -inf < checked < inf:
         raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
     return checked
 

@@ -8,6 +8,7 @@ the recorder.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from numbers import Rational, Real
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -118,8 +119,9 @@ def exact(value: Any) -> Hashable:
         return kind, value.hex()
     if kind is int or kind is bool or kind is str or value is None:
         return kind, value
-    if isinstance(value, float):
-        return kind, float(value).hex()
+    if isinstance(value, Real) and not isinstance(value, Rational):  # NumPy's, too
+        # of more digits than a float's, if it is equal to itself
+        return kind, float(value).hex(), value if value == value else None
     if isinstance(value, (tuple, frozenset)):
         return _exact_members(value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -132,6 +132,11 @@ class Differentiable:
         """
         return _transforms.grad_and_hess(self)
 
+    @property
+    def hvp(self: Loss[...]) -> Callable[..., Any]:
+        """The function that returns the Hessian by the prediction times a direction."""
+        return _transforms.hvp(self)
+
 
 @dataclass(frozen=True, repr=False)
 class WeightedSum(Differentiable):

@@ -45,8 +45,8 @@ class PartialMean(NamedTuple):
         return _divided(self.total, self.weight)
 
     def grad(self) -> Any:
-        """Return the gradient of the mean."""
-        return mapped(partial(_divided, weight=self.weight), self.gradient)
+        """Return the gradient of the mean, in the dtype of `gradient`."""
+        return mapped(partial(_slope, weight=self.weight), self.gradient)
 
     def __add__(self, other: Any) -> "PartialMean":
         """Return the state of the data of both."""
@@ -153,6 +153,15 @@ def _divided(total: Any, weight: Any) -> Any:
     xp = namespace(weight)
     with quiet(xp):
         return total / xp.where((weight == 0) & (total == 0), 1.0, weight)
+
+
+def _slope(total: Any, weight: Any) -> Any:
+    """Return a quotient in the dtype of `total`, which may be narrower than that of `weight`."""
+    if not hasattr(total, "dtype"):
+        return _divided(total, weight)
+    xp = namespace(total)
+    with quiet(xp):
+        return astype(xp, _divided(total, weight), total.dtype)
 
 
 def _added(a: Any, b: Any) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from tinyloss.backend import Answer, Job, astype, delivered, finished, scaled
 from tinyloss_torch._rules import Part, part_of
 
@@ -10,6 +12,10 @@ from tinyloss_torch._rules import Part, part_of
 def answer(job: Job) -> Answer:
     """Answer a job by parts that know their derivatives; the rest is lines for autograd."""
     xp, kind = job.xp, job.kind
+    numbers: Mapping[str, Any] = job.numbers
+    if torch.compiler.is_compiling():  # a number of the graph's caller may be known to nobody yet
+        at = {"dtype": kind.dtype, "device": job.arrays["x"].device}
+        numbers = {name: torch.full((), number, **at) for name, number in numbers.items()}
     names = tuple([name for name, *_ in kind.arguments])
     arrays = {
         name: job.arrays[name] if role.integer else astype(xp, job.arrays[name], kind.dtype)
@@ -20,7 +26,7 @@ def answer(job: Job) -> Answer:
         tensors = [arrays[name] for name in names]
 
         def part(name: str) -> Any:
-            return part_of(Part(kind, name, names, job.numbers), *tensors)
+            return part_of(Part(kind, name, names, numbers), *tensors)
 
         return Answer(
             part("value") if kind.value else None,

@@ -117,9 +117,6 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     only = kind.value and not kind.grads and not kind.curvature
     if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
         return ()
-    # Gradients of half precision are rounded once, with what is upstream: a scaler's 65536.
-    if any(kind.derivative_dtype(name) != kind.dtype for name in moving):
-        return ()
     return tuple(moving)
 
 
@@ -146,22 +143,30 @@ class _Fused(_SingleLevelFunction):
         pull = upstream[0]
         if known is None or pull is None or torch.is_grad_enabled() or is_wrapped(pull):
             found = _computed_again(ctx, upstream)
+        elif (factor := pull.item()) != 1.0 and _is_rounded(ctx.call.job.kind, known):
+            ctx.known = None
+            found = _computed_again(ctx, upstream)
         else:
-            found = _times(ctx, known, pull)
+            found = _times(ctx, known, factor)
         return None, None, None, *[found.get(name) for name in names]
 
 
 _rule: Any = _Fused  # torch's types leave out what it inherits
 
 
-def _times(ctx: Any, known: dict[str, Any], upstream: Any) -> dict[str, Any]:
+def _is_rounded(kind: Kind, known: dict[str, Any]) -> bool:
+    """Return whether gradients are of half precision: rounded once, with what is upstream."""
+    return any(kind.derivative_dtype(name) != kind.dtype for name in known)
+
+
+def _times(ctx: Any, known: dict[str, Any], factor: float) -> dict[str, Any]:
     """Return gradients times what is upstream: these themselves, if nobody needs them again."""
     if graph_is_kept():
-        return {name: each * upstream for name, each in known.items()}
+        return {name: each * factor for name, each in known.items()}
     ctx.known = None
-    if upstream.item() != 1.0:
+    if factor != 1.0:
         for each in known.values():
-            each.mul_(upstream)
+            each.mul_(factor)
     return known
 
 

@@ -29,7 +29,7 @@ class Part:
     """The formula's method."""
     names: tuple[str, ...]
     """The arrays' names, in their order."""
-    numbers: Mapping[str, float]
+    numbers: Mapping[str, Any]
 
     def __call__(self, *arrays: Any) -> Any:
         """Return the part of each item by the formula's lines."""

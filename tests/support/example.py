@@ -3,14 +3,14 @@
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 
-def _load(name: str) -> ModuleType:
+def loaded(name: str) -> Any:
+    """Return an example as a module."""
     path = Path(__file__).parents[2] / "examples" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -21,9 +21,9 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-digits: Any = _load("train_digits")
-with_torch: Any = _load("train_torch")
-half_precision: Any = _load("half_precision")
+digits = loaded("train_digits")
+with_torch = loaded("train_torch")
+half_precision = loaded("half_precision")
 EPS = float(np.finfo(np.float32).eps)
 
 

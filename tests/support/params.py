@@ -1,6 +1,7 @@
 """Which parameters of a test are tried by default, and which in the long run alone."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -16,3 +17,21 @@ def turns(rows: Sequence[Any], every: int, ids: Sequence[str] | None = None) -> 
         )
         for n, row in enumerate(rows)
     ]
+
+
+def covering(rows: Sequence[Sequence[Hashable]]) -> set[int]:
+    """Return the numbers of few rows in which any two columns have every pair that all rows have.
+
+    What goes wrong for one choice, or for two that meet, goes wrong in one of them.
+    """
+
+    def pairs(row: Sequence[Hashable]) -> set[Hashable]:
+        return {*combinations(enumerate(row), 2)}
+
+    missing = set[Hashable]().union(*map(pairs, rows))
+    chosen = set[int]()
+    while missing:
+        best = max(range(len(rows)), key=lambda n: len(missing & pairs(rows[n])))
+        chosen.add(best)
+        missing -= pairs(rows[best])
+    return chosen

@@ -123,8 +123,9 @@ class Scored:
 def run_product(request: Request, want: Want) -> Answer:
     """Answer a request whose predictions are products."""
     product: Product = request.x
-    if want.curvature:
-        raise TypeError(f"tinyloss.{request.name}: has no curvature, expected a gradient")
+    if want.curvature or want.remade is not None:
+        what = "curvature" if want.curvature else "product with its Hessian"
+        raise TypeError(f"tinyloss.{request.name}: has no {what}, expected a gradient")
     try:
         if product.unit:
             answer = _of_units(request, product, want._replace(out=()))

@@ -1,6 +1,6 @@
 """What a public function was asked, what is wanted of it, and what to say of bad input."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -90,7 +90,9 @@ class Want(NamedTuple):
     sums: bool = False
     """Whether what the mean divides is wanted: the value is a pair of sums, of the weighted losses
     and of the weights, and gradients are those of the first."""
-    boosting: bool = False
-    """Whether the curvature is that for boosting, which is never negative."""
+    remade: Callable[[type[Formula]], type[Formula]] | None = None
+    """What makes the formula that is asked of the loss's own; None for that itself."""
     wide: bool = False
     """Whether derivatives are wanted in the dtype computed in, to go on with before rounding."""
+    direction: Any = None
+    """An array like x, which a formula that was made anew takes besides."""

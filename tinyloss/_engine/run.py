@@ -40,7 +40,7 @@ from tinyloss._engine.job import (
 )
 from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.settle import Form, Settled, class_axis, settle
-from tinyloss._formula import Formula, boosting
+from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
 
 
@@ -52,11 +52,13 @@ def run(request: Request, want: Want) -> Answer:
 
 def as_wanted(request: Request, want: Want) -> Request:
     """Return the request for what is wanted: curvature is each item's own."""
-    if want.boosting:
+    if want.remade is not None:
         request = request._replace(
-            formula=request.formula and boosting(request.formula),
-            labels=request.labels and boosting(request.labels),
+            formula=request.formula and want.remade(request.formula),
+            labels=request.labels and want.remade(request.labels),
         )
+    if want.direction is not None:
+        request = request._replace(arrays={**request.arrays, "direction": want.direction})
     if want.curvature:
         request = request._replace(reduction="none", denominator=None)
     return request

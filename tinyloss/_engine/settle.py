@@ -37,7 +37,7 @@ from tinyloss._engine.checks import (
 from tinyloss._engine.job import Argument, Domain, Job, Kind
 from tinyloss._engine.request import REDUCTIONS, Refusal, Request, Want
 from tinyloss._engine.targets import domain_of, look_at, may_look
-from tinyloss._engine.weights import Rule, normal, rows_of, weighed
+from tinyloss._engine.weights import Rule, normal, normal_array, rows_of, weighed
 from tinyloss._formula import NUMBER, Formula, exact
 from tinyloss.typing import Namespace
 
@@ -67,6 +67,8 @@ def settle(request: Request, want: Want, fuses: bool) -> "tuple[Form, Settled]":
     xp = namespace_of(request.x)
     with registry.quiet(xp):
         y, more = _brought(request, xp)
+        if want.direction is not None:
+            _check_direction(request, more["direction"])
         form = _form_of(request, want, xp, y, more, fuses)
         return form, form.settled(request, want.out, y, more)
 
@@ -138,6 +140,7 @@ class Form:
         if axis is not None:
             x = move_axis(xp, x, axis, -1)
             y = y if index is not None else move_axis(xp, y, axis, -1)
+            more = {name: move_axis(xp, each, axis, -1) for name, each in more.items()}
         arrays = {"x": x, "y": y, **more}
         for name, to in self.dtypes.items():
             array = arrays[name]
@@ -262,7 +265,7 @@ def _form_of(
         divisor = weighed(rule, request, moved, y).divisor
         weighs = not (divisor is None or isinstance(divisor, int | float))
     brings = y is not request.y or any(more[name] is not request.arrays[name] for name in more)
-    held = any(hasattr(each, "dtype") for each in request.params.values())
+    held = any(map(_is_array, request.params.values()))
     fused = None
     if fuses and all(type(getattr(request, name)) is type(x) for name in given):
         fused = registry.fused(xp, weighed)
@@ -318,6 +321,20 @@ def _check_elements(formula: type[Formula], x: Any, y: Any) -> None:
         )
 
 
+def _check_direction(request: Request, direction: Any) -> None:
+    """Refuse a direction that is not a number for each element of x, or no name of its own."""
+    x = request.x
+    if not same_shape(direction.shape, x.shape):
+        raise Refusal(f"direction has shape {show(direction)}, expected {show(x)}, the shape of x")
+    if "direction" in request.params:
+        raise Refusal("has a parameter direction, expected another name beside hvp's", TypeError)
+
+
+def _is_array(parameter: Any) -> bool:
+    """Return whether a parameter is an array; torch.compile cannot ask a number for a dtype."""
+    return not isinstance(parameter, int | float) and hasattr(parameter, "dtype")
+
+
 _Parameters = tuple[dict[str, Any], dict[str, float], dict[str, Any]]
 
 
@@ -336,12 +353,12 @@ def _parameters(
             static[name] = value
         elif isinstance(value, float):
             numbers[name] = value
-        elif not hasattr(value, "dtype"):
+        elif not _is_array(value):
             static[name] = value
         elif is_host(value):
             numbers[name] = float(value)
         else:
-            held[name] = brought(xp, x, name, value)
+            held[name] = normal_array(brought(xp, x, name, value), xp, dtype)
     return held, normal(numbers, xp, dtype), normal(static, xp, dtype)
 
 

@@ -325,8 +325,10 @@ def not_ignored(request: Request, xp: Namespace, x: Any, y: Any) -> Any:
     if given is not y:  # compared as they came: another library may not hold NumPy's numbers
         return brought(xp, x, "y", given != index)
     y = astype(xp, y, index_dtype(xp, y))
-    width = 32 if dtype_name(y.dtype) == "int32" else 64
-    return y != (index + 2 ** (width - 1)) % 2**width - 2 ** (width - 1)  # wraps as y did
+    half = 2 ** (31 if dtype_name(y.dtype) == "int32" else 63)
+    if not -half <= index < half:
+        index = (index + half) % (2 * half) - half  # wraps as y did
+    return y != index
 
 
 def normal(params: dict[str, Any], xp: Namespace, dtype: Any) -> dict[str, Any]:
@@ -349,3 +351,13 @@ def normal(params: dict[str, Any], xp: Namespace, dtype: Any) -> dict[str, Any]:
         for name, value in odd.items()
         if isfinite(value)
     }
+
+
+def normal_array(number: Any, xp: Namespace, dtype: Any) -> Any:
+    """Return a number that an array holds as `normal` does, without reading it."""
+    if dtype_name(number.dtype) != "float64" or dtype_name(dtype) == "float64":
+        return number  # it is rounded to no narrower range
+    info = xp.finfo(dtype)
+    # by neither clip nor sign, which torch's namespace does by masks: vmap has no rule for these
+    size = xp.maximum(xp.minimum(xp.abs(number), float(info.max)), float(info.smallest_normal))
+    return xp.where(number == 0, number, xp.where(number < 0, -size, size))

@@ -80,14 +80,18 @@ class Numbers:
         exec(compile(text, "<tinyloss: numbers>", "exec"), scope)
         self._compute: Callable[[Any, int, Any], list[Any]] = scope["compute"]
         self._ieee = ieee
-        self._latest: tuple[Any, list[float]] | None = None
+        self._latest: tuple[Any, list[float] | None, list[float]] | None = None
 
     def __call__(self, given: Mapping[str, float], classes: int) -> list[float]:
         """Return the nodes' results."""
         key = (classes, given)
         latest = self._latest
-        if latest is not None and latest[0] == key:
-            return latest[1]
+        if (
+            latest is not None
+            and latest[0] == key
+            and (latest[1] is None or latest[1] == _signs(given))
+        ):
+            return latest[2]
         try:
             results = self._compute(given, classes, _PYTHON)
         except (ArithmeticError, ValueError):
@@ -95,8 +99,13 @@ class Numbers:
             with ieee.errstate(all="ignore"):
                 wide = {name: ieee.float64(number) for name, number in given.items()}
                 results = self._compute(wide, classes, ieee)
-        self._latest = key, results
+        # 0.0 and -0.0 are equal
+        self._latest = key, _signs(given) if 0.0 in given.values() else None, results
         return results
+
+
+def _signs(given: Mapping[str, float]) -> list[float]:
+    return [math.copysign(1.0, number) for number in given.values()]
 
 
 def _text(node: Node, names: dict[int, str]) -> str:

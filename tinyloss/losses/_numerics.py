@@ -210,8 +210,12 @@ def exponent(gamma: Any) -> Any:
     """Return gamma as formulas take it: an int where `power` multiplies; an array as it is."""
     if not isinstance(gamma, float):
         return gamma
-    whole = gamma <= _LARGEST_WHOLE_GAMMA and gamma.is_integer()
-    return int(gamma) if whole else min(gamma, _LARGEST_GAMMA)
+    # Comparisons alone: torch.compile traces these of a number that it does not know yet, and takes
+    # any such number modulo 1 for 0.
+    for whole in range(_LARGEST_WHOLE_GAMMA + 1):
+        if gamma == whole:
+            return whole
+    return gamma if gamma < _LARGEST_GAMMA else _LARGEST_GAMMA
 
 
 def power(base: Any, exponent: Any) -> Any:

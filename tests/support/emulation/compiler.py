@@ -169,8 +169,8 @@ class Kernel:
         sizes = [f"sizeof({p.type})" for p in self.parameters]
         entry = _ENTRY % (", ".join(arguments), ", ".join(sizes))
         header = '#include "cuda.hpp"\n'
-        _runtime()
-        library = ctypes.CDLL(str(_compile(header + source + entry, "-O1")))
+        _runtime()  # what it was linked with serves kernels too: to link them again takes a quarter
+        library = ctypes.CDLL(str(_compile(header + source + entry, "-O1", "-nostdlib")))
         self.entry = library.emulated_entry
         self.sizes = list((ctypes.c_ulong * len(types)).in_dll(library, "emulated_sizes"))
         cluster = re.search(r"__cluster_dims__\((\d+), 1, 1\)", source)
