@@ -278,7 +278,7 @@ class TestWrongCalls:
             with pytest.raises(ValueError, match="expected rows of the same features"):
                 loss(self.a, self.b.T)
             with pytest.raises(ValueError, match="argnums holds 5, expected one of 0, 1, 2"):
-                tinyloss.grad(loss, 5)(self.a, self.b)
+                value_and_grad(loss, 5)(self.a, self.b)
 
     def test_parameters(self) -> None:
         with pytest.raises(ValueError, match=r"info_nce: temperature is 0, expected a number abo"):

@@ -569,10 +569,12 @@ def test_gradients_of_log_probabilities_and_entropy() -> None:
     p = np.exp(tinyloss.log_softmax(2 * np.tanh((h @ w.T + bias) / 0.5 / 2)))
     slope = (1 - np.tanh((h @ w.T + bias) / 0.5 / 2) ** 2) / 0.5 * WEIGHT[:, None]
     entropy = -(p * np.log(p)).sum(-1, keepdims=True)
-    for loss, more, g in (
+    cases: Any = (
         (tinyloss.linear_logprobs, (y,), np.eye(CLASSES)[y] - p),
         (tinyloss.linear_entropy, (), -p * (np.log(p) + entropy)),
-    ):
-        found = tinyloss.grad(loss, (0, 1, 3))(h, w, *more, max_memory=memory_of(2), **options)
+    )
+    for loss, more, g in cases:
+        gradients: Any = tinyloss.grad(loss, (0, 1, 3))
+        found = gradients(h, w, *more, max_memory=memory_of(2), **options)
         g = g * slope
         close(found, (g @ w, g.T @ h, g.sum(0)), EPS["float64"], times=64)

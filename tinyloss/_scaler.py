@@ -89,12 +89,19 @@ class LossScaler(NamedTuple):
 
         In float32 at least: that of float16 ends at 65504.
         """
-        return mapped(lambda array: _wide(array) * self._beside(_wide(array)), arrays)
+
+        def times(array: Any) -> Any:
+            return _wide(array) * self._beside(_wide(array))
+
+        return mapped(times, arrays)
 
     def unscaled(self, arrays: Any) -> Any:
         """Return gradients divided by the scale, in float32 at least."""
 
-        return mapped(lambda array: _wide(array) / self._beside(_wide(array)), arrays)
+        def divided(array: Any) -> Any:
+            return _wide(array) / self._beside(_wide(array))
+
+        return mapped(divided, arrays)
 
     def finite(self, arrays: Any) -> Any:
         """Return whether all numbers are finite, as a 0-d array where they are: nobody waits."""

@@ -233,8 +233,9 @@ def memory_of(request: Request, want: Want) -> Memory:
         results += count * real * (1 if kind.rowwise and kind.formula.per_item else classes)
     if product.both_ways:  # those of one way are there while the other's are computed
         results *= 2
-    if product.unit:  # the vectors of length 1
-        results += (count + classes) * features * _size(scored.dtype)
+    if product.unit:  # the vectors of length 1, gradients by these, and what is between
+        vectors = (count + classes) * features * _size(scored.dtype)
+        results += vectors * (4 if scored.by else 1)
     rows = scored.rows
     return Memory(rows, scored.chunk_of(rows), results)
 
@@ -457,7 +458,8 @@ def at_once(scored: Scored) -> Answer:
         if "w" in scored.by:
             found["w"] = scored.transposed(xp.matmul(z.T, _selected(xp, keep, part)))
         if "bias" in scored.by:
-            found["bias"] = xp.sum(z, axis=0) if len(scored.bias.shape) else xp.sum(z)
+            bias: Any = scored.bias
+            found["bias"] = xp.sum(z, axis=0) if len(bias.shape) else xp.sum(z)
     grads = tuple([astype(xp, found[name], scored.dtype_of(name)) for name in scored.by])
     return Answer(inner.value, grads)
 
@@ -586,7 +588,7 @@ class _Chunks:
             total = scored.transposed(self._found["w"])
             multiply(xp, z.T, _selected(xp, keep, part), total, first > 0)
         if "bias" in by:
-            axis = 0 if len(scored.bias.shape) else None
+            axis = 0 if self._found["bias"].shape else None
             self._found["bias"] += xp.sum(z, axis=axis, dtype=self._wide)
 
     def answer(self) -> Answer:

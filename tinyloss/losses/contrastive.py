@@ -27,7 +27,7 @@ __all__ = ["arcface", "cosface", "info_nce", "siglip"]
 
 def _own_places(name: str, a: Any, b: Any, y: Any) -> Any:
     """Return the index of each row's positive: its own where the caller does not say."""
-    shapes = [tuple(getattr(each, "shape", ())) for each in (a, b)]
+    shapes: list[tuple[Any, ...]] = [tuple(getattr(each, "shape", ())) for each in (a, b)]
     if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
         raise ValueError(
             f"tinyloss.{name}: a has shape {shapes[0]} and b {shapes[1]}, expected rows of the "
