@@ -389,6 +389,8 @@ class TestTorch:
             assert torch.autograd.gradcheck(loss, tensors)
             assert torch.autograd.gradgradcheck(loss, tensors)
 
+    # torch's own code makes the object that it warns of
+    @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
     def test_is_compiled_as_a_whole(self, torch: Any) -> None:
         h, w, y, _ = drawn()
         features = torch.tensor(h, requires_grad=True)
