@@ -58,7 +58,10 @@ def main(folder: Path) -> int:
     info = f"tinyloss-{version}.dist-info"
 
     expected_sdist = {name for name in sources if not name.startswith(".ci/")} | {"PKG-INFO"}
-    expected_wheel = {name.removeprefix("backends/") for name in packaged} | {
+    lessons = {name for name in sources if name.startswith("docs/learn/")}
+    expected_wheel = {name.removeprefix("backends/") for name in packaged}
+    expected_wheel |= {name.replace("docs/learn", "tinyloss/cli/pages", 1) for name in lessons}
+    expected_wheel |= {
         f"{info}/{name}"
         for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
     }

@@ -6,18 +6,17 @@ the work and returns when it is done.
 
 import importlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks._measure import library
+from tinyloss.cli import measure
+from tinyloss.cli.measure import library
 
 THREADS = 2
 MSE, HUBER = "mse", "huber"
@@ -118,72 +117,13 @@ class Floor(Contender):
 
     needs = ("numba",)
     computes = False
-    alone = 2**18
-    """Bytes below which handing out work (50 us) takes longer than the work (10 GB/s)."""
 
     @cached_property
-    def loops(self) -> tuple[Any, Any, Any]:
-        """Loops over machine words by exclusive or, which takes any dtype and vectorises."""
-
-        def read(a: Any) -> Any:
-            folded = np.uint64(0)
-            for i in range(a.size):
-                folded ^= a[i]
-            return folded
-
-        def write(a: Any, key: Any, out: Any) -> None:
-            for i in range(a.size):
-                out[i] = a[i] ^ key
-
-        def combine(a: Any, b: Any, out: Any) -> None:
-            for i in range(a.size):
-                out[i] = a[i] ^ b[i]
-
-        njit = library("numba").njit(nogil=True)
-        return njit(read), njit(write), njit(combine)
-
-    @cached_property
-    def pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(THREADS - 1)
-
-    def parts(self, words: Array) -> list[slice]:
-        number = 1 if words.nbytes < self.alone else THREADS
-        cuts = [words.size * i // number for i in range(number + 1)]
-        return [slice(a, b) for a, b in pairwise(cuts)]
-
-    def each(self, parts: list[slice], work: Callable[[slice], Any]) -> None:
-        futures = [self.pool.submit(work, part) for part in parts[1:]]
-        work(parts[0])
-        for future in futures:
-            future.result()
+    def loops(self) -> measure.Floor:
+        return measure.Floor(THREADS)
 
     def prepare(self, case: Case, x: Array, y: Array) -> dict[str, Call]:
-        read, write, combine = self.loops
-        word = np.uint64 if x.nbytes % 8 == 0 else np.uint32
-        a, b = (array.reshape(-1).view(word) for array in (x, y))
-        pointwise = a.size == b.size
-        parts = self.parts(a)
-
-        def value() -> None:
-            def work(part: slice) -> None:
-                read(a[part])
-                if pointwise:
-                    read(b[part])
-
-            if not pointwise:
-                read(b)
-            self.each(parts, work)
-
-        def gradient() -> Array:
-            out = np.empty_like(x)
-            g = out.reshape(-1).view(word)
-            if pointwise:
-                self.each(parts, lambda part: combine(a[part], b[part], g[part]))
-            else:
-                key = read(b)
-                self.each(parts, lambda part: write(a[part], key, g[part]))
-            return out
-
+        value, gradient = self.loops.calls(x, y)
         return {VALUE: value, GRADIENT: gradient}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks._measure import Ratio
+from tinyloss.cli.measure import Ratio
 
 __all__ = [
     "command_line",

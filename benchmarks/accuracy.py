@@ -45,7 +45,6 @@ from rich.markup import escape
 from rich.table import Table
 
 import tinyloss_numpy
-from benchmarks._measure import library, machine, versions
 from benchmarks._printing import console_of, markdown_table, progress_bar, write_report
 from benchmarks.gpu import device, no_gpu
 from tests.support.answers import ARGUMENTS, answers, differentiable, split
@@ -53,6 +52,7 @@ from tests.support.dtypes import DTYPES, compute_dtype
 from tests.support.exact import Truth, evaluate
 from tests.support.families import HALF_BOUND, allowed, families, judge, scales
 from tests.support.specs import BOUNDS, EXACT
+from tinyloss.cli.measure import library, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
 NAMES = {

@@ -15,8 +15,6 @@ A full run writes `benchmarks/results/cpu.json` and `cpu.png`. It lists tinyloss
 the results; exceeding one is no error, because machines differ.
 """
 
-import ctypes
-import gc
 import multiprocessing
 import sys
 import time
@@ -46,16 +44,6 @@ from benchmarks._contenders import (
     Case,
     Contender,
 )
-from benchmarks._measure import (
-    Ratio,
-    Task,
-    Timing,
-    busy,
-    circumstances,
-    interleaved,
-    library,
-    settle,
-)
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -65,6 +53,18 @@ from benchmarks._printing import (
     progress_bar,
     spread,
     write_report,
+)
+from tinyloss import pictures
+from tinyloss.cli import measure
+from tinyloss.cli.measure import (
+    Ratio,
+    Task,
+    Timing,
+    busy,
+    circumstances,
+    interleaved,
+    library,
+    settle,
 )
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
@@ -356,17 +356,9 @@ class Extra:
         }
 
 
-def resident(what: str) -> int:
-    """Return the bytes of memory in use (VmRSS) or at their peak (VmHWM)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) * 1024
-    raise NotImplementedError(f"/proc/self/status has no {what}")
-
-
 def growth(contender: Contender, case: Case, what: str) -> int | None:
     """Return by how many bytes a call raises the peak memory of this process, which must be new."""
-    libc, warm = ctypes.CDLL(None), replace(MEMORY_WARM, dtype=case.dtype)
+    warm = replace(MEMORY_WARM, dtype=case.dtype)
     with contender.stage():
         for each in [warm] * 3 + [case] * contender.compiles_shapes:
             calls = contender.prepare(each, *each.arrays())
@@ -374,16 +366,7 @@ def growth(contender: Contender, case: Case, what: str) -> int | None:
                 return None
             calls[what]()
         calls = contender.prepare(case, *case.arrays())
-        gc.collect()
-        libc.malloc_trim(0)
-        # PR_SET_THP_DISABLE: a page of 2 MiB that is touched once would count in full.
-        libc.prctl(41, 1, 0, 0, 0)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is in use
-        before = resident("VmRSS")
-        result = calls[what]()
-        after = resident("VmHWM")
-        del result
-    return after - before
+        return measure.growth(calls[what])
 
 
 def measure_memory(
@@ -564,69 +547,6 @@ def markdown(measured: list[Measured], extras: list[Extra]) -> str:
     return "\n".join(lines)
 
 
-STYLES = {
-    "tinyloss": ("C3", "o"),
-    "tinyloss eager": ("C1", "v"),
-    "torch": ("C0", "s"),
-    "torch.compile": ("C9", "D"),
-    "jax.jit": ("C2", "^"),
-    "scikit-learn": ("C4", "P"),
-    "NumPy": ("C7", "x"),
-}
-
-
-def draw(measured: list[Measured], path: Path, caption: str) -> None:
-    """Draw the bytes per second, below the floor's, and the growth of time with size."""
-    matplotlib = library("matplotlib.figure")
-    if matplotlib is None:
-        return
-    figure = matplotlib.Figure(figsize=(12, 10), layout="constrained")
-    grid = figure.add_gridspec(2, 2)
-
-    rows = [m for m in measured if m.section == "shapes" and m.what == GRADIENT]
-    axes = figure.add_subplot(grid[0, :])
-    for i, m in enumerate(rows):
-        speeds = {name: m.bytes / timing.median / 1e9 for name, timing in m.times.items()}
-        if "floor" in speeds:
-            roof = axes.hlines(speeds.pop("floor"), i - 0.4, i + 0.4, color="black", lw=2)
-            roof.set_label("floor: only moves the bytes" if i == 0 else None)
-        for name, speed in speeds.items():
-            colour, marker = STYLES[name]
-            axes.plot(i, speed, marker, color=colour, label=name if i == 0 else None)
-    axes.set_yscale("log")
-    axes.set_xticks(
-        range(len(rows)),
-        [m.case.label.replace(" ", "\n").replace("_with", "\n_with") for m in rows],
-        fontsize=7,
-    )
-    axes.set_ylabel("GB/s of inputs and gradient")
-    axes.set_title("Value and gradient of the mean, float32, two threads")
-    if rows:
-        axes.legend(fontsize=8, ncols=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-
-    panels = (("sizes", f"elements of {BCE}"), ("classes", f"classes of {CE}, 4M logits"))
-    for axis, (name, label) in enumerate(panels):
-        axes = figure.add_subplot(grid[1, axis])
-        rows = [m for m in measured if m.section == name]
-        for contender in dict.fromkeys(each for m in rows for each in m.times):
-            points = [
-                (m.case.shape[axis], m.times[contender].median * 1e3)
-                for m in rows
-                if contender in m.times
-            ]
-            colour, marker = STYLES.get(contender, ("black", ""))
-            axes.plot(*zip(*points, strict=True), f"{marker}-", color=colour, label=contender)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel(label)
-        axes.set_ylabel("ms")
-        axes.grid(alpha=0.3)
-        if rows:
-            axes.legend(fontsize=8)
-    figure.suptitle(caption, fontsize=9)
-    figure.savefig(path, dpi=110)
-
-
 # ---------------------------------------------------------------------------------------- running
 
 
@@ -702,7 +622,8 @@ def main(arguments: list[str] | None = None) -> int:
             "memory": [extra.summary() for extra in extras],
         }
         write_report(path, report, parts)
-        draw(measured, path.with_suffix(".png"), f"{report['machine']['cpu']}, {report['date']}")
+        if library("matplotlib") and any(m.section == "shapes" for m in measured):
+            pictures.save(pictures.speed(path), path.with_suffix(".png"))
     console.print(f"{took:.0f} s")
     return 0
 

@@ -28,7 +28,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks._measure import Task, interleaved, machine, versions
 from tests.support.elementary import (
     BOUND,
     DTYPES,
@@ -40,6 +39,7 @@ from tests.support.elementary import (
     loop,
     sample,
 )
+from tinyloss.cli.measure import Task, interleaved, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "elementary.json"
 BLOCK = 2**16

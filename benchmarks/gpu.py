@@ -39,7 +39,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks._contenders import BCE, CE, GRADIENT, MSE, OUT, VALUE, Case
-from benchmarks._measure import Ratio, Timing, machine, versions
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -50,6 +49,7 @@ from benchmarks._printing import (
     write_report,
 )
 from tests.support.gpu import HOLD_UP
+from tinyloss.cli.measure import Ratio, Timing, machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 MODULES = ("tinyloss", "cupy", "numpy", "ml_dtypes", "torch", "triton", "liger_kernel")

@@ -41,7 +41,6 @@ from benchmarks._contenders import (
     Case,
     JaxJit,
 )
-from benchmarks._measure import busy, circumstances, library, settle
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -61,6 +60,7 @@ from benchmarks.cpu import (
     ratio_table,
     time_case,
 )
+from tinyloss.cli.measure import busy, circumstances, library, settle
 
 RESULTS = Path(__file__).parent / "results" / "jax.json"
 MODULES = ("tinyloss", "jax", "jaxlib", "optax", "numpy", "ml_dtypes")

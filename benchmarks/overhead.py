@@ -19,7 +19,7 @@ import numpy as np
 
 import tinyloss
 import tinyloss_numpy
-from benchmarks._measure import Task, interleaved, machine, versions
+from tinyloss.cli.measure import Task, interleaved, machine, versions
 
 ROUNDS = 60
 

@@ -45,7 +45,6 @@ from benchmarks._contenders import (
     Torch,
     TorchCompile,
 )
-from benchmarks._measure import busy, circumstances, library, settle
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -65,6 +64,7 @@ from benchmarks.cpu import (
     print_section,
     time_case,
 )
+from tinyloss.cli.measure import busy, circumstances, library, settle
 
 RESULTS = Path(__file__).parent / "results" / "torch.json"
 MODULES = ("tinyloss", "torch", "numpy", "numba", "ml_dtypes")

@@ -28,10 +28,21 @@ BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy, tinyloss
 ARRAY_LIBRARIES = {"numpy", "cupy", "jax", "torch", "dask", "array_api_strict", "ml_dtypes"}
 COMPILERS = {"numba", "llvmlite", "triton"}
 
-SECTIONS = ["Shapes", "Domain", "Formula", "Gradient", "Accuracy", "Edge cases", "Source"]
+SECTIONS = [
+    "Use for",
+    "Shapes",
+    "Domain",
+    "Formula",
+    "Gradient",
+    "Accuracy",
+    "Edge cases",
+    "Source",
+    "Elsewhere",
+]
 
 # What the modules of a folder, or a module in none, import of ours.
 MAY_IMPORT: dict[str, set[str]] = {
+    "__main__": {"cli"},
     "_arrays": {"tinyloss_torch", "typing"},
     "_cache": set(),
     "_calls": {"typing"},
@@ -77,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
     "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
+    "cli": {"compiler", "pictures"},
     "compiler": {"backend", "typing"},
     "losses": {
         "_arrays",
@@ -89,6 +101,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_products",
         "typing",
     },
+    "pictures": set(),
     "testing": {"_arrays", "_engine", "_function", "backend", "losses", "typing"},
     "tinyloss_cuda": {"backend", "compiler"},
     "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
@@ -102,7 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 
 def test_import_loads_no_array_library() -> None:
-    modules = ["tinyloss.testing", "tinyloss.typing", "tinyloss.compiler.kernels"]
+    modules = ["tinyloss.testing", "tinyloss.typing", "tinyloss.compiler.kernels", "tinyloss.cli"]
     code = (
         f"import sys; before = set(sys.modules); import tinyloss, {', '.join(modules)}; "
         "print(*set(sys.modules) - before)"

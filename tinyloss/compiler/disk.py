@@ -64,6 +64,24 @@ def keep(key: str, content: bytes) -> None:
         _trim(folder)
 
 
+def contents() -> tuple[Path | None, dict[Path, int]]:
+    """Return the folder, None for a user who has none, and its files with their bytes."""
+    files: dict[Path, int] = {}
+    with suppress(OSError):
+        folder = _checked_folder()
+        if folder is not None:
+            with os.scandir(folder) as entries:
+                files = {Path(each): each.stat(follow_symlinks=False).st_size for each in entries}
+    return _folder(), files
+
+
+def clear() -> None:
+    """Remove what is kept; what is wanted again is compiled again."""
+    for path in contents()[1]:
+        with suppress(OSError):  # another process was faster
+            path.unlink()
+
+
 def _trim(folder: Path) -> None:
     """Remove the files that were used longest ago, until a quarter of a full folder is free."""
     with os.scandir(folder) as entries:

@@ -88,6 +88,9 @@ def binary_cross_entropy(
 
     Notes
     -----
+    Use for: yes or no, several at once included, where probabilities are all there is. Logits keep
+    more digits: `binary_cross_entropy_with_logits`.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: 0 <= x <= 1, NaN outside. A target outside [0, 1] by more than a few eps is an error
@@ -104,6 +107,8 @@ def binary_cross_entropy(
     Edge cases: finite for every probability; curvature overflows at a wrong certainty.
 
     Source: Good, Rational decisions, J. R. Statist. Soc. B 14, 1952.
+
+    Elsewhere: torch `binary_cross_entropy`; Keras `BinaryCrossentropy`; scikit-learn `log_loss`.
 
     Examples
     --------
@@ -166,6 +171,9 @@ def binary_cross_entropy_with_logits(
 
     Notes
     -----
+    Use for: yes or no, several at once included: spam, tags of an image. Give logits: no sigmoid
+    before it.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all logits, infinite ones included. A target outside [0, 1] by more than a few eps is an
@@ -183,6 +191,9 @@ def binary_cross_entropy_with_logits(
     Edge cases: x = inf costs 0 for y = 1 and inf otherwise.
 
     Source: Cox, The regression analysis of binary sequences, J. R. Statist. Soc. B 20, 1958.
+
+    Elsewhere: torch `binary_cross_entropy_with_logits`; optax `sigmoid_binary_cross_entropy`; Keras
+    `BinaryCrossentropy(from_logits=True)`.
 
     Examples
     --------
@@ -292,6 +303,8 @@ def sigmoid_focal(
 
     Notes
     -----
+    Use for: yes or no where one side is rare, as in detection: easy items count for less.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all logits, infinite ones included. Targets as for `binary_cross_entropy_with_logits`.
@@ -310,6 +323,9 @@ def sigmoid_focal(
     Edge cases: x = inf costs 0 for y = 1 and inf for y = 0.
 
     Source: Lin et al., Focal loss for dense object detection, ICCV 2017.
+
+    Elsewhere: torchvision `sigmoid_focal_loss`; optax `sigmoid_focal_loss`; Keras
+    `BinaryFocalCrossentropy`.
 
     Examples
     --------
@@ -368,6 +384,9 @@ def hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Notes
     -----
+    Use for: yes or no as a margin, as support vector machines do: what is right by 1 or more costs
+    nothing.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all scores. Integer targets other than -1 and 1 are an error where they can be seen
@@ -383,6 +402,8 @@ def hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     Edge cases: infinite scores on the right side cost 0.
 
     Source: Cortes and Vapnik, Support-vector networks, Machine Learning 20, 1995.
+
+    Elsewhere: optax `hinge_loss`; Keras `Hinge`; scikit-learn `hinge_loss`.
 
     Examples
     --------
@@ -433,6 +454,8 @@ def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request
 
     Notes
     -----
+    Use for: a margin with a smooth slope: violations count by their squares.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all scores. Integer targets other than -1 and 1 are an error where they can be seen
@@ -449,6 +472,8 @@ def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request
 
     Source: Lee and Mangasarian, SSVM: a smooth support vector machine, Comput. Optim. Appl. 20,
     2001.
+
+    Elsewhere: Keras `SquaredHinge`; scikit-learn `LinearSVC(loss="squared_hinge")`.
 
     Examples
     --------
@@ -497,6 +522,9 @@ def soft_margin(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Notes
     -----
+    Use for: yes or no with targets -1 and 1, and ranking: x the score of the better item minus that
+    of the worse, y = 1.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all scores. Integer targets other than -1 and 1 are an error where they can be seen
@@ -512,6 +540,8 @@ def soft_margin(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     Edge cases: never overflows before its exact result does.
 
     Source: Friedman, Hastie and Tibshirani, Additive logistic regression, Ann. Statist. 28, 2000.
+
+    Elsewhere: torch `soft_margin_loss`.
 
     Examples
     --------

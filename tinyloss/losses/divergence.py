@@ -86,6 +86,8 @@ def kl_div(
 
     Notes
     -----
+    Use for: a distribution that is to come near a known one, from log-probabilities.
+
     Shapes: x and y (..., C), or the classes along `axis`; an item is a row of classes, (...). The
     mean is over rows: torch's "batchmean".
 
@@ -102,6 +104,9 @@ def kl_div(
     Edge cases: p_c = 0 drops its term, also for x_c = -inf; p_c > 0 with x_c = -inf gives inf.
 
     Source: Kullback and Leibler, On information and sufficiency, Ann. Math. Statist. 22, 1951.
+
+    Elsewhere: torch `kl_div` with "batchmean"; optax `kl_divergence`; Keras `KLDivergence`, of
+    probabilities.
 
     Examples
     --------
@@ -213,6 +218,8 @@ def kl_div_with_logits(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) ->
 
     Notes
     -----
+    Use for: distillation: a small model that is to say what a large one says, from logits of both.
+
     Shapes: x and y (..., C), or the classes along `axis`; an item is a row of classes, (...).
 
     Domain: finite logits, and -inf for a class that is impossible.
@@ -228,6 +235,8 @@ def kl_div_with_logits(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) ->
     +inf or all -inf give NaN; those further apart than the largest number count as infinitely far.
 
     Source: Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015.
+
+    Elsewhere: torch `kl_div` of both sides' `log_softmax`.
 
     Examples
     --------
@@ -309,6 +318,8 @@ def js_div(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
 
     Notes
     -----
+    Use for: the distance of two distributions that are on a par, symmetric and finite.
+
     Shapes: x and y (..., C), or the classes along `axis`; an item is a row of classes, (...).
 
     Domain: x >= 0 and y >= 0, NaN below; neither side need be normalised.
@@ -324,6 +335,8 @@ def js_div(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
     Jensen-Shannon distance.
 
     Source: Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37, 1991.
+
+    Elsewhere: SciPy `scipy.spatial.distance.jensenshannon`, its square root.
 
     Examples
     --------

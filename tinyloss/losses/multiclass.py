@@ -373,6 +373,8 @@ def cross_entropy(
 
     Notes
     -----
+    Use for: one class out of many: images, tokens. Give logits: no softmax before it.
+
     Shapes: x (..., C), or the classes along `axis`; y (...) or x's; an item is a row of classes,
     (...).
 
@@ -410,6 +412,10 @@ def cross_entropy(
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990; smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016.
+
+    Elsewhere: torch `cross_entropy`; optax `softmax_cross_entropy_with_integer_labels`,
+    `softmax_cross_entropy`; Keras `SparseCategoricalCrossentropy(from_logits=True)`,
+    `CategoricalCrossentropy(from_logits=True)`; scikit-learn `log_loss`, of probabilities.
 
     Examples
     --------
@@ -491,6 +497,9 @@ def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
 
     Notes
     -----
+    Use for: one class out of many, where a model returns log-probabilities; for logits
+    `cross_entropy`.
+
     Shapes: x (..., C), or the classes along `axis`; y (...); an item is a row of classes, (...).
 
     Domain: all log-probabilities, -inf included; they need not be normalised.
@@ -505,6 +514,8 @@ def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
     (`tinyloss.validation`), else NaN for its item.
 
     Source: Fisher, On the mathematical foundations of theoretical statistics, 1922.
+
+    Elsewhere: torch `nll_loss`.
 
     Examples
     --------
@@ -632,6 +643,8 @@ def softmax_focal(
 
     Notes
     -----
+    Use for: one class out of many where some are rare: easy items count for less.
+
     Shapes: x (..., C), or the classes along `axis`; y (...) or x's; an item is a row of classes,
     (...).
 
@@ -651,6 +664,8 @@ def softmax_focal(
     Edge cases: as for `cross_entropy`.
 
     Source: Lin et al., Focal loss for dense object detection, ICCV 2017.
+
+    Elsewhere: Keras `CategoricalFocalCrossentropy`, of probabilities.
 
     Examples
     --------

@@ -66,6 +66,9 @@ def mse(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Notes
     -----
+    Use for: numbers whose errors are alike in size: prices, temperatures, coordinates. A large
+    error counts by its square.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -80,6 +83,9 @@ def mse(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     `0.5 * tinyloss.MSELoss()`.
 
     Source: Gauss, Theoria combinationis observationum erroribus minimis obnoxiae, 1823.
+
+    Elsewhere: torch `mse_loss`; optax `squared_error`; Keras `MeanSquaredError`; scikit-learn
+    `mean_squared_error`.
 
     Examples
     --------
@@ -120,6 +126,9 @@ def mae(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Notes
     -----
+    Use for: numbers with outliers, where each unit of error costs the same. The best constant is
+    the median.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -134,6 +143,8 @@ def mae(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     Edge cases: infinite where the difference overflows.
 
     Source: Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
+
+    Elsewhere: torch `l1_loss`; Keras `MeanAbsoluteError`; scikit-learn `mean_absolute_error`.
 
     Examples
     --------
@@ -182,6 +193,8 @@ def huber(x: Array, y: ArrayLike, *, delta: Positive = 1.0, **options: Unpack[Op
 
     Notes
     -----
+    Use for: numbers with outliers, where small errors are to count by their squares.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -196,6 +209,8 @@ def huber(x: Array, y: ArrayLike, *, delta: Positive = 1.0, **options: Unpack[Op
     Edge cases: never overflows before its exact result does.
 
     Source: Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35, 1964.
+
+    Elsewhere: torch `huber_loss`; optax `huber_loss`; Keras `Huber`.
 
     Examples
     --------
@@ -250,6 +265,8 @@ def smooth_l1(
 
     Notes
     -----
+    Use for: boxes in object detection, and whatever else was tuned with it; elsewhere `huber`.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -264,6 +281,8 @@ def smooth_l1(
     Edge cases: never overflows before its exact result does.
 
     Source: Girshick, Fast R-CNN, ICCV 2015.
+
+    Elsewhere: torch `smooth_l1_loss`.
 
     Examples
     --------
@@ -319,6 +338,9 @@ def log_cosh(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Notes
     -----
+    Use for: numbers with outliers, where a loss that is smooth everywhere is wanted and no
+    threshold is known.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -336,6 +358,8 @@ def log_cosh(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Source: Green, Bayesian reconstructions from emission tomography data using a modified EM
     algorithm, IEEE Trans. Med. Imaging 9, 1990.
+
+    Elsewhere: optax `log_cosh`; Keras `LogCosh`.
 
     Examples
     --------
@@ -384,6 +408,9 @@ def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Option
 
     Notes
     -----
+    Use for: a quantile of numbers, such as the 90 % that a delivery takes at most; two of them make
+    an interval.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -398,6 +425,8 @@ def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Option
     Edge cases: q = 1/2 gives half the absolute error.
 
     Source: Koenker and Bassett, Regression quantiles, Econometrica 46, 1978.
+
+    Elsewhere: scikit-learn `mean_pinball_loss`.
 
     Examples
     --------
@@ -454,6 +483,9 @@ def msle(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
 
     Notes
     -----
+    Use for: positive numbers of different magnitudes, such as counts of visitors, where the ratio
+    matters.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: x > -1 and y > -1; NaN below.
@@ -469,6 +501,8 @@ def msle(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
     Edge cases: infinite where one of x and y is -1.
 
     Source: Tofallis, A better measure of relative prediction accuracy, J. Oper. Res. Soc. 66, 2015.
+
+    Elsewhere: Keras `MeanSquaredLogarithmicError`; scikit-learn `mean_squared_log_error`.
 
     Examples
     --------
@@ -528,6 +562,9 @@ def mape(
 
     Notes
     -----
+    Use for: numbers far from 0, where the error is told in percent. It prefers predictions that are
+    too small.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: all real numbers.
@@ -544,6 +581,9 @@ def mape(
     Edge cases: large, but finite for ordinary x, where y = 0. 1 is an error of 100 percent.
 
     Source: Makridakis, Accuracy measures, Int. J. Forecasting 9, 1993.
+
+    Elsewhere: Keras `MeanAbsolutePercentageError`, 100 times it; scikit-learn
+    `mean_absolute_percentage_error`.
 
     Examples
     --------
@@ -675,6 +715,8 @@ def poisson_nll(
 
     Notes
     -----
+    Use for: counts of events, such as calls in an hour.
+
     Shapes: x and y (...), an item is an element.
 
     Domain: y >= 0; x >= 0 for log_input=False, NaN below.
@@ -693,6 +735,8 @@ def poisson_nll(
     Edge cases: y = 0 drops its term, also for an infinite x.
 
     Source: McCullagh and Nelder, Generalized linear models, 1989, chapter 6.
+
+    Elsewhere: torch `poisson_nll_loss`; Keras `Poisson`, of rates.
 
     Examples
     --------
@@ -760,6 +804,8 @@ def gaussian_nll(
 
     Notes
     -----
+    Use for: numbers with a spread that is predicted, too.
+
     Shapes: x and y (...), var (...) or broadcasting to it; an item is an element.
 
     Domain: all real x and y; var >= 0, NaN below.
@@ -777,6 +823,8 @@ def gaussian_nll(
 
     Source: Nix and Weigend, Estimating the mean and variance of the target probability
     distribution, ICNN 1994.
+
+    Elsewhere: torch `gaussian_nll_loss`.
 
     Examples
     --------

@@ -1,14 +1,22 @@
-"""What the benchmarks share: a description of the machine, and interleaved timing."""
+"""Measuring: a description of the machine, interleaved timing, a floor, extra memory.
 
+For `tinyloss bench` and for the benchmarks of a clone.
+"""
+
+import ctypes
+import gc
 import importlib
 import math
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from statistics import median, quantiles
@@ -63,13 +71,19 @@ def cores(processors: list[int]) -> list[int]:
     return first + [number for number in processors if number not in first]
 
 
+_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
+"""What Linux calls the widest instructions that loops use, and what others do."""
+
+
 def machine() -> dict[str, Any]:
     """Return what results depend on: the processor, its caches, the memory."""
-    model, memory = platform.processor(), 0
+    model, flags, memory = platform.processor(), set[str](), 0
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
+            elif line.startswith(("flags", "Features")):
+                flags = set(line.split())
                 break
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemTotal"):
@@ -84,6 +98,7 @@ def machine() -> dict[str, Any]:
         caches[f"L{level}" + {"Data": "d", "Instruction": "i"}.get(kind, "")] = size
     return {
         "cpu": model,
+        "vectors": next((name for flag, name in _VECTORS.items() if flag in flags), ""),
         "cores": os.cpu_count(),
         "caches": caches,
         "memory_gib": memory,
@@ -146,6 +161,7 @@ class Timing:
 
     @property
     def median(self) -> float:
+        """The median of the samples."""
         return median(self.samples)
 
     def summary(self) -> dict[str, Any]:
@@ -165,6 +181,7 @@ class Ratio:
 
     @classmethod
     def of(cls, one: Timing, other: Timing) -> "Ratio":
+        """Return how many times as long one takes as the other."""
         pairs = [a / b for a, b in zip(one.samples, other.samples, strict=True)]
         low, _, high = quantiles(pairs, method="inclusive")
         return cls(one.median / other.median, low, high)
@@ -176,7 +193,11 @@ class Ratio:
 
 
 def interleaved(
-    tasks: Mapping[str, Task], seconds: float, fewest: int = 5, most: int = 41
+    tasks: Mapping[str, Task],
+    seconds: float,
+    fewest: int = 5,
+    most: int = 41,
+    done: Callable[[float], Any] = lambda share: None,
 ) -> dict[str, Timing]:
     """Time calls in rounds, so that drift of the machine affects all of them.
 
@@ -184,7 +205,8 @@ def interleaved(
 
     A sample is the mean of as many calls as take `SAMPLE`. Before it come a rest and a call that is
     not counted, which brings the task's data back into the cache and wakes its threads. There are
-    as many rounds as fit into `seconds`, from `fewest` to `most`.
+    as many rounds as fit into `seconds`, from `fewest` to `most`; after each, `done` is told the
+    share of them that is over.
     """
     numbers: dict[str, int] = {}
     cost = 0.0
@@ -199,7 +221,8 @@ def interleaved(
     samples: dict[str, list[float]] = {name: [] for name in tasks}
     order, shuffle = list(tasks), Random(0).shuffle
     shuffle(order)
-    for _ in range(min(most, max(fewest, int(seconds / cost)))):
+    rounds = min(most, max(fewest, int(seconds / cost)))
+    for number_of_round in range(rounds):
         for name in order:
             task, number = tasks[name], numbers[name]
             sleep(PAUSE)
@@ -208,4 +231,111 @@ def interleaved(
                     task.call()
                 samples[name].append(timeit(task.call, number=number) / number)
         shuffle(order)
+        done((number_of_round + 1) / rounds)
     return {name: Timing(tuple(each)) for name, each in samples.items()}
+
+
+class Floor:
+    """Reads NumPy's arrays and writes a new one, on threads, and computes nothing."""
+
+    alone = 2**18
+    """Bytes below which handing out work (50 us) takes longer than the work (10 GB/s)."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    @cached_property
+    def loops(self) -> tuple[Any, Any, Any]:
+        """Loops over machine words by exclusive or, which takes any dtype and vectorises."""
+        np = importlib.import_module("numpy")
+
+        def read(a: Any) -> Any:
+            folded = np.uint64(0)
+            for i in range(a.size):
+                folded ^= a[i]
+            return folded
+
+        def write(a: Any, key: Any, out: Any) -> None:
+            for i in range(a.size):
+                out[i] = a[i] ^ key
+
+        def combine(a: Any, b: Any, out: Any) -> None:
+            for i in range(a.size):
+                out[i] = a[i] ^ b[i]
+
+        njit = library("numba").njit(nogil=True)
+        return njit(read), njit(write), njit(combine)
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads beside the caller's."""
+        return ThreadPoolExecutor(max(self.threads - 1, 1))
+
+    def calls(self, x: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """Return what reads x and y, and what also writes an array like x."""
+        np = importlib.import_module("numpy")
+        read, write, combine = self.loops
+        word = np.uint64 if x.nbytes % 8 == y.nbytes % 8 == 0 else np.uint32
+        word = np.uint8 if x.nbytes % 4 or y.nbytes % 4 else word
+        a, b = (array.reshape(-1).view(word) for array in (x, y))
+        pointwise = a.size == b.size
+        parts = self._parts(a)
+
+        def value() -> None:
+            def work(part: slice) -> None:
+                read(a[part])
+                if pointwise:
+                    read(b[part])
+
+            if not pointwise:
+                read(b)
+            self._each(parts, work)
+
+        def gradient() -> Any:
+            out = np.empty_like(x)
+            g = out.reshape(-1).view(word)
+            if pointwise:
+                self._each(parts, lambda part: combine(a[part], b[part], g[part]))
+            else:
+                key = word(read(b))
+                self._each(parts, lambda part: write(a[part], key, g[part]))
+            return out
+
+        return value, gradient
+
+    def _parts(self, words: Any) -> list[slice]:
+        number = 1 if words.nbytes < self.alone else self.threads
+        cuts = [words.size * i // number for i in range(number + 1)]
+        return [slice(a, b) for a, b in pairwise(cuts)]
+
+    def _each(self, parts: list[slice], work: Callable[[slice], Any]) -> None:
+        futures = [self.pool.submit(work, part) for part in parts[1:]]
+        work(parts[0])
+        for future in futures:
+            future.result()
+
+
+def resident(what: str) -> int:
+    """Return the bytes of memory in use (VmRSS) or at their peak (VmHWM)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) * 1024
+    raise NotImplementedError(f"/proc/self/status has no {what}")
+
+
+def growth(call: Callable[[], Any]) -> int:
+    """Return by how many bytes a call raises the peak memory of this process.
+
+    The process must be new: what earlier calls have left free would be used first.
+    """
+    libc = ctypes.CDLL(None)
+    gc.collect()
+    libc.malloc_trim(0)
+    # PR_SET_THP_DISABLE: a page of 2 MiB that is touched once would count in full.
+    libc.prctl(41, 1, 0, 0, 0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is in use
+    before = resident("VmRSS")
+    result = call()
+    after = resident("VmHWM")
+    del result
+    return after - before

@@ -1,0 +1,241 @@
+"""`tinyloss check`: its definitions are the tests' own; what is right passes, and nothing else."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+from tests.support import exact
+from tests.support.specs import BOUNDS, LOSSES
+from tinyloss.cli import _ticks, main
+from tinyloss.cli._definitions import DEFINITIONS, Truth, item_of, truth
+from tinyloss.cli._inputs import arguments
+from tinyloss.cli._libraries import LIBRARIES, Library
+
+on = pytest.mark.parametrize
+
+
+def test_every_loss_has_a_definition() -> None:
+    assert {*DEFINITIONS} == {*LOSSES}
+
+
+@on("extreme", [False, True], ids=["ordinary", "extreme"])
+@on("name", LOSSES)
+def test_a_definition_is_that_of_the_tests(name: str, extreme: bool) -> None:
+    of = DEFINITIONS[name]
+    given = arguments(of.draw, (3, 4) if of.rows else (5,), extreme=extreme)
+    known = exact.evaluate(name, *given)
+    found = [truth(of, item_of(given, at)) for at in range(len(given[0]))]
+    values, gradients, curvatures = zip(*found, strict=True)
+
+    def compare(results: list[Truth], expected: exact.Truth, noise: str = "0") -> None:
+        flat = expected.float64().ravel()
+        for one, other, unsettled in zip(results, flat, expected.open.ravel(), strict=True):
+            # Both are right to float64's digits at least.
+            off = abs(one.exact - Decimal(float(other)))
+            assert unsettled or off <= Decimal(2.0**-51) * one.size + Decimal(noise)
+
+    compare([*values], known["value"])
+    compare([each for row in gradients for each in row], known["x"])
+    if not extreme:  # a curvature is for ordinary inputs alone
+        # 110 digits less those of the square of a step leave 30.
+        compare([each for row in curvatures for each in row], known["curvature"], noise="1e-28")
+
+
+@on("name", LOSSES)
+def test_the_bounds_are_those_of_the_records(name: str) -> None:
+    bounds, record = _ticks.Ours(name, LIBRARIES["numpy"]).bounds, BOUNDS[name]
+    per_gamma = 2 * record.per_gamma
+    assert bounds == {"value": record.value + per_gamma, "gradient": record.gradient + per_gamma}
+
+
+@on("name", ["mse", "cross_entropy"])
+def test_what_is_right_passes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", name, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"]
+    passed = {each["check"]: each["passed"] for each in report["checks"]}
+    assert {"computes the definition", "batches of any shape"} <= set(passed)
+    assert {*passed.values()} <= {True, None}  # None: torch is not installed
+    worst = [each["worst"] for each in report["checks"] if "every digit" in each["check"]]
+    assert all(0 < each <= 4 for each in worst)
+
+
+class Broken:
+    """A loss with a fault."""
+
+    def __init__(self, loss: Any, fault: Any) -> None:
+        self._loss, self._fault = loss, fault
+        self.__doc__, self.__signature__ = loss.__doc__, loss.__signature__
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._fault(self._loss(*args, **options), *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loss, name)
+
+
+@on(
+    ("fault", "failing"),
+    [
+        (lambda value, *args: 2 * value, "computes the definition"),
+        (lambda value, *args: np.float64(0.5) if np.isscalar(value) else value, "batches"),
+        (lambda value, x, *_: np.where(np.max(np.abs(x)) > 900, np.inf, value), "logits of ±1000"),
+        (lambda value, x, *_: value * (1 + (x.shape[-1] == 1000)), "many classes"),
+    ],
+    ids=["definition", "mean", "stability", "classes"],
+)
+def test_a_fault_fails(
+    fault: Any,
+    failing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tinyloss, "cross_entropy", Broken(tinyloss.cross_entropy, fault))
+    monkeypatch.setattr(Library, "version", None)
+    monkeypatch.setattr("tinyloss.cli.check.library_called", LIBRARIES.__getitem__)
+    assert main(["check", "cross_entropy"]) == 1
+    said = capsys.readouterr().out
+    assert any("✗" in line and failing in line for line in said.splitlines())
+    assert "checks failed" in said
+    assert said.endswith("Next: tinyloss info\n")
+
+
+@on("result", [0, 1], ids=["value", "gradient"])
+def test_a_lost_digit_fails(result: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = tinyloss.value_and_grad
+
+    def derive(loss: Any) -> Any:
+        def both(*args: Any, **options: Any) -> Any:
+            parts = [*honest(loss)(*args, **options)]
+            parts[result] = parts[result] * np.float32(1 + 2.0**-19)
+            return tuple(parts)
+
+        return both
+
+    monkeypatch.setattr(tinyloss, "value_and_grad", derive)
+    found = {tick.text: tick for tick in _ticks.ticks(_ticks.Ours("mse", LIBRARIES["numpy"]))}
+    text = ("every digit: within 2 eps", "gradient, every digit: within 1 eps")[result]
+    assert found[text].passed is False
+    assert "expected" in found[text].detail
+
+
+LEARNED = '''
+import numpy as np
+
+def textbook(x, y):
+    s = x - x.max(axis=-1, keepdims=True)
+    log_p = s - np.log(np.exp(s).sum(axis=-1, keepdims=True))
+    return -np.take_along_axis(log_p, y[..., None], -1)[..., 0]
+
+def the_mean(x, y):
+    return textbook(x, y).mean()
+
+def the_mean_gradient(x, y):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True) - (np.arange(x.shape[-1]) == y[..., None])) / len(x)
+
+def the_sum(x, y):
+    return textbook(x, y).sum()
+
+def without_the_target(x, y):
+    s = x - x.max(axis=-1, keepdims=True)
+    return -(s - np.log(np.exp(s).sum(axis=-1, keepdims=True))).mean()
+
+def naive(x, y):
+    p = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+    return -np.log(np.take_along_axis(p, y[..., None], -1)[..., 0])
+
+def column(x, y):
+    return textbook(x, y)[:, None]
+
+def empty(x, y):
+    """To be filled in."""
+
+def broken(x, y):
+    return x + undefined
+
+def mse(x, y):
+    return (x - y) ** 2
+
+def mse_gradient(x, y):
+    return 2 * (x - y)
+
+def wrong_mse(x, y):
+    return (x - y) ** 2
+
+def wrong_mse_gradient(x, y):
+    return x - y
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(Library, "version", None)
+    monkeypatch.setattr("tinyloss.cli.check.library_called", LIBRARIES.__getitem__)
+    path = tmp_path / "learned.py"
+    path.write_text(LEARNED, encoding="utf-8")
+    return str(path)
+
+
+@on(
+    ("function", "status", "said"),
+    [
+        ("textbook", 0, "0 of 7 digits"),
+        ("the_mean", 0, "0 of 2 stars"),
+        ("the_sum", 1, "the sum, not the mean"),
+        ("without_the_target", 1, "60 of 60 ordinary inputs wrong, e.g. x=["),
+        ("naive", 1, "✗ stable at logits of ±1000"),
+        ("column", 1, "got shape (60, 1), expected (60,), or one number: the mean"),
+        ("empty", 1, "1 of 1 checks failed"),
+        ("broken", 1, "NameError: name 'undefined' is not defined"),
+    ],
+)
+def test_a_learners_cross_entropy_is_graded(
+    function: str, status: int, said: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", f"{file}:{function}", "--as", "cross_entropy"]) == status
+    assert said in capsys.readouterr().out
+
+
+def test_every_digit_right_earns_a_star(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"{file}:mse"]) == 0  # as mse, by its name
+    said = capsys.readouterr().out
+    assert "★ every digit: within 2 eps" in said
+    assert "★★★★★★★ 7 of 7 digits" in said
+    assert "2 of 2 stars" in said
+
+
+def test_a_wrong_gradient_is_found(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"{file}:wrong_mse"]) == 1
+    assert "✗ gradient flows" in capsys.readouterr().out
+
+
+@on(
+    ("target", "said"),
+    [
+        ("{file}", "which one is to be checked?"),
+        ("{file}:nothing", "no nothing"),
+        ("{file}:textbook", "which loss is textbook?"),
+    ],
+)
+def test_a_target_that_is_not_clear(
+    target: str, said: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", target.format(file=file)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "\nNext: tinyloss check" in error
+
+
+def test_a_file_that_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "half.py"
+    path.write_text("def mse(x, y:\n", encoding="utf-8")
+    assert main(["check", f"{path}:mse"]) == 2
+    error = capsys.readouterr().err
+    assert "does not run: SyntaxError" in error
+    assert f"\nNext: python {path}" in error

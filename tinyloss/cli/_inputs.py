@@ -1,0 +1,219 @@
+"""What losses are called with: random arguments, ordinary and of every magnitude.
+
+All are NumPy's arrays in float64 that hold float32 numbers, so that a call in either dtype has the
+same exact answer; class indices are integers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DRAWS", "PATHS", "Arguments", "Array", "Path", "arguments"]
+
+Array: TypeAlias = npt.NDArray[Any]
+Arguments: TypeAlias = list[Array]
+Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...], bool], Arguments]
+
+
+def arguments(draw: str, shape: tuple[int, ...], *, extreme: bool = False) -> Arguments:
+    """Return arguments of a kind, always the same: of items, or of rows of classes, of a shape."""
+    rng = np.random.default_rng(0)
+    drawn = DRAWS[draw](rng, shape, extreme)
+    return [a if a.dtype.kind == "i" else a.astype(np.float32).astype(np.float64) for a in drawn]
+
+
+def _powers(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> Array:
+    return 10 ** rng.uniform(low, high, shape)
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return 2.0 * rng.integers(0, 2, shape) - 1
+
+
+def _errors(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    # A square of 1e18 is no infinity yet, and one of 1e-18 no subnormal number.
+    size = _powers(rng, shape, -18, 18) if extreme else rng.uniform(0.05, 4, shape)
+    y = rng.uniform(0.1, 3, shape) * _signs(rng, shape)
+    y = y * _powers(rng, shape, -3, 3) if extreme else y
+    return [y + size * _signs(rng, shape), y]
+
+
+def _positive(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    if not extreme:
+        return [np.exp(rng.standard_normal(shape)) for _ in range(2)]
+    y = _powers(rng, shape, -8, 8)
+    return [y * (1 + _powers(rng, shape, -6, 2)), y]
+
+
+def _counts(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    if extreme:
+        return [rng.uniform(-20, 20, shape), _powers(rng, shape, -3, 3)]
+    return [rng.uniform(-2, 2, shape), rng.poisson(3, shape).astype(float)]
+
+
+def _variances(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    if not extreme:
+        x, y = rng.standard_normal((2, *shape))
+        return [x, y, rng.uniform(0.3, 3, shape)]
+    y = rng.standard_normal(shape)
+    x = y + _powers(rng, shape, -6, 6) * _signs(rng, shape)
+    return [x, y, _powers(rng, shape, -5, 5)]
+
+
+def _probabilities(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    y = rng.integers(0, 2, shape).astype(float)
+    if not extreme:
+        return [rng.uniform(0.05, 0.95, shape), y]
+    near_0, near_1 = _powers(rng, shape, -30, -0.1), 1 - _powers(rng, shape, -7, -0.1)
+    return [np.where(rng.random(shape) < 0.5, near_0, near_1), y]
+
+
+def _logits(reach: float, targets: str) -> Draw:
+    """Return what draws logits of elements up to a size."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+        size = _powers(rng, shape, -4, np.log10(reach)) if extreme else rng.uniform(0, 4, shape)
+        signs = _signs(rng, shape)
+        return [size * _signs(rng, shape), signs if targets == "signs" else (signs + 1) / 2]
+
+    return draw
+
+
+def _row(rng: np.random.Generator, shape: tuple[int, ...], reach: float) -> Array:
+    return rng.uniform(-1, 1, shape) * reach
+
+
+def _rows(reach: float) -> Draw:
+    """Return what draws logits of classes up to a size, and class indices."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+        x = _row(rng, shape, 2)
+        if extreme:
+            x = _row(rng, shape, 1) * _powers(rng, (*shape[:-1], 1), -2, np.log10(reach))
+        return [x, rng.integers(0, shape[-1], shape[:-1])]
+
+    return draw
+
+
+def _log_shares(x: Array) -> Array:
+    e = x - x.max(axis=-1, keepdims=True)
+    shares: Array = e - np.log(np.exp(e).sum(axis=-1, keepdims=True))
+    return shares
+
+
+def _labels(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, y = _rows(40)(rng, shape, extreme)
+    return [_log_shares(x), y]
+
+
+def _pairs(of_x: Callable[[Array], Array], of_y: Callable[[Array], Array]) -> Draw:
+    """Return what draws two rows for each item: far from each other, or close."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+        y = _row(rng, shape, 2)
+        x = _row(rng, shape, 2)
+        if extreme:
+            y = y * _powers(rng, (*shape[:-1], 1), -2, 0.5)
+            x = y + x * _powers(rng, (*shape[:-1], 1), -4, 0.5)
+        return [of_x(x), of_y(y)]
+
+    return draw
+
+
+def _shares(x: Array) -> Array:
+    shares: Array = np.exp(_log_shares(x))
+    return shares
+
+
+DRAWS: dict[str, Draw] = {
+    "errors": _errors,
+    "positive": _positive,
+    "counts": _counts,
+    "variances": _variances,
+    "probabilities": _probabilities,
+    # exp(-80) is a normal float32; a focal loss has the cube of that, of which 25 is the limit.
+    "binary logits": _logits(80, "bits"),
+    "near binary logits": _logits(25, "bits"),
+    "scores": _logits(80, "signs"),
+    "logits": _rows(40),
+    "near logits": _rows(12),
+    "log-probabilities": _labels,
+    "log-probabilities of shares": _pairs(_log_shares, _shares),
+    "two logits": _pairs(lambda x: x, lambda y: y),
+    "shares": _pairs(_shares, _shares),
+}
+
+
+@dataclass(frozen=True)
+class Path:
+    """Arguments that depend on one number, for a table and a curve of a loss."""
+
+    label: str
+    """What the number is."""
+    points: tuple[float, ...]
+    low: float
+    high: float
+    at: Callable[[Array], Arguments]
+    """The arguments at each of these numbers; rows of two classes."""
+
+
+def _pair(t: Array) -> Array:
+    return np.stack([t, np.zeros_like(t)], axis=-1)
+
+
+def _even(t: Array) -> Array:
+    return np.full((*t.shape, 2), 0.5)
+
+
+def _first(t: Array) -> Array:
+    return np.zeros(t.shape, np.int64)
+
+
+_LEADS = (-1000.0, -2.0, 0.0, 2.0, 20.0, 80.0)
+_LEAD = "lead of the target's class"
+_LEAD_IN_X = "lead of a class in x, none in y"
+_LOGITS = Path("x, for y = 1", _LEADS, -6, 6, lambda t: [t, np.ones_like(t)])
+_ROWS = Path(_LEAD, _LEADS, -6, 6, lambda t: [_pair(t), _first(t)])
+
+PATHS: dict[str, Path] = {
+    "errors": Path(
+        "x, for y = 1",
+        (-999.0, 0.0, 0.75, 1.0, 1.25, 2.0, 1001.0),
+        -3,
+        5,
+        lambda t: [t, np.ones_like(t)],
+    ),
+    "positive": Path(
+        "x, for y = 1", (0.0, 0.5, 1.0, 1.001, 2.0, 1e6), 0, 4, lambda t: [t, np.ones_like(t)]
+    ),
+    "counts": Path(
+        "x, for y = 3", (-20.0, 0.0, 1.0, 1.0986, 2.0, 20.0), -1, 3,
+        lambda t: [t, np.full_like(t, 3)],
+    ),
+    "variances": Path(
+        "x, for y = 0 and var = 1", (-1000.0, -1.0, 0.0, 1.0, 1000.0), -3, 3,
+        lambda t: [t, np.zeros_like(t), np.ones_like(t)],
+    ),
+    "probabilities": Path(
+        "x, for y = 1", (0.0, 1e-30, 0.01, 0.5, 0.99, 0.99999994), 0.02, 1,
+        lambda t: [t, np.ones_like(t)],
+    ),
+    "binary logits": _LOGITS,
+    "near binary logits": _LOGITS,
+    "scores": _LOGITS,
+    "logits": _ROWS,
+    "near logits": _ROWS,
+    "log-probabilities": Path(_LEAD, _LEADS, -6, 6, lambda t: [_log_shares(_pair(t)), _first(t)]),
+    "log-probabilities of shares": Path(
+        _LEAD_IN_X, _LEADS, -6, 6, lambda t: [_log_shares(_pair(t)), _even(t)]
+    ),
+    "two logits": Path(
+        _LEAD_IN_X, _LEADS, -6, 6, lambda t: [_pair(t), np.zeros((*t.shape, 2))]
+    ),
+    "shares": Path(
+        _LEAD_IN_X, _LEADS, -6, 6, lambda t: [_shares(_pair(t)), _even(t)]
+    ),
+}  # fmt: skip
