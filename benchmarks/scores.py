@@ -25,7 +25,7 @@ from statistics import median
 from time import process_time
 from typing import Any
 
-from benchmarks._measure import busy, circumstances, library, settle
+from tinyloss.cli.measure import busy, circumstances, library, settle
 
 LIBRARIES = ("numpy", "tinyloss", "torch", "jax", "jaxlib")
 
@@ -123,14 +123,14 @@ def _peak() -> float:
     return 0.0
 
 
-def _grown(call: Callable[[], Any]) -> float:
-    """Return by how many MiB the peak grows in a call."""
+def _called(call: Callable[[], Any]) -> tuple[float, float]:
+    """Return how many seconds of the processor a call takes, and MiB that the peak grows by."""
     gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak becomes what there is
-    before = _peak()
+    peak, before = _peak(), process_time()
     call()
-    return _peak() - before
+    return process_time() - before, _peak() - peak
 
 
 def measured(
@@ -141,9 +141,9 @@ def measured(
     grown: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):  # the first of which may compile
         for name, call in tasks.items():
-            before = process_time()
-            grown[name].append(_grown(call) - gradients)
-            seconds[name].append(process_time() - before)
+            time, more = _called(call)
+            seconds[name].append(time)
+            grown[name].append(more - gradients)
     first = median(seconds[next(iter(tasks))])
     for name, call in tasks.items():
         time, temporaries = median(seconds[name]), getattr(call, "temporaries", None)
