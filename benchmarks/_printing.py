@@ -29,7 +29,6 @@ def command_line(
     sections: Iterable[str],
     results: Path,
     quick: str,
-    markdown: str = "print the README's table, too",
 ) -> argparse.ArgumentParser:
     """Return the parser of a benchmark that times sections of works."""
     parser = argparse.ArgumentParser(
@@ -47,7 +46,6 @@ def command_line(
         type=Path,
         help=f"where results are written; default: {results.name} of a full run",
     )
-    parser.add_argument("--markdown", action="store_true", help=markdown)
     return parser
 
 
@@ -72,7 +70,7 @@ def console_of(width: int) -> Console:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in README."""
+    """Return the lines of a table in Markdown."""
     lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
     return [lines[0], "|---" * len(heads) + "|", *lines[1:]]
 

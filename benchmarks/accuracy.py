@@ -2,7 +2,6 @@
 
     python -m benchmarks.accuracy [--losses mse,huber] [--libraries numpy,cupy] [--n 120]
                                   [--quick] [--json PATH]
-    python -m benchmarks.accuracy --markdown [--json PATH]
 
 For each loss it prints the largest error over all families of inputs (`tests/support/specs.py`), in
 eps of the dtype. tinyloss is measured on NumPy arrays, with and without compiling, on CuPy arrays
@@ -11,8 +10,7 @@ it if they have the loss. On JAX arrays, under `jax.jit`, it is measured with it
 (`jax.jit`) and with its value differentiated by JAX (`jax.grad`). On torch's tensors its value is
 differentiated by torch (`torch.backward`), and in float32 and float64 the same under
 `torch.compile`, compiled once for each set of parameters. The status is 1 if tinyloss exceeds a
-bound of its contract. With `--markdown` it measures nothing and prints README's table from the last
-results.
+bound of its contract. `python -m benchmarks.tables accuracy` prints the documentation's table.
 
 Means are measured as whole calls on each of these, against the exact quotient of the two sums: with
 weights of every scale, and with weights and masks that broadcast.
@@ -755,7 +753,7 @@ def read(path: Path) -> Grid:
 
 
 def results_of(loss: str) -> dict[str, list[str]]:
-    """Return the results of a loss for README, which shows gradients of one bound as one."""
+    """Return the results of a loss for the table, which shows gradients of one bound as one."""
     exact, groups = EXACT[loss], {"value": ["value"]}
     if not exact.target:
         return groups
@@ -766,23 +764,23 @@ def results_of(loss: str) -> dict[str, list[str]]:
 
 
 def markdown(grid: Grid) -> str:
-    """Return README's table: the bounds, the worst of tinyloss's ways, the others."""
+    """Return the documentation's table: the bounds, the worst of tinyloss's ways, the others."""
 
     def plain(cells: Iterable[Cell]) -> str:
         here = list(cells)
         if not here:
             return ""
-        marks = "".join(
+        marks = ", ".join(
             mark
             for mark, count in (
-                (" Z", sum(cell.zeros for cell in here)),
-                (" N", sum(cell.nans for cell in here)),
-                (" I", sum(cell.infinities + cell.finites for cell in here)),
+                ("0", sum(cell.zeros for cell in here)),
+                ("NaN", sum(cell.nans for cell in here)),
+                ("inf", sum(cell.infinities + cell.finites for cell in here)),
             )
             if count
         )
         worst = max(cell.worst for cell in here)
-        text = (number(worst) if worst else "0") + marks
+        text = (number(worst) if worst else "0") + (f" ({marks})" if marks else "")
         return f"**{text}**" if marks or worst > 100 else text
 
     def joined(texts: Mapping[str, str]) -> str:
@@ -850,12 +848,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, help="items of a family (rows: a third); default 120")
     parser.add_argument("--quick", action="store_true", help="few items; default --n 10")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where results are written")
-    parser.add_argument("--markdown", action="store_true", help="print README's table, from --json")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
     given = parser.parse_args(arguments)
-    if given.markdown:
-        sys.stdout.write(markdown(read(given.json)) + "\n")
-        return 0
 
     losses = given.losses.split(",") if given.losses else list(EXACT)
     dtypes = given.dtypes.split(",") if given.dtypes else list(DTYPES)

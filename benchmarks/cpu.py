@@ -1,6 +1,6 @@
 """Speed and memory of losses on the CPU, compared with torch, JAX and others.
 
-    python -m benchmarks.cpu [--quick] [--only TEXT,...] [--json PATH] [--markdown]
+    python -m benchmarks.cpu [--quick] [--only TEXT,...] [--json PATH]
 
 All contenders compute the same on the same numbers with two threads: the mean of the losses, or
 the mean and its gradient by the predictions in a new array. The *floor* is a loop on two threads
@@ -47,9 +47,7 @@ from benchmarks._contenders import (
 from benchmarks._printing import (
     command_line,
     console_of,
-    digits,
     duration,
-    markdown_table,
     progress_bar,
     spread,
     write_report,
@@ -515,38 +513,6 @@ def print_limits(console: Console, rows: list[dict[str, Any]]) -> None:
     )
 
 
-def ratio_table(measured: Iterable[Measured], cases: list[Case], peers: list[str]) -> list[str]:
-    """Return a table for the README: ratios of values, and of values and gradients."""
-    heads = [f"{name} / tinyloss" if name != "floor" else "tinyloss / floor" for name in peers]
-    found = {(m.case, m.what): m for m in measured}
-    lines: list[list[str]] = []
-    for case in cases:
-        cells: list[str] = []
-        rows = [found[case, what] for what in (VALUE, GRADIENT) if (case, what) in found]
-        for name in peers:
-            ratios = [m.beside(name) for m in rows]
-            cells.append(", ".join(digits(ratio.value) for ratio in ratios if ratio))
-        if any(cells):
-            lines.append([f"`{case.loss}` {case.size}", *cells])
-    return markdown_table(["work", *heads], lines)
-
-
-def markdown(measured: list[Measured], extras: list[Extra]) -> str:
-    """Return the tables for the README."""
-    peers = [name for name in CONTENDERS if name not in ("nothing", "tinyloss", "tinyloss eager")]
-    lines = ratio_table([m for m in measured if m.section == "shapes"], SHAPES, peers)
-    memory = {(extra.name, extra.what): extra.least for extra in extras}
-    if memory:
-        names = [name for name in CONTENDERS if any(n == name for n, _ in memory)]
-        names = [name for name in names if name != "nothing"]
-        rows = [
-            [what, *(f"{memory[n, what]:.1f}" if (n, what) in memory else "" for n in names)]
-            for what in ASKS
-        ]
-        lines += ["", *markdown_table(["extra memory, MB", *names], rows)]
-    return "\n".join(lines)
-
-
 # ---------------------------------------------------------------------------------------- running
 
 
@@ -609,8 +575,6 @@ def main(arguments: list[str] | None = None) -> int:
     print_limits(console, limits)
     for note in notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
-    if given.markdown:
-        sys.stdout.write(markdown(measured, extras) + "\n")
 
     took = time.perf_counter() - started
     path = given.json or (None if only or given.quick else RESULTS)

@@ -1,6 +1,6 @@
 """Speed of losses on a GPU, compared with a copy of the logits, torch, Liger and CuPy.
 
-    python -m benchmarks.gpu [--quick] [--only TEXT,...] [--json PATH] [--markdown]
+    python -m benchmarks.gpu [--quick] [--only TEXT,...] [--json PATH]
 
 All contenders compute the same on the same arrays on the device: the mean of the losses, or the
 mean and its gradient by the predictions, in a new array or, with out=x, in place of the
@@ -43,7 +43,6 @@ from benchmarks._printing import (
     command_line,
     console_of,
     digits,
-    markdown_table,
     progress_bar,
     spread,
     write_report,
@@ -769,28 +768,6 @@ def print_section(console: Console, section: Section, measured: list[Measured]) 
         console.print(medians)
 
 
-def markdown(measured: list[Measured]) -> str:
-    """Return the table for the README: value; value and gradient; the same in place."""
-    found = {(m.case, m.what): m for m in measured}
-    heads = ["ms", "of a copy's bandwidth", *(f"{name} / tinyloss" for name in PEERS)]
-    lines: list[list[str]] = []
-    for case in [case for section in SECTIONS for case in section.cases]:
-        rows = [found[case, what] for what in ASKS if (case, what) in found]
-        rows = [m for m in rows if "tinyloss" in m.times]
-        if not rows:
-            continue
-        parts = [m.of_copy("tinyloss") for m in rows]
-        cells = [
-            ", ".join(digits(m.times["tinyloss"].device.median * 1e3) for m in rows),
-            ", ".join(f"{part:.0%}" for part in parts if part is not None),
-        ]
-        for name in PEERS:
-            ratios = [m.beside(name) for m in rows]
-            cells.append(", ".join(digits(ratio.value) for ratio in ratios if ratio))
-        lines.append([f"`{case.loss}` {case.size}", *cells])
-    return "\n".join(markdown_table(["work", *heads], lines))
-
-
 # ---------------------------------------------------------------------------------------- running
 
 
@@ -851,8 +828,6 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"note: {escape(note)}", soft_wrap=True)
     for failure in found.failures:
         console.print(f"[bold red]failed:[/] {escape(failure)}", soft_wrap=True)
-    if given.markdown:
-        sys.stdout.write(markdown(measured) + "\n")
     console.print(f"{len(measured)} measurements, {time.perf_counter() - started:.0f} s")
     return 1 if found.failures else 0
 

@@ -1,6 +1,6 @@
 """Speed and memory of losses on JAX arrays, compared with optax and `jax.nn`.
 
-    python -m benchmarks.jax [--quick] [--only TEXT,...] [--json PATH] [--markdown]
+    python -m benchmarks.jax [--quick] [--only TEXT,...] [--json PATH]
 
 All contenders compute the same on the same numbers: the mean of the losses, or the mean and its
 gradient by the predictions, in a function that `jax.jit` compiles. *tinyloss* is
@@ -44,7 +44,6 @@ from benchmarks._contenders import (
 from benchmarks._printing import (
     command_line,
     console_of,
-    markdown_table,
     progress_bar,
     write_report,
 )
@@ -57,7 +56,6 @@ from benchmarks.cpu import (
     plan_of,
     print_limits,
     print_section,
-    ratio_table,
     time_case,
 )
 from tinyloss.cli.measure import busy, circumstances, library, settle
@@ -254,17 +252,6 @@ def print_memory(console: Console, memory: list[Temporaries]) -> None:
     console.print(table)
 
 
-def markdown(measured: list[Measured], memory: list[Temporaries]) -> str:
-    """Return the tables for the README."""
-    lines: list[str] = []
-    for eager in (False, True):
-        rows = [m for m in measured if (m.section == "eager") == eager]
-        cases = list(dict.fromkeys(m.case for m in rows))
-        lines += [*ratio_table(rows, cases, PEERS), ""] if rows else []
-    heads = ["temporaries, MiB", *CONTENDERS]
-    return "\n".join([*lines, *markdown_table(heads, memory_rows(memory, 0))])
-
-
 # --------------------------------------------------------------------------------------- running
 
 
@@ -312,8 +299,6 @@ def main(arguments: list[str] | None = None) -> int:
     print_limits(console, limits)
     for note in notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
-    if given.markdown:
-        sys.stdout.write(markdown(measured, memory) + "\n")
 
     took = time.perf_counter() - started
     path = given.json or (None if only or given.quick else RESULTS)

@@ -57,7 +57,7 @@ def steps(out: Path, processes: int, parallel: bool) -> list[Step]:
     tests += ["-p", "no:benchmark"]  # where it is installed, it warns of xdist
     if parallel:  # most of the time goes to compiling
         tests += ["-n", str(processes), "--dist=worksteal"]
-    speed = [python, "-m", "benchmarks.gpu", "--json", str(out / "gpu.json"), "--markdown"]
+    speed = [python, "-m", "benchmarks.gpu", "--json", str(out / "gpu.json")]
     example = [python, "examples/train_digits.py", "--array", "cupy"]
     accuracy = [python, "-m", "benchmarks.accuracy", "--quick", "--libraries", "numpy,cupy"]
     accuracy += ["--processes", str(processes), "--json", str(out / "accuracy.json")]

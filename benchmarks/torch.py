@@ -1,7 +1,6 @@
 """Speed and memory of losses on torch's tensors of the CPU, compared with torch's own.
 
     python -m benchmarks.torch [--quick] [--only TEXT,...] [--json PATH]
-    python -m benchmarks.torch --markdown [--json PATH]
 
 All contenders compute the same on the same numbers with two threads: the mean of the losses, or the
 mean and, by `backward()`, its gradient by the predictions. *tinyloss* is a loss called on tensors;
@@ -13,16 +12,15 @@ with the quartiles of the ratios of the same round.
 Extra memory is the growth of a fresh process's peak resident memory during forward and backward,
 beyond the gradient.
 
-A full run writes `benchmarks/results/torch.json`. With `--markdown` nothing is measured: README's
-tables are printed from that.
+A full run writes `benchmarks/results/torch.json`. `python -m benchmarks.tables torch` prints the
+documentation's table of it.
 """
 
 import importlib
-import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -48,8 +46,6 @@ from benchmarks._contenders import (
 from benchmarks._printing import (
     command_line,
     console_of,
-    digits,
-    markdown_table,
     progress_bar,
     write_report,
 )
@@ -117,50 +113,11 @@ def print_memory(console: Console, extras: list[Extra]) -> None:
     console.print(table)
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """Return the tables for the README."""
-
-    def cells(name: str, rows: list[Any]) -> str:
-        ratios = [row["ratios"][name]["ratio"] for row in rows if name in row["ratios"]]
-        return ", ".join(map(digits, ratios))
-
-    def titled(work: str) -> str:
-        loss, _, size = work.partition(" ")
-        return f"`{loss}` {size}"
-
-    def by_work(rows: list[Any]) -> dict[str, list[Any]]:
-        return {
-            work: [row for row in rows if row["work"] == work]
-            for work in dict.fromkeys(row["work"] for row in rows)
-        }
-
-    def table(heads: list[str], rows: list[list[str]]) -> list[str]:
-        return [*markdown_table(heads, rows), ""] if rows else []
-
-    peers = [name for name in CONTENDERS if name != "tinyloss"]
-    times = [
-        [titled(work), *[cells(name, rows) for name in peers]]
-        for work, rows in by_work(report["measurements"]).items()
-    ]
-    memory: list[list[str]] = []
-    for work, rows in by_work(report["memory"]).items():
-        extra = {row["contender"]: f"{row['extra_mb']:.1f}" for row in rows}
-        memory.append([titled(work), *[extra.get(name, "") for name in CONTENDERS]])
-    lines = table(["work", *[f"{name} / tinyloss" for name in peers]], times)
-    return "\n".join([*lines, *table(["extra memory, MB", *CONTENDERS], memory)][:-1])
-
-
 def main(arguments: list[str] | None = None) -> int:
     names = (SECTION.name, "memory")
-    parser = command_line(
-        *("torch", __doc__, names, RESULTS, "few rounds, nothing large, no memory"),
-        markdown="measure nothing; print README's tables from the results",
-    )
+    quick = "few rounds, nothing large, no memory"
+    parser = command_line("torch", __doc__, names, RESULTS, quick)
     given = parser.parse_args(arguments)
-    if given.markdown:
-        results = (given.json or RESULTS).read_text(encoding="utf-8")
-        sys.stdout.write(markdown(json.loads(results)) + "\n")
-        return 0
     if library("torch") is None:
         print("benchmarks.torch is skipped, nothing is written: torch is not installed")
         return 0

@@ -1,6 +1,6 @@
 """The bytes that the CUDA kernels move, counted on an emulated GPU. No time is measured.
 
-    python -m benchmarks.traffic [--json PATH] [--markdown]
+    python -m benchmarks.traffic [--json PATH]
 
 A few rows, or some thousand elements, of each shape run on the emulator of
 `tests/support/emulation`. It counts the bytes that value and gradient read and write of every
@@ -146,24 +146,14 @@ def table(results: Iterable[Moved]) -> Table:
     return shown
 
 
-def markdown(results: Iterable[Moved]) -> str:
-    """Return README's table."""
-    lines = [HEAD, ["---"] * len(HEAD), *map(_cells, results)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def main() -> None:
     """Count and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, default=RESULTS)
-    parser.add_argument("--markdown", action="store_true", help="print the table of README")
     options = parser.parse_args()
     with emulated_cupy() as cupy:
         results = [moved(cupy, shape) for shape in SHAPES]
-    if options.markdown:
-        print(markdown(results))
-    else:
-        Console().print(table(results))
+    Console().print(table(results))
     report = {
         "note": "bytes counted on an emulator, times computed from a copy's bandwidth: no GPU ran",
         "copy_bytes_per_second": COPY,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+from dask.diagnostics import ProgressBar
 
 import tinyloss
 
@@ -86,7 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
         compute(*make_data(64, classes, 64, chunk_classes))
         before, start = memory_mib(), time.perf_counter()
         logits, labels, weights = make_data(rows, classes, chunk_rows, chunk_classes)
-        loss, squares = compute(logits, labels, weights)
+        with ProgressBar(minimum=3.0, out=sys.stderr):  # of seconds; for threads alone
+            loss, squares = compute(logits, labels, weights)
         seconds = time.perf_counter() - start
     report = {
         "loss": loss,

@@ -1,19 +1,17 @@
-"""One truth about accuracy: what is tested, what docstrings promise, and what README reports."""
+"""One truth about accuracy: what is tested, what docstrings promise, what was measured."""
 
 import inspect
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 import tinyloss
-from benchmarks.accuracy import NAMES, OURS, RESULTS, bound_text, markdown, read
+from benchmarks.accuracy import NAMES, OURS, RESULTS, bound_text, read
 from tests.support.dtypes import DTYPES
 from tests.support.families import allowed
 from tests.support.specs import BOUNDS, EXACT
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 GRID = read(RESULTS)
 
 
@@ -46,11 +44,6 @@ def test_docstring_promises_what_is_tested(loss: str) -> None:
     assert section is not None
     said = " ".join(section[1].split())
     assert said.startswith(promise(loss)), f"expected {promise(loss)!r}"
-
-
-def test_readme_reports_what_was_measured() -> None:
-    table = markdown(GRID)
-    assert table in README, f"python -m benchmarks.accuracy --markdown prints\n{table}"
 
 
 def test_everything_was_measured() -> None:

@@ -1,4 +1,4 @@
-"""What we take otherwise: a row of README's table each, with our answer and that of the others."""
+"""What we take otherwise: an entry of the documentation each, our answer and that of the others."""
 
 import warnings
 from typing import Any

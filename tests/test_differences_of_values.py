@@ -1,4 +1,4 @@
-"""What we compute otherwise: a row of README's table each, with our answer and the others'."""
+"""What we compute otherwise: a row of the documentation's each, with our answer and the others'."""
 
 from collections.abc import Callable
 from typing import Any

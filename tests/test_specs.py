@@ -1,4 +1,4 @@
-"""Every public loss has a record for tests, and README's table is made of these."""
+"""Every public loss has a record for tests."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 import tinyloss
 from tests.support.cases import CASES
 from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES, SPECS
-from tests.support.tables import README, with_tables
 
 
 def test_every_public_loss_has_a_record() -> None:
@@ -26,9 +25,3 @@ def test_a_record_is_of_its_loss(name: str) -> None:
         items = spec.function(*case.arrays, **case.options, reduction="none")
         assert items.shape == case.items
         assert np.isfinite(items).all()
-
-
-def test_the_tables_in_readme_are_those_of_the_records() -> None:
-    """If not: `python -m tests.support.tables --write`."""
-    text = README.read_text(encoding="utf-8")
-    assert with_tables(text) == text

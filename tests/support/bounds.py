@@ -16,7 +16,7 @@ from tests.support.rows import shaped, softmax
 class Bound:
     """How far off a loss may be, in eps of its compute dtype; 0 is exact.
 
-    The losses' docstrings and README's table say the same, by `tests/test_accuracy.py`.
+    The losses' docstrings say the same, by `tests/test_accuracy.py`.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""Where tinyloss differs from others on purpose: README's table."""
+"""Where tinyloss differs from others on purpose: a page of the documentation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,15 +9,12 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: where, our answer, the others' answer, and why ours."""
+    """An entry of the page: where, our answer, the others' answer, and why ours."""
 
     where: str
     tinyloss: str
     others: str
     why: str
-
-    def __str__(self) -> str:
-        return f"| {self.where} | {self.tinyloss} | {self.others} | {self.why} |"
 
 
 VALUES: dict[str, Row] = {
@@ -262,7 +259,7 @@ DIFFERENCES = VALUES | CALLS
 
 
 class Shown:
-    """Marks the tests of rows of the table."""
+    """Marks the tests of the entries."""
 
     def __init__(self, rows: Mapping[str, Row]) -> None:
         self._rows = rows

@@ -49,7 +49,7 @@ class Spec:
     calls: Sequence[Call] = ()
     """Ordinary calls, which run on every library."""
     gist: str = ""
-    """The loss of an item, as README's table has it."""
+    """The loss of an item, as the documentation's tables have it."""
 
     @property
     def name(self) -> str:

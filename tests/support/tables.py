@@ -1,55 +1,236 @@
-"""README's tables of losses and of differences: `python -m tests.support.tables --write`."""
+"""The tables that are printed from the tests' records: `python -m tests.support.tables --write`.
+
+README has two of them, which are written there. The documentation prints all when it is built.
+"""
 
 import argparse
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tests.support.differences import DIFFERENCES
+import numpy as np
+
+import tinyloss
+from tests.support.differences import CALLS, VALUES, Row
 from tests.support.specs import CLASSES, SPECS, Spec
+from tinyloss.cli.cards import cards
 
 README = Path(__file__).parents[2] / "README.md"
-HEAD = "| function | class | loss of an item |\n| --- | --- | --- |\n"
-DIFFERENCES_HEAD = "| where | tinyloss | others | why |\n| --- | --- | --- | --- |\n"
 EVERY_LOSS = {"x", "y", "weight", "where", "reduction", "denominator", "axis_name"}
+CARDS = cards()
+
+SUPPORT: dict[str, tuple[str, str, str]] = {
+    "NumPy": ("`tinyloss[cpu]`", "one compiled loop over threads", "`tinyloss.grad`"),
+    "JAX": ("`tinyloss[jax]`", "one jitted function", "`tinyloss.grad`, `jax.grad`"),
+    "torch, CPU": (
+        "`tinyloss[cpu]`, `torch`",
+        "NumPy's loop, in the tensor's memory; under `torch.compile` torch's operations",
+        "`tinyloss.grad`, `backward()`",
+    ),
+    "torch, CUDA": (
+        "`tinyloss[cuda13]`, `torch`",
+        "CuPy's kernel, in the tensor's memory; under `torch.compile` torch's operations",
+        "`tinyloss.grad`, `backward()`",
+    ),
+    "CuPy": ("`tinyloss[cuda13]` or `[cuda12]`", "one CUDA kernel", "`tinyloss.grad`"),
+    "Dask": ("`tinyloss[cpu]`, `dask[array]`", "a graph of NumPy's loops", "`tinyloss.grad`"),
+    "any other array-API library": ("`tinyloss`", "the formulas", "`tinyloss.grad`"),
+}
+"""What to install for the arrays of a library, what computes them, and what differentiates."""
+
+FAMILIES = ("numbers", "yes or no", "margins", "one of many", "distributions")
 
 
-def _row(spec: Spec) -> str:
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [[*heads], ["---" for _ in heads], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _losses() -> list[Spec]:
+    return [spec for spec in SPECS.values() if spec.definition.target]
+
+
+def _name(spec: Spec) -> str:
     own = [name for name in inspect.signature(spec.function).parameters if name not in EVERY_LOSS]
-    function = f"`{spec.name}({', '.join(own)})`" if own else f"`{spec.name}`"
+    return f"`{spec.name}({', '.join(own)})`" if own else f"`{spec.name}`"
+
+
+def _classes(spec: Spec) -> str:
     first, *others = [f"`{c.__name__}`" for c, loss in CLASSES.items() if loss is spec.function]
-    classes = f"{first} ({', '.join(others)})" if others else first
-    return f"| {function} | {classes} | {spec.gist} |\n"
+    return f"{first} ({', '.join(others)})" if others else first
 
 
-def table() -> str:
-    return HEAD + "".join(_row(spec) for spec in SPECS.values() if spec.definition.target)
+def _link(name: str) -> str:
+    return f"{{py:func}}`~tinyloss.{name}`"
 
 
-def differences() -> str:
-    """Return the table of what differs on purpose."""
-    return DIFFERENCES_HEAD + "".join(f"{row}\n" for row in DIFFERENCES.values())
+def _family_of(spec: Spec) -> str:
+    module = spec.function.describe.__module__.rpartition(".")[2]
+    if module == "binary":
+        return "margins" if _arguments(spec)[1].startswith("-1") else "yes or no"
+    return {"regression": "numbers", "multiclass": "one of many"}.get(module, "distributions")
+
+
+def _arguments(spec: Spec) -> tuple[str, str]:
+    """Return in a few words what x is and what y is, from the docstring."""
+
+    def told(name: str) -> str:
+        found = re.search(rf"^{name}\n((?:    .*\n)+)", inspect.getdoc(spec.function) or "", re.M)
+        text = " ".join(found[1].split()).removeprefix("Targets, ") if found else ""
+        short = "".join(re.findall(r"(?:^|;)[^,;]*", text.partition(". ")[0].rstrip(".")))
+        return short[:1].lower() + short[1:].replace(";", ",")
+
+    together = told("x, y")
+    if not together:
+        return told("x"), told("y")
+    x, _, y = together.partition(" and ")
+    return _NUMBERS.get(x, x), _NUMBERS.get(y, y) or x
+
+
+_NUMBERS = {"prediction": "a number", "target": "a number"}
+
+
+def _described(spec: Spec) -> tuple[str, str, str]:
+    best_for = CARDS[spec.name].sections["Use for"].partition(". ")[0].rstrip(".")
+    return best_for, *_arguments(spec)
+
+
+def support() -> str:
+    """Return what computes whose arrays: one of README's tables."""
+    heads = ("arrays", "install", "computed by", "gradients by")
+    return _table(heads, [(arrays, *cells) for arrays, cells in SUPPORT.items()])
+
+
+def uses() -> str:
+    """Return what each loss is for: the other."""
+    return _table(
+        ("loss", "best for", "x is", "y is"),
+        [(f"`{spec.name}`", *_described(spec)) for spec in _losses()],
+    )
+
+
+def losses() -> str:
+    """Return the formula, the class and the parameters of each loss."""
+    rows = [(_name(spec), _classes(spec), spec.gist) for spec in _losses()]
+    return _table(("function", "class", "loss of an item"), rows)
+
+
+def _family(family: str) -> str:
+    rows = [
+        (_link(spec.name), spec.gist, *_described(spec))
+        for spec in _losses()
+        if _family_of(spec) == family
+    ]
+    return _table(("loss", "loss of an item", "best for", "x is", "y is"), rows)
+
+
+def _choice() -> str:
+    rows = [(_link(spec.name), *_described(spec)) for spec in _losses()]
+    return _table(("loss", "best for", "x is", "y is"), rows)
+
+
+def names() -> str:
+    """Return what other libraries call each loss."""
+    columns = {
+        "torch.nn.functional": ("torch", "torchvision"),
+        "optax": ("optax",),
+        "keras.losses": ("Keras",),
+        "sklearn.metrics": ("scikit-learn", "SciPy"),
+    }
+    rows: list[list[str]] = []
+    for spec in _losses():
+        known = CARDS[spec.name].elsewhere
+        cells = [
+            ", ".join(
+                known[name] if name == libraries[0] else f"{known[name]} of {name}"
+                for name in libraries
+                if name in known
+            )
+            for libraries in columns.values()
+        ]
+        rows.append([_link(spec.name), *cells])
+    return _table(("tinyloss", *columns), rows)
+
+
+def _differences(rows: Mapping[str, Row]) -> str:
+    """Return a heading for each row: what is other, both answers, the reason."""
+    return "\n".join(
+        f"### {row.where.replace('|', chr(92) + '|')}\n\n"
+        f"tinyloss\n: {row.tinyloss}\n\nothers\n: {row.others}\n\nwhy\n: {row.why}\n"
+        for row in rows.values()
+    )
+
+
+def _on_a_grid(spec: Spec) -> tuple[str, Any, Any]:
+    """Return the target in words, and a loss's gradients and curvatures over a grid."""
+    derivatives: Any = tinyloss.grad_and_hess(spec.function)
+    x_is, y_is = _arguments(spec)
+    x, inside = np.linspace(-10, 10, 2001), np.linspace(0.001, 0.999, 999)
+    if _family_of(spec) in ("one of many", "distributions"):
+        if "logits" in x_is:
+            rows = np.stack([x, np.zeros_like(x)], axis=-1)
+        else:
+            rows = np.stack([inside, 1 - inside], axis=-1)
+            rows = np.log(rows) if "log-" in x_is else rows
+        if "indices" in y_is:
+            return "class 0", *derivatives(rows, np.zeros(len(rows), dtype=int))
+        y = np.full_like(rows, 0.0 if "logits" in y_is else 0.5)
+        return "both classes alike", *derivatives(rows, y)
+    if x_is.startswith("probabilities"):
+        x = inside
+    x = x[x > -1] if spec.name == "msle" else x
+    more = [np.ones_like(x)] if spec.name == "gaussian_nll" else []
+    return "1", *derivatives(x, np.ones_like(x), *more)
+
+
+def _span(numbers: Any) -> str:
+    low, high = (f"{each + 0.0:.3g}" for each in (numbers.min(), numbers.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def traits() -> str:
+    """Return what gradients and curvatures are like, measured."""
+    rows: list[tuple[str, ...]] = []
+    for spec in _losses():
+        target, g, h = _on_a_grid(spec)
+        rows.append((_link(spec.name), target, _span(g), _span(h)))
+    return _table(("loss", "target", "gradient", "curvature"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "support": support,
+    "losses": losses,
+    "choice": _choice,
+    "names": names,
+    "traits": traits,
+    "differences of values": partial(_differences, VALUES),
+    "differences of calls": partial(_differences, CALLS),
+    **{family: partial(_family, family) for family in FAMILIES},
+}
+"""What the documentation prints, by name."""
 
 
 def with_tables(text: str) -> str:
-    """Return README with the tables as they should be."""
-    for head, rows in ((HEAD, table()), (DIFFERENCES_HEAD, differences())):
-        pattern = rf"^{re.escape(head)}(?:\|.*\n)*"
-        escaped = rows.replace("\\", r"\\")
-        text, found = re.subn(pattern, escaped, text, flags=re.MULTILINE)
+    """Return README with its tables as they should be."""
+    for table in (support(), uses()):
+        head = "".join(table.splitlines(keepends=True)[:2])
+        pattern = re.compile(rf"^{re.escape(head)}(?:\|.*\n)*", re.MULTILINE)
+        text, found = pattern.subn(table.replace("\\", r"\\"), text)
         assert found == 1, f"README has no table that begins with {head}"
     return text
 
 
 def main() -> Iterator[str]:
-    """Write the tables into README, or give them to print."""
+    """Write the tables into README, or give all to print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put them into README.md")
+    parser.add_argument("--write", action="store_true", help="put README's into README.md")
     if parser.parse_args().write:
         README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
     else:
-        yield table() + "\n" + differences()
+        yield from (f"{name}\n\n{table()}\n" for name, table in TABLES.items())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""The tables of the documentation, from what was measured: `python -m benchmarks.tables [NAME...]`.
+
+Nothing is measured here. A table is as old as its file in `benchmarks/results`, which says on what
+machine, with which versions and when.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from benchmarks import accuracy
+from benchmarks._printing import digits, markdown_table
+from benchmarks.accuracy import RESULTS
+
+__all__ = ["TABLES"]
+
+Rows = list[dict[str, Any]]
+
+
+def report(name: str) -> dict[str, Any]:
+    """Return the results of a benchmark."""
+    found: dict[str, Any] = json.loads((RESULTS.parent / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def titled(work: str) -> str:
+    loss, _, size = work.partition(" ")
+    return f"`{loss}` {size}"
+
+
+def by_work(rows: Iterable[dict[str, Any]]) -> dict[str, Rows]:
+    found: dict[str, Rows] = {}
+    for row in rows:
+        found.setdefault(row["work"], []).append(row)
+    return found
+
+
+def ratios(rows: Iterable[dict[str, Any]], columns: Mapping[str, str]) -> str:
+    """Return a table of ratios to tinyloss: of the value, then of value and gradient."""
+    lines = [
+        [
+            titled(work),
+            *[
+                ", ".join(digits(r["ratios"][name]["ratio"]) for r in same if name in r["ratios"])
+                for name in columns
+            ],
+        ]
+        for work, same in by_work(rows).items()
+    ]
+    return "\n".join(markdown_table(["work", *columns.values()], lines))
+
+
+def beside(*names: str) -> dict[str, str]:
+    return {name: f"{name} / tinyloss" for name in names}
+
+
+def cpu() -> str:
+    rows = [row for row in report("cpu")["measurements"] if row["section"] == "shapes"]
+    peers = beside("torch", "torch.compile", "jax.jit", "scikit-learn", "NumPy")
+    return ratios(rows, {"floor": "tinyloss / floor", **peers})
+
+
+def cpu_memory() -> str:
+    rows = [row for row in report("cpu")["memory"] if row["contender"] != "nothing"]
+    names = dict.fromkeys(row["contender"] for row in rows)
+    found = {(row["what"], row["contender"]): f"{row['extra_mb']:.1f}" for row in rows}
+    lines = [
+        [what, *[found.get((what, name), "") for name in names]]
+        for what in dict.fromkeys(row["what"] for row in rows)
+    ]
+    return "\n".join(markdown_table(["extra memory, MB", *names], lines))
+
+
+def torch() -> str:
+    peers = ("tinyloss on NumPy", "tinyloss, torch.compile", "torch", "torch.compile")
+    return ratios(report("torch")["measurements"], beside(*peers))
+
+
+def torch_memory() -> str:
+    rows = report("torch")["memory"]
+    names = dict.fromkeys(row["contender"] for row in rows)
+    lines: list[list[str]] = []
+    for work, same in by_work(rows).items():
+        extra = {row["contender"]: f"{row['extra_mb']:.1f}" for row in same}
+        lines.append([titled(work), *[extra.get(name, "") for name in names]])
+    return "\n".join(markdown_table(["extra memory, MB", *names], lines))
+
+
+def jax() -> str:
+    rows = [
+        {**row, "work": f"{row['work']}, without `jax.jit`"} if row["section"] == "eager" else row
+        for row in report("jax")["measurements"]
+    ]
+    return ratios(rows, beside("tinyloss.value_and_grad", "optax", "jax.nn"))
+
+
+def jax_memory() -> str:
+    rows = report("jax")["memory"]
+    names = dict.fromkeys(row["contender"] for row in rows)
+    lines: list[list[str]] = []
+    for work, same in by_work(rows).items():
+        cells = {
+            name: ", ".join(
+                f"{row['temporaries_mib']:.0f}" for row in same if row["contender"] == name
+            )
+            for name in names
+        }
+        lines.append([titled(work), *cells.values()])
+    return "\n".join(markdown_table(["temporaries, MiB", *names], lines))
+
+
+def gpu() -> str:
+    lines: list[list[str]] = []
+    for work, same in by_work(report("gpu")["measurements"]).items():
+        rows = [row for row in same if row["what"] in ("value", "value and gradient")]
+        rows = [row for row in rows if "tinyloss" in row["seconds"]]
+        if not rows:
+            continue
+        cells = [
+            ", ".join(digits(row["seconds"]["tinyloss"]["median"] * 1e3) for row in rows),
+            ", ".join(f"{row['of_copy']['tinyloss']:.0%}" for row in rows if row.get("of_copy")),
+        ]
+        for name in ("torch", "torch.compile", "CuPy eager"):
+            known = [row["ratios"][name]["ratio"] for row in rows if name in row["ratios"]]
+            cells.append(", ".join(map(digits, known)))
+        lines.append([titled(work), *cells])
+    heads = ["work", "ms", "of a copy's bandwidth"]
+    peers = [f"{name} / tinyloss" for name in ("torch", "torch.compile", "CuPy eager")]
+    return "\n".join(markdown_table([*heads, *peers], lines))
+
+
+def traffic() -> str:
+    heads = ["value and gradient", "GB moved", "times the least", "ms, H100", "ms, H200"]
+    lines: list[list[str]] = []
+    for row in report("traffic")["shapes"]:
+        moved = row["bytes_read"] + row["bytes_written"]
+        size = f"{row['items']} x {row['classes']}" if row.get("classes") else str(row["items"])
+        lines.append(
+            [
+                f"`{row['loss']}` {size} {row['dtype']}",
+                f"{moved / 1e9:.3f}",
+                f"{moved / row['least_bytes']:.2f}",
+                f"{row['computed_ms_H100']:.3f}",
+                f"{row['computed_ms_H200']:.3f}",
+            ]
+        )
+    return "\n".join(markdown_table(heads, lines))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": lambda: accuracy.markdown(accuracy.read(RESULTS)),
+    "cpu": cpu,
+    "cpu memory": cpu_memory,
+    "torch": torch,
+    "torch memory": torch_memory,
+    "jax": jax,
+    "jax memory": jax_memory,
+    "gpu": gpu,
+    "traffic": traffic,
+}
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or [*TABLES]
+    print(*[TABLES[name]() for name in wanted], sep="\n\n")
