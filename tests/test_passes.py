@@ -15,7 +15,7 @@ from tinyloss.compiler.passes import Passes, kind_of, stage
 from tinyloss.compiler.program import Graph, Node, Program
 from tinyloss.compiler.recorder import record
 from tinyloss.losses.binary import _BCEWithLogits
-from tinyloss.losses.multiclass import _NLL, _LabelCrossEntropy
+from tinyloss.losses.multiclass import _NLL, LabelCrossEntropy
 from tinyloss.losses.regression import _MSE
 
 EPS = 2.0**-52
@@ -42,7 +42,7 @@ def operations(nodes: list[Node]) -> list[str]:
 
 
 def test_cross_entropy_is_maximum_then_sum_then_gradient() -> None:
-    first, second, third = staged(_LabelCrossEntropy, LABELS, "value", "grad_x").passes
+    first, second, third = staged(LabelCrossEntropy, LABELS, "value", "grad_x").passes
     assert operations(first.reductions) == ["max"]
     assert operations(first.elements) == ["input"]
     assert operations(second.reductions) == ["sum"]
@@ -50,7 +50,7 @@ def test_cross_entropy_is_maximum_then_sum_then_gradient() -> None:
 
 
 def test_exponential_is_kept_and_not_computed_again() -> None:
-    _, second, third = staged(_LabelCrossEntropy, LABELS, "value", "grad_x").passes
+    _, second, third = staged(LabelCrossEntropy, LABELS, "value", "grad_x").passes
     assert operations(second.elements).count("exp") == 1
     (kept,) = second.keep
     assert "exp" in operations(Program(Graph("float32"), {}, (kept,)).nodes())
@@ -72,7 +72,7 @@ def test_what_costs_little_is_computed_again() -> None:
 
 
 def test_logit_of_the_target_is_picked_and_not_summed() -> None:
-    passes = staged(_LabelCrossEntropy, LABELS, "value", "grad_x")
+    passes = staged(LabelCrossEntropy, LABELS, "value", "grad_x")
     ((value, index),) = passes.gathers.values()
     assert (value.constant, index.constant) == ("x", "y")
     reductions = [node for step in passes.passes for node in step.reductions]
@@ -95,7 +95,7 @@ def test_elementwise_loss_has_no_pass() -> None:
 
 def test_outputs_of_each_class_are_computed_in_the_last_pass() -> None:
     """So that they may be written over the inputs: all passes before have read these."""
-    passes = staged(_LabelCrossEntropy, LABELS, "value", "grad_x", "curvature")
+    passes = staged(LabelCrossEntropy, LABELS, "value", "grad_x", "curvature")
     value, *per_class = passes.program.outputs
     last = passes.passes[-1]
     assert {id(node) for node in per_class} <= {id(n) for n in (*last.elements, *last.read)}
@@ -160,7 +160,7 @@ def test_indices_stay_integers_among_themselves() -> None:
 
 
 def test_names_say_what_they_stand_for() -> None:
-    passes = staged(_LabelCrossEntropy, LABELS, "value", "grad_x")
+    passes = staged(LabelCrossEntropy, LABELS, "value", "grad_x")
     (maximum,), (total,) = (step.reductions for step in passes.passes[:2])
     assert re.fullmatch(r"max_\d+", passes.name(maximum))
     assert re.fullmatch(r"sum_\d+", passes.name(total))
@@ -174,7 +174,7 @@ def test_same_program_has_the_same_text_each_time() -> None:
     """Kernels are kept by their text."""
 
     def text() -> list[str]:
-        passes = staged(_LabelCrossEntropy, LABELS, "value", "grad_x")
+        passes = staged(LabelCrossEntropy, LABELS, "value", "grad_x")
         return [
             f"{passes.name(n)} = {passes.text(n)}"
             for step in passes.passes

@@ -33,6 +33,10 @@ kl_div, KLDivLoss                   Kullback-Leibler divergence of log-probabili
 kl_div_with_logits, KLDivWithLogitsLoss
                                     the same of logits on both sides
 js_div, JSDivLoss                   Jensen-Shannon divergence of probabilities
+linear_cross_entropy                of a last layer, without its logits
+linear_logprobs, linear_entropy     of the same, for each item
+info_nce, siglip                    of pairs of vectors, without their similarities
+cosface, arcface                    of cosines with classes, with a margin
 WeightedSum                         what adding and scaling objects makes
 
 value_and_grad, grad                functions of a loss's gradient
@@ -41,6 +45,9 @@ hvp                                 of its Hessian times a direction
 constant_minimizer                  the best constant prediction: what boosting starts from
 partial_mean, PartialMean           means over data in parts
 loss                                makes a loss of a function of yours
+of_products                         makes of a loss of scores one of two matrices
+memory, Memory                      how many bytes a call of such a loss takes
+LossScaler                          keeps gradients of half precision from vanishing
 softmax, log_softmax, logsumexp, log_sigmoid, softplus
                                     as accurate as the losses
 namespace                           the functions for an array, for losses of yours
@@ -76,10 +83,14 @@ from tinyloss import _arrays
 from tinyloss._cache import clear_caches as clear_caches
 from tinyloss._constant import constant_minimizer as constant_minimizer
 from tinyloss._custom import loss as loss
+from tinyloss._engine.products import Memory as Memory
 from tinyloss._engine.targets import validation as validation
 from tinyloss._objects import WeightedSum as WeightedSum
 from tinyloss._partial import PartialMean as PartialMean
 from tinyloss._partial import partial_mean as partial_mean
+from tinyloss._products import memory as memory
+from tinyloss._products import of_products as of_products
+from tinyloss._scaler import LossScaler as LossScaler
 from tinyloss._transforms import grad as grad
 from tinyloss._transforms import grad_and_hess as grad_and_hess
 from tinyloss._transforms import hvp as hvp
@@ -88,8 +99,10 @@ from tinyloss._transforms import value_and_grad as value_and_grad
 from tinyloss.losses.activations import *
 from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *
+from tinyloss.losses.contrastive import *
 from tinyloss.losses.divergence import *
 from tinyloss.losses.multiclass import *
+from tinyloss.losses.products import *
 from tinyloss.losses.regression import *
 
 __version__ = "0.1.0"

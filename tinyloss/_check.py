@@ -88,6 +88,28 @@ def integer_or_none(function: str, name: str, value: Any) -> int | None:
     return int(value)
 
 
+def bytes_or_none(function: str, name: str, value: Any) -> int | None:
+    """Return a number of bytes, or None."""
+    if value is None:
+        return None
+    if not is_integer(value) or value <= 0:
+        kind = ValueError if is_integer(value) else TypeError
+        raise kind(
+            f"tinyloss.{function}: {name} is {value!r}, expected a number of bytes above 0, or None"
+        )
+    return int(value)
+
+
+def axis_of_two(function: str, name: str, value: Any) -> int:
+    """Return 0 or 1."""
+    if not is_integer(value) or value not in (0, 1):
+        raise ValueError(
+            f"tinyloss.{function}: {name} is {value!r}, expected 0 for w of (classes, features) "
+            "or 1 for (features, classes)"
+        )
+    return int(value)
+
+
 def flag(function: str, name: str, value: Any) -> bool:
     """Return True or False."""
     if not isinstance(value, bool):

@@ -37,7 +37,7 @@ class Derived(Generic[P, R]):
         **options: Any,
     ) -> None:
         if isinstance(loss, type) or not hasattr(loss, "ask"):
-            raise _no_loss(loss)
+            raise no_loss(loss)
         name = getattr(loss, "__name__", None) or repr(loss)
         self.__dict__.update(
             {
@@ -99,7 +99,7 @@ class Derived(Generic[P, R]):
         return partial(self.make, self.loss, **self.options), ()
 
 
-def _no_loss(loss: Any) -> TypeError:
+def no_loss(loss: Any) -> TypeError:
     return TypeError(
         f"tinyloss: got {loss!r}, expected a loss: a function or an object of tinyloss, "
         "or your own function decorated with @tinyloss.loss"
@@ -177,7 +177,7 @@ def value_and_grad(
     >>> value.item(), gradient.tolist()
     (2.5, [-1.0, 2.0])
     """
-    numbers, single = _numbers(argnums)
+    numbers, single = numbers_of(argnums)
     want = Want(value=True, argnums=numbers, out=_arrays(out, single, len(numbers)))
     take = _value_and_first if single else _value_and_all
     changed = _changed(argnums, out)
@@ -195,7 +195,7 @@ def grad(loss: Loss[P], argnums: int | tuple[int, ...] = 0, *, out: Any = None) 
     >>> gradient(np.array([[0.0, 0.0]]), np.array([0])).tolist()
     [[-0.5, 0.5]]
     """
-    numbers, single = _numbers(argnums)
+    numbers, single = numbers_of(argnums)
     want = Want(value=False, argnums=numbers, out=_arrays(out, single, len(numbers)))
     take = _first if single else _all
     return Derived(grad, loss, want, take, "gradient", **_changed(argnums, out))
@@ -351,7 +351,7 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
             f"tinyloss.source: target is {target!r}, expected one of {error.args}"
         ) from None
     if isinstance(loss, type) or not hasattr(loss, "ask"):
-        raise _no_loss(loss)
+        raise no_loss(loss)
     if not arrays:
         x = backend.example((128, 1000), "float32")
         y = backend.example((128,), "int64") if loss.takes_labels(**options) else x
@@ -365,7 +365,7 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
     return "\n".join(map(backend.source, jobs))
 
 
-def _numbers(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
+def numbers_of(argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
     numbers = argnums if isinstance(argnums, tuple) else (argnums,)
     for number in numbers:
         if not isinstance(number, int) or isinstance(number, bool):

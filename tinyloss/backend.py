@@ -13,6 +13,8 @@ kind, or returns NotImplemented to leave one to the formulas:
     finished    reduces and rounds that
     delivered   writes derivatives into the arrays that the caller gave
     looked      looks at the targets of a job, where it says so
+    at_once     answers a loss of scores that are products, all scores at once
+    by_chunks   the same, chunk by chunk
     replaced    a job with some of its fields changed, or of its kind's
 
 `tinyloss.testing.check_backend` says whether it keeps the contract. Backends that compile find the
@@ -36,6 +38,7 @@ from tinyloss._engine.job import (
     replaced,
     scaled,
 )
+from tinyloss._engine.products import FACTORS, Scored, at_once, by_chunks
 from tinyloss._engine.registry import Backend
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.targets import domain_of
@@ -44,6 +47,7 @@ from tinyloss._rows import Rows
 
 __all__ = [
     "CLASS",
+    "FACTORS",
     "ITEM",
     "LABEL",
     "NUMBER",
@@ -57,9 +61,12 @@ __all__ = [
     "Kind",
     "Role",
     "Rows",
+    "Scored",
     "Weighing",
     "answer_of",
     "astype",
+    "at_once",
+    "by_chunks",
     "cache_of",
     "delivered",
     "domain_of",

@@ -7,12 +7,20 @@ shares, and results are typed `Any`: what a call returns is whatever the caller'
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
-from tinyloss._check import Check, flag, integer_or_none, or_none, within
+from tinyloss._check import (
+    Check,
+    axis_of_two,
+    bytes_or_none,
+    flag,
+    integer_or_none,
+    or_none,
+    within,
+)
 
 __all__ = [
-    "Array", "ArrayLike", "AxisName", "CallOptions", "ClassIndex", "Flag", "Floor", "LabelOptions",
-    "Namespace", "NonNegative", "Number", "Options", "Positive", "Reduction", "RowOptions", "Share",
-    "ShareOrNone",
+    "Array", "ArrayLike", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Flag", "Floor",
+    "LabelOptions", "MemoryLimit", "Namespace", "NonNegative", "Number", "Options", "Positive",
+    "PositiveOrNone", "ProductOptions", "Reduction", "RowOptions", "Share", "ShareOrNone",
 ]  # fmt: skip
 
 
@@ -53,6 +61,9 @@ _floor = within("a number above 0, at most 0.5", lambda n: 0 < n <= 0.5)
 Positive: TypeAlias = Annotated[float | Array, Check(_positive)]
 """A number above 0: Python's, or a 0-d array, which is not looked at."""
 
+PositiveOrNone: TypeAlias = Annotated[float | Array | None, Check(or_none(_positive))]
+"""A number above 0, a 0-d array, or None."""
+
 NonNegative: TypeAlias = Annotated[float | Array, Check(_at_least_0)]
 """A number of at least 0, or a 0-d array."""
 
@@ -70,6 +81,13 @@ Flag: TypeAlias = Annotated[bool, Check(flag)]
 
 ClassIndex: TypeAlias = Annotated[int | None, Check(integer_or_none)]
 """The index of a class, or None."""
+
+
+ClassAxis: TypeAlias = Annotated[Literal[0, 1], Check(axis_of_two)]
+"""Which axis of a matrix the classes are along."""
+
+MemoryLimit: TypeAlias = Annotated[int | None, Check(bytes_or_none)]
+"""How many bytes may be taken at a time, or None."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -104,5 +122,16 @@ class LabelOptions(RowOptions, total=False):
 
     class_weight: ArrayLike | None
     """A weight for each class, of shape (C,)."""
+    ignore_index: ClassIndex
+    """Items with this class index are left out. It need not be a class."""
+
+
+class ProductOptions(Options, total=False):
+    """What a loss of scores that are products takes."""
+
+    axis_name: AxisName | None
+    """JAX alone: the mapped axis over whose members the classes are split, in order."""
+    class_weight: ArrayLike | None
+    """A weight for each class, of shape (V,)."""
     ignore_index: ClassIndex
     """Items with this class index are left out. It need not be a class."""

@@ -5,10 +5,12 @@ and writes the results once. Nothing waits for the device, and nothing is copied
 
     prepare         what answers the jobs of a kind
     _arrays         CuPy's arrays in memory
+    _products       products of matrices
     _modules        from the text of a kernel to its function on a device
     tinyloss_cuda   the kernels: their text, plans and launches
 """
 
+from tinyloss_cupy._products import multiply, product_memory
 from tinyloss_cupy._run import SOURCE, example, prepare, source
 
-__all__ = ["SOURCE", "example", "prepare", "source"]
+__all__ = ["SOURCE", "example", "multiply", "prepare", "product_memory", "source"]

@@ -1,6 +1,7 @@
 """tinyloss on Dask arrays: nothing computes before its owner asks.
 
     prepare     one task for each block of rows, which has all their classes
+    _products   losses of scores that are products: a task for each block of rows
     _split      passes over blocks that have a part of the classes each, where rows are too large
 
 In a task a job on the block's own arrays, NumPy's or another library's, is answered as anywhere.
@@ -10,7 +11,7 @@ Dask is imported when the first of its arrays is met, not before.
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["prepare"]
+__all__ = ["absent", "prepare", "products"]
 
 
 def prepare(kind: Any, /) -> Callable[[Any], Any]:
@@ -18,3 +19,18 @@ def prepare(kind: Any, /) -> Callable[[Any], Any]:
     from tinyloss_dask import _run
 
     return _run.prepare(kind)
+
+
+def products(scored: Any) -> Any:
+    """Answer for scores that are products."""
+    from tinyloss_dask import _products
+
+    return _products.products(scored)
+
+
+def absent(like: Any, shape: tuple[Any, ...], dtype: Any) -> Any:
+    """Return an array of this shape beside another, along whose items it is cut alike."""
+    import dask.array as da
+
+    zeros = da.zeros(shape[-1:], dtype=dtype, chunks=-1)
+    return (like[..., :1] != like[..., :1]) * zeros

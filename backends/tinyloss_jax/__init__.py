@@ -7,6 +7,7 @@ JAX's transformations meet closed-form derivatives in it.
     _rules          a loss's parts with the rule that differentiates them
     _namespace      functions whose derivatives stay finite
     _rows           reductions over classes: in one array, over devices, over a mapped axis
+    _products       losses of scores that are products, block by block
 
 JAX is imported when the first of its arrays is met, not before.
 """
@@ -15,6 +16,10 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("absent", "product_memory", "products"):
+        from tinyloss_jax import _products
+
+        return getattr(_products, name)
     if name not in ("fused", "layout", "prepare", "seen", "split_rows"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_jax import _run

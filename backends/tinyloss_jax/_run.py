@@ -46,7 +46,7 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
         rule = Rule(kind)
     except Unrecordable:
         return lambda job: NotImplemented
-    function = _function_of(kind, rule)
+    function = function_of(kind, rule)
 
     def answer(job: Job) -> Any:
         if 0 in job.arrays["x"].shape:
@@ -62,7 +62,7 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     return answer
 
 
-def _function_of(kind: Kind, rule: Rule) -> Callable[..., Answer]:
+def function_of(kind: Kind, rule: Rule) -> Callable[..., Answer]:
     """Return the function of a job's arrays."""
 
     def parts_of(arrays: Any) -> Answer:

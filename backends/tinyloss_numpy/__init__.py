@@ -10,9 +10,11 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     _plans          arrays of any strides as plain loops
     _threads        those that help, and one that no signal reaches
     _blocks         the formulas, block by block
+    _products       products of matrices, by BLAS
 """
 
 from tinyloss_numpy._arrays import spread
+from tinyloss_numpy._products import indices, multiply
 from tinyloss_numpy._run import (
     LOOKS,
     SOURCE,
@@ -30,7 +32,9 @@ __all__ = [
     "SOURCE",
     "compilation",
     "example",
+    "indices",
     "layout",
+    "multiply",
     "prepare",
     "quiet",
     "source",

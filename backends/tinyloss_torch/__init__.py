@@ -13,6 +13,7 @@ torch. Autograd meets closed-form derivatives in all of them.
     _fused          a job computed so, with the rule that differentiates it
     _rules          a part of a loss, item by item, with the rules that differentiate it
     _formulas       a job answered by such parts
+    _products       losses of scores that are products, with the rule for autograd
 
 torch is imported when the first of its tensors is met, not before.
 """
@@ -24,6 +25,10 @@ LOOKS = True
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("indices", "multiply", "product_memory", "products"):
+        from tinyloss_torch import _products
+
+        return getattr(_products, name)
     if name not in ("layout", "prepare", "traced"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_torch import _run

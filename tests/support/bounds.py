@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.jets import exp, mp
-from tests.support.rows import softmax
+from tests.support.rows import shaped, softmax
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,17 @@ def cross_entropy(
     label_smoothing: Any = 0.0,
     ignore_index: int | None = None,
     from_logits: bool = True,
+    softcap: Any = None,
+    temperature: Any = 1.0,
+    z_loss: Any = 0.0,
     floor: Any = 0,
 ) -> dict[str, Any]:
     c = len(x)
     if not from_logits:
         return {"x": [0] * c}
+    if z_loss or softcap is not None or temperature != 1:
+        z, slopes, bends = zip(*[shaped(a, temperature, softcap) for a in x], strict=True)
+        return _shaped_cross_entropy(z, slopes, bends, y, class_weight, label_smoothing, z_loss)
     p, t = _probabilities(x)[0], _targets_of(y, c, class_weight)
     if label_smoothing:
         w = [1] * c if class_weight is None else class_weight
@@ -150,6 +156,39 @@ def cross_entropy(
         return {"x": [0] * c}
     total = mp.fsum(t)
     return {"x": [a * total + b for a, b in zip(p, t, strict=True)]}
+
+
+def _shaped_cross_entropy(
+    z: Any, slopes: Any, bends: Any, y: Any, class_weight: Any, smoothing: Any, z_loss: Any
+) -> dict[str, Any]:
+    """Sums of magnitudes, times what a rounded logit moves them by: 1 + its size."""
+    c = len(z)
+    if (soft := softmax(z)) is None:
+        return {}
+    t = _targets_of(y, c, class_weight)
+    w = [mp.mpf(1)] * c if class_weight is None else class_weight
+    live = sum(a > 0 for a in soft.p)
+    q = [
+        (1 - smoothing) * a + (smoothing / live * w[j] if soft.p[j] else 0) for j, a in enumerate(t)
+    ]
+    total, mass = mp.fsum(q), 1 if class_weight is None else mp.fsum(t)
+    size = 1 + max(abs(a) for a in z if abs(a) < mp.inf)
+    # |lse| <= the largest |z| + log c, and each of the two may be rounded
+    lse = size + mp.log(c)
+    square = z_loss * lse * lse
+    terms = [b * a for a, b in zip(soft.surprise, q, strict=True) if b]
+    by_x = [(p * (total + 2 * z_loss * mass * lse) + a) for p, a in zip(soft.p, q, strict=True)]
+    bent = [p * (total + 2 * z_loss * mass * (1 + lse)) for p in soft.p]
+    every = list(zip(by_x, bent, slopes, bends, strict=True))
+    return {
+        "value": mp.fsum(terms) + total * size + mass * square,
+        "x": [size * g * a for g, _, a, _ in every],
+        "y": [
+            b * (size + a + square) if p else 0
+            for a, b, p in zip(soft.surprise, w, soft.p, strict=True)
+        ],
+        "curvature": [size * (h * a * a + g * abs(b)) for g, h, a, b in every],
+    }
 
 
 def softmax_focal(

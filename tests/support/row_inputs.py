@@ -191,6 +191,13 @@ CROSS_ENTROPY: Families = {
     "onehot_huge_logits": onehot(labelled(lambda d: huge(d, (d.n, C)))),
     "soft_huge_logits": soft(labelled(lambda d: huge(d, (d.n, C))), lambda d: d.probabilities(C)),
     **varied(LABELLED, ("normal_10", "huge"), label_smoothing=1e-50),
+    **varied(LABELLED, ("normal_10", "masked"), softcap=5.0),
+    **varied(LABELLED, ("normal_10", "certain"), temperature=0.3),
+    **varied(LABELLED, ("normal_10", "masked"), z_loss=0.125),
+    **varied(SOFT_ROWS, ("soft_normal",), z_loss=0.125, softcap=30.0, temperature=2.0),
+    "shaped_class_weights": with_(
+        class_weights(SOFT_ROWS["soft_normal"]), z_loss=0.125, softcap=3.0, label_smoothing=0.125
+    ),
     **{f"probabilities_{k}": with_(v, from_logits=False) for k, v in PROBABILITIES.items()},
 }
 

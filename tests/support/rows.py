@@ -63,6 +63,9 @@ def cross_entropy(
     label_smoothing: Number = 0.0,
     ignore_index: int | None = None,
     from_logits: bool = True,
+    softcap: Number | None = None,
+    temperature: Number = 1.0,
+    z_loss: Number = 0.0,
     floor: Number = 0,
 ) -> Item:
     """sum_c q_c (-log p_c), q_c = class_weight_c ((1 - s) y_c + s / C'), C' unmasked classes."""
@@ -73,7 +76,8 @@ def cross_entropy(
         return _cross_entropy_of_probabilities(
             x, _targets(y, c), _weights(class_weight, c), mp.mpf(label_smoothing), floor
         )
-    soft = softmax(x)
+    z, slopes, bends = zip(*[shaped(a, temperature, softcap) for a in x], strict=True)
+    soft = softmax(z)
     if soft is None:
         return _nan_row(c, "y")
     keep, share = 1 - mp.mpf(label_smoothing), mp.mpf(label_smoothing) / soft.unmasked
@@ -85,12 +89,44 @@ def cross_entropy(
     q = [0 if a == 0 else a for a in q]
     surprise = soft.surprise
     total = _fsum(q)
+    by_x = [times(p, total) - a for p, a in zip(soft.p, q, strict=True)]
+    curvature = [times(total, times(p, 1 - p)) for p in soft.p]
+    lse, square, per_class = soft.log_z, mp.mpf(0), [mp.mpf(0)] * c
+    if z_loss:
+        targets = _targets(y, c)
+        mass = (
+            1 if class_weight is None else _fsum([a * b for a, b in zip(w, targets, strict=True)])
+        )
+        square = mp.mpf(z_loss) * lse * lse
+        by_x = [a + 2 * z_loss * mass * lse * p for a, p in zip(by_x, soft.p, strict=True)]
+        bends_of = [2 * z_loss * mass * (p * p + lse * p * (1 - p)) for p in soft.p]
+        curvature = [a + b for a, b in zip(curvature, bends_of, strict=True)]
+        per_class = [0 if class_weight is None else b * square for b in w]
+        square *= mass
     return {
-        "value": _fsum([times(a, b) for a, b in zip(q, surprise, strict=True)]),
-        "x": [times(p, total) - a for p, a in zip(soft.p, q, strict=True)],
-        "y": [None if is_zero(p) else w[j] * keep * surprise[j] for j, p in enumerate(soft.p)],
-        "curvature": [times(total, times(p, 1 - p)) for p in soft.p],
+        "value": _fsum([times(a, b) for a, b in zip(q, surprise, strict=True)]) + square,
+        "x": [times(a, b) for a, b in zip(by_x, slopes, strict=True)],
+        "y": [
+            None if is_zero(p) else w[j] * keep * surprise[j] + per_class[j]
+            for j, p in enumerate(soft.p)
+        ],
+        "curvature": [
+            times(h, a * a) + times(g, b)
+            for g, h, a, b in zip(by_x, curvature, slopes, bends, strict=True)
+        ],
     }
+
+
+def shaped(x: Number, temperature: Number, softcap: Number | None) -> tuple[Any, Any, Any]:
+    """Return softcap tanh(x / temperature / softcap), its slope and its curvature."""
+    t = mp.mpf(temperature)
+    z = x / t
+    if softcap is None or z == -mp.inf:
+        return z, 1 / t, mp.mpf(0)
+    # as many digits of 1 - tanh^2 as there are
+    a, e = mp.mpf(softcap), mp.exp(-2 * abs(z / softcap))
+    tanh, slope = mp.sign(z) * (1 - e) / (1 + e), 4 * e / (1 + e) ** 2
+    return a * tanh, slope / t, -2 * tanh * slope / (a * t * t)
 
 
 def _cross_entropy_of_probabilities(

@@ -30,6 +30,7 @@ from tests.support.definitions import Exact, function, plain, pointwise, rowwise
 from tests.support.draws import Families
 from tests.support.inputs import REGRESSION, but, varied
 from tinyloss._function import LossFunction
+from tinyloss._products import ProductFunction
 
 __all__ = ["ACTIVATIONS", "BOUNDS", "CLASSES", "EXACT", "LOSSES", "PUBLIC", "SPECS", "Spec"]
 
@@ -224,6 +225,8 @@ def _records() -> list[Spec]:
                 call(*SOFT),
                 call(*SOFT, label_smoothing=0.1, class_weight=PER_CLASS),
                 call(logits(2, 3, 2, 2), shares(2, 3, 2, 2, axis=1), axis=1),
+                call(*LABELS, z_loss=0.125, softcap=5.0, class_weight=PER_CLASS),
+                call(*SOFT, temperature=0.5, z_loss=0.125, label_smoothing=0.1),
                 call(shares(), indices(), from_logits=False),
                 call(
                     *(shares(), shares()),
@@ -319,7 +322,13 @@ BOUNDS = {name: spec.bound for name, spec in SPECS.items()}
 ACTIVATIONS = [spec.function for spec in SPECS.values() if not spec.definition.target]
 
 PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
-LOSSES = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), LossFunction)]
+LOSSES = [
+    name
+    for name in PUBLIC
+    if isinstance(each := getattr(tinyloss, name), LossFunction)
+    and not isinstance(each, ProductFunction)
+]
+PRODUCTS = [name for name in PUBLIC if isinstance(getattr(tinyloss, name), ProductFunction)]
 
 
 CLASSES: dict[Any, Any] = {

@@ -108,3 +108,21 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
         print(tinyloss.cross_entropy(x, labels))
     with tinyloss.validation("always"), tinyloss.validation("auto"):
         print(tinyloss.cross_entropy(x, labels))
+
+
+def products(h: Floats, w: Floats, labels: Ints) -> None:
+    print(tinyloss.linear_cross_entropy(h, w, labels, bias=w[:, 0], z_loss=1e-4, reduction="sum"))
+    both = tinyloss.value_and_grad(tinyloss.linear_cross_entropy, (0, 1))
+    value, (by_h, by_w) = both(h, w, labels, max_memory=2**20, where=labels > 0)
+    print(value, by_h, by_w, tinyloss.linear_logprobs(h, w, labels, class_axis=1))
+    print(tinyloss.linear_entropy(h, w, temperature=0.7))
+    print(tinyloss.of_products(tinyloss.mse)(h, w, h, scale=2.0))
+    takes: tinyloss.Memory = tinyloss.memory(both, h, w, labels)
+    print(takes.total, tinyloss.info_nce(h, w, temperature=0.1), tinyloss.siglip(h, w, bias=-1.0))
+    print(tinyloss.arcface(h, w, labels, margin=0.3), tinyloss.cosface(h, w, labels, scale=30.0))
+
+
+def scaled(x: Floats, y: Floats) -> None:
+    scaler = tinyloss.LossScaler(scale=2.0**10)
+    value, gradient = scaler.value_and_grad(tinyloss.mse)(x, y, weight=y)
+    print(value, scaler.unscaled(gradient), scaler.updated(scaler.finite(gradient)).to_dict())

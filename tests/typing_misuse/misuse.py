@@ -118,3 +118,19 @@ def own(x: Floats) -> None:
     tinyloss.partial_mean(charbonnier)  # error
     tinyloss.partial_mean(tinyloss.mse, "gradient")  # error
     tinyloss.PartialMean(1.0, 2.0, 3.0, 4.0)  # error
+
+
+def products(h: Floats, w: Floats) -> None:
+    tinyloss.linear_cross_entropy(h, w)  # error
+    tinyloss.linear_cross_entropy(h, w, h, axis=0)  # error
+    tinyloss.linear_cross_entropy(h, w, h, class_axis=2)  # error
+    tinyloss.linear_logprobs(h, w, h, reduction="sum")  # error
+    tinyloss.linear_entropy(h, w, h)  # error
+    tinyloss.info_nce(h, w, temperature="0.1")  # error
+    tinyloss.siglip(h)  # error
+    tinyloss.cosface(h, w)  # error
+    tinyloss.arcface(h, w, h, radians=0.5)  # error
+    tinyloss.of_products()  # error
+    tinyloss.memory()  # error
+    tinyloss.Memory(1)  # error
+    tinyloss.LossScaler(factor=2.0)  # error

@@ -42,6 +42,12 @@ class Backend(Protocol):
     `fused(function)` may return a function of arrays, after a first argument that is none, as one
     operation of the library.
 
+    For losses of scores that are products, `products(scored)` answers one whole, and
+    `product_memory(h)` tells how many bytes to take at a time. `absent(like, shape, dtype)` makes
+    an array that nobody reads, where broadcasting one number would take its memory.
+    `multiply(a, b, into, adds)` writes or adds a product of matrices into an array.
+    `indices(mask)` tells where a mask is True, None where that would take a wait.
+
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
     """

@@ -23,12 +23,32 @@ class Refusal(Exception):
         return self.kind(f"tinyloss.{name}: {self}")
 
 
+class Product(NamedTuple):
+    """Predictions that are products, x = scale * h @ w.T + bias, and that nobody has to hold."""
+
+    h: Any
+    """Features of the items, (..., D)."""
+    w: Any
+    """Those of the classes, (V, D), or (D, V)."""
+    bias: Any = None
+    scale: Any = None
+    class_axis: int = 0
+    """The axis of w that the classes are along."""
+    max_memory: int | None = None
+    """How many bytes may be taken at a time besides arguments and results; None: the library's."""
+    unit: bool = False
+    """Whether rows of h and w are divided by their lengths before."""
+    both_ways: bool = False
+    """Whether the loss is the mean of this one and of that with h and w exchanged."""
+
+
 class Request(NamedTuple):
     """What a public function was asked."""
 
     formula: type[Formula] | None
     """The formula for a target of x's shape; None where there is none."""
     x: Any
+    """An array, or a `Product`."""
     y: Any
     params: Mapping[str, Any] = _NOTHING
     """Parameters of the formula, already checked: numbers may be 0-d arrays."""
@@ -46,10 +66,14 @@ class Request(NamedTuple):
     where: Any = None
     reduction: str = "mean"
     denominator: Any = None
+    title: str | None = None
+    """The public function's name, where it is not the formula's."""
 
     @property
     def name(self) -> str:
         """The public function's name."""
+        if self.title is not None:
+            return self.title
         formula = self.formula or self.labels
         assert formula is not None
         return formula.name

@@ -75,7 +75,7 @@ def settled_of(request: Request, want: Want, fuses: bool = False) -> tuple[Form,
 def finished_of(request: Request, form: Form, settled: Settled, out: tuple[Any, ...]) -> Answer:
     """Return the answer to what was settled."""
     job = settled.job
-    answer = _answer_with_moving_divisor(job) if _divisor_moves(request, job) else answer_of(job)
+    answer = answer_with_moving_divisor(job) if divisor_moves(request, job) else answer_of(job)
     if form.want.sums:
         answer = answer._replace(value=(answer.value, settled.total))
     if out:
@@ -175,7 +175,7 @@ def transform(formula: type[Formula], x: Any, axis: int = -1) -> Any:
     return move_axis(xp, value, -1, axis) if moved and not formula.per_item else value
 
 
-def _divisor_moves(request: Request, job: Job) -> bool:
+def divisor_moves(request: Request, job: Job) -> bool:
     """Return whether the mean's divisor depends on an argument to differentiate by.
 
     It does where class weights weigh probabilities: it is sum_i w_i sum_c class_weight_c y_ic.
@@ -188,7 +188,7 @@ def _divisor_moves(request: Request, job: Job) -> bool:
     )
 
 
-def _answer_with_moving_divisor(job: Job) -> Answer:
+def answer_with_moving_divisor(job: Job) -> Answer:
     """Answer a job, with the quotient rule for the gradient by y.
 
     The derivative of N / D by y_ic is N' / D - (N / D) w_i class_weight_c / D.
@@ -208,9 +208,14 @@ def _answer_with_moving_divisor(job: Job) -> Answer:
     value, grads, curvature = answer_of(whole)
     at = kind.grads.index("y")
     with registry.quiet(xp):
-        share = of_rank(xp, job.arrays["class_weight"], len(y.shape)) * (value / job.divisor)
-        if job.weight is not None:
-            share = job.weight[..., None] * share
+        share = share_of_divisor(job, value)
         by_y = astype(xp, grads[at] - share, kind.derivative_dtype("y"))
     grads = (*grads[:at], by_y, *grads[at + 1 :])
     return delivered(Answer(value if kind.value else None, grads, curvature), job.out)
+
+
+def share_of_divisor(job: Job, value: Any) -> Any:
+    """Return what the gradient by y of a mean loses to the divisor."""
+    weights = of_rank(job.xp, job.arrays["class_weight"], len(job.arrays["y"].shape))
+    share = weights * (value / job.divisor)
+    return share if job.weight is None else job.weight[..., None] * share

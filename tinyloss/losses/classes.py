@@ -107,6 +107,9 @@ class CrossEntropyLoss(LabelLoss):
     function = cross_entropy
     from_logits: bool = True
     label_smoothing: float = 0.0
+    softcap: float | None = None
+    temperature: float = 1.0
+    z_loss: float = 0.0
 
 
 class NLLLoss(LabelLoss):

@@ -12,18 +12,29 @@ from tinyloss.losses._numerics import (
     exp_difference,
     exponent,
     others,
+    positive_part,
     power,
     product,
+    sign,
     softmax_parts,
     steep,
     sum_of_others,
 )
-from tinyloss.typing import Array, ArrayLike, Flag, LabelOptions, NonNegative, Share
+from tinyloss.typing import (
+    Array,
+    ArrayLike,
+    Flag,
+    LabelOptions,
+    NonNegative,
+    Positive,
+    PositiveOrNone,
+    Share,
+)
 
 __all__ = ["cross_entropy", "nll", "softmax_focal"]
 
 
-class _LabelCrossEntropy(Formula):
+class LabelCrossEntropy(Formula):
     """Class indices: the target stays out of the sum o, so that nothing cancels.
 
     Where the target is a largest logit the loss is log1p(o), accurate down to the smallest number;
@@ -71,7 +82,7 @@ class _CrossEntropy(Formula):
         self.xp = xp = namespace(x)
         self.softmax, self.impossible = softmax_parts(x), x == -xp.inf
         self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
-        self.class_weight = class_weight
+        self.y, self.class_weight = y, class_weight
         q = y
         if label_smoothing is not None:
             possible = xp.where(self.impossible, xp.zeros_like(x), 1.0)
@@ -108,6 +119,121 @@ class _SmoothedLabelCrossEntropy(_CrossEntropy):
     def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
+
+
+class _Logits:
+    """Logits divided by a temperature and soft-capped, with the derivatives of that by x."""
+
+    def __init__(self, x: Any, temperature: Any, softcap: Any) -> None:
+        xp = namespace(x)
+        self.z, self.slope, self.bend = x, None, None
+        if temperature is not None:
+            self.z = x / temperature
+            self.slope = 1 / (xp.ones_like(x) * temperature)
+        if softcap is not None:
+            # 1 - tanh^2 by exp(-2 |u|), so that the slope keeps its digits
+            u = self.z / softcap
+            t = xp.exp(-2 * xp.abs(u))
+            tanh = -sign(u) * xp.expm1(-2 * xp.abs(u)) / (1 + t)
+            # a class that is impossible stays so
+            self.z = xp.where(u == -xp.inf, -xp.inf, softcap * tanh)
+            slope, inner = 4 * t / ((1 + t) * (1 + t)), self.slope
+            self.bend = -2 * tanh * slope / softcap
+            self.slope = slope
+            if inner is not None:
+                self.slope, self.bend = slope * inner, self.bend * inner * inner
+
+
+class Shaped(Formula):
+    """A cross-entropy of logits that are shaped before, with a z-loss for each row."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        temperature: Any = None,
+        softcap: Any = None,
+        z_loss: Any = None,
+        **params: Any,
+    ) -> None:
+        self.logits = logits = _Logits(x, temperature, softcap)
+        of_own: Any = super()
+        of_own.__init__(logits.z, y, **params)
+        self.z_loss, self.weight = z_loss, params.get("class_weight")
+        if z_loss is None:
+            return
+        xp, s = namespace(x), softmax_parts(logits.z)
+        self.p, self.not_p = s.e / s.z, others(s.e, s.top, 1, s.rest) / s.z
+        self.lse = xp.max(logits.z, axis=-1, keepdims=True) + s.log_z
+        self.z_square = z_loss * self.lse * self.lse
+        if self.weight is not None:  # as much of it as the row counts in the mean
+            own: Any = self
+            mass = xp.sum(self.weight * own.y, axis=-1, keepdims=True)
+            self.z_loss, self.row_square = z_loss * mass, self.z_square * mass
+        else:
+            self.row_square = self.z_square
+
+    def value(self) -> Any:
+        value = super().value()
+        return value if self.z_loss is None else value + self.row_square[..., 0]
+
+    def _slope(self) -> Any:
+        """Return the gradient by the shaped logits."""
+        own: Any = super()
+        slope = own.grad_x()
+        return slope if self.z_loss is None else slope + 2 * self.z_loss * self.lse * self.p
+
+    def grad_x(self) -> Any:
+        slope = self._slope()
+        return slope if self.logits.slope is None else slope * self.logits.slope
+
+    def grad_y(self) -> Any:
+        own: Any = super()
+        slope = own.grad_y()
+        if self.z_loss is None or self.weight is None:
+            return slope
+        return slope + self.weight * self.z_square
+
+    def _bend(self, lse: Any) -> Any:
+        """Return the curvature by the shaped logits, and by x where these are straight in it."""
+        curvature = super().curvature()
+        if self.z_loss is not None:
+            square = self.p * self.p + lse * (self.p * self.not_p)
+            curvature = curvature + 2 * self.z_loss * square
+        slope = self.logits.slope
+        return curvature if slope is None else curvature * slope * slope
+
+    def curvature(self) -> Any:
+        curvature = self._bend(None if self.z_loss is None else self.lse)
+        bend = self.logits.bend
+        return curvature if bend is None else curvature + self._slope() * bend
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        del curvature  # without what may be negative: where the cap bends, and where lse does
+        return self._bend(None if self.z_loss is None else positive_part(self.lse))
+
+
+def shape_of(**given: Any) -> dict[str, Any]:
+    """Return those parameters of shaped logits that change something."""
+    nothing = {"temperature": 1.0, "z_loss": 0.0}
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and (not isinstance(value, float) or value != nothing.get(name))
+    }
+
+
+class _ShapedLabelCrossEntropy(Shaped, LabelCrossEntropy):
+    pass
+
+
+class _ShapedCrossEntropy(Shaped, _CrossEntropy):
+    pass
+
+
+class _ShapedSmoothedLabelCrossEntropy(Shaped, _SmoothedLabelCrossEntropy):
+    pass
 
 
 def _floored(x: Any) -> tuple[Any, Any]:
@@ -205,6 +331,9 @@ def cross_entropy(
     *,
     from_logits: Flag = True,
     label_smoothing: Share = 0.0,
+    softcap: PositiveOrNone = None,
+    temperature: Positive = 1.0,
+    z_loss: NonNegative = 0.0,
     **options: Unpack[LabelOptions],
 ) -> Request:
     """Softmax cross-entropy of logits against class indices or probabilities.
@@ -231,6 +360,12 @@ def cross_entropy(
         each were free to move.
     label_smoothing
         The share of the target, from 0 to 1, that is spread evenly over all possible classes.
+    softcap
+        A bound on the size of logits, which become softcap * tanh(x / softcap); None for none.
+    temperature
+        What logits are divided by, before they are capped.
+    z_loss
+        How much the square of log sum_k exp(x_k) counts, which keeps it near 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -248,24 +383,32 @@ def cross_entropy(
     a number outside gives NaN.
 
     Formula: sum_c q_c (log sum_k exp(x_k) - x_c), where q_c = class_weight_c ((1 - s) y_c + s / K),
-    s is label_smoothing and K the number of possible classes, which alone get s / K.
+    s is label_smoothing and K the number of possible classes, which alone get s / K; plus
+    z_loss (log sum_k exp(x_k))^2, times sum_c class_weight_c y_c. For x its capped logits stand,
+    softcap tanh(x / temperature / softcap).
     With from_logits=False sum_c q_c (-log a_c), a the larger of x and the smallest normal number of
     the dtype computed in, and K all classes.
     The mean divides by the sum of class_weight[y], or of sum_c class_weight_c y_c.
 
     Gradient: p_c sum_k q_k - q_c by x, p the softmax of x; by probabilities y
     -(1 - s) class_weight_c log p_c, 0 for an impossible class that y does not ask for; curvature
-    sum_k q_k p_c (1 - p_c). With from_logits=False -q_c / a_c by x, where x is below the smallest
-    normal number as well; -(1 - s) class_weight_c log a_c by y; curvature q_c / a_c^2, for boosting
-    1 where q_c is 0.
+    sum_k q_k p_c (1 - p_c). A z-loss adds 2 z_loss lse p_c, lse = log sum_k exp(x_k), and the
+    curvature 2 z_loss (p_c^2 + lse p_c (1 - p_c)), of which boosting takes max(lse, 0). By the
+    chain rule all of it meets the slope (1 - tanh^2) / temperature of capped logits, whose own
+    curvature boosting leaves out. With from_logits=False -q_c / a_c by x, where x is below the
+    smallest normal number as well; -(1 - s) class_weight_c log a_c by y; curvature q_c / a_c^2, for
+    boosting 1 where q_c is 0.
 
     Accuracy: value 4 eps; gradient 4 eps; curvature 8 eps. A confident correct prediction has a
     loss and a gradient, not 0. Where y is neither class indices nor one-hot rows the gradient by x
-    has these 4 eps of p_c + q_c, since it may vanish between the two.
+    has these 4 eps of p_c + q_c, since it may vanish between the two. A temperature or softcap
+    rounds the logits, and a z-loss is a sum: with these, all bounds are in eps of the sizes of the
+    terms, times 1 + the largest capped logit.
 
-    Edge cases: an impossible target gives inf, logits of +inf or all -inf give NaN. A class index
-    out of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item.
-    One class always has the loss 0, of which a warning tells.
+    Edge cases: an impossible class is not capped. An impossible target gives inf, logits of +inf or
+    all -inf give NaN. A class index out of range is an error where it can be seen
+    (`tinyloss.validation`), else NaN for its item. One class always has the loss 0, of which a
+    warning tells.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs,
     1990; smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016.
@@ -284,17 +427,26 @@ def cross_entropy(
     0.4066
     """
     smooth = not isinstance(label_smoothing, float) or label_smoothing != 0
+    shape = shape_of(temperature=temperature, softcap=softcap, z_loss=z_loss)
     formula: type[Formula]
     labels: type[Formula]
-    if from_logits:
+    if shape and not from_logits:
+        raise ValueError(
+            f"tinyloss.cross_entropy: {', '.join(shape)} beside from_logits=False, expected logits "
+            "to shape"
+        )
+    if shape:
+        formula = _ShapedCrossEntropy
+        labels = _ShapedSmoothedLabelCrossEntropy if smooth else _ShapedLabelCrossEntropy
+    elif from_logits:
         formula = _CrossEntropy
-        labels = _SmoothedLabelCrossEntropy if smooth else _LabelCrossEntropy
+        labels = _SmoothedLabelCrossEntropy if smooth else LabelCrossEntropy
     else:
         formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities
         if smooth:
             labels = _SmoothedLabelCrossEntropyOfProbabilities
     params = {"label_smoothing": label_smoothing} if smooth else {}
-    return Request(formula, x, y, params, labels=labels, **options)
+    return Request(formula, x, y, params | shape, labels=labels, **options)
 
 
 class _NLL(Formula):
@@ -396,7 +548,7 @@ class _LabelSoftmaxFocal(Formula):
     compares_classes = True
 
     def __init__(self, x: Any, y: Any, *, gamma: Any) -> None:
-        self.ce = ce = _LabelCrossEntropy(x, y)
+        self.ce = ce = LabelCrossEntropy(x, y)
         q = ce.o * ce.inverse_z
         p = exp_difference(ce.xt, ce.m) * ce.inverse_z
         self.f = _FocalOfLoss(ce.value()[..., None], p, q, gamma)

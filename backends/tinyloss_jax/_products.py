@@ -1,0 +1,260 @@
+"""Losses of scores that are products: blocks of rows one after the other in one loop of XLA's.
+
+The derivative of the value is known with it: a rule for tangents, in which the same loop computes
+the gradients by what moves. Second derivatives, and those of each item's own values, go through
+the loop, which computes the scores of a block again.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jax.dtypes import float0
+
+from tinyloss.backend import (
+    FACTORS,
+    Answer,
+    Kind,
+    Scored,
+    at_once,
+    cache_of,
+    looked,
+    replaced,
+)
+from tinyloss.compiler.recorder import Unrecordable
+from tinyloss_jax._rules import Rule
+from tinyloss_jax._run import function_of
+
+Arrays = dict[str, Any]
+
+
+class Absent:
+    """Stands for scores: a shape and a dtype beside an array, and no numbers."""
+
+    def __init__(self, like: Any, shape: tuple[Any, ...], dtype: Any) -> None:
+        self.like, self.shape, self.dtype, self.ndim = like, shape, jnp.dtype(dtype), len(shape)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        del api_version
+        return jnp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.like, name)
+
+
+absent = Absent
+
+
+def product_memory(h: Any) -> int:
+    """Return how many bytes to take at a time; measured on CPUs, where XLA's caches are small."""
+    del h
+    return 2**23 if jax.default_backend() == "cpu" else 2**29
+
+
+def products(scored: Scored) -> Answer:
+    """Answer for scores that are products."""
+    job = looked(scored.job)
+    kind = job.kind
+    if scored.h.shape[0] == 0 or "y" in scored.by:
+        return at_once(scored)
+    try:
+        loop = cache_of(kind.formula, "products").made(
+            (kind, scored.by, scored.rows, scored.class_axis, scored.dtype),
+            lambda: _Loop(kind, scored),
+        )
+    except Unrecordable:
+        return at_once(scored)
+    classes = kind.classes or scored.classes
+    roles = {name: role for name, _, role in kind.arguments if name != "x"}
+    divisor = float(job.divisor) if isinstance(job.divisor, int) else job.divisor
+    factors = {name: getattr(scored, name) for name in FACTORS}
+    rest = {
+        "rows": {name: job.arrays[name] for name, role in roles.items() if role.per_item},
+        "all": {name: job.arrays[name] for name, role in roles.items() if not role.per_item},
+        "weight": job.weight,
+        "divisor": divisor,
+        "numbers": loop.rule.numbers(job.numbers, classes if kind.rowwise else 1),
+    }
+    value, grads = loop.function(factors, rest)
+    return Answer(value, tuple([grads[name] for name in scored.by]))
+
+
+class _Loop:
+    """A loss of products for one kind of job and one size of blocks."""
+
+    def __init__(self, kind: Kind, scored: Scored) -> None:
+        self._kind, self._by, self._rows = kind, scored.by, scored.rows
+        self._axis, self._dtype = scored.class_axis, jnp.dtype(scored.dtype)
+        self._wide = jnp.dtype(kind.value_dtype or kind.dtype)
+        self._dtypes = {name: jnp.dtype(scored.dtype_of(name)) for name in scored.by}
+        # The values of blocks are added up, and divided like these.
+        of_value = replaced(scored.job, value=True, grads=()).kind
+        of_grads = replaced(scored.job, value=True, grads=("x",), wide=False).kind
+        self.rule = Rule(of_grads)
+        self._of_value = function_of(of_value, Rule(of_value))
+        self._of_grads = function_of(of_grads, self.rule)
+        loss: Any = jax.custom_jvp(self._value)
+        loss.defjvp(self._moved, symbolic_zeros=True)
+        # Each item's own values have no gradient that could be kept.
+        self._loss = loss if kind.reduce else self._value
+        self.function: Callable[[Arrays, Arrays], Any] = jax.jit(self._answer)
+
+    def _answer(self, factors: Arrays, rest: Arrays) -> tuple[Any, Arrays]:
+        if not self._by:
+            return self._loss(factors, rest), {}
+        value, grads = self._run(factors, rest, self._by)
+        if self._kind.axis_name is not None:
+            for name in {"h", "scale"} & {*grads}:
+                grads[name] = lax.psum(grads[name], self._kind.axis_name)
+        grads = {name: grad.astype(self._dtypes[name]) for name, grad in grads.items()}
+        return value if self._kind.value else None, grads
+
+    def _value(self, factors: Arrays, rest: Arrays) -> Any:
+        return self._run(factors, rest, ())[0]
+
+    def _moved(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
+        """Return the value and its tangent, by the gradients by what moves."""
+        factors, rest = primals
+        moves = {name: move for name, move in tangents[0].items() if _is_moving(move)}
+        value, grads = self._run(factors, rest, tuple(moves))
+        along: Any = jnp.zeros((), value.dtype)
+        for name, move in moves.items():
+            wide = grads[name].dtype
+            along = along + jnp.sum(grads[name] * move.astype(wide)).astype(value.dtype)
+        if moves and self._kind.axis_name is not None:
+            along = lax.psum(along, self._kind.axis_name)
+        leaves, tree = jax.tree.flatten(rest)
+        # a symbolic zero is a leaf
+        their_moves = jax.tree.leaves(
+            tangents[1], is_leaf=lambda each: isinstance(each, SymbolicZero)
+        )
+        places = [n for n, move in enumerate(their_moves) if _is_moving(move)]
+        if places:
+
+            def of_those(*moving: Any) -> Any:
+                whole = list(leaves)
+                for place, each in zip(places, moving, strict=True):
+                    whole[place] = each
+                return self._value(factors, jax.tree.unflatten(tree, whole))
+
+            _, more = jax.jvp(
+                of_those, [leaves[n] for n in places], [their_moves[n] for n in places]
+            )
+            along = along + more
+        return value, along
+
+    def _scores(self, h: Any, factors: Arrays) -> Any:
+        z = self._product(h, factors["w"], 1 - self._axis)
+        if factors["scale"] is not None:
+            z = z * factors["scale"].astype(self._dtype)
+        return z if factors["bias"] is None else z + factors["bias"].astype(self._dtype)
+
+    def _product(self, a: Any, w: Any, axis: int) -> Any:
+        """Return the product of the rows of `a` with w, summed over one of its axes."""
+        if a.dtype != w.dtype:
+            a, w = a.astype(self._dtype), w.astype(self._dtype)
+        dimensions = (((1,), (axis,)), ((), ()))
+        return lax.dot_general(a, w, dimensions, preferred_element_type=self._dtype)
+
+    def _run(self, factors: Arrays, rest: Arrays, by: Sequence[str]) -> tuple[Any, Arrays]:
+        """Return the value, and the gradients by some of the factors."""
+        h, w, count = factors["h"], factors["w"], factors["h"].shape[0]
+        rows, dtype, kind = self._rows, self._dtype, self._kind
+        blocks = -(-count // rows)
+        weight = rest["weight"]
+        if weight is not None:
+            weight = jnp.broadcast_to(weight, (count, *weight.shape[1:]))
+
+        def cut(array: Any, start: Any) -> Any:
+            if array.shape[0] != count:
+                return array
+            return lax.dynamic_slice_in_dim(array, start, rows)
+
+        @partial(jax.checkpoint, prevent_cse=False)
+        def block(start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any) -> Any:
+            h = cut(factors["h"], start)
+            own = None if weight is None else cut(weight, start)
+            if blocks * rows != count:  # the last block begins in the one before
+                new = start + jnp.arange(rows) >= first
+                new = new if kind.rowwise else new[:, None]
+                own = jnp.where(new, 1 if own is None else own, 0).astype(kind.dtype)
+            arrays = {
+                "x": self._scores(h, factors),
+                **{name: cut(each, start) for name, each in rest["rows"].items()},
+                **rest["all"],
+            }
+            function = self._of_grads if by else self._of_value
+            value, grads, _ = function(arrays, rest["numbers"], own, rest["divisor"])
+            if not by:
+                return value, {}
+            (g,) = grads
+            if own is not None:  # what is left out may be NaN
+                keep = own != 0
+                keep = keep[:, None] if kind.rowwise else keep.any(axis=-1, keepdims=True)
+                h = jnp.where(keep, h, 0)
+            found: Arrays = {}
+            scale = factors["scale"]
+            scale = None if scale is None else scale.astype(dtype)
+            if {"h", "scale"} & {*by}:
+                pulled = self._product(g, w, self._axis)
+                if "scale" in by:
+                    found["scale"] = jnp.sum(pulled * h)
+                if "h" in by:
+                    found["h"] = pulled if scale is None else pulled * scale
+            if "w" in by:
+                part = h.astype(dtype) if scale is None else h.astype(dtype) * scale
+                a, b = (g, part) if self._axis == 0 else (part, g)
+                dimensions = (((0,), (0,)), ((), ()))
+                found["w"] = lax.dot_general(a, b, dimensions, preferred_element_type=dtype)
+            if "bias" in by:
+                found["bias"] = jnp.sum(g, axis=0 if factors["bias"].ndim else None)
+            return value, found
+
+        def step(carry: Any, number: Any) -> Any:
+            value, found = carry
+            first = number * rows
+            start = jnp.minimum(first, count - rows)
+            of_block, grads = block(start, first, factors, rest, weight)
+            value = value + of_block if kind.reduce else put(value, of_block, start, first)
+            for name, grad in grads.items():
+                if name == "h":
+                    found = {**found, "h": put(found["h"], grad, start, first)}
+                else:
+                    found = {**found, name: found[name] + grad}
+            return (value, found), None
+
+        def put(whole: Any, part: Any, start: Any, first: Any) -> Any:
+            if blocks * rows != count:
+                new = (start + jnp.arange(rows) >= first).reshape(-1, *[1] * (part.ndim - 1))
+                part = jnp.where(new, part, lax.dynamic_slice_in_dim(whole, start, rows))
+            return lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
+
+        items = (count,) if kind.rowwise and kind.formula.per_item else (count, self._classes(w))
+        start = {
+            "h": lambda: jnp.zeros(h.shape, dtype),
+            "w": lambda: jnp.zeros(w.shape, dtype),
+            "bias": lambda: jnp.zeros(factors["bias"].shape, dtype),
+            "scale": lambda: jnp.zeros((), dtype),
+        }
+        value = jnp.zeros(() if kind.reduce else items, self._wide)
+        carry = (value, {name: start[name]() for name in by})
+        if blocks == 1:
+            (value, grads), _ = step(carry, 0)
+        else:
+            (value, grads), _ = lax.scan(step, carry, jnp.arange(blocks))
+        return value, grads
+
+    def _classes(self, w: Any) -> int:
+        return int(w.shape[self._axis])
+
+
+def _is_moving(move: Any) -> bool:
+    return (
+        not isinstance(move, SymbolicZero)
+        and getattr(move, "dtype", None) != float0
+        and move is not None
+    )

@@ -1,0 +1,197 @@
+"""Losses of scores that are products, with the rule for autograd.
+
+The gradients by what is tracked are computed with the value, where it is a number's, and kept
+instead of the scores. Each item's own values, and second derivatives, compute the scores again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.autograd.function import _SingleLevelFunction
+
+from tinyloss.backend import FACTORS, Answer, Scored, at_once, by_chunks, replaced
+from tinyloss_torch._state import (
+    graph_is_kept,
+    hooks_are_set,
+    is_recording,
+    is_transforming,
+    is_wrapped,
+)
+
+
+def product_memory(h: Any) -> int:
+    """Return how many bytes to take at a time."""
+    return 2**26 if h.is_cpu else 2**29
+
+
+def indices(mask: Any) -> Any:
+    """Return the indices of what is True, None where to know would take a wait."""
+    return mask.nonzero()[:, 0] if mask.is_cpu else None
+
+
+def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:
+    """Write the product of two matrices into a tensor, or add it to what is there."""
+    if adds:
+        into.addmm_(a, b)
+    else:
+        torch.mm(a, b, out=into)
+
+
+def products(scored: Scored) -> Answer:
+    """Answer for scores that are products."""
+    call, tensors = _Call.of(scored)
+    if is_transforming() or is_recording():
+        return at_once(scored)
+    if not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors)):
+        return _computed(scored)
+    wanted = _wanted(call, tensors)
+    found = _computed(call.of_grads(scored, wanted, wide=True) if wanted else scored)
+    value, grads, _ = found
+    if wanted:
+        known = dict(zip(wanted, grads, strict=True))
+        return Answer(_rule.apply(call, known, [value], *tensors)[0])
+    outputs = _rule.apply(
+        call, None, [each for each in (value, *grads) if each is not None], *tensors
+    )
+    first = int(value is not None)
+    return Answer(outputs[0] if first else None, outputs[first:])
+
+
+def _computed(scored: Scored) -> Answer:
+    # autocast would have the products in half precision
+    with torch.no_grad(), torch.autocast(scored.h.device.type, enabled=False):
+        return by_chunks(scored)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A loss of products as a list of tensors, and the rest of it."""
+
+    scored: Scored
+    """Without tensors."""
+    names: tuple[str, ...]
+    """What the tensors are: factors, arrays of the job, "weight=" and "divisor="."""
+
+    @staticmethod
+    def of(scored: Scored) -> "tuple[_Call, list[Any]]":
+        """Return a loss of products taken apart."""
+        job = scored.job
+        named = {name: getattr(scored, name) for name in FACTORS}
+        named |= {**job.arrays, "weight=": job.weight}
+        if isinstance(job.divisor, torch.Tensor):
+            named["divisor="] = job.divisor
+        named = {name: each for name, each in named.items() if each is not None}
+        divisor = None if "divisor=" in named else job.divisor
+        bare = replace(job, arrays={}, weight=None, divisor=divisor, look=None)
+        scored = replace(scored, job=bare, h=None, w=None, bias=None, scale=None)
+        return _Call(scored, tuple(named)), list(named.values())
+
+    def whole(self, tensors: Sequence[Any]) -> Scored:
+        """Return the loss of such tensors."""
+        named = dict(zip(self.names, tensors, strict=True))
+        weight = named.pop("weight=", None)
+        divisor = named.pop("divisor=", self.scored.job.divisor)
+        factors = {name: named.pop(name, None) for name in FACTORS}
+        job = replace(self.scored.job, arrays=named, weight=weight, divisor=divisor)
+        return replace(self.scored, job=job, **factors)
+
+    @staticmethod
+    def of_grads(scored: Scored, by: Sequence[str], **changes: Any) -> Scored:
+        """Return the same loss, of which gradients are wanted too."""
+        return replace(scored, job=replaced(scored.job, grads=("x",), **changes), by=tuple(by))
+
+
+def _wanted(call: _Call, tensors: Sequence[Any]) -> list[str]:
+    """Return what to differentiate by while the value is computed."""
+    kind = call.scored.job.kind
+    moving = [name for name, each in zip(call.names, tensors, strict=True) if each.requires_grad]
+    only = kind.value and not kind.grads and kind.reduce
+    return moving if only and {*moving} <= {*FACTORS} and not hooks_are_set() else []
+
+
+class _Products(_SingleLevelFunction):
+    """A loss of products, with the rule that differentiates its value."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, call: _Call, known: dict[str, Any] | None, parts: list[Any], *tensors: Any
+    ) -> tuple[Any, ...]:
+        ctx.call, ctx.known = call, known
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        return tuple(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> tuple[Any, ...]:
+        call, tensors, pull = ctx.call, ctx.saved_tensors, upstream[0]
+        needed = [n for n, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need]
+        kind = call.scored.job.kind
+        only_value = (
+            kind.value and pull is not None and not any(p is not None for p in upstream[1:])
+        )
+        plain = only_value and not torch.is_grad_enabled() and not is_wrapped(pull)
+        if not plain or not {*needed} <= {*FACTORS}:
+            found = _by_formulas(call, tensors, needed, upstream)
+        elif ctx.known is None:
+            found = _again(call, tensors, needed, pull)
+        else:
+            found = _times(ctx, pull)
+        dtypes = dict(zip(call.names, [each.dtype for each in tensors], strict=True))
+        found = {n: each if each is None else each.to(dtypes[n]) for n, each in found.items()}
+        return None, None, None, *[found.get(name) for name in call.names]
+
+
+_rule: Any = _Products  # torch's types leave out what it inherits
+
+
+def _times(ctx: Any, upstream: Any) -> dict[str, Any]:
+    """Return gradients times what is upstream: in their place, if nobody needs them again."""
+    known = ctx.known
+    if graph_is_kept():
+        return {name: each * upstream for name, each in known.items()}
+    ctx.known = None
+    return {name: each.mul_(upstream) for name, each in known.items()}
+
+
+def _again(call: _Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
+    """Return gradients by chunks, with what is upstream as a weight of the items."""
+    scored = call.of_grads(call.whole(tensors), needed, value=False, reduce=True, wide=True)
+    job = scored.job
+    kind = job.kind
+    weight = upstream.reshape(1) if upstream.ndim == 0 else upstream
+    if upstream.ndim == 0 and not kind.rowwise:
+        weight = upstream.reshape(1, 1)
+    if job.weight is not None:
+        # what comes from items that are left out is no matter, NaN included
+        weight = torch.where(job.weight == 0, 0.0, job.weight * weight)
+    weight = weight.to(kind.dtype)
+    found = _computed(replace(scored, job=replaced(job, weight=weight, weighted=True)))
+    return dict(zip(needed, found.grads, strict=True))
+
+
+def _by_formulas(call: _Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
+    """Return the derivatives of everything by everything, with a graph if one is wanted."""
+    graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # One may be computed from another: a divisor from weights. Of aliases none is.
+        tensors = [each.view_as(each) for each in tensors]
+        value, grads, _ = at_once(call.whole(tensors))
+        results = [each for each in (value, *grads) if each is not None]
+        pairs = [
+            (result, pull)
+            for result, pull in zip(results, upstream, strict=True)
+            if pull is not None and result.requires_grad
+        ]
+        if not pairs:
+            return {}
+        named = dict(zip(call.names, tensors, strict=True))
+        found = torch.autograd.grad(
+            [result for result, _ in pairs],
+            [named[name] for name in needed],
+            [pull for _, pull in pairs],
+            create_graph=graph,
+            allow_unused=True,
+        )
+    return dict(zip(needed, found, strict=True))

@@ -1,0 +1,189 @@
+"""Time and memory of the cross-entropy of a last layer, beside its matrix products alone.
+
+    python -m benchmarks.scores [--rows N] [--features D] [--classes V] [--only TEXT,...]
+                                [--rounds N] [--json PATH]
+
+All contenders compute the mean loss of h (N, D), w (V, D) and class indices, and its gradients by h
+and w, in float32 with one thread. *products* are three products of matrices and nothing else: the
+scores, and what their gradient is multiplied with. *at once* holds the scores: `cross_entropy`
+between these products, in place. Contenders take turns in one process. Times are of the processor,
+since the products of several threads wait for each other where a machine is busy; the ratio is
+that of medians.
+
+Extra memory is the growth of the process's peak resident memory beyond the gradients.
+"""
+
+import argparse
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any
+
+from tinyloss.cli.measure import busy, circumstances, library, settle
+
+LIBRARIES = ("numpy", "tinyloss", "torch", "jax", "jaxlib")
+
+
+def contenders(rows: int, features: int, classes: int) -> dict[str, Callable[[], Any]]:
+    """Return what is measured, by name; the first is what the others are compared with."""
+    import numpy as np
+
+    import tinyloss
+
+    rng = np.random.default_rng(0)
+    h = rng.standard_normal((rows, features), np.float32)
+    w = rng.standard_normal((classes, features), np.float32) * np.float32(0.05)
+    y = rng.integers(0, classes, rows)
+    linear = tinyloss.value_and_grad(tinyloss.linear_cross_entropy, (0, 1))
+
+    def products() -> Any:
+        z = h @ w.T
+        return z @ w, z.T @ h
+
+    def at_once() -> Any:
+        z = h @ w.T
+        value, g = tinyloss.value_and_grad(tinyloss.cross_entropy, out=z)(z, y)
+        return value, g @ w, g.T @ h
+
+    found: dict[str, Callable[[], Any]] = {
+        "NumPy: products": products,
+        "NumPy: at once": at_once,
+        "NumPy: linear_cross_entropy": lambda: linear(h, w, y),
+    }
+    return found | _of_torch(h, w, y) | _of_jax(h, w, y)
+
+
+def _of_torch(h: Any, w: Any, y: Any) -> dict[str, Callable[[], Any]]:
+    torch = library("torch")
+    if torch is None:
+        return {}
+    import tinyloss
+
+    torch.set_num_threads(1)
+    functional, label = torch.nn.functional, torch.tensor(y)
+
+    def backward(loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            one, other = torch.from_numpy(h), torch.from_numpy(w)
+            one, other = one.detach().requires_grad_(), other.detach().requires_grad_()
+            loss(one, other).backward()
+            return one.grad, other.grad
+
+        return run
+
+    found = {
+        "torch: F.cross_entropy": backward(lambda h, w: functional.cross_entropy(h @ w.T, label)),
+        "torch: linear_cross_entropy": backward(
+            lambda h, w: tinyloss.linear_cross_entropy(h, w, label)
+        ),
+    }
+    theirs: Any = getattr(functional, "linear_cross_entropy", None)
+    options: Any = getattr(torch.nn, "LinearCrossEntropyOptions", None)
+    if theirs is not None and options is not None:
+        found["torch: F.linear_cross_entropy, in chunks"] = backward(
+            lambda h, w: theirs(h, w, label, options=options())
+        )
+    return found
+
+
+def _of_jax(h: Any, w: Any, y: Any) -> dict[str, Callable[[], Any]]:
+    jax = library("jax")
+    if jax is None:
+        return {}
+    import tinyloss
+
+    h, w, y = map(jax.numpy.asarray, (h, w, y))
+
+    def jitted(loss: Callable[[Any, Any], Any]) -> Callable[[], Any]:
+        both = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(h, w).compile()
+
+        def run() -> Any:
+            return jax.block_until_ready(both(h, w))
+
+        run.temporaries = both.memory_analysis().temp_size_in_bytes  # type: ignore[attr-defined]
+        return run
+
+    return {
+        "JAX: cross_entropy": jitted(lambda h, w: tinyloss.cross_entropy(h @ w.T, y)),
+        "JAX: linear_cross_entropy": jitted(lambda h, w: tinyloss.linear_cross_entropy(h, w, y)),
+    }
+
+
+def _peak() -> float:
+    """Return the peak of resident memory in MiB, since it was last forgotten."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 2**10
+    return 0.0
+
+
+def _called(call: Callable[[], Any]) -> tuple[float, float]:
+    """Return how many seconds of the processor a call takes, and MiB that the peak grows by."""
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak becomes what there is
+    peak, before = _peak(), process_time()
+    call()
+    return process_time() - before, _peak() - peak
+
+
+def measured(
+    tasks: dict[str, Callable[[], Any]], rounds: int, gradients: float
+) -> Iterable[dict[str, Any]]:
+    """Yield the record of each contender."""
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    grown: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):  # the first of which may compile
+        for name, call in tasks.items():
+            time, more = _called(call)
+            seconds[name].append(time)
+            grown[name].append(more - gradients)
+    first = median(seconds[next(iter(tasks))])
+    for name, call in tasks.items():
+        time, temporaries = median(seconds[name]), getattr(call, "temporaries", None)
+        yield {
+            "name": name,
+            "seconds": round(time, 3),
+            "ratio": round(time / first, 3),
+            "extra_mib": round(min(grown[name]) if temporaries is None else temporaries / 2**20),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=4096)
+    parser.add_argument("--features", type=int, default=1024)
+    parser.add_argument("--classes", type=int, default=131072)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        # Else glibc keeps what is freed, and the next contender's peak does not grow by it.
+        os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    settle(1)
+    before = busy()
+    tasks = contenders(given.rows, given.features, given.classes)
+    wanted = given.only.split(",")
+    tasks = {name: call for name, call in tasks.items() if any(text in name for text in wanted)}
+    gradients = (given.rows + given.classes) * given.features * 4 / 2**20
+    scores = given.rows * given.classes * 4 / 2**20
+    print(f"scores {scores:.0f} MiB, gradients {gradients:.0f} MiB; {before:.0%} busy before")
+    results = list(measured(tasks, given.rounds, gradients))
+    for each in results:
+        print("{name:42} {seconds:8.2f} s  {ratio:6.2f}  {extra_mib:6} MiB".format(**each))
+    if given.json:
+        report = circumstances(LIBRARIES, 1, before, 0, [])
+        report["shape"] = [given.rows, given.features, given.classes]
+        given.json.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""Losses of similarities: golden values, gradients, chunks, memory."""
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tests.support.jets import mp
+from tests.support.libraries import Library
+
+
+@pytest.fixture(autouse=True)
+def _digits() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    with mp.workdps(60):
+        yield
+
+
+E = [[-1.954, 1.078], [0.238, -0.5703], [1.8745, -0.0195], [-0.6719, -1.921]]
+F = [[1, 0.5], [-0.25, -1], [0.75, 0.25], [-1, -0.5]]
+EPS = 2.0**-52
+value_and_grad: Any = tinyloss.value_and_grad  # of losses whose parameters no checker knows
+
+
+def units(rows: Any) -> list[list[Any]]:
+    """Return rows divided by their lengths."""
+    exact = [[mp.mpf(each) for each in row] for row in rows]
+    return [[each / mp.sqrt(mp.fsum(a * a for a in row)) for each in row] for row in exact]
+
+
+def cosines(a: Any, b: Any) -> list[list[Any]]:
+    one, other = units(a), units(b)
+    return [[mp.fsum(p * q for p, q in zip(u, v, strict=True)) for v in other] for u in one]
+
+
+def of_logits(rows: list[list[Any]]) -> Any:
+    """Return the mean cross-entropy of rows whose pair is on the diagonal."""
+    return mp.fsum(
+        mp.log(mp.fsum(mp.exp(a) for a in row)) - row[n] for n, row in enumerate(rows)
+    ) / len(rows)
+
+
+def exact_info_nce(a: Any, b: Any, temperature: Any = 0.07) -> Any:
+    s = [[each / mp.mpf(temperature) for each in row] for row in cosines(a, b)]
+    return (of_logits(s) + of_logits([list(column) for column in zip(*s, strict=True)])) / 2
+
+
+def exact_siglip(a: Any, b: Any, scale: Any = 10, bias: Any = -10) -> Any:
+    s = cosines(a, b)
+    terms = [
+        mp.log1p(mp.exp((-1 if i == j else 1) * (mp.mpf(scale) * each + mp.mpf(bias))))
+        for i, row in enumerate(s)
+        for j, each in enumerate(row)
+    ]
+    return mp.fsum(terms) / len(a)
+
+
+def slope(exact: Callable[..., Any], arrays: list[Any], which: int, place: Any) -> Any:
+    """Return the derivative by one number, as a central difference of 40 digits."""
+    step = mp.mpf(10) ** -25
+
+    def at(move: Any) -> Any:
+        moved = [[list(map(mp.mpf, row)) for row in array] for array in arrays]
+        moved[which][place[0]][place[1]] += move
+        return exact(*moved)
+
+    return (at(step) - at(-step)) / (2 * step)
+
+
+GOLDEN = {
+    "info_nce": (tinyloss.info_nce, exact_info_nce, "5.5407037606097161058"),
+    "siglip": (tinyloss.siglip, exact_siglip, "5.6601088514199402778"),
+}
+on_golden = pytest.mark.parametrize(("loss", "exact", "golden"), GOLDEN.values(), ids=GOLDEN)
+
+
+@on_golden
+def test_golden_values_and_gradients_by_differences(loss: Any, exact: Any, golden: str) -> None:
+    np.testing.assert_allclose(float(exact(E, F)), float(golden), rtol=EPS)
+    a, b = np.array(E), np.array(F, float)
+    value, grads = value_and_grad(loss, (0, 1))(a, b)
+    # a cosine is off by some eps, and is multiplied by 1 / 0.07 or 10
+    np.testing.assert_allclose(value, float(golden), rtol=64 * EPS)
+    for which, grad in enumerate(grads):
+        for place in np.ndindex(grad.shape):
+            expected = float(slope(exact, [E, F], which, place))
+            np.testing.assert_allclose(grad[place], expected, rtol=0, atol=256 * EPS)
+
+
+@on_golden
+def test_golden_values_on_every_library(loss: Any, exact: Any, golden: str, xp: Library) -> None:
+    dtype = xp.floats[-1]
+    eps = float(np.finfo(dtype).eps)
+    a, b = xp.asarray(E, dtype), xp.asarray(np.array(F, float), dtype)
+    gradients: Any = tinyloss.grad(loss, (0, 1))
+    value, by_a, by_b = (lambda found: (found[0], *found[1]))(
+        xp.fetch(xp.call(value_and_grad(loss, (0, 1)), a, b))
+    )
+    np.testing.assert_allclose(value, float(golden), rtol=64 * eps)
+    here = gradients(np.array(E), np.array(F, float))
+    # float32's inputs are rounded, and the slopes of cosines are up to 1 / 0.07 times as large
+    np.testing.assert_allclose(by_a, here[0], rtol=0, atol=512 * eps)
+    np.testing.assert_allclose(by_b, here[1], rtol=0, atol=512 * eps)
+
+
+def test_temperature_scale_and_bias_have_gradients() -> None:
+    a, b = np.array(E), np.array(F, float)
+    step = mp.mpf(10) ** -25
+
+    def by(exact: Callable[[Any], Any], at: float) -> float:
+        return float((exact(at + step) - exact(at - step)) / (2 * step))
+
+    found = tinyloss.grad(tinyloss.info_nce, 2)(a, b, temperature=0.25)
+    expected = by(lambda t: exact_info_nce(E, F, t), 0.25)
+    np.testing.assert_allclose(found, expected, rtol=256 * EPS)
+    found = tinyloss.grad(tinyloss.siglip, (2, 3))(a, b, scale=4.0, bias=-2.0)
+    expected_scale = by(lambda t: exact_siglip(E, F, t, -2), 4.0)
+    expected_bias = by(lambda t: exact_siglip(E, F, 4, t), -2.0)
+    np.testing.assert_allclose(found, [expected_scale, expected_bias], rtol=256 * EPS)
+
+
+def test_native_gradients(torch: Any, jax: Any) -> None:
+    a, b = np.array(E), np.array(F, float)
+    own = tinyloss.grad(tinyloss.info_nce, (0, 1, 2))(a, b, temperature=0.25)
+    tensors = [torch.tensor(each, requires_grad=True) for each in (a, b, np.array(0.25))]
+    (3.7 * tinyloss.info_nce(tensors[0], tensors[1], temperature=tensors[2])).backward()
+    by_jax = jax.grad(lambda a, b, t: 3.7 * tinyloss.info_nce(a, b, temperature=t), (0, 1, 2))
+    found = by_jax(*map(jax.numpy.asarray, (a, b, np.array(0.25))))
+    for mine, tensor, array in zip(own, tensors, found, strict=True):
+        np.testing.assert_allclose(tensor.grad.numpy(), 3.7 * mine, rtol=0, atol=256 * EPS)
+        np.testing.assert_allclose(array, 3.7 * mine, rtol=0, atol=256 * EPS)
+
+
+@on_golden
+def test_chunks_are_no_matter(loss: Any, exact: Any, golden: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(13, 4)), rng.normal(size=(13, 4))
+    whole = value_and_grad(loss, (0, 1))(a, b)
+    for memory in (1, 600, 1200, 3000):
+        value, grads = value_and_grad(loss, (0, 1))(a, b, max_memory=memory)
+        np.testing.assert_allclose(value, whole[0], rtol=16 * EPS)
+        np.testing.assert_allclose(grads, whole[1], rtol=0, atol=64 * EPS)
+
+
+@on_golden
+def test_vectors_of_any_length_and_of_none(loss: Any, exact: Any, golden: str) -> None:
+    a, b = np.array(E, "float32"), np.array(F, "float32")
+    expected = loss(a, b)
+    tiny, large = np.float32(2.0**-140), np.float32(2.0**120)
+    np.testing.assert_allclose(loss(a * large, b * large), expected, rtol=1e-6)
+    np.testing.assert_allclose(loss(a * np.float32(2.0**-100), b), expected, rtol=1e-6)
+    assert np.isfinite(loss(a * tiny, b))  # subnormal: what is left of them has a direction
+    a[1] = 0
+    value, by_a = value_and_grad(loss)(a, b)
+    assert np.isfinite(value)
+    assert np.isfinite(by_a).all()
+    np.testing.assert_array_equal(by_a[1], 0)
+
+
+def test_what_is_left_out_may_be_anything() -> None:
+    h, w, y = np.array(E), np.array(F, float), np.array([0, 1, 2, 3])
+    where = np.array([True, False, True, True])
+    expected = value_and_grad(tinyloss.cosface, (0, 1))(h, w, y, where=where)
+    h[1] = np.nan
+    found = value_and_grad(tinyloss.cosface, (0, 1))(h, w, y, where=where)
+    np.testing.assert_array_equal(found[0], expected[0])
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_vector_of_zeros_does_not_move_in_autograd(torch: Any) -> None:
+    a = np.array(E)
+    a[1] = 0
+    tensor = torch.tensor(a, requires_grad=True)
+    tinyloss.siglip(tensor, torch.tensor(np.array(F, float))).backward()
+    own = tinyloss.grad(tinyloss.siglip)(a, np.array(F, float))
+    np.testing.assert_allclose(tensor.grad.numpy(), own, rtol=0, atol=256 * EPS)
+
+
+def test_half_precision() -> None:
+    a, b = np.array(E, "float16"), np.array(F, "float16")
+    value, (by_a, _) = value_and_grad(tinyloss.siglip, (0, 1))(a, b)
+    expected, (by_exact, _) = value_and_grad(tinyloss.siglip, (0, 1))(
+        a.astype("float64"), b.astype("float64")
+    )
+    assert by_a.dtype == np.float16
+    np.testing.assert_allclose(value, expected, rtol=64 * 2.0**-23)
+    np.testing.assert_allclose(by_a, by_exact, rtol=2.0**-10, atol=2.0**-20)
+
+
+@on_golden
+def test_memory_is_the_budget_and_the_vectors(loss: Any, exact: Any, golden: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2048, 16)), rng.normal(size=(2048, 16))  # 32 MiB of similarities
+    both, budget = value_and_grad(loss, (0, 1)), 2**20
+    with tinyloss_numpy.compilation("always"):
+        both(a, b, max_memory=budget)  # which compiles
+        tracemalloc.start()
+        both(a, b, max_memory=budget)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # vectors of length 1, and gradients by these, by both ways: some copies of a and b
+    assert peak < budget + 10 * (a.nbytes + b.nbytes)
+
+
+class TestMargins:
+    COSINES = ((0.5, 0.25, -0.75), 0)
+    """Of a vector with the axes: what w = 1 makes of it."""
+
+    @pytest.mark.parametrize(
+        ("loss", "margin", "value", "grad"),
+        [
+            (
+                tinyloss.arcface,
+                np.deg2rad(28.6),
+                14.436341135728161117,
+                [-73.878734592327794, 63.999965600139622, 1.0264384182424211e-26],
+            ),
+            (
+                tinyloss.cosface,
+                0.35,
+                6.4016601784140455611,
+                [-63.893836730868837, 63.893836730868837, 1.0247363118790402e-26],
+            ),
+        ],
+        ids=["arcface", "cosface"],
+    )
+    def test_golden_values(self, loss: Any, margin: float, value: float, grad: Any) -> None:
+        h, y = np.array([self.COSINES[0]]), np.array([self.COSINES[1]])
+        found, by_h = value_and_grad(loss)(h, np.eye(3), y, margin=float(margin), normalize=False)
+        np.testing.assert_allclose(found, value, rtol=64 * EPS)
+        np.testing.assert_allclose(by_h[0], grad, rtol=256 * EPS)
+
+    @pytest.mark.parametrize("loss", [tinyloss.arcface, tinyloss.cosface], ids=lambda f: f.__name__)
+    def test_gradients_are_those_of_the_value(self, loss: Any, xp: Library) -> None:
+        rng = np.random.default_rng(0)
+        h, w, y = rng.normal(size=(5, 3)), rng.normal(size=(4, 3)), rng.integers(0, 4, 5)
+        dtype = xp.floats[-1]
+        options: dict[str, Any] = {"scale": 4.0, "max_memory": 300}
+        _, by_h = xp.fetch(
+            xp.call(
+                value_and_grad(loss),
+                *(xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y)),
+                **options,
+            )
+        )
+        direction, step = rng.normal(size=h.shape), 1e-6
+        difference = (
+            loss(h + step * direction, w, y, **options)
+            - loss(h - step * direction, w, y, **options)
+        ) / (2 * step)
+        # the third derivative times step^2, and eps / step; or float32's eps
+        tolerance = 1e-8 if dtype == "float64" else 1e-5
+        np.testing.assert_allclose((by_h * direction).sum(), difference, rtol=0, atol=tolerance)
+
+    def test_past_the_largest_angle_arcface_goes_on_straight(self) -> None:
+        h, w = np.array([[-1.0, 0.0]]), np.eye(2)
+        options: dict[str, Any] = {"scale": 1.0, "margin": 0.5, "normalize": False}
+        value, by_h = value_and_grad(tinyloss.arcface)(h, w, np.array([0]), **options)
+        logits = np.array([[-1 - 0.5 * np.sin(0.5), 0.0]])
+        expected, by_logits = value_and_grad(tinyloss.cross_entropy)(logits, np.array([0]))
+        np.testing.assert_allclose(value, expected, rtol=4 * EPS)
+        np.testing.assert_allclose(by_h, by_logits, rtol=4 * EPS)
+
+
+class TestWrongCalls:
+    a, b = np.array(E), np.array(F, float)
+
+    def test_rows_that_do_not_fit(self) -> None:
+        for loss in (tinyloss.info_nce, tinyloss.siglip):
+            with pytest.raises(
+                ValueError, match=rf"{loss.__name__}: a has shape \(4, 2\) and b \(3"
+            ):
+                loss(self.a, self.b[:3])
+            with pytest.raises(ValueError, match="expected rows of the same features"):
+                loss(self.a, self.b.T)
+            with pytest.raises(ValueError, match="argnums holds 5, expected one of 0, 1, 2"):
+                value_and_grad(loss, 5)(self.a, self.b)
+
+    def test_parameters(self) -> None:
+        with pytest.raises(ValueError, match=r"info_nce: temperature is 0, expected a number abo"):
+            tinyloss.info_nce(self.a, self.b, temperature=0)
+        with pytest.raises(ValueError, match="symmetric is True beside y"):
+            tinyloss.info_nce(self.a, self.b, np.arange(4), symmetric=True)
+        with pytest.raises(ValueError, match=r"arcface: margin is 4\.0, expected less than pi"):
+            tinyloss.arcface(self.a, self.b, np.arange(4), margin=4.0)
+
+
+def test_positives_may_be_anywhere() -> None:
+    a, b = np.array(E), np.array(F, float)
+    y = np.array([1, 3, 0, 2])
+    turned = tinyloss.info_nce(a, b[y], symmetric=False)
+    np.testing.assert_allclose(tinyloss.info_nce(a, b, y), turned, rtol=16 * EPS)
+    np.testing.assert_allclose(tinyloss.siglip(a, b, y), tinyloss.siglip(a, b[y]), rtol=16 * EPS)

@@ -1,0 +1,582 @@
+"""Losses of scores that are products: the same as of the scores, whatever the chunks."""
+
+import importlib
+import pickle
+import tracemalloc
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tinyloss
+import tinyloss_numpy
+from tests.support.jets import mp
+from tests.support.libraries import Library
+
+ROWS, FEATURES, CLASSES = 9, 4, 3
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
+LINEAR = tinyloss.linear_cross_entropy
+OF_PRODUCTS = tinyloss.of_products(tinyloss.cross_entropy)
+
+MASK = np.array([True, True, False, True, False, True, True, True, True])
+WEIGHT = np.array([0.5, 0.0, 2.0, 1.0, 3.0, 0.25, 1.0, 0.0, 1.5])
+PER_CLASS = np.array([0.5, 1.0, 2.5])
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "where": {"where": MASK},
+    "weight": {"weight": WEIGHT},
+    "class_weight": {"class_weight": PER_CLASS},
+    "label_smoothing": {"label_smoothing": 0.1, "class_weight": PER_CLASS, "where": MASK},
+    "shaped": {"z_loss": 0.125, "softcap": 2.0, "temperature": 0.75},
+    "denominator": {"denominator": 3.0},
+    "sum": {"reduction": "sum", "where": MASK},
+    "none": {"reduction": "none", "weight": WEIGHT},
+}
+on_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+
+
+def drawn(rows: int = ROWS, dtype: str = "float64") -> tuple[Any, Any, Any, Any]:
+    """Return features, weights, class indices and a bias."""
+    rng = np.random.default_rng(rows)
+    h, w = rng.normal(size=(rows, FEATURES)), rng.normal(size=(CLASSES, FEATURES))
+    h, w, bias = h.astype(dtype), w.astype(dtype), rng.normal(size=CLASSES).astype(dtype)
+    return h, w, np.arange(rows) % CLASSES, bias
+
+
+def shares(rows: int = ROWS) -> Any:
+    return np.random.default_rng(1).dirichlet(np.ones(CLASSES), rows)
+
+
+def dense(
+    h: Any,
+    w: Any,
+    y: Any,
+    bias: Any,
+    options: Mapping[str, Any],
+    loss: Any = tinyloss.cross_entropy,
+) -> tuple[Any, ...]:
+    """Return the value and the gradients by h, w and bias by way of all scores, in float64."""
+    h, w, bias = (np.asarray(each, np.float64) for each in (h, w, bias))
+    value, g = tinyloss.value_and_grad(loss)(h @ w.T + bias, y, **options)
+    return value, g @ w, g.T @ h, g.sum(0)
+
+
+def flat(answer: Any) -> tuple[Any, ...]:
+    value, grads = answer
+    return value, *grads
+
+
+def memory_of(rows: int, dtype: str = "float64") -> int:
+    """Return the budget that holds so many rows, where w has a gradient."""
+    size = np.dtype(dtype).itemsize
+    return size * (CLASSES * FEATURES + rows * (CLASSES + 2 * FEATURES))
+
+
+def close(found: Any, expected: Any, eps: float, times: float = 16) -> None:
+    """Compare sums of some tens of products, each rounded, with the same in another order."""
+    for one, other in zip(found, expected, strict=True):
+        size = max(1.0, float(np.max(np.abs(other), initial=0)))
+        np.testing.assert_allclose(one, other, rtol=0, atol=times * eps * size)
+
+
+@on_options
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "probabilities"])
+def test_is_cross_entropy_of_the_scores(options: dict[str, Any], soft: bool, xp: Library) -> None:
+    dtype = xp.floats[-1]
+    h, w, y, bias = drawn(dtype=dtype)
+    y = shares() if soft else y
+    given = [xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y, dtype if soft else None)]
+    more = {
+        name: xp.asarray(each, dtype if name != "where" else None)
+        if isinstance(each, np.ndarray)
+        else each
+        for name, each in options.items()
+    }
+    more |= {"bias": xp.asarray(bias, dtype), "max_memory": memory_of(2, dtype)}
+    found = xp.call(tinyloss.value_and_grad(LINEAR, (0, 1, 3)), *given, **more)
+    close(flat(xp.fetch(found)), dense(h, w, y, bias, options), EPS[dtype])
+
+
+@on_options
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 13, 25])
+def test_the_size_of_chunks_is_no_matter(rows: int, options: dict[str, Any]) -> None:
+    h, w, y, bias = drawn(25)
+    options = {
+        name: np.resize(each, 25) if name in ("where", "weight") else each
+        for name, each in options.items()
+    }
+    found = tinyloss.value_and_grad(LINEAR, (0, 1, 3))(
+        *(h, w, y), bias=bias, max_memory=memory_of(rows), **options
+    )
+    close(flat(found), dense(h, w, y, bias, options), EPS["float64"])
+
+
+@pytest.mark.parametrize("class_axis", [0, 1])
+def test_scale_and_probabilities_have_gradients(class_axis: int) -> None:
+    h, w, _, bias = drawn()
+    y = shares()
+    options: dict[str, Any] = {"class_weight": PER_CLASS, "weight": WEIGHT}
+    by = tinyloss.value_and_grad(OF_PRODUCTS, (0, 1, 2, 3, 4))
+    _, found = by(
+        *(h, w if class_axis == 0 else w.T.copy(), y),
+        bias=bias,
+        scale=1.5,
+        class_axis=class_axis,
+        max_memory=memory_of(2),
+        **options,
+    )
+    _, (g, by_y) = tinyloss.value_and_grad(tinyloss.cross_entropy, (0, 1))(
+        1.5 * h @ w.T + bias, y, **options
+    )
+    by_w = 1.5 * g.T @ h
+    expected = 1.5 * g @ w, by_w if class_axis == 0 else by_w.T, by_y, g.sum(0), (g @ w * h).sum()
+    close(found, expected, EPS["float64"])
+
+
+@pytest.mark.parametrize("rows", [2, 4, ROWS])
+def test_a_row_does_not_depend_on_its_neighbours(rows: int) -> None:
+    h, w, y, _ = drawn(dtype="float32")
+    options: dict[str, Any] = {"reduction": "none", "max_memory": memory_of(rows, "float32")}
+    value, by_h = tinyloss.value_and_grad(LINEAR)(h, w, y, **options)
+    for row in range(ROWS):
+        other, others_y = np.full_like(h, 3.0), np.zeros_like(y)
+        other[row], others_y[row] = h[row], y[row]
+        again, by_other = tinyloss.value_and_grad(LINEAR)(other, w, others_y, **options)
+        assert again[row] == value[row]
+        np.testing.assert_array_equal(by_other[row], by_h[row])
+
+
+def test_what_is_left_out_may_be_anything(xp: Library) -> None:
+    h, w, y, bias = drawn(dtype="float32")
+    expected = dense(h, w, y, bias, {"where": MASK})
+    h[~MASK], y[~MASK] = np.nan, 99
+    found = xp.call(
+        tinyloss.value_and_grad(LINEAR, (0, 1, 3)),
+        *(xp.asarray(h), xp.asarray(w), xp.asarray(y)),
+        bias=xp.asarray(bias),
+        where=xp.asarray(MASK),
+        max_memory=memory_of(2, "float32"),
+    )
+    close(flat(xp.fetch(found)), expected, EPS["float32"])
+
+
+def test_rows_that_are_left_out_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    multiply = tinyloss_numpy.multiply
+
+    def counting(a: Any, b: Any, into: Any, adds: bool) -> None:
+        counted.append(a.shape[0])
+        multiply(a, b, into, adds)
+
+    monkeypatch.setattr(tinyloss_numpy, "multiply", counting)
+    h, w, y, _ = drawn()
+    LINEAR(h, w, y, where=MASK)
+    assert counted == [MASK.sum()]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_nothing_is_left(reduction: Any, xp: Library) -> None:
+    h, w, y, _ = drawn(dtype="float32")
+    arrays = xp.asarray(h), xp.asarray(w), xp.asarray(y)
+    both = tinyloss.value_and_grad(LINEAR, (0, 1))
+    found = xp.call(both, *arrays, where=xp.asarray(np.zeros(ROWS, bool)), reduction=reduction)
+    for each in flat(xp.fetch(found)):
+        np.testing.assert_array_equal(each, 0)
+
+
+def test_no_rows(xp: Library) -> None:
+    h, w, y, _ = drawn(dtype="float32")
+    arrays = xp.asarray(h[:0]), xp.asarray(w), xp.asarray(y[:0])
+    value, by_h, by_w = flat(xp.fetch(xp.call(tinyloss.value_and_grad(LINEAR, (0, 1)), *arrays)))
+    assert value == 0
+    assert by_h.shape == (0, FEATURES)
+    np.testing.assert_array_equal(by_w, np.zeros_like(w))
+
+
+def test_one_class_has_no_loss() -> None:
+    h, w, y, _ = drawn()
+    with pytest.warns(RuntimeWarning, match=r"tinyloss\.linear_cross_entropy: x has one class"):
+        value, (by_h, by_w) = tinyloss.value_and_grad(LINEAR, (0, 1))(h, w[:1], 0 * y)
+    assert value == 0
+    assert not by_h.any()
+    assert not by_w.any()
+
+
+def test_labels_out_of_range(xp: Library) -> None:
+    h, w, y, _ = drawn(dtype="float32")
+    y[4] = CLASSES
+    arrays = xp.asarray(h), xp.asarray(w), xp.asarray(y)
+    options: dict[str, Any] = {"reduction": "none", "max_memory": memory_of(2, "float32")}
+    if xp.sees_labels:
+        with pytest.raises(ValueError, match=r"tinyloss\.linear_cross_entropy: y\[4\] is 3"):
+            xp.call(LINEAR, *arrays, **options)
+    else:
+        value, by_h = xp.fetch(xp.call(tinyloss.value_and_grad(LINEAR), *arrays, **options))
+        wrong = np.arange(ROWS) == 4
+        np.testing.assert_array_equal(np.isnan(value), wrong)
+        np.testing.assert_array_equal(np.isnan(by_h).all(-1), wrong)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_items_have_any_dimensions(shape: tuple[int, ...], xp: Library) -> None:
+    _, w, _, _ = drawn(dtype="float32")
+    rng = np.random.default_rng(0)
+    h = rng.normal(size=(*shape, FEATURES)).astype("float32")
+    y = rng.integers(0, CLASSES, shape)
+    value, by_h = xp.fetch(
+        xp.call(
+            tinyloss.value_and_grad(LINEAR),
+            *(xp.asarray(h), xp.asarray(w), xp.asarray(y)),
+            reduction="none",
+        )
+    )
+    scores = h.astype(float) @ w.T.astype(float)
+    expected = tinyloss.cross_entropy(scores, y, reduction="none")
+    assert value.shape == shape
+    assert by_h.shape == h.shape
+    close([value], [expected], EPS["float32"])
+
+
+def test_a_loss_of_elements_has_products_too() -> None:
+    h, w, _, bias = drawn()
+    y = shares()
+    loss = tinyloss.binary_cross_entropy_with_logits
+    found = tinyloss.value_and_grad(tinyloss.of_products(loss), (0, 1, 3))(
+        h, w, y, bias=bias, weight=PER_CLASS, max_memory=memory_of(2)
+    )
+    close(flat(found), dense(h, w, y, bias, {"weight": PER_CLASS}, loss), EPS["float64"])
+
+
+def test_a_loss_of_ones_own_has_products() -> None:
+    @tinyloss.loss(labels=True)
+    def margin(x: Any, y: Any) -> Any:
+        xp = tinyloss.namespace(x)
+        target = y[..., None] == xp.arange(x.shape[-1])
+        own = xp.sum(xp.where(target, x, 0.0), axis=-1, keepdims=True)
+        return xp.sum(xp.where(target, 0.0, xp.exp(x - own)), axis=-1)
+
+    h, w, y, bias = drawn()
+    loss = tinyloss.of_products(margin)
+    found = tinyloss.value_and_grad(loss, (0, 1, 3))(h, w, y, bias=bias, max_memory=memory_of(2))
+    close(flat(found), dense(h, w, y, bias, {}, margin), EPS["float64"], times=64)
+
+
+def test_what_is_not_asked_for_is_not_there() -> None:
+    rng = np.random.default_rng(0)
+    h, w = rng.normal(size=(64, 256)), rng.normal(size=(4096, 256))
+    y, budget = rng.integers(0, 4096, 64), 2**20
+    with tinyloss_numpy.compilation("always"):
+        for derived in (tinyloss.value_and_grad(LINEAR), LINEAR):
+            derived(h, w, y, max_memory=budget)  # which compiles
+            tracemalloc.start()
+            derived(h, w, y, max_memory=budget)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < budget + h.nbytes + 2**18
+
+
+def test_memory_is_the_budget_and_the_gradients() -> None:
+    rng = np.random.default_rng(0)
+    h, w = rng.normal(size=(512, 64)), rng.normal(size=(4096, 64))  # scores of 16 MiB
+    y, budget = rng.integers(0, 4096, 512), 5 * 2**20
+    both = tinyloss.value_and_grad(LINEAR, (0, 1))
+    with tinyloss_numpy.compilation("always"):
+        both(h, w, y, max_memory=budget)  # which compiles
+        tracemalloc.start()
+        both(h, w, y, max_memory=budget)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # beside these the arrays and tables of a call, some KiB
+    assert peak < budget + h.nbytes + w.nbytes + 2**18
+
+
+@pytest.mark.parametrize("argnums", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize(
+    "loss", [LINEAR, tinyloss.siglip, tinyloss.info_nce], ids=lambda f: f.__name__
+)
+def test_memory_is_told_before(loss: Any, argnums: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(512, 64)), rng.normal(size=(512, 64))]
+    more = [rng.integers(0, 512, 512)] if loss is LINEAR else []
+    derived: Any = tinyloss.value_and_grad(loss, argnums) if argnums else loss
+    told = tinyloss.memory(derived, *arrays, *more, max_memory=2**20)
+    stand_ins = [np.broadcast_to(np.float64(0), each.shape) for each in arrays]
+    assert tinyloss.memory(derived, *stand_ins, *more, max_memory=2**20) == told
+    with tinyloss_numpy.compilation("always"):
+        derived(*arrays, *more, max_memory=2**20)  # which compiles
+        tracemalloc.start()
+        derived(*arrays, *more, max_memory=2**20)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert told.chunk <= 2**20
+    assert told.total / 2 < peak < told.total + 2**18
+
+
+def test_memory_is_of_losses_of_products_alone() -> None:
+    with pytest.raises(TypeError, match=r"tinyloss\.memory: got .* expected a loss of products"):
+        tinyloss.memory(tinyloss.mse, np.zeros(2), np.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_gradients_of_half_precision_do_not_depend_on_the_number_of_chunks(name: str) -> None:
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    rng = np.random.default_rng(0)
+    h, w = rng.normal(size=(256, 16)).astype(dtype), rng.normal(size=(8, 16)).astype(dtype)
+    y = rng.integers(0, 8, 256)
+    _, _, exact, _ = dense(h.astype(float), w.astype(float), y, 0.0, {})
+    half = float(ml_dtypes.finfo(dtype).eps) / 2
+    for memory in (None, 2000, 400):
+        by_w = tinyloss.grad(LINEAR, 1)(h, w, y, max_memory=memory)
+        assert by_w.dtype == dtype
+        error = np.abs(by_w.astype(float) - exact)
+        # one rounding, and sums of 256 float32 numbers of at most 4 / 256
+        assert (error <= half * np.abs(exact) + 256 * 2.0**-23 * 4 / 256).all()
+
+
+def test_the_gradient_of_a_row_sums_to_0_in_float32() -> None:
+    """The target's entry is minus the sum of the others, also where it would round to 0."""
+    h, w = np.array([[8.0, 0.0]], "float32"), np.array([[4.0, 0.0], [0.0, 1.0]], "float32")
+    by_bias = tinyloss.grad(LINEAR, 3)(h, w, np.array([0]), bias=np.zeros(2, "float32"))
+    expected = float(mp.exp(-32) / (1 + mp.exp(-32)))
+    np.testing.assert_allclose(by_bias, [-expected, expected], rtol=4 * EPS["float32"])
+
+
+class TestTorch:
+    @pytest.mark.parametrize("options", [{}, {"where": MASK}, {"reduction": "none"}], ids=str)
+    def test_backward_twice_with_what_is_upstream(self, options: Any, torch: Any) -> None:
+        h, w, y, bias = drawn()
+        tensors = [torch.tensor(each, requires_grad=True) for each in (h, w, bias)]
+        own = {n: torch.tensor(e) if n == "where" else e for n, e in options.items()}
+        value = LINEAR(
+            tensors[0], tensors[1], torch.tensor(y), bias=tensors[2], max_memory=memory_of(2), **own
+        )
+        upstream = np.linspace(-1, 2.5, ROWS).round(1) if value.ndim else np.array(3.7)
+        value.backward(torch.tensor(upstream), retain_graph=True)
+        value.backward(torch.tensor(upstream))
+        whole = torch.tensor(h @ w.T + bias, requires_grad=True)
+        tinyloss.cross_entropy(whole, torch.tensor(y), **own).backward(torch.tensor(upstream))
+        g = 2 * whole.grad.numpy()
+        found = [each.grad.numpy() for each in tensors]
+        close(found, (g @ w, g.T @ h, g.sum(0)), EPS["float64"], times=64)
+
+    def test_what_is_frozen_has_no_gradient(self, torch: Any, monkeypatch: Any) -> None:
+        products: Any = importlib.import_module("tinyloss_torch._products")
+        asked: list[Any] = []
+        by_chunks = products.by_chunks
+
+        def watched(scored: Any) -> Any:
+            asked.append(scored.by)
+            return by_chunks(scored)
+
+        monkeypatch.setattr(products, "by_chunks", watched)
+        h, w, y, _ = drawn()
+        features = torch.tensor(h, requires_grad=True)
+        LINEAR(features, torch.tensor(w), torch.tensor(y)).backward()
+        assert asked == [("h",)]
+        assert features.grad.shape == h.shape
+
+    def test_second_derivatives(self, torch: Any) -> None:
+        h, w, y, _ = drawn(4)
+        tensors = [torch.tensor(each, requires_grad=True) for each in (h, w)]
+        for reduction in ("mean", "none"):
+
+            def loss(h: Any, w: Any, reduction: Any = reduction) -> Any:
+                return LINEAR(h, w, torch.tensor(y), max_memory=memory_of(2), reduction=reduction)
+
+            assert torch.autograd.gradcheck(loss, tensors)
+            assert torch.autograd.gradgradcheck(loss, tensors)
+
+    # torch's own code makes the object that it warns of
+    @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+    def test_is_compiled_as_a_whole(self, torch: Any) -> None:
+        h, w, y, _ = drawn()
+        features = torch.tensor(h, requires_grad=True)
+        others = torch.tensor(w), torch.tensor(y)
+
+        def loss(h: Any) -> Any:
+            return LINEAR(h, *others, z_loss=0.125)
+
+        torch.compile(loss, backend="eager", fullgraph=True)(features).backward()
+        _, by_h, _, _ = dense(h, w, y, 0.0, {"z_loss": 0.125})
+        close([features.grad.numpy()], [by_h], EPS["float64"])
+
+    def test_transforms(self, torch: Any) -> None:
+        h, w, y, _ = drawn(4)
+
+        def loss(h: Any) -> Any:
+            return LINEAR(h, torch.tensor(w), torch.tensor(y))
+
+        _, by_h, _, _ = dense(h, w, y, 0.0, {})
+        found = torch.func.vmap(torch.func.grad(loss))(torch.tensor(np.stack([h, h])))
+        close(found.numpy(), [by_h, by_h], EPS["float64"])
+
+    def test_half_precision_meets_what_is_upstream_before_it_is_rounded(self, torch: Any) -> None:
+        h, w, y, _ = drawn()
+        half = torch.tensor(h, dtype=torch.float16, requires_grad=True)
+        weights = torch.tensor(w, dtype=torch.float16)
+        (LINEAR(half, weights, torch.tensor(y)) * 2.0**10).backward()
+        exact = dense(half.detach().double().numpy(), weights.double().numpy(), y, 0.0, {})[1]
+        close([half.grad.double().numpy() / 2**10], [exact], 2.0**-11, times=1)
+
+
+class TestJAX:
+    @pytest.mark.parametrize("options", [{}, {"where": MASK}, {"reduction": "none"}], ids=str)
+    def test_gradients_meet_what_is_upstream(self, options: Any, jax: Any) -> None:
+        h, w, y, bias = map(jax.numpy.asarray, drawn())
+
+        def both(loss: Any) -> Any:
+            value, pull = jax.vjp(jax.jit(loss), h, w, bias)
+            upstream = jax.numpy.linspace(-1, 2.5, ROWS) if value.ndim else 3.7 + 0 * value
+            return value, *pull(upstream)
+
+        def chunks(h: Any, w: Any, bias: Any) -> Any:
+            return LINEAR(h, w, y, bias=bias, max_memory=memory_of(2), **options)
+
+        def whole(h: Any, w: Any, bias: Any) -> Any:
+            return tinyloss.cross_entropy(h @ w.T + bias, y, **options)
+
+        close(both(chunks), both(whole), EPS["float64"])
+
+    def test_second_derivatives_and_other_arguments(self, jax: Any) -> None:
+        h, w, y, _ = map(jax.numpy.asarray, drawn(4))
+        weight = jax.numpy.ones(4)
+
+        def chunks(h: Any, weight: Any) -> Any:
+            return LINEAR(h, w, y, weight=weight, max_memory=memory_of(3))
+
+        def whole(h: Any, weight: Any) -> Any:
+            return tinyloss.cross_entropy(h @ w.T, y, weight=weight)
+
+        found, expected = [
+            (
+                jax.hessian(loss)(h, weight),
+                jax.grad(loss, 1)(h, weight),
+                jax.jvp(loss, (h, weight), (w[:1] + h, weight))[1],
+                jax.vmap(loss, (0, None))(jax.numpy.stack([h, 2 * h]), weight),
+            )
+            for loss in (chunks, whole)
+        ]
+        close(found, expected, EPS["float64"])
+
+    def test_classes_over_a_mapped_axis(self, jax: Any) -> None:
+        rng = np.random.default_rng(0)
+        h, w = rng.normal(size=(ROWS, FEATURES)), rng.normal(size=(2, 3, FEATURES))
+        y = rng.integers(0, 6, ROWS)
+
+        def part(w: Any) -> Any:
+            return tinyloss.value_and_grad(LINEAR, (0, 1))(
+                jax.numpy.asarray(h),
+                w,
+                jax.numpy.asarray(y),
+                axis_name="v",
+                max_memory=memory_of(2),
+            )
+
+        value, (by_h, by_w) = jax.vmap(part, axis_name="v")(jax.numpy.asarray(w))
+        expected = dense(h, w.reshape(6, FEATURES), y, 0.0, {})
+        for member in range(2):
+            found = value[member], by_h[member], by_w.reshape(6, FEATURES)
+            close(found, expected[:3], EPS["float64"])
+
+    def test_memory_is_that_of_blocks(self, jax: Any) -> None:
+        shapes = [(2048, 16), (4096, 16)]
+        h, w = (jax.ShapeDtypeStruct(shape, "float32") for shape in shapes)
+        y = jax.ShapeDtypeStruct((2048,), "int32")
+        both = jax.jit(
+            jax.value_and_grad(lambda h, w, y: LINEAR(h, w, y, max_memory=2**20), (0, 1))
+        )
+        temporaries = both.lower(h, w, y).compile().memory_analysis().temp_size_in_bytes
+        assert temporaries < 2**20 * 5  # all scores are 32 MiB
+
+
+class TestWrongCalls:
+    h, w, y, bias = drawn()
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"w": w.T}, r"w has shape \(4, 3\), expected 4 features.*fits with class_axis=1"),
+            ({"w": w[0]}, r"w has shape \(4,\), expected two dimensions"),
+            ({"h": np.float64(1)}, "h is 0-d"),
+            ({"y": y[:3]}, r"y has shape \(3,\), expected \(9,\)"),
+            ({"bias": bias[:2]}, r"bias has shape \(2,\), expected \(\) or \(3,\)"),
+            ({"max_memory": 0}, "max_memory is 0, expected a number of bytes above 0"),
+            ({"class_axis": 2}, "class_axis is 2, expected 0"),
+            ({"weight": np.ones(4)}, r"weight has shape \(4,\)"),
+        ],
+    )
+    def test_are_told(self, change: dict[str, Any], message: str) -> None:
+        given = {"h": self.h, "w": self.w, "y": self.y, **change}
+        with pytest.raises(ValueError, match=rf"tinyloss\.linear_cross_entropy: {message}"):
+            LINEAR(given.pop("h"), given.pop("w"), given.pop("y"), **given)
+
+    def test_of_derivatives(self) -> None:
+        with pytest.raises(ValueError, match=r"argnums holds 3, expected one of 0 \(h\), 1 \(w\)"):
+            tinyloss.grad(LINEAR, 3)(self.h, self.w, self.y)
+        with pytest.raises(TypeError, match="has no derivative by y"):
+            tinyloss.grad(LINEAR, 2)(self.h, self.w, self.y)
+        with pytest.raises(TypeError, match="has no curvature"):
+            tinyloss.grad_and_hess(LINEAR)(self.h, self.w, self.y)
+        with pytest.raises(TypeError, match="has no product with its Hessian"):
+            tinyloss.hvp(LINEAR)(self.h, self.w, self.y, self.h)
+
+    def test_of_what_is_no_loss_of_scores(self) -> None:
+        for bad in (3, tinyloss.CrossEntropyLoss, LINEAR):
+            with pytest.raises(TypeError, match=r"tinyloss\.of_products: got .* expected a loss"):
+                tinyloss.of_products(bad)
+
+
+def test_results_are_written_where_the_caller_says() -> None:
+    h, w, y, _ = drawn()
+    out = np.empty_like(h), np.empty_like(w)
+    _, grads = tinyloss.value_and_grad(LINEAR, (0, 1), out=out)(h, w, y)
+    assert grads[0] is out[0]
+    close(out, dense(h, w, y, 0.0, {})[1:3], EPS["float64"])
+
+
+def test_a_mean_in_parts() -> None:
+    h, w, y, _ = drawn()
+    of_part = tinyloss.partial_mean(LINEAR)
+    total = of_part(h[:4], w, y[:4]) + of_part(h[4:], w, y[4:])
+    close([total.value()], [LINEAR(h, w, y)], EPS["float64"])
+
+
+def test_made_losses_compare_print_and_pickle() -> None:
+    made = tinyloss.of_products(tinyloss.CrossEntropyLoss(label_smoothing=0.1))
+    assert made == tinyloss.of_products(tinyloss.CrossEntropyLoss(label_smoothing=0.1))
+    assert made != OF_PRODUCTS
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert repr(made) == "tinyloss.of_products(CrossEntropyLoss(label_smoothing=0.1))"
+    assert repr(OF_PRODUCTS) == "tinyloss.of_products(tinyloss.cross_entropy)"
+    assert pickle.loads(pickle.dumps(LINEAR)) is LINEAR
+
+
+def test_log_probabilities_and_entropy(xp: Library) -> None:
+    h, w, y, bias = drawn(dtype="float32")
+    p = np.exp(tinyloss.log_softmax(h.astype(float) @ w.T.astype(float) + bias))
+    arrays = xp.asarray(h), xp.asarray(w)
+    options: dict[str, Any] = {"bias": xp.asarray(bias), "max_memory": memory_of(2, "float32")}
+    logs = xp.fetch(xp.call(tinyloss.linear_logprobs, *arrays, xp.asarray(y), **options))
+    close([logs], [np.log(p[np.arange(ROWS), y])], EPS["float32"])
+    entropy = xp.fetch(xp.call(tinyloss.linear_entropy, *arrays, **options))
+    close([entropy], [-(p * np.log(p)).sum(-1)], EPS["float32"])
+
+
+def test_gradients_of_log_probabilities_and_entropy() -> None:
+    h, w, y, bias = drawn()
+    options: dict[str, Any] = {"bias": bias, "weight": WEIGHT, "softcap": 2.0, "temperature": 0.5}
+    p = np.exp(tinyloss.log_softmax(2 * np.tanh((h @ w.T + bias) / 0.5 / 2)))
+    slope = (1 - np.tanh((h @ w.T + bias) / 0.5 / 2) ** 2) / 0.5 * WEIGHT[:, None]
+    entropy = -(p * np.log(p)).sum(-1, keepdims=True)
+    cases: Any = (
+        (tinyloss.linear_logprobs, (y,), np.eye(CLASSES)[y] - p),
+        (tinyloss.linear_entropy, (), -p * (np.log(p) + entropy)),
+    )
+    for loss, more, g in cases:
+        gradients: Any = tinyloss.grad(loss, (0, 1, 3))
+        found = gradients(h, w, *more, max_memory=memory_of(2), **options)
+        g = g * slope
+        close(found, (g @ w, g.T @ h, g.sum(0)), EPS["float64"], times=64)

@@ -1,0 +1,674 @@
+"""Losses of scores that are products, x = scale * h @ w.T + bias, computed chunk by chunk.
+
+    Request   whose x is a `Product`
+       |      scored: an array without numbers stands for the scores, and is settled as any x
+    Scored    a job without its x, the factors of x, what to differentiate by, rows of a chunk
+       |      what the backend does with such, or `by_chunks`, or `at_once`
+    Answer
+
+A chunk of rows is a job whose x is their block of scores, and whose `out` is the same block: what
+answers any job answers it, and its gradient takes the place of the scores. Two more products hand
+that on to h and w. So no loss is known here, and each loss of scores has this.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, NamedTuple
+
+from tinyloss._arrays import (
+    astype,
+    beside,
+    compiling,
+    compute_dtype,
+    dtype_name,
+    kind,
+    of_rank,
+    result_dtype,
+    widest_dtype,
+    writeable,
+)
+from tinyloss._engine import registry
+from tinyloss._engine.checks import brought, namespace_of, same_shape, show
+from tinyloss._engine.job import Answer, Job, Kind, looked, replaced
+from tinyloss._engine.request import Product, Refusal, Request, Want
+from tinyloss._engine.run import (
+    answer_of,
+    answer_with_moving_divisor,
+    divisor_moves,
+    fill,
+    share_of_divisor,
+)
+from tinyloss._engine.settle import settle
+from tinyloss.typing import Namespace
+
+FACTORS = ("h", "w", "bias", "scale")
+MEMORY = 2**26
+"""Bytes of a block of scores where neither the caller nor the backend says."""
+_PIECE = 2**21
+"""Bytes of what is added to an array at a time: it stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A job of scores that are products, for rows along one axis."""
+
+    job: Job
+    """Without x: what it holds of items has these along its first axis."""
+    h: Any
+    """(N, D)."""
+    w: Any
+    """(V, D), or (D, V) if `class_axis` is 1."""
+    bias: Any
+    """(V,) or 0-d; None for 0."""
+    scale: Any
+    """0-d; None for 1."""
+    class_axis: int
+    dtype: Any
+    """The dtype of the scores."""
+    by: tuple[str, ...]
+    """What to differentiate by: of `FACTORS`, and "y"."""
+    memory: int
+    """Bytes that may be taken at a time besides arguments and results."""
+    whole: int
+    """Bytes of scores that are taken at once."""
+    moves: bool = False
+    """Whether the mean's divisor depends on y, by which is differentiated."""
+
+    @property
+    def shape(self) -> tuple[Any, int]:
+        """The shape of the scores."""
+        return self.h.shape[0], self.classes
+
+    @property
+    def classes(self) -> int:
+        """The number of classes that w has."""
+        return int(self.w.shape[self.class_axis])
+
+    @property
+    def rows(self) -> int:
+        """How many rows a chunk has, if all are taken."""
+        return self.rows_of(self.h.shape[0])
+
+    def rows_of(self, count: int) -> int:
+        """Return how many rows a chunk has: all alike, the last begins in the one before."""
+        if count * self.classes * _size(self.dtype) <= self.whole:
+            return int(count)
+        piece = self.chunk_of(0)
+        most = max(1, (self.memory - piece) // (self.chunk_of(1) - piece))
+        chunks = -(-count // most)
+        return int(-(-count // chunks))
+
+    def chunk_of(self, rows: int) -> int:
+        """Return how many bytes a chunk takes: scores, features, and the gradient by these."""
+        features = self.h.shape[-1]
+        numbers = rows * (self.classes + 2 * features)
+        # of w's gradient what is added at a time, or of w what is converted
+        pieces = "w" in self.by or self.w.dtype != self.dtype
+        size = _size(self.dtype)
+        piece = min(_PIECE, self.classes * features * size) if pieces else 0
+        return int(numbers * size + piece)
+
+    def dtype_of(self, name: str) -> Any:
+        """Return the dtype of the derivatives by an argument."""
+        kind = self.job.kind
+        if name == "y":
+            return kind.derivative_dtype("y")
+        return kind.dtype if kind.wide else result_dtype(getattr(self, name).dtype, kind.dtype)
+
+    def transposed(self, w: Any) -> Any:
+        """Return an array like w with the classes first, or one with the classes first like w."""
+        return w if self.class_axis == 0 else w.T
+
+
+def run_product(request: Request, want: Want) -> Answer:
+    """Answer a request whose predictions are products."""
+    product: Product = request.x
+    if want.curvature or want.remade is not None:
+        what = "curvature" if want.curvature else "product with its Hessian"
+        raise TypeError(f"tinyloss.{request.name}: has no {what}, expected a gradient")
+    try:
+        if product.unit:
+            answer = _of_units(request, product, want._replace(out=()))
+        elif product.both_ways:
+            answer = _both_ways(request, product, want._replace(out=()))
+        else:
+            answer = _of_scores(request, product, want)
+    except Refusal as refusal:
+        raise refusal.of(request.name) from None
+    return fill(request.name, answer, want.out) if want.out else answer
+
+
+def _of_scores(request: Request, product: Product, want: Want) -> Answer:
+    lead, total, scored = _scored(request, product, want)
+    xp = scored.job.xp
+    with registry.quiet(xp):
+        answer = _answer_of(scored)
+        value = answer.value
+        if value is not None and not scored.job.kind.reduce:
+            value = xp.reshape(value, (*lead, *value.shape[1:]))
+        grads = [
+            xp.reshape(grad, (*lead, grad.shape[-1])) if name in ("h", "y") else grad
+            for name, grad in zip(scored.by, answer.grads, strict=True)
+        ]
+    return Answer((value, total) if want.sums else value, tuple(grads))
+
+
+def _both_ways(request: Request, product: Product, want: Want) -> Answer:
+    """Answer for the mean of two losses, of h and w and of w and h."""
+    product = product._replace(both_ways=False)
+    turned = product._replace(h=product.w, w=product.h)
+    places = tuple([{0: 1, 1: 0}.get(n, n) for n in want.argnums])
+    one = run_product(request._replace(x=product), want)
+    other = run_product(request._replace(x=turned), want._replace(argnums=places))
+
+    def mean(a: Any, b: Any) -> Any:
+        return None if a is None else 0.5 * (a + b)
+
+    if want.sums:  # the sum of the weights is that of both
+        value: Any = mean(one.value[0], other.value[0]), one.value[1]
+    else:
+        value = mean(one.value, other.value)
+    return Answer(value, tuple(map(mean, one.grads, other.grads)))
+
+
+def _of_units(request: Request, product: Product, want: Want) -> Answer:
+    """Answer for vectors that are divided by their lengths."""
+    h = product.h
+    xp = namespace_of(h)
+    w = brought(xp, h, "w", product.w)
+    dtype = compute_dtype(xp, h, w)
+    with registry.quiet(xp):
+        sides = [_Unit(xp, h, -1, dtype), _Unit(xp, w, 1 - product.class_axis, dtype)]
+        product = product._replace(h=sides[0].unit, w=sides[1].unit, unit=False)
+        answer = run_product(request._replace(x=product), want)
+        grads = [
+            sides[n].pulled(grad, want.wide) if n < 2 else grad
+            for n, grad in zip(want.argnums, answer.grads, strict=True)
+        ]
+    return answer._replace(grads=tuple(grads))
+
+
+class Memory(NamedTuple):
+    """How many bytes a call takes beside its arguments.
+
+    Examples
+    --------
+    >>> import tinyloss
+    >>> tinyloss.Memory(rows=256, chunk=33_554_432, results=8_388_608).total
+    41943040
+    """
+
+    rows: int
+    """How many rows of scores there are at a time."""
+    chunk: int
+    """Bytes of what is taken for a chunk, and let go at the end."""
+    results: int
+    """Bytes of the results, and of the sums in a wider dtype that they are rounded from."""
+
+    @property
+    def total(self) -> int:
+        """Bytes at the peak."""
+        return self.chunk + self.results
+
+
+def memory_of(request: Request, want: Want) -> Memory:
+    """Return how many bytes a request takes, of arrays of any library, by their layout alone."""
+    product: Product = request.x
+    try:
+        _, _, scored = _scored(request, product._replace(unit=False, both_ways=False), want)
+    except Refusal as refusal:
+        raise refusal.of(request.name) from None
+    kind, real = scored.job.kind, _size(scored.job.kind.dtype)
+    count, classes = scored.shape
+    features = scored.h.shape[-1]
+    sizes = {"h": count * features, "w": classes * features, "y": count * classes}
+    results = 0
+    for name in scored.by:
+        numbers = sizes[name] if name in sizes else prod(getattr(scored, name).shape)
+        own = scored.dtype_of(name)
+        results += numbers * _bytes(own)
+        if name == "w" and own != kind.dtype:
+            results += numbers * real
+    if kind.value and not kind.reduce:
+        results += count * real * (1 if kind.rowwise and kind.formula.per_item else classes)
+    if product.both_ways:  # those of one way are there while the other's are computed
+        results *= 2
+    if product.unit:  # the vectors of length 1, gradients by these, and what is between
+        vectors = (count + classes) * features * _size(scored.dtype)
+        results += vectors * (4 if scored.by else 1)
+    rows = scored.rows
+    return Memory(rows, scored.chunk_of(rows), results)
+
+
+def _bytes(dtype: Any) -> int:
+    """Return the bytes of a number of a floating dtype."""
+    name = dtype_name(dtype)
+    return next(n for n, end in ((8, "64"), (4, "32"), (2, "16"), (1, "")) if name.endswith(end))
+
+
+class _Unit:
+    """Vectors divided by their lengths; 0 stays 0, and has the gradient 0."""
+
+    def __init__(self, xp: Namespace, vectors: Any, axis: int, dtype: Any) -> None:
+        self._xp, self._axis, self._dtype = xp, axis, vectors.dtype
+        wide = astype(xp, vectors, dtype)
+        # divided by the largest component, squares neither overflow nor underflow
+        largest = xp.max(xp.abs(wide), axis=axis, keepdims=True)
+        self._some = (largest > 0) | (largest != largest)
+        scale = xp.where(self._some, largest, xp.ones_like(largest))
+        # selected before: autodiff, too, has the gradient 0 there
+        part = xp.where(self._some, wide, xp.zeros_like(wide)) / scale
+        square = xp.sum(part * part, axis=axis, keepdims=True)
+        root = xp.sqrt(xp.where(self._some, square, xp.ones_like(square)))
+        self.unit = part / root
+        self._root, self._scale = root, scale
+
+    def pulled(self, grad: Any, wide: bool) -> Any:
+        """Return the gradient by the vectors."""
+        xp, unit = self._xp, self.unit
+        along = xp.sum(unit * grad, axis=self._axis, keepdims=True)
+        by = (grad - unit * along) / self._root / self._scale
+        # a vector that is left out has the gradient 0, whatever it holds
+        moves = self._some & xp.any(grad != 0, axis=self._axis, keepdims=True)
+        by = xp.where(moves, by, xp.zeros_like(by))
+        return by if wide else astype(xp, by, result_dtype(self._dtype, by.dtype))
+
+
+def job_of_product(request: Request, want: Want) -> Job:
+    """Return the job of one chunk of rows."""
+    scored = _scored(request, request.x, want)[-1]
+    xp, rows = scored.job.xp, scored.rows
+    job = scored.job
+    arrays = {
+        name: job.arrays[name][:rows, ...] if role.per_item else job.arrays[name]
+        for name, _, role in job.kind.arguments
+        if name != "x"
+    }
+    x = xp.zeros((rows, scored.classes), dtype=scored.dtype, **beside(scored.h))
+    weight = None if job.weight is None else job.weight[:rows, ...]
+    return replaced(job, arrays={"x": x, **arrays}, weight=weight)
+
+
+def _answer_of(scored: Scored) -> Answer:
+    xp = scored.job.xp
+    backend = registry.backend_of(xp)
+    own: Any = getattr(backend, "products", None)
+    if own is not None:
+        return own(scored)  # type: ignore[no-any-return]
+    if compiling() or not writeable(scored.h):
+        return at_once(scored)
+    return by_chunks(scored)
+
+
+def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, Scored]:
+    """Return the dimensions of the items, the sum of the weights, and what there is to answer."""
+    h = product.h
+    try:
+        xp = namespace_of(h)
+    except Refusal as refusal:
+        raise Refusal(str(refusal).replace("x", "h", 1), refusal.kind) from None
+    w = brought(xp, h, "w", product.w)
+    _check_factors(h, w, product.class_axis)
+    dtype = compute_dtype(xp, h, w)
+    classes = w.shape[product.class_axis]
+    bias = _beside(xp, h, "bias", product.bias, ((), (classes,)), dtype)
+    scale = _beside(xp, h, "scale", product.scale, ((),), dtype)
+    given = {"h": h, "w": w, "bias": bias, "scale": scale}
+    names = ("h", "w", "y", "bias", "scale")
+    for argnum in want.argnums:
+        if not 0 <= argnum < len(names) or (given.get(names[argnum], h) is None):
+            there = [
+                f"{n} ({name})" for n, name in enumerate(names) if given.get(name, h) is not None
+            ]
+            raise Refusal(f"argnums holds {argnum!r}, expected one of {', '.join(there)}")
+    by = tuple([names[argnum] for argnum in want.argnums])
+    lead = tuple(h.shape[:-1])
+    x = _absent(xp, h, (*lead, classes), dtype)
+    dtype = x.dtype  # an array's: a namespace may have another kind of object of this name
+    inner = ((0,) if set(by) - {"y"} else ()) + ((1,) if "y" in by else ())
+    try:
+        _, (job, total) = settle(
+            request._replace(x=x), want._replace(argnums=inner, out=()), fuses=False
+        )
+    except Refusal as refusal:
+        raise Refusal(f"{refusal} (x are the scores, of h and w)", refusal.kind) from None
+    arrays = {
+        name: _flat(xp, job.arrays[name], lead, job.kind.rowwise and not role.per_class)
+        if role.per_item
+        else job.arrays[name]
+        for name, _, role in job.kind.arguments
+        if name != "x"
+    }
+    weight = job.weight
+    if weight is not None:
+        weight = _flat(xp, weight, lead, job.kind.rowwise)
+    memory, whole = _memory(xp, h, w, dtype, product.max_memory)
+    flat = h if len(lead) == 1 else xp.reshape(h, (prod(lead), h.shape[-1]))
+    return (
+        lead,
+        total,
+        Scored(
+            job=replaced(job, arrays=arrays, weight=weight),
+            h=flat,
+            w=w,
+            bias=bias,
+            scale=scale,
+            class_axis=product.class_axis,
+            dtype=dtype,
+            by=by,
+            memory=memory,
+            whole=whole,
+            moves=divisor_moves(request, job),
+        ),
+    )
+
+
+def _check_factors(h: Any, w: Any, class_axis: int) -> None:
+    if len(h.shape) == 0:
+        raise Refusal("h is 0-d, expected features along its last axis")
+    if len(w.shape) != 2:
+        raise Refusal(f"w has shape {show(w)}, expected two dimensions, of classes and features")
+    features = w.shape[1 - class_axis]
+    if not same_shape((features,), tuple(h.shape[-1:])):
+        hint = ""
+        if same_shape((w.shape[class_axis],), tuple(h.shape[-1:])):
+            hint = f"; it fits with class_axis={1 - class_axis}"
+        raise Refusal(
+            f"w has shape {show(w)}, expected {h.shape[-1]} features along axis {1 - class_axis}, "
+            f"for h of shape {show(h)}{hint}"
+        )
+
+
+def _beside(xp: Namespace, h: Any, name: str, value: Any, shapes: Any, dtype: Any) -> Any:
+    """Return a further factor as an array of h's library, None if there is none."""
+    if value is None:
+        return None
+    array = brought(xp, h, name, value)
+    if not any(same_shape(tuple(array.shape), shape) for shape in shapes):
+        expected = " or ".join(str(shape) for shape in shapes)
+        raise Refusal(f"{name} has shape {show(array)}, expected {expected}")
+    own = hasattr(value, "dtype") and kind(array.dtype) == "float"
+    return array if own else astype(xp, array, dtype)
+
+
+def _absent(xp: Namespace, h: Any, shape: tuple[Any, ...], dtype: Any) -> Any:
+    """Return an array of this shape and dtype that takes no memory: its numbers are no matter."""
+    own: Any = getattr(registry.backend_of(xp), "absent", None)
+    if own is not None:
+        return own(h, shape, dtype)
+    return xp.broadcast_to(xp.zeros((), dtype=dtype, **beside(h)), shape)
+
+
+def _flat(xp: Namespace, array: Any, lead: tuple[Any, ...], ends: bool) -> Any:
+    """Return what items have, with these along one axis; of length 1 where all have the same.
+
+    `ends`: each item has one number, not one for each class.
+    """
+    array = of_rank(xp, array, len(lead) + (not ends))
+    own, rest = tuple(array.shape[: len(lead)]), tuple(array.shape[len(lead) :])
+    if len(lead) == 1:
+        return array
+    if all(n == 1 for n in own) and lead:
+        return xp.reshape(array, (1, *rest))
+    if own != lead:
+        array = xp.broadcast_to(array, (*lead, *rest))
+    return xp.reshape(array, (prod(lead), *rest))
+
+
+def _memory(xp: Namespace, h: Any, w: Any, dtype: Any, given: int | None) -> tuple[int, int]:
+    """Return how many bytes may be taken at a time, and how many bytes of scores are one chunk.
+
+    Where the caller does not say, twice as many scores as numbers in w are: to go through w and
+    its gradient once more for each chunk would take longer, and XLA holds both once more.
+    """
+    if given is not None:
+        return given, given
+    own: Any = getattr(registry.backend_of(xp), "product_memory", None)
+    memory = MEMORY if own is None else own(h)
+    return memory, max(memory, 2 * prod(w.shape) * _size(dtype))
+
+
+def _size(dtype: Any) -> int:
+    return 8 if dtype_name(dtype) == "float64" else 4
+
+
+def at_once(scored: Scored) -> Answer:
+    """Answer with all scores in memory, in operations that a library may trace."""
+    job, h, scale = scored.job, scored.h, scored.scale
+    xp, kind = job.xp, job.kind
+    w = astype(xp, scored.transposed(scored.w), scored.dtype)
+    wide = astype(xp, h, scored.dtype)
+    part = wide if scale is None else wide * astype(xp, scale, scored.dtype)
+    x = xp.matmul(part, w.T)
+    if scored.bias is not None:
+        x = x + astype(xp, scored.bias, scored.dtype)
+    answered = answer_with_moving_divisor if scored.moves else answer_of
+    inner = answered(replaced(job, arrays={"x": x, **job.arrays}))
+    found = dict(zip(kind.grads, inner.grads, strict=True))
+    if "x" in found:
+        z = astype(xp, found["x"], scored.dtype)
+        keep = _kept(xp, kind, job.weight)
+        if {"h", "scale"} & {*scored.by}:
+            by_part = xp.matmul(z, w)
+            found["h"] = by_part
+            if scale is not None:
+                found["h"] = by_part * astype(xp, scale, scored.dtype)
+                if "scale" in scored.by:
+                    found["scale"] = xp.sum(by_part * _selected(xp, keep, wide))
+        if "w" in scored.by:
+            found["w"] = scored.transposed(xp.matmul(z.T, _selected(xp, keep, part)))
+        if "bias" in scored.by:
+            bias: Any = scored.bias
+            found["bias"] = xp.sum(z, axis=0) if len(bias.shape) else xp.sum(z)
+    grads = tuple([astype(xp, found[name], scored.dtype_of(name)) for name in scored.by])
+    return Answer(inner.value, grads)
+
+
+def by_chunks(scored: Scored) -> Answer:
+    """Answer chunk by chunk, in a library whose arrays can be written."""
+    job = scored.job
+    with registry.quiet(job.xp):
+        chunks = _Chunks(replace(scored, job=looked(job)))
+        for first, last in chunks.spans():
+            chunks.add(first, last)
+        return chunks.answer()
+
+
+class _Chunks:
+    """The answer so far."""
+
+    def __init__(self, scored: Scored) -> None:
+        self._scored = scored
+        job, h, w, by = scored.job, scored.h, scored.w, scored.by
+        self._xp = xp = job.xp
+        self._kind = kind = job.kind
+        self._wide = widest_dtype(xp, h)
+        self._taken = _taken(xp, kind, job.weight, h.shape[0])
+        """The rows that count, where that is known; None for all."""
+        place = beside(h)
+        count, classes = scored.shape
+        self._count = count if self._taken is None else self._taken.shape[0]
+        partly = self._count < count
+        self._rows = max(1, scored.rows_of(self._count))
+        new = xp.zeros if partly else xp.empty
+        items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
+        self._value: Any = None
+        if kind.value or scored.moves:
+            self._value = (
+                xp.zeros((), dtype=self._wide, **place)
+                if kind.reduce
+                else new(items, dtype=kind.value_dtype or kind.dtype, **place)
+            )
+        self._scores = xp.empty((self._rows, classes), dtype=scored.dtype, **place)
+        self._found: dict[str, Any] = {}
+        for name, shape in (("h", h.shape), ("y", (count, classes))):
+            if name in by:
+                own = kind.dtype if name == "y" and scored.moves else scored.dtype_of(name)
+                self._found[name] = new(shape, dtype=own, **place)
+        if "w" in by:
+            self._found["w"] = xp.zeros(w.shape, dtype=kind.dtype, **place)
+        for name in ("bias", "scale"):
+            if name in by:
+                shape = getattr(scored, name).shape
+                self._found[name] = xp.zeros(shape, dtype=self._wide, **place)
+        changes: dict[str, Any] = {"value_dtype": self._wide} if kind.reduce else {}
+        self._block_kind = replace(kind, wide=False, value=kind.value or scored.moves, **changes)
+        if scored.moves:  # rounded once, at the end
+            arguments = [
+                each._replace(dtype=kind.dtype) if each.name == "y" else each
+                for each in kind.arguments
+            ]
+            self._block_kind = replace(self._block_kind, arguments=tuple(arguments))
+
+    def spans(self) -> Any:
+        """Yield the first and last row of each chunk that the one before has not."""
+        for first in range(0, self._count, self._rows):
+            yield first, min(first + self._rows, self._count)
+
+    def add(self, first: int, last: int) -> None:
+        """Add the rows of a chunk."""
+        scored, xp, by = self._scored, self._xp, self._scored.by
+        job, dtype = scored.job, scored.dtype
+        # as many rows as in every chunk: a product's last bits depend on how many there are
+        begin = max(0, last - self._rows)
+        own = self._cut(scored.h, begin, last)
+        wide = astype(xp, own, dtype)
+        scale = None if scored.scale is None else astype(xp, scored.scale, dtype)
+        part = wide if scale is None else wide * scale
+        z = self._scores[: last - begin, :]
+        w = scored.transposed(scored.w)
+        for some in self._pieces():
+            multiply(xp, part, astype(xp, w[some, :], dtype).T, z[:, some], False)
+        new = first - begin
+        z, part, wide = z[new:, :], part[new:, :], wide[new:, :]
+        if scored.bias is not None:
+            z += astype(xp, scored.bias, dtype)
+        arrays = {
+            name: self._cut(job.arrays[name], first, last) if role.per_item else job.arrays[name]
+            for name, _, role in job.kind.arguments
+            if name != "x"
+        }
+        if scored.moves:
+            arrays["y"] = astype(xp, arrays["y"], job.kind.dtype)
+        weight = None if job.weight is None else self._cut(job.weight, first, last)
+        out: tuple[Any, ...] = ()
+        if by:
+            place = {"x": z}
+            if "y" in by:
+                place["y"] = self._place("y", first, last)
+            out = tuple([place[name] for name in job.kind.grads])
+        block = Job(
+            self._block_kind, xp, {"x": z, **arrays}, weight, job.divisor, job.numbers, out,
+            job.ignored,
+        )  # fmt: skip
+        answer = answer_of(block)
+        if answer.value is not None:
+            if job.kind.reduce:
+                self._value = self._value + answer.value
+            else:
+                self._put(self._value, first, last, answer.value)
+        if "y" in by:
+            self._put(self._found["y"], first, last, out[job.kind.grads.index("y")])
+        if not {*by} - {"y"}:
+            return
+        keep = None if self._taken is not None else _kept(xp, job.kind, weight)
+        if {"h", "scale"} & {*by}:
+            pulled = xp.empty(part.shape, dtype=dtype, **beside(part))
+            for number, some in enumerate(self._pieces()):
+                multiply(xp, z[:, some], astype(xp, w[some, :], dtype), pulled, number > 0)
+            if "scale" in by:
+                moved = pulled * _selected(xp, keep, wide)
+                self._found["scale"] += xp.sum(moved, dtype=self._wide)
+            if "h" in by:
+                if scale is not None:
+                    pulled = pulled * scale
+                into = self._found["h"]
+                self._put(into, first, last, astype(xp, pulled, into.dtype))
+        if "w" in by:
+            total = scored.transposed(self._found["w"])
+            multiply(xp, z.T, _selected(xp, keep, part), total, first > 0)
+        if "bias" in by:
+            axis = 0 if self._found["bias"].shape else None
+            self._found["bias"] += xp.sum(z, axis=axis, dtype=self._wide)
+
+    def answer(self) -> Answer:
+        """Return the answer to all chunks."""
+        scored, xp = self._scored, self._xp
+        kind, value = scored.job.kind, self._value
+        if scored.moves:
+            share = share_of_divisor(scored.job, value)
+            self._found["y"] -= astype(xp, share, kind.dtype)
+        if value is not None and kind.reduce:
+            value = astype(xp, value, kind.value_dtype or kind.dtype)[()]
+        grads = [astype(xp, self._found[name], scored.dtype_of(name)) for name in scored.by]
+        return Answer(value if kind.value else None, tuple(grads))
+
+    def _pieces(self) -> list[slice]:
+        """Return parts of the classes: all, unless w has to be converted first."""
+        scored = self._scored
+        if scored.w.dtype == scored.dtype:
+            return [slice(None)]
+        step = max(1, _PIECE // (scored.h.shape[-1] * _size(scored.dtype) or 1))
+        ends = range(0, scored.classes, step)
+        return [slice(at, min(at + step, scored.classes)) for at in ends]
+
+    def _cut(self, array: Any, first: int, last: int) -> Any:
+        """Return what an array of items, or of one for all, has of some rows."""
+        if array.shape[0] != self._scored.h.shape[0]:
+            return array
+        if self._taken is None:
+            return array[first:last, ...]
+        return self._xp.take(array, self._taken[first:last], axis=0)
+
+    def _place(self, name: str, first: int, last: int) -> Any:
+        """Return the memory of some rows of a result, or of a copy of them."""
+        whole = self._found[name]
+        if self._taken is None:
+            return whole[first:last, ...]
+        return self._xp.empty((last - first, *whole.shape[1:]), dtype=whole.dtype, **beside(whole))
+
+    def _put(self, whole: Any, first: int, last: int, rows: Any) -> None:
+        if self._taken is None:
+            whole[first:last, ...] = rows
+        else:
+            whole[self._taken[first:last]] = rows
+
+
+def _taken(xp: Namespace, kind: Kind, weight: Any, count: int) -> Any:
+    """Return the indices of the rows with weight, where they are known without waiting."""
+    if weight is None or not kind.rowwise:
+        return None
+    find: Any = getattr(registry.backend_of(xp), "indices", None)
+    if find is None:
+        return None
+    return find(xp.broadcast_to(weight != 0, (count,)))
+
+
+def _kept(xp: Namespace, kind: Kind, weight: Any) -> Any:
+    """Return which rows have weight, as a column; None for all."""
+    if weight is None:
+        return None
+    keep = weight != 0
+    if kind.rowwise:
+        return keep[:, None]
+    return xp.any(keep, axis=-1, keepdims=True)
+
+
+def _selected(xp: Namespace, keep: Any, rows: Any) -> Any:
+    """Return rows, 0 where they are left out: what these hold may be NaN."""
+    return rows if keep is None else xp.where(keep, rows, xp.zeros_like(rows))
+
+
+def multiply(xp: Namespace, a: Any, b: Any, into: Any, adds: bool) -> None:
+    """Write the product of two matrices into an array, or add it to what is there."""
+    own: Any = getattr(registry.backend_of(xp), "multiply", None)
+    if own is not None:
+        own(a, b, into, adds)
+        return
+    step = max(1, _PIECE // (into.shape[-1] * _size(into.dtype) or 1))
+    for at in range(0, into.shape[0], step):
+        some = slice(at, min(at + step, into.shape[0]))
+        if adds:
+            into[some, :] += xp.matmul(a[some, :], b)
+        else:
+            into[some, :] = xp.matmul(a[some, :], b)

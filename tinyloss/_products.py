@@ -1,0 +1,208 @@
+"""Losses of scores that are products of two matrices: `of_products`, and what it is made with."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ParamSpec
+
+from tinyloss._engine.job import Answer, Job
+from tinyloss._engine.products import Memory, job_of_product, memory_of, run_product
+from tinyloss._engine.request import Product, Request, Want
+from tinyloss._function import LossFunction
+from tinyloss.typing import Array, ArrayLike, ClassAxis, MemoryLimit
+
+P = ParamSpec("P")
+
+_VALUE = Want(value=True)
+
+
+class ProductFunction(LossFunction[P]):
+    """A loss of scores that are products: called with their factors, and differentiable by them."""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return self.ask(_VALUE, *args, **kwargs).value
+
+    def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        return run_product(self.request(args, kwargs), want)
+
+    def places(self, argnums: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the numbers that a product has for arguments."""
+        return argnums
+
+    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
+        """Return the job that answers for a chunk of rows."""
+        return [job_of_product(self.request(args, kwargs), want)]
+
+
+class PairFunction(ProductFunction[P]):
+    """A loss of similarities, also differentiable by what these are scaled and moved by."""
+
+    def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        request = self.request(args, kwargs)
+        product = request.x
+        known = [n for n, there in enumerate((True, True, True, product.bias is not None)) if there]
+        for each in want.argnums:
+            if each not in known:
+                raise ValueError(
+                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected one of "
+                    f"{', '.join(map(str, known))}"
+                )
+        answer = run_product(request, want._replace(argnums=self.places(want.argnums)))
+        if "temperature" not in self.__signature__.parameters:
+            return answer
+        grads = [
+            -grad * product.scale**2 if each == 2 else grad  # of 1 / temperature
+            for each, grad in zip(want.argnums, answer.grads, strict=True)
+        ]
+        return answer._replace(grads=tuple(grads))
+
+    def places(self, argnums: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the numbers that a product has for arguments: 4 is the scale, and 2 the target."""
+        return tuple([4 if each == 2 else each for each in argnums])
+
+
+class _OfProducts(ProductFunction[...]):
+    """What `of_products` makes of a loss."""
+
+    def __init__(self, loss: Any) -> None:
+        self._loss = loss
+        super().__init__(_describing(loss))
+
+    def __eq__(self, other: object) -> bool:
+        return self._loss == other._loss if isinstance(other, _OfProducts) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((_OfProducts, self._loss))
+
+    def __repr__(self) -> str:
+        loss = self._loss
+        name = getattr(loss, "__qualname__", None)
+        return f"tinyloss.of_products({loss if name is None else f'{loss.__module__}.{name}'})"
+
+    def __reduce__(self) -> Any:
+        return of_products, (self._loss,)
+
+
+def of_products(loss: LossFunction[...] | Any, /) -> ProductFunction[...]:
+    """Make of a loss of scores the loss of the two matrices whose product the scores are.
+
+    The scores `h @ w.T` of many classes are what runs out of memory. The result takes h and w
+    instead, and computes a chunk of rows at a time: the value, and the gradients by both.
+
+    Parameters
+    ----------
+    loss
+        A loss of this package, a function or an object, or your own: of rows, or of elements.
+
+    Returns
+    -------
+    A loss, to be called with (h, w, y) and the options of `loss` besides `axis`. It also takes
+
+    bias
+        What is added to the scores: an array of one number for each class, or of one number.
+    scale
+        What the product is multiplied by before: a number or a 0-d array.
+    class_axis
+        The axis of w that the classes are along: 0, the default, for (V, D); 1 for (D, V).
+    max_memory
+        How many bytes to take at a time, besides arguments and results. None, the default: 64 MiB
+        on a CPU, 8 MiB under XLA, 512 MiB on a GPU, and no less than twice w. A row of scores is
+        taken whatever its size.
+
+    Notes
+    -----
+    Shapes: h (..., D), w (V, D); y (...), class indices, or (..., V).
+
+    Derivatives: `argnums` 0 is h, 1 is w, 2 is y, 3 is bias, 4 is scale. What is not asked for is
+    neither computed nor in memory. There is no curvature. torch and JAX differentiate it natively;
+    their second derivatives compute the scores again, torch's all at once.
+
+    Scores of half precision are float32, and so are the sums of which gradients are made; each
+    gradient is rounded once. Rows that are left out contribute nothing, whatever h has there. They
+    are not multiplied where NumPy or torch holds weights and mask on the CPU.
+
+    A row's loss depends on no other row. Its last bits depend on how many rows a chunk has.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> loss = tinyloss.of_products(tinyloss.cross_entropy)
+    >>> h, w, y = np.array([[1.0, 2.0]]), np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0])
+    >>> value, (by_h, by_w) = tinyloss.value_and_grad(loss, (0, 1))(h, w, y)
+    >>> value.round(6).item(), by_h.tolist(), by_w.tolist()
+    (0.693147, [[-1.0, 0.5]], [[-0.5, -1.0], [0.5, 1.0]])
+    """
+    if isinstance(loss, type) or not hasattr(loss, "request") or isinstance(loss, ProductFunction):
+        raise TypeError(
+            f"tinyloss.of_products: got {loss!r}, expected a loss of scores: a function or an "
+            "object of tinyloss, or your own function decorated with @tinyloss.loss"
+        )
+    return _OfProducts(loss)
+
+
+def memory(loss: Any, /, *arrays: Any, **options: Any) -> Memory:
+    """Return how many bytes a call of a loss of products takes, without calling it.
+
+    Parameters
+    ----------
+    loss
+        A loss of products, or a function derived from one: `value_and_grad(loss, (0, 1))`.
+    arrays, options
+        What it would be called with. Of arrays only shape, dtype and library matter:
+        `np.broadcast_to(np.float32(0), (131072, 4096))` takes no memory.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> h, w = (np.broadcast_to(np.float32(0), (n, 1024)) for n in (4096, 131072))
+    >>> y = np.broadcast_to(0, (4096,))
+    >>> both = tinyloss.value_and_grad(tinyloss.linear_cross_entropy, (0, 1))
+    >>> takes = tinyloss.memory(both, h, w, y, max_memory=2**28)
+    >>> takes.rows, takes.chunk // 2**20, takes.results // 2**20
+    (456, 233, 528)
+    """
+    want: Want = getattr(loss, "want", _VALUE)
+    function = getattr(loss, "loss", loss)
+    if not isinstance(function, ProductFunction):
+        raise TypeError(
+            f"tinyloss.memory: got {loss!r}, expected a loss of products, as linear_cross_entropy, "
+            "or a function derived from one"
+        )
+    request: Request = function.request(arrays, options)
+    return memory_of(request, want._replace(argnums=function.places(want.argnums)))
+
+
+def _describing(loss: Any) -> Any:
+    """Return the function that describes a call of a loss of products."""
+    title = f"of_products({getattr(loss, '__name__', None) or repr(loss)})"
+
+    def describe(
+        h: Array,
+        w: Array,
+        y: ArrayLike,
+        *,
+        bias: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        class_axis: ClassAxis = 0,
+        max_memory: MemoryLimit = None,
+        **options: Any,
+    ) -> Request:
+        product = Product(h, w, bias, scale, class_axis, max_memory)
+        request: Request = loss.request((product, y), options)
+        return request._replace(title=title)
+
+    own = list(inspect.signature(describe, eval_str=True).parameters.values())[:-1]
+    known = {each.name for each in own} | {"x", "y", "axis"}
+    theirs = [
+        each
+        for each in inspect.signature(loss).parameters.values()
+        if each.kind is each.KEYWORD_ONLY and each.name not in known
+    ]
+    describe.__name__ = describe.__qualname__ = title
+    describe.__module__ = "tinyloss"
+    describe.__doc__ = f"Return {title}: see `tinyloss.of_products`."
+    named: Any = describe
+    named.__signature__ = inspect.Signature([*own, *theirs])
+    return named

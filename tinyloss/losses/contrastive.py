@@ -1,0 +1,391 @@
+"""Losses of the similarities of two sets of vectors, without holding the similarities."""
+
+import math
+from typing import Any, Unpack, cast
+
+from tinyloss import _check
+from tinyloss._arrays import beside, namespace
+from tinyloss._engine.request import Product, Request
+from tinyloss._formula import LABEL, Formula
+from tinyloss._products import PairFunction, ProductFunction
+from tinyloss.losses._numerics import classes_of, sigmoids
+from tinyloss.losses.multiclass import LabelCrossEntropy, cross_entropy
+from tinyloss.typing import (
+    Array,
+    ArrayLike,
+    Flag,
+    MemoryLimit,
+    NonNegative,
+    Options,
+    Positive,
+    ProductOptions,
+    Share,
+)
+
+__all__ = ["arcface", "cosface", "info_nce", "siglip"]
+
+
+def _own_places(name: str, a: Any, b: Any, y: Any) -> Any:
+    """Return the index of each row's positive: its own where the caller does not say."""
+    shapes: list[tuple[Any, ...]] = [tuple(getattr(each, "shape", ())) for each in (a, b)]
+    if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
+        raise ValueError(
+            f"tinyloss.{name}: a has shape {shapes[0]} and b {shapes[1]}, expected rows of the "
+            "same features, (N, D) and (M, D)"
+        )
+    if y is not None:
+        return y
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"tinyloss.{name}: a has shape {shapes[0]} and b {shapes[1]}, expected as many rows: "
+            "with y= each row of a has the index of its positive"
+        )
+    return namespace(a).arange(shapes[0][0], **beside(a))
+
+
+@PairFunction
+def info_nce(
+    a: Array,
+    b: Array,
+    y: ArrayLike | None = None,
+    *,
+    label_smoothing: Share = 0.0,
+    max_memory: MemoryLimit = None,
+    normalize: Flag = True,
+    symmetric: Flag | None = None,
+    temperature: Positive = 0.07,
+    **options: Unpack[Options],
+) -> Request:
+    """Contrastive loss of pairs: cross-entropy of each row's similarities, its pair the class.
+
+    CLIP's loss. The similarities, as many as pairs of rows, are computed a chunk at a time.
+
+    Parameters
+    ----------
+    a, b
+        Vectors, those of a pair in the same row of both.
+    y
+        The index in b of each positive, where it is not the row's own. Then b may have more rows.
+    label_smoothing
+        As for `cross_entropy`.
+    max_memory
+        How many bytes to take at a time: see `of_products`.
+    normalize
+        Whether rows are divided by their lengths, so that similarities are cosines.
+    symmetric
+        Whether the loss is the mean of the one of a's rows among b's and of that of b's rows among
+        a's. None, the default: where y is not given.
+    temperature
+        What similarities are divided by, a number or a 0-d array.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Shapes: a (N, D), b (N, D), or (M, D) with y (N,). An item is a row.
+
+    Domain: all vectors. One of zeros has no direction: it stays 0.
+
+    Formula: log sum_j exp(s_ij) - s_iy, s = a @ b.T / temperature; symmetric: the mean of this and
+    of log sum_i exp(s_iy) - s_iy. An item that is left out is still a negative of the others.
+
+    Gradient: with g that of the loss by s, g @ b / temperature by a (`argnums` 0), its like by b
+    (1); by the temperature (2) -sum g s / temperature. Of normalised rows u = a / |a| the part
+    across u, divided by |a|; 0 for a row of zeros.
+
+    Accuracy: as for `linear_cross_entropy`.
+
+    Edge cases: one pair alone has the loss 0.
+
+    Source: van den Oord et al., Representation learning with contrastive predictive coding, 2018;
+    Radford et al., Learning transferable visual models from natural language supervision, ICML
+    2021. Without normalising and at temperature 1: Sohn, N-pair loss, NIPS 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> a, b = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 0.0], [3.0, 3.0]])
+    >>> tinyloss.info_nce(a, b, temperature=1.0).round(6).item()
+    0.491157
+    """
+    both = y is None if symmetric is None else symmetric
+    if both and y is not None:
+        raise ValueError("tinyloss.info_nce: symmetric is True beside y, expected pairs by rows")
+    index, divisor = _own_places("info_nce", a, b, y), cast(Any, temperature)
+    scale = 1.0 / divisor
+    product = Product(a, b, None, scale, max_memory=max_memory, unit=normalize, both_ways=both)
+    request = cross_entropy.describe(product, index, label_smoothing=label_smoothing, **options)
+    return request._replace(title="info_nce")
+
+
+class _SigLIP(Formula):
+    name = "siglip"
+    rowwise = True
+    roles = {"y": LABEL}
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = namespace(x)
+        self.x, self.s, self.target = x, sigmoids(x), classes_of(x, y)
+
+    def value(self) -> Any:
+        xp, x, s = self.xp, self.x, self.s
+        right = xp.where(x >= 0, 0.0, -x) + s.log1p
+        return xp.sum(xp.where(self.target, right, s.softplus), axis=-1)
+
+    def grad_x(self) -> Any:
+        return self.xp.where(self.target, -self.s.minus, self.s.plus)
+
+    def curvature(self) -> Any:
+        return self.s.plus * self.s.minus
+
+
+@PairFunction
+def siglip(
+    a: Array,
+    b: Array,
+    y: ArrayLike | None = None,
+    *,
+    bias: ArrayLike = -10.0,
+    max_memory: MemoryLimit = None,
+    normalize: Flag = True,
+    scale: ArrayLike = 10.0,
+    **options: Unpack[Options],
+) -> Request:
+    """Sigmoid loss of pairs: a binary cross-entropy of each similarity, whether it is of a pair.
+
+    The similarities, as many as pairs of rows, are computed a chunk at a time.
+
+    Parameters
+    ----------
+    a, b
+        Vectors, those of a pair in the same row of both.
+    y
+        The index in b of each positive, where it is not the row's own. Then b may have more rows.
+    bias
+        What is added to similarities, a number or a 0-d array.
+    max_memory
+        How many bytes to take at a time: see `of_products`.
+    normalize
+        Whether rows are divided by their lengths, so that similarities are cosines.
+    scale
+        What similarities are multiplied by before, a number or a 0-d array.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Shapes: a (N, D), b (N, D), or (M, D) with y (N,). An item is a row, so that the mean divides by
+    N and not by the number of pairs.
+
+    Domain: all vectors. One of zeros has no direction: it stays 0.
+
+    Formula: sum_j log(1 + exp(-z_ij s_ij)), s = scale a @ b.T + bias, z_ij 1 for the pair, else -1.
+
+    Gradient: with g_ij = -z_ij / (1 + exp(z_ij s_ij)) that by s, scale g @ b by a (`argnums` 0),
+    its like by b (1), sum g a @ b.T by scale (2), sum g by bias (3). Of normalised rows as for
+    `info_nce`.
+
+    Accuracy: terms 4 eps, g 4 eps, of similarities that are rounded as a product of matrices is.
+
+    Edge cases: as for `binary_cross_entropy_with_logits`.
+
+    Source: Zhai et al., Sigmoid loss for language image pre-training, ICCV 2023.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> a, b = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 0.0], [3.0, 3.0]])
+    >>> tinyloss.siglip(a, b, scale=1.0, bias=0.0).round(6).item()
+    1.257591
+    """
+    index = _own_places("siglip", a, b, y)
+    product = Product(a, b, bias, scale, max_memory=max_memory, unit=normalize)
+    return Request(None, product, index, labels=_SigLIP, title="siglip", **options)
+
+
+class _CosFace(LabelCrossEntropy):
+    name = "cosface"
+
+    def __init__(self, x: Any, y: Any, *, scale: Any, margin: Any) -> None:
+        xp = namespace(x)
+        self.scale = scale
+        super().__init__(scale * xp.where(classes_of(x, y), x - margin, x), y)
+
+    def grad_x(self) -> Any:
+        return self.scale * super().grad_x()
+
+
+class _ArcFace(LabelCrossEntropy):
+    name = "arcface"
+
+    def __init__(self, x: Any, y: Any, *, scale: Any, margin: Any, cosine: Any, sine: Any) -> None:
+        xp = namespace(x)
+        own = classes_of(x, y)
+        c = xp.maximum(xp.minimum(x, 1.0), -1.0)  # a product of unit vectors may be rounded beyond
+        across = xp.sqrt((1 - c) * (1 + c))
+        # Closer to +-1 than eps a cosine's angle is not known.
+        least = math.sqrt(float(xp.finfo(x.dtype).eps))
+        turned, past = c * cosine - across * sine, c < -cosine
+        slope = cosine + c * sine / xp.maximum(across, least)
+        moved = xp.where(past, c - margin * sine, turned)
+        self.scale, self.slope = scale, xp.where(own, xp.where(past, 1.0, slope), 1.0)
+        super().__init__(scale * xp.where(own, moved, x), y)
+
+    def grad_x(self) -> Any:
+        return self.scale * self.slope * super().grad_x()
+
+
+@ProductFunction
+def cosface(
+    h: Array,
+    w: Array,
+    y: ArrayLike,
+    *,
+    margin: NonNegative = 0.35,
+    max_memory: MemoryLimit = None,
+    normalize: Flag = True,
+    scale: Positive = 64.0,
+    **options: Unpack[ProductOptions],
+) -> Request:
+    """Cross-entropy of cosines with classes' vectors, the target's less a margin.
+
+    Parameters
+    ----------
+    h
+        Vectors of the items.
+    w
+        Vectors of the classes.
+    y
+        Class indices, of any integer dtype.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (V,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    margin
+        What the target's cosine is made smaller by.
+    max_memory
+        How many bytes to take at a time: see `of_products`.
+    normalize
+        Whether rows are divided by their lengths; False where they are already.
+    scale
+        What cosines are multiplied by.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Shapes: h (..., D), w (V, D), y (...). An item is a row of h.
+
+    Domain: all vectors. One of zeros has no direction: it stays 0.
+
+    Formula: cross-entropy of scale (c_k - margin [k = y]), c = h @ w.T of normalised rows.
+
+    Gradient: scale times that of `cross_entropy` by c; by h (`argnums` 0) and w (1) as for
+    `info_nce`.
+
+    Accuracy: that of `cross_entropy` of logits that are rounded, to scale eps.
+
+    Edge cases: as for `cross_entropy`.
+
+    Source: Wang et al., CosFace: large margin cosine loss for deep face recognition, CVPR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> h, w = np.array([[2.0, 0.0]]), np.array([[3.0, 0.0], [0.0, 1.0]])
+    >>> tinyloss.cosface(h, w, np.array([0]), scale=1.0).round(6).item()
+    0.420055
+    """
+    product = Product(h, w, max_memory=max_memory, unit=normalize)
+    params = {"scale": scale, "margin": margin}
+    return Request(None, product, y, params, labels=_CosFace, title="cosface", **options)
+
+
+@ProductFunction
+def arcface(
+    h: Array,
+    w: Array,
+    y: ArrayLike,
+    *,
+    margin: NonNegative = 0.5,
+    max_memory: MemoryLimit = None,
+    normalize: Flag = True,
+    scale: Positive = 64.0,
+    **options: Unpack[ProductOptions],
+) -> Request:
+    """Cross-entropy of cosines with classes' vectors, the target's angle larger by a margin.
+
+    Parameters
+    ----------
+    h
+        Vectors of the items.
+    w
+        Vectors of the classes.
+    y
+        Class indices, of any integer dtype.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (V,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    margin
+        What the target's angle is made larger by, in radians, a Python number below pi.
+    max_memory
+        How many bytes to take at a time: see `of_products`.
+    normalize
+        Whether rows are divided by their lengths; False where they are already.
+    scale
+        What cosines are multiplied by.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Shapes: h (..., D), w (V, D), y (...). An item is a row of h.
+
+    Domain: all vectors. One of zeros has no direction: it stays 0. Cosines beyond 1 count as 1.
+
+    Formula: cross-entropy of scale c, c = h @ w.T of normalised rows, where the target's c = cos t
+    becomes cos(t + margin), or c - margin sin(margin) if t > pi - margin.
+
+    Gradient: scale times that of `cross_entropy` by c, the target's times
+    cos(margin) + c sin(margin) / sqrt(1 - c^2), or 1 if t > pi - margin. The root counts as
+    sqrt(eps) at least: next to +-1 the slope is not known. By h (`argnums` 0) and w (1) as for
+    `info_nce`.
+
+    Accuracy: that of `cross_entropy` of logits that are rounded, to scale eps; the target's slope
+    to eps / (1 - c^2).
+
+    Edge cases: as for `cross_entropy`.
+
+    Source: Deng et al., ArcFace: additive angular margin loss for deep face recognition, CVPR 2019.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> h, w = np.array([[2.0, 0.0]]), np.array([[3.0, 0.0], [0.0, 1.0]])
+    >>> tinyloss.arcface(h, w, np.array([0]), scale=1.0).round(6).item()
+    0.347685
+    """
+    angle = _check.number("arcface", "margin", margin, what="a number of at least 0, below pi")
+    if angle >= math.pi:
+        raise ValueError(f"tinyloss.arcface: margin is {angle}, expected less than pi, in radians")
+    product = Product(h, w, max_memory=max_memory, unit=normalize)
+    params = {
+        "scale": scale,
+        "margin": angle,
+        "cosine": math.cos(angle),
+        "sine": math.sin(angle),
+    }
+    return Request(None, product, y, params, labels=_ArcFace, title="arcface", **options)
