@@ -49,6 +49,8 @@ def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
     gradient, curvature = tinyloss.grad_and_hess(tinyloss.mse, hess="boosting")(x, y)
     gradient, curvature = tinyloss.grad_and_hess(tinyloss.cross_entropy)(x, labels, axis=-1)
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy, out=x)(x, labels)
+    print(tinyloss.hvp(tinyloss.mse)(x, y, x, weight=y))
+    print(tinyloss.constant_minimizer(tinyloss.cross_entropy, labels, y, classes=3))
     both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x.copy()))(x, x)
     text: str = tinyloss.source(tinyloss.mse, x, x, target="numba", reduction="sum")
     print(loss, both, text, tinyloss.source(tinyloss.CrossEntropyLoss()))

@@ -59,6 +59,8 @@ def derivatives(x: Floats, y: Floats) -> None:
     tinyloss.grad_and_hess(np.square)  # error
     value, gradient, curvature = tinyloss.grad_and_hess(tinyloss.mse)(x, y)  # error
     tinyloss.value_and_grad(tinyloss.mse)(x, y, out=x)  # error
+    tinyloss.hvp(np.square)  # error
+    tinyloss.constant_minimizer(tinyloss.mse)  # error
     tinyloss.source(np.square)  # error
     tinyloss.source(tinyloss.mse, target=1)  # error
 
