@@ -46,6 +46,7 @@ LOGITS, LABELS = np.array([[0.5, -1.0, 2.0], [0.0, 1.0, 1.0]]), np.array([2, 0])
 def test_every_loss_has_a_class() -> None:
     assert set(CLASSES.values()) == {getattr(tinyloss, name) for name in LOSSES}
     extra = {tinyloss.BinaryCrossEntropyLoss, tinyloss.WeightedSum, tinyloss.PartialMean}
+    extra |= {tinyloss.LossScaler, tinyloss.Memory}
     public = {getattr(tinyloss, name) for name in vars(tinyloss)["__all__"]}
     assert {each for each in public if inspect.isclass(each)} == {*CLASSES, *extra}
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,16 @@ def test_a_bar_on_the_terminal_takes_nothing_from_a_pipe() -> None:
         os.close(terminal)
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let what is started hear interrupts: a shell has background jobs ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
     file = tmp_path / "slow.py"
     file.write_text(

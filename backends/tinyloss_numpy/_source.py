@@ -459,17 +459,24 @@ class _Writer(Writer):
     def scalars(self, step: Pass, last: bool) -> None:
         """Compute the items' numbers that a pass needs; the others may be needed later.
 
-        What is picked from a row is best read after a pass has been over it.
+        What is picked from a row is best read after a pass has been over it, unless that pass
+        overwrites the row.
         """
         gathers = self.staged.gathers
+        self.waiting += step.scalars
+        lost = {self.target(array).name for array, _ in self.of_classes} if last else set[str]()
+        picked = [
+            node
+            for node in self.waiting
+            if id(node) in gathers and self.staged.name(gathers[id(node)][0]) in lost
+        ]
         needed = {
             id(n)
             for n in in_order(
-                self.used_in(step, last),
+                [*self.used_in(step, last), *picked],
                 lambda n: gathers[id(n)][1:] if id(n) in gathers else n.args,
             )
         }
-        self.waiting += step.scalars
         for node in self.waiting:
             if id(node) in needed:
                 self.scalar(node)

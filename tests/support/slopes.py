@@ -170,6 +170,12 @@ def _rows() -> Iterator[Case]:
         case = {"x": loose / 2.5, "y": labels}
         yield Case("cross_entropy", f"labels,{name}", case, every, ("y",))
         yield Case("cross_entropy", f"soft,{name}", {"x": loose / 2.5, "y": soft}, every)
+    shaping: Params = {"temperature": 0.5, "z_loss": 0.125}
+    weighing: Params = {"class_weight": class_weight, "label_smoothing": 0.1}
+    for every in ({"softcap": 3.0}, {**shaping, **weighing}):
+        yield Case("cross_entropy", f"labels,{_name(every)}", labelled, every, ("y",))
+    every = {"softcap": 3.0, **shaping, **weighing}
+    yield Case("cross_entropy", f"soft,{_name(every)}", {"x": x, "y": soft}, every)
     yield Case("cross_entropy", "axis=1", labelled, {"axis": 1}, ("y",))
     yield Case("cross_entropy", "soft,axis=0", {"x": x, "y": soft}, {"axis": 0})
 

@@ -2,18 +2,25 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import tinyloss
 
 __all__ = ["LOSSES", "UsageError", "losses_called"]
 
+
+def _is_loss_of_scores(public: Any) -> bool:
+    """Return whether this is a loss function of x; a loss of products takes the factors of x."""
+    if not hasattr(public, "ask") or isinstance(public, type):
+        return False
+    return next(iter(signature(public).parameters)) == "x"
+
+
 LOSSES: tuple[str, ...] = tuple(
-    name
-    for name in vars(tinyloss)["__all__"]
-    if hasattr(public := getattr(tinyloss, name), "ask") and not isinstance(public, type)
+    name for name in vars(tinyloss)["__all__"] if _is_loss_of_scores(getattr(tinyloss, name))
 )
-"""The names of the loss functions."""
+"""The names of the loss functions of predictions."""
 
 
 class UsageError(Exception):

@@ -188,13 +188,6 @@ class Shaped(Formula):
         slope = self._slope()
         return slope if self.logits.slope is None else slope * self.logits.slope
 
-    def grad_y(self) -> Any:
-        own: Any = super()
-        slope = own.grad_y()
-        if self.z_loss is None or self.weight is None:
-            return slope
-        return slope + self.weight * self.z_square
-
     def _bend(self, lse: Any) -> Any:
         """Return the curvature by the shaped logits, and by x where these are straight in it."""
         curvature = super().curvature()
@@ -229,7 +222,11 @@ class _ShapedLabelCrossEntropy(Shaped, LabelCrossEntropy):
 
 
 class _ShapedCrossEntropy(Shaped, _CrossEntropy):
-    pass
+    def grad_y(self) -> Any:
+        slope = super().grad_y()
+        if self.z_loss is None or self.weight is None:
+            return slope
+        return slope + self.weight * self.z_square
 
 
 class _ShapedSmoothedLabelCrossEntropy(Shaped, _SmoothedLabelCrossEntropy):
