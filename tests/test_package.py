@@ -102,7 +102,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "typing",
     },
     "pictures": set(),
-    "testing": {"_arrays", "_engine", "_function", "backend", "losses", "typing"},
+    "testing": {"_arrays", "_engine", "_function", "_products", "backend", "losses", "typing"},
     "tinyloss_cuda": {"backend", "compiler"},
     "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
     "tinyloss_dask": {"backend", "compiler"},
