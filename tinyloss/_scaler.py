@@ -34,7 +34,7 @@ class LossScaler(NamedTuple):
     scale
         What gradients are multiplied by: a power of 2, so that nothing is rounded.
     growth, backoff
-        What the scale is multiplied by after `interval` finite steps, and after one that is not.
+        What the scale is multiplied by after interval finite steps, and after one that is not.
         1 and 1 keep it fixed.
     interval
         How many steps in a row have to be finite for the scale to grow.
@@ -68,7 +68,7 @@ class LossScaler(NamedTuple):
         """Return a function that computes a loss, and its gradient times the scale.
 
         Multiplied before it is rounded to its argument's dtype. Losses that JAX or torch
-        differentiates are multiplied by `scale` instead.
+        differentiates are multiplied by scale instead.
         """
         if isinstance(loss, type) or not hasattr(loss, "ask"):
             raise no_loss(loss)
