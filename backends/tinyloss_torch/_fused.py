@@ -16,7 +16,8 @@ from tinyloss_torch import _formulas
 from tinyloss_torch._device import is_on_device
 from tinyloss_torch._host import ready_of
 from tinyloss_torch._kernels import computed, reachable
-from tinyloss_torch._state import graph_is_kept, hooks_are_set, is_wrapped
+from tinyloss_torch._state import hooks_are_set, is_wrapped
+from tinyloss_torch._upstream import by_formulas, times
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class _Fused(_SingleLevelFunction):
             ctx.known = None
             found = _computed_again(ctx, upstream)
         else:
-            found = _times(ctx, known, factor)
+            found = times(ctx, factor)
         return None, None, None, *[found.get(name) for name in names]
 
 
@@ -157,17 +158,6 @@ _rule: Any = _Fused  # torch's types leave out what it inherits
 def _is_rounded(kind: Kind, known: dict[str, Any]) -> bool:
     """Return whether gradients are of half precision: rounded once, with what is upstream."""
     return any(kind.derivative_dtype(name) != kind.dtype for name in known)
-
-
-def _times(ctx: Any, known: dict[str, Any], factor: float) -> dict[str, Any]:
-    """Return gradients times what is upstream: these themselves, if nobody needs them again."""
-    if graph_is_kept():
-        return {name: each * factor for name, each in known.items()}
-    ctx.known = None
-    if factor != 1.0:
-        for each in known.values():
-            each.mul_(factor)
-    return known
 
 
 def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
@@ -198,25 +188,8 @@ def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> di
 
 def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
     """Return the derivatives of everything by everything, with a graph if one is wanted."""
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # One may be computed from another: a divisor from weights. Of aliases none is.
-        tensors = [each.view_as(each) for each in tensors]
-        value, grads, curvature = _formulas.answer(call.whole(tensors))
-        results = [each for each in (value, *grads, curvature) if each is not None]
-        pairs = [
-            (result, pull)
-            for result, pull in zip(results, upstream, strict=True)
-            if pull is not None and result.requires_grad
-        ]
-        named = dict(zip(call.names, tensors, strict=True))
-        if not pairs:
-            return {}
-        found = torch.autograd.grad(
-            [result for result, _ in pairs],
-            [named[name] for name in needed],
-            [pull for _, pull in pairs],
-            create_graph=graph,
-            allow_unused=True,
-        )
-    return dict(zip(needed, found, strict=True))
+
+    def answer_of(tensors: list[Any]) -> Answer:
+        return _formulas.answer(call.whole(tensors))
+
+    return by_formulas(answer_of, call.names, tensors, needed, upstream)

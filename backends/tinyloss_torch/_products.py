@@ -13,12 +13,12 @@ from torch.autograd.function import _SingleLevelFunction
 
 from tinyloss.backend import FACTORS, Answer, Scored, at_once, by_chunks, replaced
 from tinyloss_torch._state import (
-    graph_is_kept,
     hooks_are_set,
     is_recording,
     is_transforming,
     is_wrapped,
 )
+from tinyloss_torch._upstream import by_formulas, times
 
 
 def product_memory(h: Any) -> int:
@@ -137,22 +137,13 @@ class _Products(_SingleLevelFunction):
         elif ctx.known is None:
             found = _again(call, tensors, needed, pull)
         else:
-            found = _times(ctx, pull)
+            found = times(ctx, pull)
         dtypes = dict(zip(call.names, [each.dtype for each in tensors], strict=True))
         found = {n: each if each is None else each.to(dtypes[n]) for n, each in found.items()}
         return None, None, None, *[found.get(name) for name in call.names]
 
 
 _rule: Any = _Products  # torch's types leave out what it inherits
-
-
-def _times(ctx: Any, upstream: Any) -> dict[str, Any]:
-    """Return gradients times what is upstream: in their place, if nobody needs them again."""
-    known = ctx.known
-    if graph_is_kept():
-        return {name: each * upstream for name, each in known.items()}
-    ctx.known = None
-    return {name: each.mul_(upstream) for name, each in known.items()}
 
 
 def _again(call: _Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
@@ -173,25 +164,8 @@ def _again(call: _Call, tensors: Any, needed: list[str], upstream: Any) -> dict[
 
 def _by_formulas(call: _Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:
     """Return the derivatives of everything by everything, with a graph if one is wanted."""
-    graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # One may be computed from another: a divisor from weights. Of aliases none is.
-        tensors = [each.view_as(each) for each in tensors]
-        value, grads, _ = at_once(call.whole(tensors))
-        results = [each for each in (value, *grads) if each is not None]
-        pairs = [
-            (result, pull)
-            for result, pull in zip(results, upstream, strict=True)
-            if pull is not None and result.requires_grad
-        ]
-        if not pairs:
-            return {}
-        named = dict(zip(call.names, tensors, strict=True))
-        found = torch.autograd.grad(
-            [result for result, _ in pairs],
-            [named[name] for name in needed],
-            [pull for _, pull in pairs],
-            create_graph=graph,
-            allow_unused=True,
-        )
-    return dict(zip(needed, found, strict=True))
+
+    def answer_of(tensors: list[Any]) -> Answer:
+        return at_once(call.whole(tensors))
+
+    return by_formulas(answer_of, call.names, tensors, needed, upstream)
