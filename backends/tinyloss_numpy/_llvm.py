@@ -14,7 +14,7 @@ The functions below `Value` are intrinsics, to be called in code that Numba comp
 import inspect
 import operator
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Self
 
 from llvmlite import ir
@@ -394,24 +394,38 @@ _OPERATORS: dict[Any, tuple[str, Any]] = {
 """Operators of vectors: the dtype of the result, if it is not that of the arguments."""
 
 
+def _one_float(dtypes: Set[str]) -> str:
+    """Return the dtype of floats, where one stands among those of integers alone."""
+    floats = [each for each in dtypes if each.startswith("float")]
+    integers = dtypes <= {*floats, "int32", "int64"}
+    return floats[0] if len(floats) == 1 and integers else ""
+
+
 def _define(sign: Any, dtype: str, body: Callable[..., Value]) -> None:
-    """Teach Numba an operator whose arguments are vectors of one dtype, or one of them a scalar."""
+    """Teach Numba an operator of vectors of one dtype, or of one and a scalar.
+
+    Integers of 32 and of 64 bits go together, and an integer beside floats is one of them.
+    """
 
     class Template(templates.AbstractTemplate):  # type: ignore[misc] # Numba has no types
         def generic(self, arguments: Any, _: Any) -> Any:
             count = _count(arguments)
             plain = [types.unliteral(each) for each in arguments]
             dtypes = {_dtype(each) for each in plain}
-            if not count or (len(dtypes) > 1 and dtypes != {"int32", "int64"}):
+            together = len(dtypes) == 1 or dtypes <= {"int32", "int64"}
+            if not count or not (together or _one_float(dtypes)):
                 return None
-            return of_lanes(dtype or max(dtypes), count)(*plain)
+            return of_lanes(dtype or _one_float(dtypes) or max(dtypes), count)(*plain)
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values = [
             Value(builder, argument, _dtype(type_))
             for argument, type_ in zip(arguments, signature.args, strict=True)
         ]
-        if len({each.dtype for each in values}) > 1:
+        dtypes = {each.dtype for each in values}
+        if floating := _one_float(dtypes):
+            values = [each.as_number(floating) for each in values]
+        elif len(dtypes) > 1:
             values = [each.as_long() for each in values]
         return body(*values).ref
 
