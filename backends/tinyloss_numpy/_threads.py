@@ -16,7 +16,7 @@ from contextvars import ContextVar, copy_context
 from itertools import count
 from numbers import Integral
 from queue import SimpleQueue
-from typing import Generic, SupportsIndex, TypeVar
+from typing import Any, Generic, SupportsIndex, TypeVar
 
 T = TypeVar("T")
 
@@ -54,10 +54,9 @@ def _number_of_threads() -> int:
     limit = _limit.get()
     if limit is not None:
         return limit
-    # another thread may be in the middle of importing it
-    ask = getattr(sys.modules.get("numba"), "get_num_threads", None)
-    if ask is not None:
-        return int(ask())
+    numba = sys.modules.get("numba")
+    if hasattr(numba, "get_num_threads"):  # another thread may be in the middle of importing it
+        return _threads_of(numba)
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(variable, "")
         if value.isdigit() and int(value) > 0:
@@ -65,6 +64,18 @@ def _number_of_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _threads_of(numba: Any) -> int:
+    """Return Numba's number of threads without starting them.
+
+    Those of OpenMP would change how many torch and others use, once they are started.
+    """
+    try:
+        numba.threading_layer()
+    except ValueError:  # none is started yet
+        return int(numba.config.NUMBA_NUM_THREADS)
+    return int(numba.get_num_threads())
 
 
 class _Team:

@@ -114,7 +114,7 @@ def _numpy(gpus: list[str]) -> _Path:
     reason = _compiles()
     if reason is not None:
         return _Path("formulas, block by block", "tinyloss.grad", reason, _CPU)
-    threads = import_module("numba").get_num_threads()
+    threads = import_module("numba").config.NUMBA_NUM_THREADS
     return _Path(
         f"compiled loops, Numba {_version_of('numba')}, {threads} threads", "tinyloss.grad"
     )
