@@ -131,6 +131,8 @@ def _measured(arguments: argparse.Namespace, screen: Screen) -> dict[str, Any]:
     with screen.bar(len(works)) as bar:
         for work in works:
             taking_part = _ready(work, on, against, threads, notes, lambda said: bar.step(said))
+            if not taking_part:
+                raise UsageError("; ".join(notes), "tinyloss info")
             results.append(_timed(work, taking_part, arguments.seconds, bar.step))
             memory: dict[str, float | None] = {}
             for name in taking_part:
