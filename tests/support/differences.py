@@ -257,6 +257,20 @@ CALLS: dict[str, Row] = {
 
 DIFFERENCES = VALUES | CALLS
 
+GROUPS: dict[str, list[str]] = {
+    "Digits": "confident tails small-errors close-logits soft-margin bce-probabilities "
+    "half-precision".split(),
+    "Means, weights and what is left out": "nothing-selected weighted-mean class-weights weight-0 "
+    "ignore-index ignore-index-probabilities kl-mean".split(),
+    "Zeros, infinities and the edges of a domain": "impossible-class smoothing kl-zeros "
+    "infinite-logits negative-variance outside msle-negative".split(),
+    "Derivatives": "kinks gaussian-floor no-curvature".split(),
+    "Shapes and axes": "shapes weight-shape class-axis square-weight square-variance".split(),
+    "Targets, dtypes and parameters": "label-range target-range label-dtypes signed-booleans "
+    "integer-predictions parameters array-parameters two-libraries".split(),
+}
+"""The page's sections, and what is in them by its key."""
+
 
 class Shown:
     """Marks the tests of the entries."""
