@@ -163,7 +163,7 @@ CALLS: dict[str, Row] = {
         "an error that shows both shapes",
         "torch: broadcasts to (3, 3), with a warning or (poisson_nll_loss) without; "
         "optax.huber_loss: broadcasts silently",
-        "it is a mistake almost always",
+        "it is almost always a mistake",
     ),
     "weight-shape": Row(
         "`weight` of fewer dimensions than the items",
