@@ -86,6 +86,7 @@ def test_what_the_parser_refuses(call: list[str], capsys: pytest.CaptureFixture[
         ("bench mse --against tensorflow", "'tensorflow'", "tinyloss bench --against torch"),
         ("bench cross_entropy --shape 4000", "rows of classes", "--shape 8192x1000"),
         ("bench mse --seconds 0", "above 0", "tinyloss bench --help"),
+        ("bench mse --report nowhere/page.html", "no folder 'nowhere'", "mkdir -p nowhere"),
         ("bench --compare old.json new.json", "cannot read old.json", "tinyloss bench --json"),
     ],
 )

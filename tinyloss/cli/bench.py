@@ -71,6 +71,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         old, new = map(_read, arguments.compare)
         return _compare(old, new, arguments.json, screen)
     library_called("numpy")
+    folder = None if arguments.report is None else arguments.report.parent
+    if folder is not None and not folder.is_dir():  # told before minutes of measuring
+        raise UsageError(f"there is no folder {str(folder)!r}", f"mkdir -p {folder}")
     report = _measured(arguments, screen)
     if arguments.report is not None:
         from tinyloss.cli._page import page
