@@ -1,6 +1,6 @@
 """Where tinyloss differs from others on purpose: a page of the documentation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -257,7 +257,7 @@ CALLS: dict[str, Row] = {
 
 DIFFERENCES = VALUES | CALLS
 
-GROUPS: dict[str, list[str]] = {
+GROUPS: Mapping[str, Sequence[str]] = {
     "Digits": "confident tails small-errors close-logits soft-margin bce-probabilities "
     "half-precision".split(),
     "Means, weights and what is left out": "nothing-selected weighted-mean class-weights weight-0 "
