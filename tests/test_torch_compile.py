@@ -18,6 +18,7 @@ pytestmark = [
 ]
 on = pytest.mark.parametrize
 long = pytest.mark.long
+EPS = float(np.finfo(np.float32).eps)
 through = on("backend", ["eager", pytest.param("inductor", marks=long)])
 
 COMPILED = """
@@ -55,6 +56,10 @@ def test_first_call_of_a_process_may_be_compiled(
 ) -> None:
     assert torch
     python("-c", COMPILED, backend, graph, name)
+
+
+def expm1(x: Any) -> Any:
+    return tinyloss.namespace(x).expm1(x)
 
 
 def compiled(torch: Any, function: Any, backend: str = "eager", **options: Any) -> Any:
@@ -110,6 +115,35 @@ def test_tails_are_accurate(torch: Any, backend: str) -> None:
     loss = compiled(torch, lambda x, y: tinyloss.binary_cross_entropy_with_logits(x, y), backend)
     for got in backward(torch, loss, torch.tensor([-20.0]), torch.zeros(1)):
         torch.testing.assert_close(got.reshape(()), tail, rtol=1e-6, atol=0)
+
+
+def test_a_number_of_the_graph_has_all_digits_of_pythons(torch: Any) -> None:
+    def quantile(x: Any, y: Any, q: float) -> Any:
+        return tinyloss.quantile(x, y, q=q)
+
+    x, y = torch.ones(1), torch.zeros(1)
+    found = compiled(torch, quantile, dynamic=True)(x, y, 0.9)
+    torch.testing.assert_close(found, torch.tensor(1 - 0.9), rtol=EPS, atol=0)
+
+    def bce(x: Any, y: Any, weight: float) -> Any:
+        return tinyloss.binary_cross_entropy_with_logits(x, y, pos_weight=weight)
+
+    wide = torch.full((1,), -9.0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    found = compiled(torch, bce, dynamic=True)(*wide, 0.1)
+    torch.testing.assert_close(found, bce(*wide, 0.1), rtol=1e-15, atol=0)
+
+
+@long
+def test_expm1_of_inductor_keeps_its_digits(torch: Any) -> None:
+    x = torch.cat([sign * torch.logspace(-30, 1, 5000) for sign in (1, -1)] + [torch.zeros(6)])
+    x[-4:] = torch.tensor([np.inf, -np.inf, np.nan, -0.0])
+    x.requires_grad_()
+    y = compiled(torch, expm1, "inductor")(x)
+    exact = torch.expm1(x.detach().double()).float()
+    # exp and log of 1 eps each, three roundings
+    torch.testing.assert_close(y.detach(), exact, rtol=3 * EPS, atol=0, equal_nan=True)
+    slope = torch.autograd.grad(y.sum(), x)[0]
+    torch.testing.assert_close(slope, torch.exp(x.detach()), rtol=EPS, atol=0, equal_nan=True)
 
 
 @long

@@ -246,7 +246,7 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
         return value
     if not hasattr(value, "dtype") and isinstance(value, _PLAIN):
         array = xp.asarray(value, **beside(x))
-        if kind(array.dtype) == "float" and not is_host(x) and not compiling():
+        if kind(array.dtype) == "float" and not is_host(x):
             # Python's numbers have 53 bits; torch's default dtype would keep 24.
             wide = widest_dtype(xp, x)
             array = array if array.dtype == wide else xp.asarray(value, dtype=wide, **beside(x))

@@ -21,7 +21,7 @@ kind, or returns NotImplemented to leave one to the formulas:
 rest in `tinyloss.compiler`.
 """
 
-from tinyloss._arrays import astype, dtype_name, namespace, of_rank
+from tinyloss._arrays import astype, dtype_name, namespace, of_rank, widest_dtype
 from tinyloss._cache import Cache, cache_of
 from tinyloss._engine.job import (
     Answer,
@@ -81,4 +81,5 @@ __all__ = [
     "replaced",
     "scaled",
     "spread",
+    "widest_dtype",
 ]

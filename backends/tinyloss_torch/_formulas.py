@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tinyloss.backend import Answer, Job, astype, delivered, finished, scaled
+from tinyloss.backend import Answer, Job, astype, delivered, finished, scaled, widest_dtype
 from tinyloss_torch._rules import Part, part_of
 
 
@@ -14,7 +14,9 @@ def answer(job: Job) -> Answer:
     xp, kind = job.xp, job.kind
     numbers: Mapping[str, Any] = job.numbers
     if torch.compiler.is_compiling():  # a number of the graph's caller may be known to nobody yet
-        at = {"dtype": kind.dtype, "device": job.arrays["x"].device}
+        # As Python's numbers: 1 - q is exact before it meets x, whose dtype it takes.
+        x = job.arrays["x"]
+        at = {"dtype": widest_dtype(xp, x) if x.ndim else kind.dtype, "device": x.device}
         numbers = {name: torch.full((), number, **at) for name, number in numbers.items()}
     names = tuple([name for name, *_ in kind.arguments])
     arrays = {
