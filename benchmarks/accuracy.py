@@ -670,9 +670,8 @@ def rows_of(grid: Grid) -> list[tuple[str, str]]:
 
 
 def bound_text(loss: str, result: str) -> str:
-    bound = allowed(loss, result, {"gamma": 0.0})
-    gamma = BOUNDS[loss].per_gamma
-    return f"{bound:g}" + (f" + {gamma:g}γ" if gamma else "")
+    promise = BOUNDS[loss].promised[result]
+    return f"{promise.eps:g}" + (f" + {promise.per_gamma:g}γ" if promise.per_gamma else "")
 
 
 def print_table(console: Console, grid: Grid) -> None:

@@ -1,33 +1,37 @@
 """A loss in numbers, beside torch's, and as curves of text."""
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 import tinyloss
-from tinyloss.cli._definitions import DEFINITIONS
-from tinyloss.cli._inputs import PATHS, Arguments, Array
+from tinyloss import pictures
+from tinyloss.cli._inputs import PATHS, Array
 from tinyloss.cli._libraries import LIBRARIES
-from tinyloss.cli._screen import Part, Screen, dim, strong, warn
+from tinyloss.cli._others import of_torch
+from tinyloss.cli._screen import Part, Screen, strong, warn
+from tinyloss.cli.definitions import DEFINITIONS
 
-__all__ = ["show", "spark"]
+__all__ = ["show"]
 
-_BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 49
 
 
 def show(name: str, screen: Screen) -> None:
     """Print a table of a loss in float32, and its loss, gradient and curvature as curves."""
-    of, path = DEFINITIONS[name], PATHS[DEFINITIONS[name].draw]
+    loss: Any = getattr(tinyloss, name)
+    path, theirs = PATHS[DEFINITIONS[name].draw], of_torch(name)
     points = np.array(path.points)
     given = [a if a.dtype.kind == "i" else a.astype(np.float32) for a in path.at(points)]
-    value, gradient, _ = _results(name, given)
+    derive: Any = tinyloss.value_and_grad(loss)
+    value, gradient = map(np.asarray, derive(*given, reduction="none"))
+    gradient = gradient[..., 0] if gradient.ndim > value.ndim else gradient  # by the first class
     columns = [[f"{point:g}" for point in path.points], _numbers(value), _numbers(gradient)]
     heads = [path.label, "loss", "gradient"]
     others: list[str] = []
-    if of.torch is not None and LIBRARIES["torch"].version is not None:
-        others = _numbers(_of_torch(of.torch, given))
+    torch = LIBRARIES["torch"]
+    if theirs is not None and torch.version is not None:
+        others = _numbers(torch.host(theirs([torch.own(each) for each in given])))
         heads.append("torch's loss, float32")
     rows: list[list[Part]] = [[strong(head) for head in heads]]
     for number, row in enumerate(zip(*columns, strict=True)):
@@ -39,41 +43,8 @@ def show(name: str, screen: Screen) -> None:
         rows.append(line)
     screen.table(rows, right=range(len(heads)))
     screen.print()
-    t = np.linspace(path.low, path.high, _COLUMNS)
-    value, gradient, curvature = _results(name, path.at(t))
-    for label, numbers in (("loss", value), ("gradient", gradient), ("curvature", curvature)):
-        curve, low, high = spark(numbers)
-        screen.print(f"{label:10}", curve, dim(f"  {low:.3g} to {high:.3g}"))
-    left = f"{path.low:g}"
-    screen.print(" " * 10, dim(f"{left}{f'{path.high:g}':>{_COLUMNS - len(left)}}  {path.label}"))
-
-
-def spark(numbers: Any) -> tuple[str, float, float]:
-    """Return numbers as a curve of text, with the least and the largest that are finite."""
-    array = np.asarray(numbers, dtype=np.float64)
-    finite = array[np.isfinite(array)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    span = (high - low) or 1.0
-    shares = (np.clip(np.nan_to_num(array, nan=low), low, high) - low) / span
-    return "".join(_BARS[int(7.999 * share)] for share in shares), low, high
-
-
-def _results(name: str, given: Arguments) -> tuple[Array, Array, Array]:
-    """Return loss, gradient and curvature; of rows those by the first class."""
-    loss: Any = getattr(tinyloss, name)
-    value = np.asarray(loss(*given, reduction="none"))
-    derived: Any = tinyloss.grad_and_hess(loss)
-    gradient, curvature = map(np.asarray, derived(*given))
-    if gradient.ndim > value.ndim:
-        return value, gradient[..., 0], curvature[..., 0]
-    return value, gradient, curvature
-
-
-def _of_torch(theirs: Any, given: Arguments) -> Array:
-    torch = LIBRARIES["torch"]
-    functional = import_module("torch.nn.functional")
-    numbers: Array = torch.host(theirs(functional, [torch.own(each) for each in given]))
-    return numbers
+    for curve in pictures.text(loss, width=_COLUMNS).splitlines():
+        screen.print(curve)
 
 
 def _numbers(numbers: Array) -> list[str]:

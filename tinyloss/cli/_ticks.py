@@ -1,7 +1,6 @@
 """What a loss is checked for, tick by tick, against its definition."""
 
 import inspect
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -17,9 +16,12 @@ from typing import Any
 import numpy as np
 
 import tinyloss
-from tinyloss.cli._definitions import DEFINITIONS, Definition, Truth, item_of, truth, value_of
+from tinyloss.cli._exact import Truth, item_of, truth, value_of
 from tinyloss.cli._inputs import Arguments, Array, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
+from tinyloss.cli._others import of_torch
+from tinyloss.cli.cards import promises
+from tinyloss.cli.definitions import DEFINITIONS, Definition
 
 __all__ = ["Learned", "Ours", "Subject", "Tick", "accuracy", "digits_right", "ticks"]
 
@@ -90,14 +92,12 @@ class Subject:
     @cached_property
     def bounds(self) -> dict[str, float]:
         """How many eps the value and the gradient may be off, as the loss's docstring says."""
-        (text,) = re.findall(r"^Accuracy: (.*)", inspect.getdoc(self.loss) or "", re.MULTILINE)
-        found: dict[str, float] = {}
-        for result, exact, constant, slope in re.findall(
-            r"(value|gradient) (?:(exact)|([\d.]+)(?: \+ (\d+) gamma)? eps)", text
-        ):
-            gamma = 2.0 if slope else 0.0  # the default
-            found[result] = 0.0 if exact else float(constant) + gamma * float(slope or 0)
-        return found
+        promised = promises(self.name)
+        gamma = 2.0  # the default
+        return {
+            result: promised[key].eps + gamma * promised[key].per_gamma
+            for result, key in (("value", "value"), ("gradient", "x"))
+        }
 
 
 class Ours(Subject):
@@ -486,15 +486,14 @@ def _masks(subject: Subject, text: str) -> Tick | None:
 
 
 def _torch(subject: Subject, text: str) -> Tick | None:
-    theirs = subject.definition.torch
+    theirs = of_torch(subject.name)
     if theirs is None or subject.library.name == "torch":
         return None
     torch = LIBRARIES["torch"]
     if torch.version is None:
         return Tick(text, None, f"not installed: {torch.install}")
     given = _known(subject.name, False).float32()
-    functional = import_module("torch.nn.functional")
-    expected = torch.host(theirs(functional, [torch.own(each) for each in given]))
+    expected = torch.host(theirs([torch.own(each) for each in given]))
     off = float(np.max(np.abs(subject.items(given) - expected) / (1 + np.abs(expected))))
     return Tick(text, off < CLOSE, f"largest difference {off:.0e}", off)
 
