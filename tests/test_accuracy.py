@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.accuracy import NAMES, OURS, RESULTS, read
+from benchmarks.accuracy import NAMES, OURS, RESULTS, N, read, row_of
 from tests.support.dtypes import DTYPES
 from tests.support.families import allowed
 from tests.support.specs import BOUNDS, EXACT
@@ -21,12 +21,18 @@ def test_docstring_promises_a_bound_for_each_result(loss: str) -> None:
 
 
 def test_everything_was_measured() -> None:
-    assert json.loads(RESULTS.read_text(encoding="utf-8"))["n"] == 120
+    assert json.loads(RESULTS.read_text(encoding="utf-8"))["n"] == N
     for loss, exact in EXACT.items():
         results = {"value", *exact.gradients, "curvature"} if exact.target else {"value"}
         for dtype in DTYPES:
             for name in ("numpy", "compiled", "jax.jit"):
                 assert results == {r for r in NAMES if (loss, r, dtype, name) in GRID}, loss
+
+
+def test_results_are_kept_as_they_were_measured() -> None:
+    """One loss is measured anew beside those of the others."""
+    written = json.loads(RESULTS.read_text(encoding="utf-8"))["cells"]
+    assert [row_of(GRID[key]) for key in sorted(GRID)] == written
 
 
 @pytest.mark.parametrize("loss", EXACT)
