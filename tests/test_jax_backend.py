@@ -1,17 +1,21 @@
 """The losses under JAX's transformations, held to what NumPy answers, where there is no JAX."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinyloss
+from tests.support.compare import close as compared
 from tests.support.compare import rounded_once
 from tests.support.libraries import Library, dtype_name
 from tests.support.on_jax import OTHER, WEIGHT, X, Y, close, few
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
+
+near = partial(compared, eps=16, dtype="float32", why="as `close`, and its exp is of 2 eps")
 
 
 class TestTransformations:
@@ -331,3 +335,21 @@ class TestLossesOfUsers:
         x, y = jax.numpy.asarray(X), jax.numpy.asarray(OTHER)
         expected = jax.grad(lambda x: jax.nn.gelu(x - y, approximate=False).mean())(x)
         close(jax.grad(bump)(x, y), expected)
+
+
+def test_values_of_many_rows_hold_a_block_of_them(jax: Any) -> None:
+    """Between a choice and a sum XLA writes an array, here as large as a block of rows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(91, 2, 50_000)).astype(np.float32)
+    jx = jax.numpy.asarray(x)
+
+    def loss(x: Any, y: Any) -> Any:
+        return tinyloss.cross_entropy(x, y, reduction="none")
+
+    for y in rng.integers(0, 50_000, (91, 2)), rng.random((91, 2, 50_000), np.float32):
+        expected, jy = loss(x, y), jax.numpy.asarray(y)
+        compiled = jax.jit(loss).lower(jx, jy).compile()
+        assert compiled.memory_analysis().temp_size_in_bytes < x.nbytes
+        near(compiled(jx, jy), expected)
+        mapped = jax.vmap(loss, in_axes=(None, 0))(jx[:45], jax.numpy.stack([jy[:45], jy[-45:]]))
+        near(mapped, [expected[:45], loss(x[:45], y[-45:])])

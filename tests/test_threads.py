@@ -91,3 +91,18 @@ def test_numbas_own_threads_are_not_started() -> None:
         "True",
         "1",
     ]
+
+
+def test_torchs_number_of_threads_changes_no_bit_of_a_mean(torch: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y, *weights = (torch.from_numpy(rng.random(131_075)) for _ in range(12))
+
+    def means(threads: int) -> list[float]:
+        torch.set_num_threads(threads)
+        return [tinyloss.mse(x, y, weight=w, where=w > 0.3).item() for w in weights]
+
+    before = torch.get_num_threads()
+    try:
+        assert means(1) == means(2)
+    finally:
+        torch.set_num_threads(before)

@@ -39,7 +39,7 @@ from tinyloss._engine.job import (
     scaled,
 )
 from tinyloss._engine.products import FACTORS, Scored, at_once, by_chunks
-from tinyloss._engine.registry import Backend
+from tinyloss._engine.registry import Backend, spread
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Role
@@ -80,4 +80,5 @@ __all__ = [
     "prepared_for",
     "replaced",
     "scaled",
+    "spread",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from tinyloss.backend import NUMBER, Kind, Rows, of_rank
@@ -24,6 +25,9 @@ from tinyloss_jax._namespace import xp
 from tinyloss_jax._rows import SplitRows, WholeRows
 
 Parts = tuple[Any, ...]
+
+_BLOCK = 2**20
+"""Numbers of a block of rows: 4 MiB in float32, which stay in a processor's cache."""
 
 
 class Rule:
@@ -59,7 +63,9 @@ class Rule:
         """The closed-form gradients, by their arguments."""
         self._slope: Any = jax.custom_jvp(self._slope_by_lines)
         self._slope.defjvp(self._slope_rule, symbolic_zeros=True)
-        function: Any = jax.custom_jvp(partial(self.parts, asked))
+        alone = asked == ["value"] and self._rowwise and self._axis_name is None
+        primal = self._by_blocks if alone else partial(self.parts, asked)
+        function: Any = jax.custom_jvp(primal)
         function.defjvp(self.rule, symbolic_zeros=True)
         self.function: Callable[[dict[str, Any]], Parts] = function
         """From the formula's arrays to the parts."""
@@ -72,6 +78,33 @@ class Rule:
         """Return parts of the formula."""
         evaluate, _ = self._evaluation(arrays)
         return tuple([self._part(name, evaluate, arrays) for name in names])
+
+    def _by_blocks(self, arrays: dict[str, Any]) -> Parts:
+        """Return the values of rows, block after block where XLA would leave the cache.
+
+        On the CPU it writes an array as large as the rows between a choice and a sum.
+        """
+        x = arrays["x"]
+        rows = _block(x)
+        if rows is None:
+            return self.parts(self.asked, arrays)
+        split = {
+            name
+            for name, role in self._inputs.items()
+            if role.per_item
+            and arrays[name].ndim == x.ndim - (not role.per_class)
+            and arrays[name].shape[0] == x.shape[0]
+        }
+
+        def block(number: Any, values: Any) -> Any:
+            # the last one goes over some rows again
+            first = jnp.minimum(number * rows, x.shape[0] - rows)
+            some = {name: lax.dynamic_slice_in_dim(arrays[name], first, rows) for name in split}
+            (value,) = self.parts(self.asked, {**arrays, **some})
+            return lax.dynamic_update_slice_in_dim(values, value, first, 0)
+
+        values = jnp.zeros(x.shape[:-1], self._dtype)
+        return (lax.fori_loop(0, -(-x.shape[0] // rows), block, values),)
 
     def _part(self, name: str, evaluate: Evaluation, arrays: dict[str, Any]) -> Any:
         if name == "grad_x" and self._curved:
@@ -153,6 +186,19 @@ class Rule:
         numbers = {id(node): arrays[f"={n}"] for n, node in enumerate(self._known)}
         results = numbers | {id(node): result for node, result in known}
         return Evaluation(self._program, xp, wide, rows, results), rows
+
+
+def _block(x: Any) -> int | None:
+    """Return how many rows, by the first dimension, go at once; None for all.
+
+    Where there may be several devices, all: they work at the same time, each on rows of its own.
+    """
+    if x.ndim < 2 or not all(isinstance(n, int) for n in x.shape):
+        return None
+    rows = max(1, int(_BLOCK * x.shape[0] / x.size))
+    if x.size < 4 * _BLOCK or rows > x.shape[0] // 2:
+        return None
+    return rows if jax.default_backend() == "cpu" and jax.device_count() == 1 else None
 
 
 def _moving(moves: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,10 @@ def __getattr__(name: str) -> Any:
         from tinyloss_torch import _products
 
         return getattr(_products, name)
+    if name == "spread":
+        from tinyloss_torch import _kernels
+
+        return _kernels.spread_of
     if name not in ("layout", "prepare", "traced"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_torch import _run

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind
+from tinyloss.backend import NUMBER, Answer, Job, Kind, spread
 from tinyloss_torch import _device, _host
 from tinyloss_torch._device import is_on_device
-from tinyloss_torch._memory import dtype_of
+from tinyloss_torch._memory import array_of, dtype_of
 from tinyloss_torch._state import is_recording, is_wrapped
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -34,6 +34,15 @@ def is_plain(tensor: Any) -> bool:
         and not is_wrapped(tensor)
         and not tensor.is_neg()
     )
+
+
+def spread_of(tensor: Any) -> tuple[float, float, float] | None:
+    """Return the smallest, the largest and the sum of weights that nobody differentiates by.
+
+    torch's own sum has other bits for other numbers of threads.
+    """
+    read = tensor.is_cpu and not tensor.requires_grad and reachable(tensor)
+    return spread(array_of(tensor)) if read else None
 
 
 def computed(job: Job) -> Answer | None:

@@ -117,7 +117,7 @@ def expect(case: Case, default_float: str, sees: bool, flushes: bool) -> dict[st
         terms = case.terms or [(1.0, case.loss, case.params)]
         sums: dict[str, Expected] = {}
         for factor, name, params in terms:
-            for what, one in _loss(case, name, params, dtype, flushes).items():
+            for what, one in _loss(case, name, params, dtype, flushes, abs(factor)).items():
                 exact, tolerance = L(factor) * one.exact, abs(factor) * one.tolerance
                 if case.terms:
                     tolerance = tolerance + 2 * np.finfo(dtype).eps * np.abs(exact)
@@ -240,8 +240,14 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
 
 
 def _loss(
-    case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[Any], flushes: bool
+    case: Case,
+    name: str,
+    params: Mapping[str, Any],
+    dtype: np.dtype[Any],
+    flushes: bool,
+    factor: float,
 ) -> dict[str, Expected]:
+    """Return what a loss returns, of which a sum of losses takes so many times."""
     assert case.y is not None
     settled = _settle(case, name, params, dtype)
     options, rowwise = case.options, name in ROWWISE
@@ -278,7 +284,7 @@ def _loss(
     )
     # A weight or a product below the least number of the dtype, where nothing brings it back.
     lost = least * (8 + np.abs(value)) if "weight" in options else 8 * least
-    huge = (np.abs(value) > most / 4) | (np.abs(weight) > most)
+    huge = (factor * np.abs(value) > most / 4) | (np.abs(weight) > most)
     results: dict[str, Expected] = {}
     open_items = np.where(kept, opened, False)
 
@@ -342,7 +348,7 @@ def _loss(
         tolerance = np.where(keep, np.abs(by) * (k * eps * size + under), L(0))
         tolerance = tolerance + np.abs(gradient) * (3 * eps + divisor_error)
         tolerance = tolerance + np.where(keep, least * (8 + np.abs(slope)), 0)
-        beyond = (np.maximum(np.abs(slope), size) > most / 4) | (np.abs(by) > most)
+        beyond = (factor * np.maximum(np.abs(slope), size) > most / 4) | (np.abs(by) > most)
         unsettled = np.where(keep, opened | beyond, False)
         unsettled = unsettled | np.where(keep, ~np.isfinite(size) & np.isfinite(exact), False)
         unsettled = unsettled | (cancels & keep)

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Protocol
 from warnings import warn
 
-from tinyloss._arrays import compiling, library
+from tinyloss._arrays import compiling, is_host, library, namespace
 from tinyloss.typing import Namespace
 
 
@@ -37,7 +37,8 @@ class Backend(Protocol):
     `seen(array)` may return an array that can be read without waiting as one of NumPy, where
     operations on that take less time.
 
-    `spread(array)` may return the smallest, the largest and the sum of an array of NumPy.
+    `spread(array)` may return the smallest, the largest and the sum of an array, None where that
+    would take a wait. The sum then has the same bits for any number of threads.
 
     `fused(function)` may return a function of arrays, after a first argument that is none, as one
     operation of the library.
@@ -73,6 +74,18 @@ def backend_of(xp: Namespace) -> Backend | None:
     except KeyError:
         backend = _BACKENDS[xp] = _find(library(xp))
         return backend
+
+
+def spread(array: Any) -> tuple[float, float, float] | None:
+    """Return the smallest, the largest and the sum, where reading these costs no wait."""
+    xp = namespace(array)
+    own: Any = getattr(backend_of(xp), "spread", None)
+    if own is not None:
+        found: tuple[float, float, float] | None = own(array)
+        return found
+    if not is_host(array):
+        return None
+    return float(xp.min(array)), float(xp.max(array)), float(xp.sum(array, dtype=xp.float64))
 
 
 def traced(job: Any) -> Any:

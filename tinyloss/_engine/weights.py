@@ -81,7 +81,7 @@ class _Weights:
         self._items = items = x.shape if rows is None else x.shape[:-1]
         self._units: list[Any] = []
         self._summed: tuple[Any, Any] = None, None
-        """Weights of NumPy, and their sum where it is known."""
+        """Weights, and their sum where it is known."""
         mask = mask_of(request, xp, x, y, items)
         self.arrays: dict[str, Any] = {}
         if index is not None:
@@ -140,17 +140,13 @@ class _Weights:
     def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
         """Return weights whose largest is about 1, where it is a number; count their unit."""
         xp = self._xp
-        host = is_host(weight)
-        if not self._scales or 0 in weight.shape or (not host and any(map(unknown, weight.shape))):
+        seen = is_host(weight)
+        if not self._scales or 0 in weight.shape or (not seen and any(map(unknown, weight.shape))):
             return weight
-        if host:
-            own = namespace(weight)
-            spread: Any = getattr(registry.backend_of(own), "spread", None)
-            if spread is None:
-                low, high, total = own.min(weight), own.max(weight), None
-            else:
-                low, high, total = spread(weight)
-            size = max(float(high), -float(low))
+        spread = registry.spread(weight)
+        if spread is not None:
+            low, high, total = spread
+            size = max(high, -low)
             self._summed = weight, total
             if not 0 < size < inf or 0.5 <= size <= 1:
                 return weight
@@ -159,7 +155,7 @@ class _Weights:
             unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
             self._units.append(unit)
             weight = weight / unit
-            self._summed = weight, None if total is None else total / unit
+            self._summed = weight, total / unit
             return weight
         size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
         size = xp.where((size > 0) & (size < inf), size, 1.0)
@@ -210,12 +206,14 @@ class _Weights:
         known = not any(map(unknown, self._items))
         if known and (counted is None or 0 in self._items):
             return prod(self._items)
-        if is_host(counted):
-            weight, total = self._summed
-            if counted is not weight or total is None:
-                whole = kind(counted.dtype) == "bool"
-                total = float(xp.sum(counted, dtype=xp.int64 if whole else xp.float64))
-            return total * (prod(self._items) // (counted.size or 1))
+        weight, total = self._summed
+        if counted is not weight:
+            spread = None if kind(counted.dtype) == "bool" else registry.spread(counted)
+            total = None if spread is None else spread[2]
+            if is_host(counted) and total is None:
+                total = float(xp.sum(counted, dtype=xp.int64))
+        if total is not None:
+            return total * (prod(self._items) // (prod(counted.shape) or 1))
         wide = widest_dtype(xp, self._x)
         if not known:
             return xp.sum(astype(xp, self._of_all(counted), wide))

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from tinyloss._arrays import compiling
@@ -59,8 +58,7 @@ class Watch:
             prepared: Any = prepared_by(backend, kind)
             return _Ready(answer, prepared) if hasattr(prepared, "ready") else answer
 
-        between: Any = SimpleNamespace(**{**vars(backend or SimpleNamespace()), "prepare": prepare})
-        return self._stand_ins.setdefault(id(backend), between)
+        return self._stand_ins.setdefault(id(backend), _Between(backend, prepare))
 
     def _answer(self, backend: Backend | None, job: Job) -> Any:
         log = _LOG.get()
@@ -101,6 +99,16 @@ class Watch:
             return self.formulas(call)[1]
         except (TypeError, ValueError):
             return None
+
+
+class _Between:
+    """A stand-in for a backend: it is asked for all but `prepare`."""
+
+    def __init__(self, backend: Backend | None, prepare: Callable[[Kind], Any]) -> None:
+        self._backend, self.prepare = backend, prepare
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
 
 
 class _Ready:
