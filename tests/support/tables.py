@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import tinyloss
-from tests.support.differences import CALLS, VALUES, Row
+from tests.support.differences import DIFFERENCES, GROUPS, Row
 from tinyloss.cli.cards import cards
 from tinyloss.losses import Public, classes, public_losses
 
@@ -71,9 +71,9 @@ def _page_of(loss: Public) -> str:
     return pages[-1] if _arguments(loss)[1].startswith("-1") else pages[0]
 
 
-def _name(loss: Public) -> str:
+def _parameters(loss: Public) -> str:
     own = [name for name in inspect.signature(loss.function).parameters if name not in EVERY_LOSS]
-    return f"`{loss.name}({', '.join(own)})`" if own else f"`{loss.name}`"
+    return ", ".join(f"`{name}`" for name in own)
 
 
 def _classes(loss: Public) -> str:
@@ -125,8 +125,10 @@ def uses() -> str:
 
 def losses() -> str:
     """Return the formula, the class and the parameters of each loss."""
-    rows = [(_name(loss), _classes(loss), _formula(loss)) for loss in _losses()]
-    return _table(("function", "class", "loss of an item"), rows)
+    rows = [
+        (_link(loss.name), _parameters(loss), _classes(loss), _formula(loss)) for loss in _losses()
+    ]
+    return _table(("function", "parameters", "class", "loss of an item"), rows)
 
 
 _SIGNS = {"^2": "²", "<=": "≤", ">=": "≥", "sum_": "Σ_", "|": r"\|", " - ": " − "}
@@ -175,12 +177,18 @@ def names() -> str:
     return _table(("tinyloss", *columns), rows)
 
 
-def _differences(rows: Mapping[str, Row]) -> str:
-    """Return a heading for each row: what is other, both answers, the reason."""
+def _differences() -> str:
+    """Return a heading for each group and row: what is other, both answers, the reason."""
+
+    def entry(row: Row) -> str:
+        return (
+            f"### {row.where.replace('|', chr(92) + '|')}\n\n"
+            f"tinyloss\n: {row.tinyloss}\n\nothers\n: {row.others}\n\nwhy\n: {row.why}\n"
+        )
+
     return "\n".join(
-        f"### {row.where.replace('|', chr(92) + '|')}\n\n"
-        f"tinyloss\n: {row.tinyloss}\n\nothers\n: {row.others}\n\nwhy\n: {row.why}\n"
-        for row in rows.values()
+        "\n".join([f"## {group}\n", *(entry(DIFFERENCES[key]) for key in keys)])
+        for group, keys in GROUPS.items()
     )
 
 
@@ -261,8 +269,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "choice": _choice,
     "names": names,
     "traits": traits,
-    "differences of values": partial(_differences, VALUES),
-    "differences of calls": partial(_differences, CALLS),
+    "differences": _differences,
     **{page: partial(_family, page) for page in FAMILIES},
     **{f"reference of {page}": partial(reference_of_losses, page) for page in FAMILIES},
     "reference of pieces": reference_of_pieces,
