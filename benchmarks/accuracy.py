@@ -52,6 +52,7 @@ from tests.support.families import HALF_BOUND, allowed, families, judge, scales
 from tests.support.specs import BOUNDS, EXACT
 from tinyloss.cli.measure import library, machine, versions
 
+N = 120
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
 NAMES = {
     "value": "value",
@@ -670,9 +671,8 @@ def rows_of(grid: Grid) -> list[tuple[str, str]]:
 
 
 def bound_text(loss: str, result: str) -> str:
-    bound = allowed(loss, result, {"gamma": 0.0})
-    gamma = BOUNDS[loss].per_gamma
-    return f"{bound:g}" + (f" + {gamma:g}γ" if gamma else "")
+    promise = BOUNDS[loss].promised[result]
+    return f"{promise.eps:g}" + (f" + {promise.per_gamma:g}γ" if promise.per_gamma else "")
 
 
 def print_table(console: Console, grid: Grid) -> None:
@@ -748,6 +748,7 @@ def read(path: Path) -> Grid:
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
     for row in rows:
         row["worst"] = float(row["worst"])  # infinity is written as a word
+        row["families"] = {name: float(each) for name, each in row.get("families", {}).items()}
     cells = [Cell(**row) for row in rows]
     return {(cell.loss, cell.result, cell.dtype, cell.library): cell for cell in cells}
 
@@ -845,9 +846,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--losses", help="losses to measure, with commas between; default: all")
     parser.add_argument("--dtypes", help="dtypes to measure, with commas between; default: all")
     parser.add_argument("--libraries", help="columns to fill, with commas between; default: all")
-    parser.add_argument("--n", type=int, help="items of a family (rows: a third); default 120")
+    parser.add_argument("--n", type=int, help=f"items of a family (rows: a third); default {N}")
     parser.add_argument("--quick", action="store_true", help="few items; default --n 10")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="where results are written")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help=f"where results are written; default: into {RESULTS.name}, if there are {N} items",
+    )
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
     given = parser.parse_args(arguments)
 
@@ -860,7 +865,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(sorted(wrong))}")
     # What is said of XLA is said of its code for CPUs; and it would take a GPU's memory for itself.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    n = given.n or (10 if given.quick else 120)
+    n = given.n or (10 if given.quick else N)
     without_gpu = no_gpu()
     console = console_of(250 if without_gpu else 290)
     present: list[str] = []
@@ -901,7 +906,11 @@ def main(arguments: list[str] | None = None) -> int:
         "n": n,
         "seconds": round(seconds, 1),
     }
-    write_report(given.json, report, {"cells": [row_of(grid[key]) for key in sorted(grid)]})
+    whole = n == N and given.json is None
+    kept = read(RESULTS) | grid if whole else grid
+    if whole or given.json:
+        cells = [row_of(kept[key]) for key in sorted(kept)]
+        write_report(given.json or RESULTS, report, {"cells": cells})
     ours = [cell for cell in grid.values() if cell.library in OURS]
     missed = sum(bool(cell.misses) for cell in ours)
     missed += print_means(console, present)

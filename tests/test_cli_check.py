@@ -10,17 +10,19 @@ import pytest
 
 import tinyloss
 from tests.support import exact
-from tests.support.specs import BOUNDS, LOSSES
+from tests.support.specs import LOSSES, SPECS
 from tinyloss.cli import _ticks, main
-from tinyloss.cli._definitions import DEFINITIONS, Truth, item_of, truth
-from tinyloss.cli._inputs import arguments
+from tinyloss.cli._exact import Truth, item_of, truth
+from tinyloss.cli._inputs import DRAWS, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
+from tinyloss.cli.definitions import DEFINITIONS
 
 on = pytest.mark.parametrize
 
 
-def test_every_loss_has_a_definition() -> None:
-    assert {*DEFINITIONS} == {*LOSSES}
+def test_every_definition_is_of_a_loss_and_says_what_it_takes() -> None:
+    assert {*DEFINITIONS} == {*SPECS}
+    assert {DEFINITIONS[name].draw for name in LOSSES} == {*DRAWS}
 
 
 @on("extreme", [False, True], ids=["ordinary", "extreme"])
@@ -44,13 +46,6 @@ def test_a_definition_is_that_of_the_tests(name: str, extreme: bool) -> None:
     if not extreme:  # a curvature is for ordinary inputs alone
         # 110 digits less those of the square of a step leave 30.
         compare([each for row in curvatures for each in row], known["curvature"], noise="1e-28")
-
-
-@on("name", LOSSES)
-def test_the_bounds_are_those_of_the_records(name: str) -> None:
-    bounds, record = _ticks.Ours(name, LIBRARIES["numpy"]).bounds, BOUNDS[name]
-    per_gamma = 2 * record.per_gamma
-    assert bounds == {"value": record.value + per_gamma, "gradient": record.gradient + per_gamma}
 
 
 @on("name", ["mse", "cross_entropy"])

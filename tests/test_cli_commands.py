@@ -13,10 +13,9 @@ import tinyloss
 from tests.support.specs import CLASSES, LOSSES
 from tinyloss.cli import bench, info, learn, main, measure
 from tinyloss.cli._contenders import Work, contenders
-from tinyloss.cli._curves import spark
-from tinyloss.cli._definitions import DEFINITIONS
 from tinyloss.cli._inputs import DRAWS, PATHS
-from tinyloss.cli.cards import cards
+from tinyloss.cli.cards import card_of, cards
+from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.compiler import disk
 
 on = pytest.mark.parametrize
@@ -173,12 +172,6 @@ def test_a_card_tells_the_worst_errors_beside_torchs(capsys: Said) -> None:
 
 def test_every_kind_of_argument_has_a_path() -> None:
     assert {*PATHS} == {*DRAWS}
-
-
-def test_a_curve_shows_the_numbers() -> None:
-    assert spark([0, 1, 2, 3, 4, 5, 6, 7]) == ("▁▂▃▄▅▆▇█", 0.0, 7.0)
-    assert spark([1, 1]) == ("▁▁", 1.0, 1.0)
-    assert spark([0, np.inf, 7])[0] == "▁██"
 
 
 # ---------------------------------------------------------------------------------------- source
@@ -346,12 +339,7 @@ def test_what_is_no_report_is_refused(text: str, tmp_path: Path, capsys: Said) -
 
 @on(
     ("name", "other"),
-    [
-        (name, other)
-        for name, of in DEFINITIONS.items()
-        for other in ("torch", "optax")
-        if getattr(of, other)
-    ],
+    [(name, other) for name in LOSSES for other in ("torch", "optax") if card_of(name).same(other)],
 )
 def test_others_compute_the_same_loss(name: str, other: str) -> None:
     pytest.importorskip(other)

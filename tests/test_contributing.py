@@ -80,7 +80,8 @@ def test_its_loss_is_added_as_it_says(tmp_path: Path, marks: str) -> None:
     for command in commands.splitlines():
         program, *arguments = shlex.split(command, comments=True)
         assert program == "python"
-        python(*arguments, cwd=tree, PYTHONPATH=f"{tree}{pathsep}{tree / 'backends'}")
+        # -u, since one argument alone is taken for code
+        python("-u", *arguments, cwd=tree, PYTHONPATH=f"{tree}{pathsep}{tree / 'backends'}")
     assert "| `charbonnier` | numbers with outliers, " in (tree / "README.md").read_text("utf-8")
 
 

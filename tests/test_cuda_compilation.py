@@ -10,8 +10,10 @@ from numpy.lib.stride_tricks import as_strided
 
 import tinyloss
 from tests.support.emulation import nvrtc
-from tests.support.specs import LOSSES
+from tests.support.params import turns
+from tests.support.specs import EXACT
 from tinyloss._engine.request import Want
+from tinyloss.losses import public_losses
 from tinyloss_cuda.source import write_total
 from tinyloss_cupy import _modules, _run
 
@@ -30,14 +32,7 @@ DTYPES: dict[str, Any] = {
     "float32": np.float32,
     "float64": np.float64,
 }
-ROWS = {
-    "cross_entropy": "both",
-    "nll": "labels",
-    "softmax_focal": "labels",
-    "kl_div": "rows",
-    "kl_div_with_logits": "rows",
-    "js_div": "rows",
-}
+ELEMENTS, ROWS = ([each.name for each in public_losses(kind)] for kind in ("elements", "rows"))
 SHORT, LONG = (7, 100, 1000), (5003, 32000, 50257, 131072, 262144, 1_000_003)
 SPILL = 16
 """Bytes that a thread may lay down in memory."""
@@ -66,7 +61,19 @@ def arrays_of(name: str, classes: int, dtype: Any, target: str) -> tuple[Array, 
 
 
 def targets(name: str) -> tuple[str, ...]:
-    return ("labels", "rows") if ROWS[name] == "both" else (ROWS[name],)
+    if name == "cross_entropy":
+        return "labels", "rows"
+    return ("labels",) if getattr(anyloss, name).takes_labels() else ("rows",)
+
+
+def on_an_architecture(names: list[str]) -> pytest.MarkDecorator:
+    """By default each loss is for one architecture, and the next loss for another."""
+    every = [
+        (name, ARCHITECTURES[(number + turn) % len(ARCHITECTURES)])
+        for number, name in enumerate(names)
+        for turn in range(len(ARCHITECTURES))
+    ]
+    return pytest.mark.parametrize(("name", "architecture"), turns(every, len(ARCHITECTURES)))
 
 
 def compiles_and_fits(text: str, architecture: int) -> nvrtc.Compiled:
@@ -75,16 +82,15 @@ def compiles_and_fits(text: str, architecture: int) -> nvrtc.Compiled:
     return compiled
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ROWS])
+@on_an_architecture(ELEMENTS)
 def test_kernels_of_elements_compile_and_fit(name: str, architecture: int) -> None:
     """Every dtype of a loss, each on one of the architectures."""
     loss = getattr(anyloss, name)
-    for turn, dtype in enumerate(DTYPES.values(), LOSSES.index(name)):
+    for turn, dtype in enumerate(DTYPES.values(), ELEMENTS.index(name)):
         if turn % len(ARCHITECTURES) != ARCHITECTURES.index(architecture):
             continue
         x = of_shape((4096, 4096), dtype)
-        arrays = (x, x, x) if name == "gaussian_nll" else (x, x)
+        arrays = [x] * len(EXACT[name].arguments)
         compiled = compiles_and_fits(source(loss, True, *arrays), architecture)
         assert moves_in_packets(compiled.ptx)
 
@@ -94,12 +100,11 @@ def moves_in_packets(ptx: str) -> bool:
     return all(f"{verb}.global.cg.v4.u32" in ptx for verb in ("ld", "st"))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", ROWS)
+@on_an_architecture(ROWS)
 def test_kernels_of_rows_compile_and_fit(name: str, architecture: int) -> None:
     """A number of classes for each way to keep a row: architectures and dtypes take turns."""
     texts: dict[str, tuple[str, int]] = {}
-    first = ARCHITECTURES.index(architecture) + [*ROWS].index(name)
+    first = ARCHITECTURES.index(architecture) + ROWS.index(name)
     for target in targets(name):
         for turn, classes in enumerate([*SHORT, *LONG], first):
             if turn % len(ARCHITECTURES):

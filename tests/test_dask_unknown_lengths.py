@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.cases import CASES, Case
+from tests.support.cases import CASES, Case, in_turn
 
 da: Any = pytest.importorskip("dask.array")
 
@@ -26,7 +26,13 @@ def filtered(host: Any) -> Any:
     return da.from_array(wide, chunks=(2, *host.shape[1:]))[da.from_array(KEPT, chunks=2)]
 
 
-@pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=() if case in in_turn(ROWS, 0) else pytest.mark.long)
+        for case in ROWS
+    ],
+)
 def test_selected_rows_are_what_is_computed(case: Case) -> None:
     def ask(*arrays: Any, weight: Any) -> Any:
         value, gradient = tinyloss.value_and_grad(case.loss)(*arrays, **case.options)

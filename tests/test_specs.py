@@ -1,23 +1,36 @@
-"""Every public loss has a record for tests."""
+"""Every public loss is listed, and has a record for tests."""
 
 import numpy as np
 import pytest
 
 import tinyloss
 from tests.support.cases import CASES
-from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES, SPECS
+from tests.support.specs import CLASSES, EXACT, LOSSES, PRODUCTS, PUBLIC, SPECS
+from tinyloss._function import LossFunction
+from tinyloss._products import ProductFunction
+from tinyloss.losses import Public, activations, public_losses
 
 
-def test_every_public_loss_has_a_record() -> None:
-    assert {*LOSSES, *(each.__name__ for each in ACTIVATIONS)} == set(SPECS)
+def test_every_public_loss_is_listed_and_has_a_class() -> None:
+    functions = {name: getattr(tinyloss, name) for name in PUBLIC}
+    losses = {name for name, each in functions.items() if isinstance(each, LossFunction)}
+    assert {*LOSSES, *PRODUCTS} == losses
+    assert {name for name in losses if isinstance(functions[name], ProductFunction)} == {*PRODUCTS}
+    assert {*losses, *activations.__all__} == {each.name for each in public_losses()}
     assert {each.__name__ for each in CLASSES.values()} == set(LOSSES)
+
+
+@pytest.mark.parametrize("loss", public_losses("elements", "rows"), ids=lambda each: each.name)
+def test_a_loss_of_rows_is_listed_as_one(loss: Public) -> None:
+    request = loss.function.request([None] * len(EXACT[loss.name].arguments), {})
+    formula = request.formula or request.labels
+    assert formula.rowwise == (loss.kind == "rows")
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_record_is_of_its_loss(name: str) -> None:
     spec = SPECS[name]
     assert spec.function is getattr(tinyloss, name)
-    assert spec.gist
     assert spec.inputs
     calls = [case for case in CASES if case.loss is spec.function]
     assert calls

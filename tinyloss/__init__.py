@@ -9,34 +9,8 @@ torch, Dask, ...), and returns that library's array on the same device:
 Each loss is a function and a class, whose objects have the parameters set; `help(tinyloss.huber)`
 tells all of one.
 
-mse, MSELoss, MeanSquaredError      squared error
-mae, MAELoss                        absolute error
-huber, HuberLoss                    square of small errors, absolute value of large ones
-smooth_l1, SmoothL1Loss             Huber loss divided by beta
-log_cosh, LogCoshLoss               log cosh of the error
-quantile, QuantileLoss              pinball loss
-msle, MSLELoss                      squared error of log(1 + x)
-mape, MAPELoss                      absolute error relative to y
-poisson_nll, PoissonNLLLoss         Poisson likelihood of counts
-gaussian_nll, GaussianNLLLoss       normal likelihood with a variance
-cross_entropy, CrossEntropyLoss     of logits or probabilities, against class indices or shares
-nll, NLLLoss                        of log-probabilities, against class indices
-softmax_focal, SoftmaxFocalLoss     focal loss of logits of classes
-binary_cross_entropy, BCELoss       of probabilities
-binary_cross_entropy_with_logits, BCEWithLogitsLoss, BinaryCrossEntropyLoss
-                                    of logits
-sigmoid_focal, SigmoidFocalLoss     binary focal loss of logits
-hinge, HingeLoss                    margin loss, linear
-squared_hinge, SquaredHingeLoss     margin loss, squared
-soft_margin, SoftMarginLoss         log(1 + exp(-y x))
-kl_div, KLDivLoss                   Kullback-Leibler divergence of log-probabilities
-kl_div_with_logits, KLDivWithLogitsLoss
-                                    the same of logits on both sides
-js_div, JSDivLoss                   Jensen-Shannon divergence of probabilities
-linear_cross_entropy                of a last layer, without its logits
-linear_logprobs, linear_entropy     of the same, for each item
-info_nce, siglip                    of pairs of vectors, without their similarities
-cosface, arcface                    of cosines with classes, with a margin
+(All losses are listed here when this is imported.)
+BinaryCrossEntropyLoss              of logits, or of probabilities with from_logits=False
 WeightedSum                         what adding and scaling objects makes
 
 value_and_grad, grad                functions of a loss's gradient
@@ -96,6 +70,7 @@ from tinyloss._transforms import grad_and_hess as grad_and_hess
 from tinyloss._transforms import hvp as hvp
 from tinyloss._transforms import source as source
 from tinyloss._transforms import value_and_grad as value_and_grad
+from tinyloss.losses import listed as _listed
 from tinyloss.losses.activations import *
 from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *
@@ -106,6 +81,9 @@ from tinyloss.losses.products import *
 from tinyloss.losses.regression import *
 
 __version__ = "0.1.0"
+
+if __doc__:  # -OO leaves none
+    __doc__ = __doc__.replace("(All losses are listed here when this is imported.)", _listed())
 
 namespace = _arrays.public_namespace
 

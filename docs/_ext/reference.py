@@ -2,10 +2,15 @@
 
 import importlib
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.ext.autosummary.generate import generate_autosummary_docs
 from sphinx.util import logging
+
+from tests.support.tables import TABLES
 
 NOTES = (
     "Use for",
@@ -86,8 +91,19 @@ def every_name(app: Sphinx, env: Any) -> None:
                 _log.warning("%s.%s has no page: add it in docs/reference", module, name)
 
 
+def one_page_each(app: Sphinx) -> None:
+    """Write the pages of losses, which autosummary looks for in files only."""
+    text = "".join(table() for name, table in TABLES.items() if name.startswith("reference of "))
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "listed.rst")
+        path.write_text(text, encoding="utf-8")
+        pages = str(Path(app.srcdir, "reference", "generated"))
+        generate_autosummary_docs([str(path)], output_dir=pages, app=app)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Listen to autodoc, and look at all pages at the end."""
+    app.connect("builder-inited", one_page_each)
     app.connect("autodoc-process-signature", shorten)
     # Before numpydoc, which reads the sections and writes markup, and after it.
     app.connect("autodoc-process-docstring", escape, priority=100)

@@ -5,27 +5,21 @@ sum of the magnitudes of these terms. The functions here give that sum, from the
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from tests.support.jets import exp, mp
-from tests.support.rows import shaped, softmax
+from tests.support.definitions import Exact
+from tests.support.jets import Jet, exp, mp
+from tinyloss.cli.cards import Promise
+from tinyloss.cli.definitions import capped
 
 
 @dataclass(frozen=True)
 class Bound:
-    """How far off a loss may be, in eps of its compute dtype; 0 is exact.
+    """How far off the results of a loss may be, in eps of its compute dtype."""
 
-    The losses' docstrings say the same, by `tests/test_accuracy.py`.
-    """
-
-    value: float
-    gradient: float
-    curvature: float = 4.0
-    of: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Gradients (by their argument) whose bound is another."""
-    per_gamma: float = 0.0
-    """What each unit of gamma adds."""
+    promised: Mapping[str, Promise]
+    """What its docstring says of each result."""
     underflow: float = 0.0
     """Smallest subnormal numbers of absolute error that do not count.
 
@@ -36,6 +30,11 @@ class Bound:
 
     0 where terms of one sign are added: there the bound is relative.
     """
+
+    def eps(self, what: str, gamma: float = 2.0) -> float:
+        """Return the bound of a result: value, x, y, var or curvature; 0 is exact."""
+        promise = self.promised[what]
+        return promise.eps + promise.per_gamma * gamma
 
 
 def log_cosh(x: Any, y: Any) -> dict[str, Any]:
@@ -115,9 +114,8 @@ def sigmoid_focal(x: Any, y: Any, *, alpha: Any = None, gamma: Any = 2.0) -> dic
 
 def _probabilities(x: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return p and -log p of a row, 0 where there are none."""
-    soft = softmax(x)
-    nothing: list[Any] = [0] * len(x)
-    return (nothing, nothing) if soft is None else (soft.p, soft.surprise)
+    p, log_p = (Exact(name).value(x) for name in ("softmax", "log_softmax"))
+    return ([0] * len(x), [0] * len(x)) if mp.isnan(p[0]) else (p, [-a for a in log_p])
 
 
 def _targets_of(y: Any, c: int, class_weight: Any) -> list[Any]:
@@ -142,8 +140,8 @@ def cross_entropy(
     if not from_logits:
         return {"x": [0] * c}
     if z_loss or softcap is not None or temperature != 1:
-        z, slopes, bends = zip(*[shaped(a, temperature, softcap) for a in x], strict=True)
-        return _shaped_cross_entropy(z, slopes, bends, y, class_weight, label_smoothing, z_loss)
+        z = [capped(Jet(a, {"x": (1, 0)}), Jet(temperature), softcap) for a in x]
+        return _shaped_cross_entropy(z, y, class_weight, label_smoothing, z_loss)
     p, t = _probabilities(x)[0], _targets_of(y, c, class_weight)
     if label_smoothing:
         w = [1] * c if class_weight is None else class_weight
@@ -159,35 +157,35 @@ def cross_entropy(
 
 
 def _shaped_cross_entropy(
-    z: Any, slopes: Any, bends: Any, y: Any, class_weight: Any, smoothing: Any, z_loss: Any
+    capped: list[Jet], y: Any, class_weight: Any, smoothing: Any, z_loss: Any
 ) -> dict[str, Any]:
     """Sums of magnitudes, times what a rounded logit moves them by: 1 + its size."""
-    c = len(z)
-    if (soft := softmax(z)) is None:
+    z = [each.number for each in capped]
+    c, (p, surprise) = len(z), _probabilities(z)
+    if not any(p):
         return {}
+    slopes, bends = zip(*[each.by["x"] for each in capped], strict=True)
     t = _targets_of(y, c, class_weight)
     w = [mp.mpf(1)] * c if class_weight is None else class_weight
-    live = sum(a > 0 for a in soft.p)
-    q = [
-        (1 - smoothing) * a + (smoothing / live * w[j] if soft.p[j] else 0) for j, a in enumerate(t)
-    ]
+    live = sum(a > 0 for a in p)
+    q = [(1 - smoothing) * a + (smoothing / live * w[j] if p[j] else 0) for j, a in enumerate(t)]
     total, mass = mp.fsum(q), 1 if class_weight is None else mp.fsum(t)
     size = 1 + max(abs(a) for a in z if abs(a) < mp.inf)
     # |lse| <= the largest |z| + log c, and each of the two may be rounded
     lse = size + mp.log(c)
     square = z_loss * lse * lse
-    terms = [b * a for a, b in zip(soft.surprise, q, strict=True) if b]
-    by_x = [(p * (total + 2 * z_loss * mass * lse) + a) for p, a in zip(soft.p, q, strict=True)]
-    bent = [p * (total + 2 * z_loss * mass * (1 + lse)) for p in soft.p]
+    terms = [b * a for a, b in zip(surprise, q, strict=True) if b]
+    by_x = [b * (total + 2 * z_loss * mass * lse) + a for a, b in zip(q, p, strict=True)]
+    bent = [b * (total + 2 * z_loss * mass * (1 + lse)) for b in p]
     every = list(zip(by_x, bent, slopes, bends, strict=True))
     return {
         "value": mp.fsum(terms) + total * size + mass * square,
         "x": [size * g * a for g, _, a, _ in every],
         "y": [
-            b * (size + a + square) if p else 0
-            for a, b, p in zip(soft.surprise, w, soft.p, strict=True)
+            b * (size + a + square) if share else 0
+            for a, b, share in zip(surprise, w, p, strict=True)
         ],
-        "curvature": [size * (h * a * a + g * abs(b)) for g, h, a, b in every],
+        "curvature": [size * (h * a * a + g * abs(2 * b)) for g, h, a, b in every],
     }
 
 
@@ -246,6 +244,7 @@ def kl_div_with_logits(x: list[Any], y: list[Any]) -> dict[str, Any]:
     return {"x": [a + b for a, b in zip(p, q, strict=True)], "y": by_y}
 
 
-def logsumexp(x: list[Any], y: Any) -> dict[str, Any]:
-    soft = softmax(x)
-    return {"value": 0 if soft is None else abs(max(x)) + soft.log_z - max(x)}
+def logsumexp(x: list[Any]) -> dict[str, Any]:
+    if not any(_probabilities(x)[0]):
+        return {"value": 0}
+    return {"value": abs(max(x)) + Exact("logsumexp").value(x) - max(x)}

@@ -1,6 +1,6 @@
 """Every loss with ordinary arguments, as the specs have it, for tests on many libraries."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -73,20 +73,48 @@ def _one_of_each_kind() -> list[Case]:
 FEW_CASES = _one_of_each_kind()
 
 
-# Under JAX's transformations each case is seconds of compiling.
+def in_pairs(
+    pairs: list[tuple[str, Case]], long: Callable[[str, Case], bool] = lambda name, case: False
+) -> pytest.MarkDecorator:
+    """Parametrize a test by pairs of a library and a case, of which some are `long`."""
+    params = [
+        pytest.param(
+            *(name, case),
+            id=f"{name}-{case.name}",
+            marks=pytest.mark.long if long(name, case) else (),
+        )
+        for name, case in pairs
+    ]
+    return pytest.mark.parametrize(("xp", "case"), params, indirect=["xp"])
+
+
+def traits(case: Case) -> Hashable:
+    """Return what the engine knows of a loss and its target: it treats alike what has the same."""
+    request = case.loss.request(case.arrays, case.options)
+    labels = case.y.dtype.kind == "i"
+    of = request.labels if labels else request.formula
+    return of.rowwise, of.compares_classes, of.binary, of.signed, labels, *sorted(request.arrays)
+
+
+def in_turn(cases: Iterable[Case], turn: int) -> list[Case]:
+    """Return a case of each kind that the engine knows, another in each turn."""
+    kinds: dict[Hashable, list[Case]] = {}
+    for case in cases:
+        kinds.setdefault(traits(case), []).append(case)
+    return [each[turn % len(each)] for each in kinds.values()]
+
+
+def _marks(case: Case) -> Any:
+    if case in FEW_CASES:
+        return ()
+    return pytest.mark.long if case in in_turn(CASES, 0) else pytest.mark.slow
+
+
+# Under transformations each case is seconds of compiling. What these do is the same for all that
+# the engine treats alike; that a loss itself runs on every library is test_libraries' business.
 few_cases = pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=() if case in FEW_CASES else pytest.mark.long)
-        for case in CASES
-    ],
+    "case", [pytest.param(case, id=case.name, marks=_marks(case)) for case in CASES]
 )
-
-
-def in_pairs(pairs: list[tuple[str, Case]]) -> pytest.MarkDecorator:
-    """Parametrize a test by pairs of a library and a case."""
-    ids = [f"{name}-{case.name}" for name, case in pairs]
-    return pytest.mark.parametrize(("xp", "case"), pairs, indirect=["xp"], ids=ids)
 
 
 every_activation = pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda f: f.__name__)

@@ -111,10 +111,7 @@ def items(
     columns = [_columns(a, x.shape, exact.rowwise) for a in (x, y, var) if a is not None]
     for i in range(int(np.prod(shape))):
         args = tuple(column[i] for column in columns)
-        yield (
-            args if exact.target else (args[0], None),
-            {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in given.items()},
-        )
+        yield args, {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in given.items()}
 
 
 def _columns(a: Any, shape: tuple[int, ...], rowwise: bool) -> list[Any]:

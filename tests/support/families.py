@@ -26,11 +26,7 @@ HALF_BOUND = 0.51
 
 def allowed(loss: str, what: str, parameters: Mapping[str, Any]) -> float:
     """Return the bound of one result of a loss: value, x, y, var or curvature."""
-    bound = BOUNDS[loss]
-    base = {"value": bound.value, "curvature": bound.curvature}.get(
-        what, bound.of.get(what, bound.gradient)
-    )
-    return base + bound.per_gamma * float(parameters.get("gamma", 2.0))
+    return BOUNDS[loss].eps(what, float(parameters.get("gamma", 2.0)))
 
 
 def scales(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Truth]:

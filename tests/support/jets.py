@@ -1,5 +1,10 @@
-"""Taylor polynomials of second order in mpmath's numbers: derivatives without formulas for them."""
+"""Numbers of as many digits as mpmath is set to, with their derivatives: no formulas for these.
 
+They calculate as Decimal does, so that definitions run on them.
+"""
+
+from collections.abc import Callable, Hashable
+from decimal import Decimal
 from typing import Any
 
 import mpmath
@@ -10,53 +15,149 @@ Number = Any
 
 
 class Jet:
-    """A Taylor polynomial a0 + a1 t + a2 t^2: a value, its derivative, half its second one.
+    """A number, and by each variable it depends on two Taylor coefficients: f', f'' / 2.
 
-    A coefficient that is the integer 0 is 0 by structure, and stays so through the arithmetic.
+    What is the integer 0 is 0 by structure, and stays so through the arithmetic.
     """
 
-    __slots__ = ("a0", "a1", "a2")
+    __slots__ = ("by", "number")
+    __hash__ = None  # type: ignore[assignment] # equal numbers may have other derivatives
 
-    def __init__(self, a0: Number, a1: Number = 0, a2: Number = 0) -> None:
-        self.a0, self.a1, self.a2 = a0, a1, a2
+    def __init__(
+        self, number: Number, by: dict[Hashable, tuple[Number, Number]] | None = None
+    ) -> None:
+        self.number: Number = number.number if isinstance(number, Jet) else _exactly(number)
+        self.by: dict[Hashable, tuple[Number, Number]] = {} if by is None else by
+
+    @property
+    def real(self) -> "Jet":
+        return Jet(self.number)
 
     def __add__(self, other: Any) -> "Jet":
         o = jet(other)
-        return Jet(self.a0 + o.a0, self.a1 + o.a1, self.a2 + o.a2)
+        many, few = (self.by, o.by) if len(self.by) >= len(o.by) else (o.by, self.by)
+        by = many.copy()
+        for key, (b1, b2) in few.items():
+            a1, a2 = by.get(key, (0, 0))
+            by[key] = a1 + b1, a2 + b2
+        return Jet(self.number + o.number, by)
+
+    def __mul__(self, other: Any) -> "Jet":
+        o = jet(other)
+        a, b = self.number, o.number
+        by: dict[Hashable, tuple[Number, Number]] = {}
+        for key in {**self.by, **o.by}:
+            (a1, a2), (b1, b2) = self.by.get(key, (0, 0)), o.by.get(key, (0, 0))
+            second = times(a, b2) + times(a1, b1) + times(a2, b)
+            by[key] = times(a, b1) + times(a1, b), second
+        return Jet(times(a, b), by)
+
+    def __truediv__(self, other: Any) -> "Jet":
+        o = jet(other)
+        b = o.number
+        q = over(self.number, b)
+        by: dict[Hashable, tuple[Number, Number]] = {}
+        for key in {**self.by, **o.by}:
+            (a1, a2), (b1, b2) = self.by.get(key, (0, 0)), o.by.get(key, (0, 0))
+            q1 = over(a1 - times(q, b1), b)
+            by[key] = q1, over(a2 - times(q, b2) - times(q1, b1), b)
+        return Jet(q, by)
 
     def __neg__(self) -> "Jet":
-        return Jet(-self.a0, -self.a1, -self.a2)
+        return Jet(-self.number, {key: (-a1, -a2) for key, (a1, a2) in self.by.items()})
 
     def __sub__(self, other: Any) -> "Jet":
-        o = jet(other)
-        return Jet(self.a0 - o.a0, self.a1 - o.a1, self.a2 - o.a2)
+        return self + -jet(other)
 
     def __rsub__(self, other: Any) -> "Jet":
         return jet(other) - self
 
-    def __mul__(self, other: Any) -> "Jet":
-        a, b = self, jet(other)
-        return Jet(
-            times(a.a0, b.a0),
-            times(a.a0, b.a1) + times(a.a1, b.a0),
-            times(a.a0, b.a2) + times(a.a1, b.a1) + times(a.a2, b.a0),
-        )
-
-    def __truediv__(self, other: Any) -> "Jet":
-        a, b = self, jet(other)
-        q0 = over(a.a0, b.a0)
-        q1 = over(a.a1 - times(q0, b.a1), b.a0)
-        return Jet(q0, q1, over(a.a2 - times(q0, b.a2) - times(q1, b.a1), b.a0))
-
     def __rtruediv__(self, other: Any) -> "Jet":
         return jet(other) / self
 
-    __radd__ = __add__
-    __rmul__ = __mul__
+    def __radd__(self, other: Any) -> "Jet":
+        return self.__add__(other)
+
+    def __rmul__(self, other: Any) -> "Jet":
+        return self.__mul__(other)
+
+    def __abs__(self) -> "Jet":
+        """Return |a|, with derivative 0 at 0."""
+        return self if self.number > 0 else -self if self.number < 0 else self.real
+
+    def __pow__(self, exponent: Any) -> "Jet":
+        """Return a^g for a constant g; 1 for g = 0, as 0^0 = 1."""
+        g = jet(exponent).number
+        if g == 0:
+            return Jet(mp.one)
+        if g == 2:
+            return self * self
+        if is_zero(self.number) and not self.by:
+            return self
+        p = self.number**g
+        first = g * over(p, self.number)
+        return self._of(p, first, (g - 1) * over(first, self.number) / 2)
+
+    def _of(self, value: Number, first: Number, second: Number) -> "Jet":
+        """Return f(a) by f(a), f'(a) and f''(a) / 2."""
+        return Jet(
+            value,
+            {
+                key: (times(a1, first), times(a2, first) + times(times(a1, a1), second))
+                for key, (a1, a2) in self.by.items()
+            },
+        )
+
+    def exp(self) -> "Jet":
+        e = exp(self.number)
+        return self._of(e, e, e / 2)
+
+    def ln(self) -> "Jet":
+        return self._log(self.number, mp.log)
+
+    def log1p(self) -> "Jet":
+        """Return log(1 + a): mpmath's own for the value, which needs fewer digits for small a."""
+        return self._log(1 + self.number, lambda _: mp.log1p(self.number))
+
+    def _log(self, of: Number, log: Callable[[Number], Number]) -> "Jet":
+        if of == 0:
+            return self._of(-mp.inf, mp.inf, -mp.inf)
+        if not of > 0:
+            return self._of(mp.nan, mp.nan, mp.nan)
+        first = mp.one / of
+        return self._of(log(of), first, -first * first / 2)
+
+    def sqrt(self) -> "Jet":
+        return self.__pow__(mp.mpf(0.5))
+
+    def __bool__(self) -> bool:
+        return self.number != 0 or bool(self.by)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.number == jet(other).number)
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.number < jet(other).number)
+
+    def __le__(self, other: Any) -> bool:
+        return bool(self.number <= jet(other).number)
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self.number > jet(other).number)
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(self.number >= jet(other).number)
 
 
 def jet(a: Any) -> Jet:
     return a if isinstance(a, Jet) else Jet(a)
+
+
+def _exactly(a: Any) -> Number:
+    """Return a Decimal as mpmath's number, to as many digits as that is set to."""
+    if not isinstance(a, Decimal):
+        return a
+    return mp.mpf(str(a)) if a.is_finite() else mp.mpf(float(a))
 
 
 def is_zero(a: Number) -> bool:
@@ -71,56 +172,6 @@ def over(a: Number, b: Number) -> Number:
     return 0 if is_zero(a) else mp.mpf(a) / b
 
 
-def at(a: Any) -> Number:
-    return a.a0 if isinstance(a, Jet) else a
-
-
 def exp(a: Number) -> Number:
     """Return exp(a); beyond 2^16, where no dtype reaches, that of 2^16: more only costs time."""
     return mp.exp(max(min(a, 65536), -65536))
-
-
-def exp_of(a: Any) -> Any:
-    if not isinstance(a, Jet):
-        return exp(a)
-    e = exp(a.a0)
-    return Jet(e, times(a.a1, e), times(a.a2 + times(a.a1, a.a1) / 2, e))
-
-
-def log(a: Any) -> Any:
-    if not isinstance(a, Jet):
-        return mp.log(a) if a >= 0 else mp.nan
-    if a.a0 < 0:
-        return Jet(mp.nan, mp.nan, mp.nan)
-    first = over(a.a1, a.a0)
-    return Jet(mp.log(a.a0), first, over(a.a2, a.a0) - times(first, first) / 2)
-
-
-def log1p(a: Any) -> Any:
-    """Return log(1 + a): mpmath's own for the value, which needs fewer digits for small a."""
-    if at(a) <= -1:
-        return Jet(mp.nan, mp.nan, mp.nan)
-    if not isinstance(a, Jet):
-        return mp.log1p(a)
-    first = over(a.a1, 1 + a.a0)
-    return Jet(mp.log1p(a.a0), first, over(a.a2, 1 + a.a0) - times(first, first) / 2)
-
-
-def power(a: Any, g: Number) -> Any:
-    """Return a^g for a constant g; 1 for g = 0, as 0^0 = 1."""
-    if g == 0:
-        return mp.one
-    if not isinstance(a, Jet):
-        return a**g
-    u1, u2 = over(a.a1, a.a0), over(a.a2, a.a0)
-    p = a.a0**g
-    return Jet(p, times(u1, g * p), times(u2, g * p) + times(times(u1, u1), g * (g - 1) * p / 2))
-
-
-def absolute(a: Any) -> Any:
-    """Return |a|, with derivative 0 at 0."""
-    return a * (1 if at(a) > 0 else -1 if at(a) < 0 else 0)
-
-
-def at_least(a: Any, floor: Number) -> Any:
-    return a if at(a) >= floor else floor

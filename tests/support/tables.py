@@ -1,4 +1,4 @@
-"""The tables that are printed from the tests' records: `python -m tests.support.tables --write`.
+"""The tables that are printed from what is public: `python -m tests.support.tables --write`.
 
 README has two of them, which are written there. The documentation prints all when it is built.
 """
@@ -6,7 +6,7 @@ README has two of them, which are written there. The documentation prints all wh
 import argparse
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 
 import tinyloss
 from tests.support.differences import DIFFERENCES, GROUPS, Row
-from tests.support.specs import CLASSES, SPECS, Spec
 from tinyloss.cli.cards import cards
+from tinyloss.losses import Public, classes, public_losses
 
 README = Path(__file__).parents[2] / "README.md"
 EVERY_LOSS = {"x", "y", "weight", "where", "reduction", "denominator", "axis_name"}
@@ -41,7 +41,14 @@ SUPPORT: dict[str, tuple[str, str, str]] = {
 }
 """What to install for the arrays of a library, what computes them, and what differentiates."""
 
-FAMILIES = ("numbers", "yes or no", "margins", "one of many", "distributions")
+FAMILIES: Mapping[str, str] = {
+    "numbers": "regression",
+    "yes or no": "binary",
+    "margins": "binary",
+    "one of many": "multiclass",
+    "distributions": "divergence",
+}
+"""The documentation's pages of losses, and the modules of those."""
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -49,17 +56,28 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _losses() -> list[Spec]:
-    return [spec for spec in SPECS.values() if spec.definition.target]
+def _losses(page: str | None = None) -> list[Public]:
+    """Return the losses, of all families or of a page."""
+    return [
+        each for each in public_losses("elements", "rows") if page is None or page == _page_of(each)
+    ]
 
 
-def _parameters(spec: Spec) -> str:
-    own = [name for name in inspect.signature(spec.function).parameters if name not in EVERY_LOSS]
+def _page_of(loss: Public) -> str:
+    pages = [page for page, family in FAMILIES.items() if family == loss.family]
+    if not pages:
+        raise LookupError(f"no page has the losses of {loss.family}: add it to FAMILIES")
+    # Of targets -1 and 1, or of 0 and 1.
+    return pages[-1] if _arguments(loss)[1].startswith("-1") else pages[0]
+
+
+def _parameters(loss: Public) -> str:
+    own = [name for name in inspect.signature(loss.function).parameters if name not in EVERY_LOSS]
     return ", ".join(f"`{name}`" for name in own)
 
 
-def _classes(spec: Spec) -> str:
-    first, *others = [f"`{c.__name__}`" for c, loss in CLASSES.items() if loss is spec.function]
+def _classes(loss: Public) -> str:
+    first, *others = [f"`{name}`" for name in CARDS[loss.name].objects]
     return f"{first} ({', '.join(others)})" if others else first
 
 
@@ -67,18 +85,11 @@ def _link(name: str) -> str:
     return f"{{py:func}}`~tinyloss.{name}`"
 
 
-def _family_of(spec: Spec) -> str:
-    module = spec.function.describe.__module__.rpartition(".")[2]
-    if module == "binary":
-        return "margins" if _arguments(spec)[1].startswith("-1") else "yes or no"
-    return {"regression": "numbers", "multiclass": "one of many"}.get(module, "distributions")
-
-
-def _arguments(spec: Spec) -> tuple[str, str]:
+def _arguments(loss: Public) -> tuple[str, str]:
     """Return in a few words what x is and what y is, from the docstring."""
 
     def told(name: str) -> str:
-        found = re.search(rf"^{name}\n((?:    .*\n)+)", inspect.getdoc(spec.function) or "", re.M)
+        found = re.search(rf"^{name}\n((?:    .*\n)+)", inspect.getdoc(loss.function) or "", re.M)
         text = " ".join(found[1].split()).removeprefix("Targets, ") if found else ""
         short = "".join(re.findall(r"(?:^|;)[^,;]*", text.partition(". ")[0].rstrip(".")))
         return short[:1].lower() + short[1:].replace(";", ",")
@@ -93,9 +104,9 @@ def _arguments(spec: Spec) -> tuple[str, str]:
 _NUMBERS = {"prediction": "a number", "target": "a number"}
 
 
-def _described(spec: Spec) -> tuple[str, str, str]:
-    best_for = CARDS[spec.name].sections["Use for"].partition(". ")[0].rstrip(".")
-    return best_for, *_arguments(spec)
+def _described(loss: Public) -> tuple[str, str, str]:
+    best_for = CARDS[loss.name].sections["Use for"].partition(". ")[0].rstrip(".")
+    return best_for, *_arguments(loss)
 
 
 def support() -> str:
@@ -108,27 +119,38 @@ def uses() -> str:
     """Return what each loss is for: the other."""
     return _table(
         ("loss", "best for", "x is", "y is"),
-        [(f"`{spec.name}`", *_described(spec)) for spec in _losses()],
+        [(f"`{loss.name}`", *_described(loss)) for loss in _losses()],
     )
 
 
 def losses() -> str:
     """Return the formula, the class and the parameters of each loss."""
-    rows = [(_link(spec.name), _parameters(spec), _classes(spec), spec.gist) for spec in _losses()]
+    rows = [
+        (_link(loss.name), _parameters(loss), _classes(loss), _formula(loss)) for loss in _losses()
+    ]
     return _table(("function", "parameters", "class", "loss of an item"), rows)
 
 
-def _family(family: str) -> str:
+_SIGNS = {"^2": "²", "<=": "≤", ">=": "≥", "sum_": "Σ_", "|": r"\|", " - ": " − "}
+
+
+def _formula(loss: Public) -> str:
+    text = CARDS[loss.name].sections["Formula"]
+    for plain, sign in _SIGNS.items():
+        text = text.replace(plain, sign)
+    return text
+
+
+def _family(page: str) -> str:
     rows = [
-        (_link(spec.name), spec.gist, *_described(spec))
-        for spec in _losses()
-        if _family_of(spec) == family
+        (_link(loss.name), CARDS[loss.name].summary.rstrip("."), *_described(loss))
+        for loss in _losses(page)
     ]
-    return _table(("loss", "loss of an item", "best for", "x is", "y is"), rows)
+    return _table(("loss", "what it is", "best for", "x is", "y is"), rows)
 
 
 def _choice() -> str:
-    rows = [(_link(spec.name), *_described(spec)) for spec in _losses()]
+    rows = [(_link(loss.name), *_described(loss)) for loss in _losses()]
     return _table(("loss", "best for", "x is", "y is"), rows)
 
 
@@ -141,8 +163,8 @@ def names() -> str:
         "sklearn.metrics": ("scikit-learn", "SciPy"),
     }
     rows: list[list[str]] = []
-    for spec in _losses():
-        known = CARDS[spec.name].elsewhere
+    for loss in _losses():
+        known = CARDS[loss.name].elsewhere
         cells = [
             ", ".join(
                 known[name] if name == libraries[0] else f"{known[name]} of {name}"
@@ -151,7 +173,7 @@ def names() -> str:
             )
             for libraries in columns.values()
         ]
-        rows.append([_link(spec.name), *cells])
+        rows.append([_link(loss.name), *cells])
     return _table(("tinyloss", *columns), rows)
 
 
@@ -170,12 +192,12 @@ def _differences() -> str:
     )
 
 
-def _on_a_grid(spec: Spec) -> tuple[str, Any, Any]:
+def _on_a_grid(loss: Public) -> tuple[str, Any, Any]:
     """Return the target in words, and a loss's gradients and curvatures over a grid."""
-    derivatives: Any = tinyloss.grad_and_hess(spec.function)
-    x_is, y_is = _arguments(spec)
+    derivatives: Any = tinyloss.grad_and_hess(loss.function)
+    x_is, y_is = _arguments(loss)
     x, inside = np.linspace(-10, 10, 2001), np.linspace(0.001, 0.999, 999)
-    if _family_of(spec) in ("one of many", "distributions"):
+    if loss.kind == "rows":
         if "logits" in x_is:
             rows = np.stack([x, np.zeros_like(x)], axis=-1)
         else:
@@ -187,8 +209,8 @@ def _on_a_grid(spec: Spec) -> tuple[str, Any, Any]:
         return "both classes alike", *derivatives(rows, y)
     if x_is.startswith("probabilities"):
         x = inside
-    x = x[x > -1] if spec.name == "msle" else x
-    more = [np.ones_like(x)] if spec.name == "gaussian_nll" else []
+    x = x[x > -1] if loss.name == "msle" else x
+    more = [np.ones_like(x)] if loss.name == "gaussian_nll" else []
     return "1", *derivatives(x, np.ones_like(x), *more)
 
 
@@ -200,10 +222,45 @@ def _span(numbers: Any) -> str:
 def traits() -> str:
     """Return what gradients and curvatures are like, measured."""
     rows: list[tuple[str, ...]] = []
-    for spec in _losses():
-        target, g, h = _on_a_grid(spec)
-        rows.append((_link(spec.name), target, _span(g), _span(h)))
+    for loss in _losses():
+        target, g, h = _on_a_grid(loss)
+        rows.append((_link(loss.name), target, _span(g), _span(h)))
     return _table(("loss", "target", "gradient", "curvature"), rows)
+
+
+def _reference(names: Iterable[str]) -> str:
+    """Return a list of functions, each with a page."""
+    listed = "".join(f"   {name}\n" for name in names)
+    options = "   :toctree: generated\n   :nosignatures:\n"
+    return _restructured(f".. autosummary::\n{options}\n{listed}")
+
+
+def reference_of_losses(page: str) -> str:
+    """Return the reference of the losses of a page."""
+    return _reference(loss.name for loss in _losses(page))
+
+
+def reference_of_pieces() -> str:
+    """Return the reference of the functions that stand beside the losses."""
+    return _reference(each.name for each in public_losses("predictions"))
+
+
+def _documented(directive: str, names: Iterable[str]) -> str:
+    return _restructured("".join(f".. {directive}:: {name}\n\n" for name in names))
+
+
+def _restructured(text: str) -> str:
+    return f"```{{eval-rst}}\n.. currentmodule:: tinyloss\n\n{text}```\n"
+
+
+def reference_of_products() -> str:
+    """Return the reference of the losses of scores that are products."""
+    return _documented("autofunction", (each.name for each in public_losses("arrays")))
+
+
+def reference_of_classes() -> str:
+    """Return the reference of the classes, sorted."""
+    return _documented("autoclass", classes.__all__)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -213,7 +270,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "names": names,
     "traits": traits,
     "differences": _differences,
-    **{family: partial(_family, family) for family in FAMILIES},
+    **{page: partial(_family, page) for page in FAMILIES},
+    **{f"reference of {page}": partial(reference_of_losses, page) for page in FAMILIES},
+    "reference of pieces": reference_of_pieces,
+    "reference of products": reference_of_products,
+    "reference of classes": reference_of_classes,
 }
 """What the documentation prints, by name."""
 

@@ -12,10 +12,11 @@ import numpy as np
 
 import tinyloss
 from tinyloss.cli import measure
-from tinyloss.cli._definitions import DEFINITIONS
 from tinyloss.cli._inputs import Arguments, Array, arguments
 from tinyloss.cli._libraries import LIBRARIES
+from tinyloss.cli._others import of_optax, of_torch
 from tinyloss.cli._usage import UsageError
+from tinyloss.cli.definitions import DEFINITIONS
 
 __all__ = ["AGAINST", "Contender", "Work", "contenders", "grown"]
 
@@ -196,11 +197,10 @@ def _torch_compile(threads: int) -> Contender:
 
 
 def _mean_of_torch(work: Work) -> Callable[..., Any]:
-    theirs: Any = DEFINITIONS[work.loss].torch
-    functional = import_module("torch.nn.functional")
+    theirs: Any = of_torch(work.loss)
 
     def mean(*own: Any) -> Any:
-        return theirs(functional, own, "mean")
+        return theirs(own, "mean")
 
     return mean
 
@@ -221,19 +221,19 @@ def _with_backward(mean: Callable[..., Any], given: Arguments, threads: int) -> 
 
 
 def _items_of_torch(work: Work, given: Arguments) -> Array:
-    theirs: Any = DEFINITIONS[work.loss].torch
-    found: Array = theirs(import_module("torch.nn.functional"), [*map(_tensor, given)]).numpy()
+    theirs: Any = of_torch(work.loss)
+    found: Array = theirs([*map(_tensor, given)]).numpy()
     return found
 
 
 def _optax(threads: int) -> Contender:
     def items(work: Work, given: Arguments) -> Array:
-        theirs = getattr(import_module("optax").losses, DEFINITIONS[work.loss].optax or "")
+        theirs: Any = of_optax(work.loss)
         return np.asarray(theirs(*map(LIBRARIES["jax"].own, given)))
 
     def prepare(work: Work, given: Arguments) -> Call:
         jax = import_module("jax")
-        theirs = getattr(import_module("optax").losses, DEFINITIONS[work.loss].optax or "")
+        theirs: Any = of_optax(work.loss)
 
         def mean(*own: Any) -> Any:
             return theirs(*own).mean()
@@ -273,13 +273,13 @@ AGAINST: dict[str, tuple[str, str, Callable[[int], Contender]]] = {
 
 def contenders(work: Work, on: list[str], against: list[str], threads: int) -> Iterator[Contender]:
     """Yield who can compute a work; the floor first."""
-    of = DEFINITIONS[work.loss]
     if measure.library("numba") is not None:
         yield _floor(threads)
     for library in on:
         yield _OURS[library](threads)
     for other in against:
-        if (of.optax if other == "optax" else of.torch) is not None:
+        of = of_optax if other == "optax" else of_torch
+        if of(work.loss) is not None:
             yield AGAINST[other][2](threads)
 
 

@@ -5,7 +5,7 @@ same exact answer; class indices are integers.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -149,15 +149,17 @@ DRAWS: dict[str, Draw] = {
 
 @dataclass(frozen=True)
 class Path:
-    """Arguments that depend on one number, for a table and a curve of a loss."""
+    """Arguments that depend on one number, for a table of a loss."""
 
     label: str
     """What the number is."""
     points: tuple[float, ...]
-    low: float
-    high: float
     at: Callable[[Array], Arguments]
     """The arguments at each of these numbers; rows of two classes."""
+
+    def through(self, *points: float) -> "Path":
+        """Return the same through other numbers."""
+        return replace(self, points=points)
 
 
 def _pair(t: Array) -> Array:
@@ -175,45 +177,32 @@ def _first(t: Array) -> Array:
 _LEADS = (-1000.0, -2.0, 0.0, 2.0, 20.0, 80.0)
 _LEAD = "lead of the target's class"
 _LEAD_IN_X = "lead of a class in x, none in y"
-_LOGITS = Path("x, for y = 1", _LEADS, -6, 6, lambda t: [t, np.ones_like(t)])
-_ROWS = Path(_LEAD, _LEADS, -6, 6, lambda t: [_pair(t), _first(t)])
+_LOGITS = Path("x, for y = 1", _LEADS, lambda t: [t, np.ones_like(t)])
+_ROWS = Path(_LEAD, _LEADS, lambda t: [_pair(t), _first(t)])
 
 PATHS: dict[str, Path] = {
-    "errors": Path(
-        "x, for y = 1",
-        (-999.0, 0.0, 0.75, 1.0, 1.25, 2.0, 1001.0),
-        -3,
-        5,
-        lambda t: [t, np.ones_like(t)],
-    ),
-    "positive": Path(
-        "x, for y = 1", (0.0, 0.5, 1.0, 1.001, 2.0, 1e6), 0, 4, lambda t: [t, np.ones_like(t)]
-    ),
+    "errors": _LOGITS.through(-999.0, 0.0, 0.75, 1.0, 1.25, 2.0, 1001.0),
+    "positive": _LOGITS.through(0.0, 0.5, 1.0, 1.001, 2.0, 1e6),
     "counts": Path(
-        "x, for y = 3", (-20.0, 0.0, 1.0, 1.0986, 2.0, 20.0), -1, 3,
+        "x, for y = 3",
+        (-20.0, 0.0, 1.0, 1.0986, 2.0, 20.0),
         lambda t: [t, np.full_like(t, 3)],
     ),
     "variances": Path(
-        "x, for y = 0 and var = 1", (-1000.0, -1.0, 0.0, 1.0, 1000.0), -3, 3,
+        "x, for y = 0 and var = 1",
+        (-1000.0, -1.0, 0.0, 1.0, 1000.0),
         lambda t: [t, np.zeros_like(t), np.ones_like(t)],
     ),
-    "probabilities": Path(
-        "x, for y = 1", (0.0, 1e-30, 0.01, 0.5, 0.99, 0.99999994), 0.02, 1,
-        lambda t: [t, np.ones_like(t)],
-    ),
+    "probabilities": _LOGITS.through(0.0, 1e-30, 0.01, 0.5, 0.99, 0.99999994),
     "binary logits": _LOGITS,
     "near binary logits": _LOGITS,
     "scores": _LOGITS,
     "logits": _ROWS,
     "near logits": _ROWS,
-    "log-probabilities": Path(_LEAD, _LEADS, -6, 6, lambda t: [_log_shares(_pair(t)), _first(t)]),
+    "log-probabilities": Path(_LEAD, _LEADS, lambda t: [_log_shares(_pair(t)), _first(t)]),
     "log-probabilities of shares": Path(
-        _LEAD_IN_X, _LEADS, -6, 6, lambda t: [_log_shares(_pair(t)), _even(t)]
+        _LEAD_IN_X, _LEADS, lambda t: [_log_shares(_pair(t)), _even(t)]
     ),
-    "two logits": Path(
-        _LEAD_IN_X, _LEADS, -6, 6, lambda t: [_pair(t), np.zeros((*t.shape, 2))]
-    ),
-    "shares": Path(
-        _LEAD_IN_X, _LEADS, -6, 6, lambda t: [_shares(_pair(t)), _even(t)]
-    ),
-}  # fmt: skip
+    "two logits": Path(_LEAD_IN_X, _LEADS, lambda t: [_pair(t), np.zeros((*t.shape, 2))]),
+    "shares": Path(_LEAD_IN_X, _LEADS, lambda t: [_shares(_pair(t)), _even(t)]),
+}

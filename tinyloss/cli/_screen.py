@@ -59,7 +59,7 @@ def name(text: str) -> Styled:
 
 
 # For an output that cannot encode them, such as a pipe on Windows.
-_ASCII = str.maketrans("✓✗–★━█·×−±µ²", "+x-*=#.x-~u2")
+_ASCII = str.maketrans("✓✗–★━▁▂▃▄▅▆▇█·×−±µ²", "+x-*=_.:-=+*#.x-~u2")
 
 
 class Screen:

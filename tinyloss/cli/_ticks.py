@@ -1,7 +1,6 @@
 """What a loss is checked for, tick by tick, against its definition."""
 
 import inspect
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -18,9 +17,12 @@ from typing import Any
 import numpy as np
 
 import tinyloss
-from tinyloss.cli._definitions import DEFINITIONS, Definition, Truth, item_of, truth, value_of
+from tinyloss.cli._exact import Truth, item_of, truth, value_of
 from tinyloss.cli._inputs import Arguments, Array, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
+from tinyloss.cli._others import of_torch
+from tinyloss.cli.cards import promises
+from tinyloss.cli.definitions import DEFINITIONS, Definition
 
 __all__ = ["Learned", "Ours", "Subject", "Theirs", "Tick", "accuracy", "digits_right", "ticks"]
 
@@ -91,14 +93,12 @@ class Subject:
     @cached_property
     def bounds(self) -> dict[str, float]:
         """How many eps the value and the gradient may be off, as the loss's docstring says."""
-        (text,) = re.findall(r"^Accuracy: (.*)", inspect.getdoc(self.loss) or "", re.MULTILINE)
-        found: dict[str, float] = {}
-        for result, exact, constant, slope in re.findall(
-            r"(value|gradient) (?:(exact)|([\d.]+)(?: \+ (\d+) gamma)? eps)", text
-        ):
-            gamma = 2.0 if slope else 0.0  # the default
-            found[result] = 0.0 if exact else float(constant) + gamma * float(slope or 0)
-        return found
+        promised = promises(self.name)
+        gamma = 2.0  # the default
+        return {
+            result: promised[key].eps + gamma * promised[key].per_gamma
+            for result, key in (("value", "value"), ("gradient", "x"))
+        }
 
 
 class Ours(Subject):
@@ -165,10 +165,10 @@ class Theirs(Subject):
 
     def both(self, given: Arguments) -> tuple[Array, Array]:
         """Return loss and gradient of each item."""
-        theirs = self.definition.torch
+        theirs = of_torch(self.name)
         assert theirs is not None
         x, *more = (self.library.own(each) for each in given)
-        value = theirs(import_module("torch.nn.functional"), [x.requires_grad_(), *more])
+        value = theirs([x.requires_grad_(), *more])
         value.sum().backward()
         return self.library.host(value), self.library.host(x.grad)
 
@@ -528,7 +528,7 @@ def _masks(subject: Subject, text: str) -> Tick | None:
 
 
 def _torch(subject: Subject, text: str) -> Tick | None:
-    if subject.definition.torch is None or subject.library.name == "torch":
+    if of_torch(subject.name) is None or subject.library.name == "torch":
         return None
     torch = LIBRARIES["torch"]
     if torch.version is None:

@@ -3,24 +3,15 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from inspect import signature
 from typing import Any
 
 import tinyloss
+from tinyloss.losses import public_losses
 
 __all__ = ["LOSSES", "UsageError", "losses_called"]
 
 
-def _is_loss_of_scores(public: Any) -> bool:
-    """Return whether this is a loss function of x; a loss of products takes the factors of x."""
-    if not hasattr(public, "ask") or isinstance(public, type):
-        return False
-    return next(iter(signature(public).parameters)) == "x"
-
-
-LOSSES: tuple[str, ...] = tuple(
-    name for name in vars(tinyloss)["__all__"] if _is_loss_of_scores(getattr(tinyloss, name))
-)
+LOSSES = tuple(sorted(each.name for each in public_losses("elements", "rows")))
 """The names of the loss functions of predictions."""
 
 

@@ -113,7 +113,7 @@ def _shape(text: str) -> tuple[int, ...]:
 def _measured(arguments: argparse.Namespace, screen: Screen) -> dict[str, Any]:
     """Return the report of all works."""
     from tinyloss.cli._contenders import Work
-    from tinyloss.cli._definitions import DEFINITIONS
+    from tinyloss.cli.definitions import DEFINITIONS
 
     on = [library_called(each).name for each in arguments.on.split(",")]
     against = _against(arguments.against)

@@ -3,12 +3,12 @@
 import inspect
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tinyloss
-from tinyloss.cli._usage import LOSSES
+from tinyloss.losses import public_losses
 
-__all__ = ["Card", "card_of", "cards"]
+__all__ = ["Card", "Promise", "card_of", "cards", "promises"]
 
 _SECTION = re.compile(r"^([A-Z][a-z ]*): ((?:.+\n?)+)", re.MULTILINE)
 
@@ -27,10 +27,48 @@ class Card:
     elsewhere: dict[str, str]
     """Its names in other libraries, by library."""
 
+    def same(self, library: str) -> tuple[str, str] | None:
+        """Return the name of the same function in a library, and of its mean over items."""
+        found = re.fullmatch(r'(\w+)(?:, \w+| with "(\w+)")*', self.elsewhere.get(library, ""))
+        return None if found is None else (found[1], found[2] or "mean")
+
+
+class Promise(NamedTuple):
+    """How far off a result may be: in eps, and what each unit of gamma adds."""
+
+    eps: float
+    per_gamma: float = 0.0
+
+
+def promises(name: str) -> dict[str, Promise]:
+    """Return what a docstring promises of each result: value, gradients by argument, curvature."""
+    text = card_of(name).sections["Accuracy"]
+    bound, names = r"(?:exact|[\d.]+(?: \+ \d+ gamma)? eps)", r"(?: by \w+(?: and \w+)*)?"
+    gradient = f"{bound}{names}(?:, {bound}{names})*"
+    found = re.match(rf"value ({bound})(?:; gradient ({gradient}); curvature ({bound}))?", text)
+    if found is None:
+        raise ValueError(f"the accuracy of {name} is {text!r}, expected a bound for each result")
+    value, gradients, curvature = found.groups()
+    if gradients is None:
+        return {"value": _promise(value)}
+    every = inspect.signature(getattr(tinyloss, name)).parameters.values()
+    arguments = [each.name for each in every if each.kind is each.POSITIONAL_OR_KEYWORD]
+    by = {
+        argument: _promise(eps)
+        for eps, told in re.findall(rf"({bound})({names})", gradients)
+        for argument in (told.removeprefix(" by ").split(" and ") if told else arguments)
+    }
+    return {"value": _promise(value), **by, "curvature": _promise(curvature)}
+
+
+def _promise(text: str) -> Promise:
+    eps, _, gamma = text.removesuffix(" eps").removesuffix(" gamma").partition(" + ")
+    return Promise(0.0 if eps == "exact" else float(eps), float(gamma or 0))
+
 
 def cards() -> dict[str, Card]:
     """Return the card of each loss, by name."""
-    return {name: card_of(name) for name in LOSSES}
+    return {each.name: card_of(each.name) for each in public_losses("elements", "rows")}
 
 
 def card_of(name: str) -> Card:

@@ -1,7 +1,6 @@
 """`tinyloss plot`: losses as curves of text, and the pictures of `tinyloss.pictures` as files."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +75,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         from tinyloss import pictures
 
         if what in _CURVES and not arguments.json:
-            text = pictures.text(*losses, what=_CURVES[what], blocks=_blocks(), **parameters)
+            text = pictures.text(*losses, what=_CURVES[what], **parameters)
             for line in text.splitlines():
                 screen.print(line)
         if arguments.text:
@@ -152,13 +151,6 @@ def _parameter(text: str) -> tuple[str, Any]:
 def _value(word: str) -> Any:
     flags = {"true": True, "false": False}
     return flags[word.lower()] if word.lower() in flags else float(word)
-
-
-def _blocks() -> str:
-    """Return the letters of a curve, from low to high, that stdout has."""
-    blocks = "▁▂▃▄▅▆▇█"
-    encoding = sys.stdout.encoding or "utf-8"
-    return blocks if blocks.encode(encoding, "replace").decode(encoding) == blocks else "_.:-=+*#"
 
 
 def _stem(arguments: argparse.Namespace, what: str) -> str:

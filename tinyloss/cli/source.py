@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 def _jaxpr(name: str) -> str:
     """Return what JAX compiles, as JAX writes it."""
     library = library_called("jax")
-    from tinyloss.cli._definitions import DEFINITIONS
     from tinyloss.cli._inputs import arguments
+    from tinyloss.cli.definitions import DEFINITIONS
 
     given = [
         library.own(each if each.dtype.kind == "i" else each.astype("float32"))

@@ -3,3 +3,77 @@
 A family says what is computed for an item. Weights, reductions, dtypes and backends are not its
 matter.
 """
+
+import re
+from importlib import import_module
+from inspect import signature
+from textwrap import fill
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+__all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
+
+FAMILIES = (
+    "regression",
+    "binary",
+    "multiclass",
+    "divergence",
+    "contrastive",
+    "products",
+    "activations",
+)
+"""The modules of public functions, in the order in which these are listed."""
+
+Kind: TypeAlias = Literal["elements", "rows", "arrays", "predictions"]
+
+
+class Public(NamedTuple):
+    """A public loss function, or one that stands beside the losses."""
+
+    name: str
+    function: Any
+    kind: Kind
+    """What an item is: an element, or a row of classes. "arrays": it is called with what makes the
+    predictions; "predictions": with these alone, and it returns no loss."""
+    family: str
+    """The module that it is in."""
+
+
+def public_losses(*kinds: Kind) -> list[Public]:
+    """Return the public functions of these kinds, of all without one, family by family."""
+    modules = {family: vars(import_module(f"tinyloss.losses.{family}")) for family in FAMILIES}
+    every = [
+        Public(name, module[name], _kind_of(module[name]), family)
+        for family, module in modules.items()
+        for name in module
+        if name in module["__all__"]
+    ]
+    return [each for each in every if not kinds or each.kind in kinds]
+
+
+def _kind_of(function: Any) -> Kind:
+    parameters = [*signature(function).parameters]
+    if parameters[0] != "x":
+        return "arrays"
+    if "reduction" not in parameters:
+        return "predictions"
+    return "rows" if "axis" in parameters else "elements"
+
+
+_INDENT = " " * 36
+
+
+def listed() -> str:
+    """Return a table of all losses: the function, its classes, the first words of its docstring."""
+    classes = vars(import_module("tinyloss.losses.classes"))
+    lines: list[str] = []
+    for each in public_losses("elements", "rows", "arrays"):
+        objects = [
+            name
+            for name in classes["__all__"]
+            if getattr(classes[name], "function", None) is each.function
+        ]
+        names = ", ".join([each.name, *objects])
+        summary = re.split(r"[:;]|\.\s", each.function.__doc__ or "", maxsplit=1)[0]
+        told = fill(summary, 100, initial_indent=_INDENT, subsequent_indent=_INDENT)
+        lines.append(names + told[len(names) :] if len(names) < 36 else f"{names}\n{told}")
+    return "\n".join(lines)

@@ -4,28 +4,7 @@ from typing import Any, Unpack
 
 from tinyloss import _check
 from tinyloss._objects import Configured, LabelLoss, RowLoss, TargetLoss, asked, called
-from tinyloss.losses.binary import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    hinge,
-    sigmoid_focal,
-    soft_margin,
-    squared_hinge,
-)
-from tinyloss.losses.divergence import js_div, kl_div, kl_div_with_logits
-from tinyloss.losses.multiclass import cross_entropy, nll, softmax_focal
-from tinyloss.losses.regression import (
-    gaussian_nll,
-    huber,
-    log_cosh,
-    mae,
-    mape,
-    mse,
-    msle,
-    poisson_nll,
-    quantile,
-    smooth_l1,
-)
+from tinyloss.losses import binary, divergence, multiclass, regression
 from tinyloss.typing import Array, ArrayLike, CallOptions, Reduction
 
 __all__ = [
@@ -57,54 +36,54 @@ __all__ = [
 
 
 class MSELoss(TargetLoss):
-    function = mse
+    function = regression.mse
 
 
 class MeanSquaredError(MSELoss):
-    function = mse
+    function = regression.mse
 
 
 class MAELoss(TargetLoss):
-    function = mae
+    function = regression.mae
 
 
 class HuberLoss(TargetLoss):
-    function = huber
+    function = regression.huber
     delta: float = 1.0
 
 
 class SmoothL1Loss(TargetLoss):
-    function = smooth_l1
+    function = regression.smooth_l1
     beta: float = 1.0
 
 
 class LogCoshLoss(TargetLoss):
-    function = log_cosh
+    function = regression.log_cosh
 
 
 class QuantileLoss(TargetLoss):
-    function = quantile
+    function = regression.quantile
     q: float = 0.5
 
 
 class MSLELoss(TargetLoss):
-    function = msle
+    function = regression.msle
 
 
 class MAPELoss(TargetLoss):
-    function = mape
+    function = regression.mape
     eps: float = 2.220446049250313e-16
 
 
 class PoissonNLLLoss(TargetLoss):
-    function = poisson_nll
+    function = regression.poisson_nll
     log_input: bool = True
     full: bool = False
     eps: float = 1e-8
 
 
 class CrossEntropyLoss(LabelLoss):
-    function = cross_entropy
+    function = multiclass.cross_entropy
     from_logits: bool = True
     label_smoothing: float = 0.0
     softcap: float | None = None
@@ -113,16 +92,16 @@ class CrossEntropyLoss(LabelLoss):
 
 
 class NLLLoss(LabelLoss):
-    function = nll
+    function = multiclass.nll
 
 
 class BCELoss(TargetLoss):
-    function = binary_cross_entropy
+    function = binary.binary_cross_entropy
     eps: float | None = None
 
 
 class BCEWithLogitsLoss(TargetLoss):
-    function = binary_cross_entropy_with_logits
+    function = binary.binary_cross_entropy_with_logits
     pos_weight: ArrayLike | None = None
 
 
@@ -144,49 +123,51 @@ class BinaryCrossEntropyLoss(TargetLoss):
         """Choose the function, and set its parameters."""
         name = type(self).__name__
         logits = _check.flag(name, "from_logits", parameters.pop("from_logits"))
-        function = binary_cross_entropy_with_logits if logits else binary_cross_entropy
+        function = (
+            binary.binary_cross_entropy_with_logits if logits else binary.binary_cross_entropy
+        )
         object.__setattr__(self, "function", function)
         super().configure(parameters)
 
 
 class SigmoidFocalLoss(TargetLoss):
-    function = sigmoid_focal
+    function = binary.sigmoid_focal
     alpha: float | None = None
     gamma: float = 2.0
 
 
 class SoftmaxFocalLoss(LabelLoss):
-    function = softmax_focal
+    function = multiclass.softmax_focal
     gamma: float = 2.0
 
 
 class HingeLoss(TargetLoss):
-    function = hinge
+    function = binary.hinge
 
 
 class SquaredHingeLoss(TargetLoss):
-    function = squared_hinge
+    function = binary.squared_hinge
 
 
 class SoftMarginLoss(TargetLoss):
-    function = soft_margin
+    function = binary.soft_margin
 
 
 class KLDivLoss(RowLoss):
-    function = kl_div
+    function = divergence.kl_div
     log_target: bool = False
 
 
 class KLDivWithLogitsLoss(RowLoss):
-    function = kl_div_with_logits
+    function = divergence.kl_div_with_logits
 
 
 class JSDivLoss(RowLoss):
-    function = js_div
+    function = divergence.js_div
 
 
 class GaussianNLLLoss(Configured):
-    function = gaussian_nll
+    function = regression.gaussian_nll
     full: bool = False
     eps: float = 1e-6
     reduction: Reduction = "mean"

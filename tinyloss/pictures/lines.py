@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tinyloss
+from tinyloss.losses import public_losses
 from tinyloss.pictures.stage import (
     POINTS,
     SPANS,
@@ -23,7 +24,6 @@ from tinyloss.pictures.stage import (
     broken,
     is_convex,
     name_of,
-    public_losses,
     sampled,
     stage_of,
 )
@@ -261,11 +261,11 @@ def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
     """
     drawn: list[Curve] = []
     left_out: list[str] = []
-    for loss in public_losses():
+    for name, loss, *_ in public_losses("elements", "rows"):
         try:
             drawn.append(Curve(loss, {}, stage_of(loss)))
         except (TypeError, ValueError):  # a loss of arrays that no number makes
-            left_out.append(name_of(loss))
+            left_out.append(name)
     order = list(SPANS)
     drawn.sort(key=lambda each: (order.index(each.stage.kind), name_of(each.loss)))
     rows = -(-len(drawn) // columns)

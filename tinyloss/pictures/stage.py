@@ -224,15 +224,3 @@ def is_convex(losses: Array) -> bool:
     bends = bends[np.isfinite(bends)]
     scale = np.max(np.abs(losses[np.isfinite(losses)]), initial=0.0)
     return bool(np.all(bends >= -16 * np.finfo(np.float64).eps * scale))
-
-
-def public_losses() -> list[Loss]:
-    """Return the functions of tinyloss that are losses."""
-    found: list[Loss] = []
-    for name in sorted(vars(tinyloss)["__all__"]):
-        each: Any = getattr(tinyloss, name)
-        if callable(each) and not inspect.isclass(each):
-            names = list(inspect.signature(each).parameters)
-            if names[:2] == ["x", "y"] and "reduction" in names:
-                found.append(each)
-    return found

@@ -18,10 +18,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import tinyloss
-from tinyloss._function import LossFunction
-from tinyloss._products import ProductFunction
-from tinyloss.losses import activations
+from tinyloss.losses import public_losses
 from tinyloss.testing._arrays import Library
 from tinyloss.testing._cases import Selection
 from tinyloss.testing._check import THREADS, Check, Tally
@@ -183,21 +180,13 @@ def check_backend(
     with silence, Watch(numpy) as watch, ThreadPoolExecutor(THREADS) as pool:
         reference = Reference(numpy, watch)
         check = Check(library, reference, pool, context, through, value_and_grad, bound)
-        asked = _public_losses() if losses is None else losses
+        known = public_losses("elements", "rows", "predictions")
+        asked = [each.function for each in known] if losses is None else losses
         subjects = [each for loss in asked for each in subjects_of(numpy, watch, loss)]
         for case in selection.cases(subjects, full, [*classes]):
             if chosen is None or case.number in chosen:
                 check.run(case)
     return _report(name, check.tally, library.left_out, must_answer)
-
-
-def _public_losses() -> list[Any]:
-    found = [
-        loss
-        for loss in vars(tinyloss).values()
-        if isinstance(loss, LossFunction) and not isinstance(loss, ProductFunction)
-    ]
-    return [*found, *(getattr(tinyloss, name) for name in activations.__all__)]
 
 
 def _report(name: str, tally: Tally, left_out: list[str], must_answer: bool) -> Report:

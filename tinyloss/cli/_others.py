@@ -1,0 +1,35 @@
+"""The same losses of other libraries, by the names that docstrings have for them."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from tinyloss.cli.cards import card_of
+from tinyloss.cli.definitions import DEFINITIONS
+
+__all__ = ["of_optax", "of_torch"]
+
+
+def of_torch(name: str) -> Callable[..., Any] | None:
+    """Return torch's function of a list of arguments and a reduction, "none" or "mean"."""
+    same = card_of(name).same("torch")
+    if same is None:
+        return None
+    function, mean = same
+
+    def theirs(arguments: Any, reduction: str = "none") -> Any:
+        loss = getattr(import_module("torch.nn.functional"), function)
+        found = loss(*arguments, reduction=mean if reduction == "mean" else reduction)
+        # torch's divergences are of elements
+        whole = DEFINITIONS[name].rows and found.ndim == arguments[0].ndim
+        return found.sum(-1) if whole else found
+
+    return theirs
+
+
+def of_optax(name: str) -> Callable[..., Any] | None:
+    """Return optax's function, of each item."""
+    same = card_of(name).same("optax")
+    return (
+        None if same is None else lambda *own: getattr(import_module("optax").losses, same[0])(*own)
+    )

@@ -1,0 +1,349 @@
+"""Losses as their textbooks have them: one definition a loss, for the command line and for tests.
+
+A definition owes nothing to the library's formulas. It returns an item's loss, or the terms that
+the loss is the sum of. It takes the numbers of an item, of rows lists and a class, and has the
+loss's own parameters by name. Numbers are exact: they calculate and compare as Decimal does, and
+have its `exp()`, `ln()` and `sqrt()`. So a definition runs on Decimal, as in `_exact`, and on the
+tests' numbers of thousands of digits, which know their derivatives. `real` is a number without
+these, for a constant that cancels.
+
+Conventions: 0 log 0 is 0, a class with logit -inf takes part in nothing, and where branches or the
+arguments of `max` meet, the derivative is that of the first: a kink's is 0, as that of `abs` is.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cache, cached_property
+from typing import Any, TypeAlias
+
+import tinyloss
+
+__all__ = ["DEFINITIONS", "Definition", "defined"]
+
+Number: TypeAlias = Any
+"""A Decimal, or what does as it does."""
+Row: TypeAlias = Sequence[Number]
+
+INFINITY, NAN = Decimal("Infinity"), Decimal("NaN")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A loss as its textbook has it, and what it is called with."""
+
+    of: Callable[..., Number | tuple[Number, ...]]
+    draw: str
+    """What its arguments may be: the name of one of `_inputs.DRAWS`."""
+    relative: bool
+    """Whether its digits are promised of the value; else of the sum of its terms' sizes."""
+    tried: Mapping[str, float]
+    """What its parameters are also tried with, each alone."""
+
+    @cached_property
+    def _public(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(getattr(tinyloss, self.of.__name__)).parameters
+
+    @cached_property
+    def rows(self) -> bool:
+        """Whether an item is a row of classes."""
+        return "axis" in self._public
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The definition's parameters, as the public function has them by default, exactly."""
+        own = [
+            self._public[name]
+            for name in inspect.signature(self.of).parameters & self._public.keys()
+        ]
+        found = {each.name: each.default for each in own if each.kind is each.KEYWORD_ONLY}
+        return {k: Decimal(v) if isinstance(v, float) else v for k, v in found.items()}
+
+    def terms(self, *arguments: Any, **parameters: Any) -> tuple[Any, ...]:
+        """Return the terms that an item's loss is the sum of."""
+        found = self.of(*arguments, **{**self.defaults, **parameters})
+        return found if found.__class__ is tuple else (found,)
+
+
+DEFINITIONS: dict[str, Definition] = {}
+"""The definitions by the names of their losses."""
+
+
+def defined(
+    draw: str, *, relative: bool = True, **tried: float
+) -> Callable[[Callable[..., Any]], Any]:
+    """Return what makes a function the definition of the loss of its name."""
+
+    def keep(of: Callable[..., Any]) -> Any:
+        DEFINITIONS[of.__name__] = Definition(of, draw, relative, tried)
+        return of
+
+    return keep
+
+
+@cache
+def _log_2_pi() -> Decimal:
+    """Log(2 pi) to 900 digits: pi by Machin's formula, Philosophical Transactions, 1706."""
+
+    def arc_cotangent(of: int) -> Decimal:
+        total = term = Decimal(1) / of
+        divisor = 1
+        while total + (term := -term / of**2) / (divisor := divisor + 2) != total:
+            total += term / divisor
+        return total
+
+    with localcontext(prec=910):
+        return (8 * (4 * arc_cotangent(5) - arc_cotangent(239))).ln()
+
+
+# -------------------------------------------------------------------------------------- elements
+
+
+@defined("errors")
+def mse(x: Number, y: Number) -> Number:
+    return (x - y) ** 2
+
+
+@defined("errors")
+def mae(x: Number, y: Number) -> Number:
+    return abs(x - y)
+
+
+@defined("errors", delta=0.3)
+def huber(x: Number, y: Number, *, delta: Number) -> Number:
+    size = abs(x - y)
+    return (x - y) ** 2 / 2 if size <= delta else delta * (size - delta / 2)
+
+
+@defined("errors")
+def smooth_l1(x: Number, y: Number, *, beta: Number) -> Number:
+    size = abs(x - y)
+    return (x - y) ** 2 / (2 * beta) if size < beta else size - beta / 2
+
+
+@defined("errors")
+def log_cosh(x: Number, y: Number) -> Number:
+    d = x - y
+    if abs(d) > 1000:  # the limit, good to 800 digits
+        return abs(d) - Decimal(2).ln()
+    return ((d.exp() + (-d).exp()) / 2).ln()
+
+
+@defined("errors")
+def quantile(x: Number, y: Number, *, q: Number) -> Number:
+    return abs(y - x) * (q if y > x else 1 - q)
+
+
+@defined("positive")
+def msle(x: Number, y: Number) -> Number:
+    return (_log1p(x) - _log1p(y)) ** 2
+
+
+@defined("errors")
+def mape(x: Number, y: Number, *, eps: Number) -> Number:
+    return abs(x - y) / max(abs(y), eps)
+
+
+@defined("counts", relative=False)
+def poisson_nll(
+    x: Number, y: Number, *, log_input: bool, full: bool, eps: Number
+) -> tuple[Number, ...]:
+    terms = (x.exp(), -y * x) if log_input else (x, -y * (x + eps).ln())
+    stirling = y * y.ln() - y + (_log_2_pi() + y.ln()) / 2 if full and y > 1 else 0
+    return *terms, stirling
+
+
+@defined("variances", relative=False)
+def gaussian_nll(
+    x: Number, y: Number, var: Number, *, full: bool, eps: Number
+) -> tuple[Number, ...]:
+    v = max(var, eps) if var >= 0 else NAN
+    return v.ln() / 2, (x - y) ** 2 / v / 2, _log_2_pi() / 2 if full else 0
+
+
+@defined("probabilities", eps=1e-7)
+def binary_cross_entropy(x: Number, y: Number, *, eps: Number) -> Number:
+    return -y * _floored(x, eps).ln() - (1 - y) * _floored(1 - x, eps).ln()
+
+
+def _floored(p: Number, floor: Number | None) -> Number:
+    """At least the floor, with the derivative of p: a wrong certainty can be unlearned."""
+    return p if floor is None or p >= floor else p + (floor - p).real
+
+
+def _log1p(x: Number) -> Number:
+    """log(1 + x), of numbers that have one of their own by that: it takes fewer digits."""
+    return x.log1p() if hasattr(x, "log1p") else (1 + x).ln()
+
+
+@defined("elements")
+def softplus(x: Number) -> Number:
+    return x + _log1p((-x).exp()) if x > 0 else _log1p(x.exp())
+
+
+@defined("elements")
+def log_sigmoid(x: Number) -> Number:
+    return -softplus(-x)
+
+
+@defined("binary logits")
+def binary_cross_entropy_with_logits(x: Number, y: Number, *, pos_weight: Number) -> Number:
+    yes = y if pos_weight is None else y * pos_weight
+    return softplus(-x) * yes + softplus(x) * (1 - y)
+
+
+@defined("near binary logits")
+def sigmoid_focal(x: Number, y: Number, *, alpha: Number, gamma: Number) -> Number:
+    missed = y / (1 + x.exp()) + (1 - y) / (1 + (-x).exp())
+    value = missed**gamma * (softplus(-x) * y + softplus(x) * (1 - y))
+    return value if alpha is None else value * (alpha * y + (1 - alpha) * (1 - y))
+
+
+@defined("scores")
+def hinge(x: Number, y: Number) -> Number:
+    return max(0, 1 - y * x)
+
+
+@defined("scores")
+def squared_hinge(x: Number, y: Number) -> Number:
+    return max(0, 1 - y * x) ** 2
+
+
+@defined("scores")
+def soft_margin(x: Number, y: Number) -> Number:
+    return softplus(-y * x)
+
+
+# ------------------------------------------------------------------------------------------ rows
+
+
+def _sum(numbers: Iterable[Number]) -> Number:
+    return sum(numbers)
+
+
+def _exps(x: Row) -> tuple[list[Number], Number]:
+    """exp(x - max(x)), 0 for a class that cannot be, and max(x); NaN where there is no softmax."""
+    top = max(x).real
+    if any(a != a for a in x) or abs(top) == INFINITY:
+        return [NAN] * len(x), NAN
+    return [(a - top).exp() if a > -INFINITY else 0 for a in x], top
+
+
+def _surprise(x: Row) -> Callable[[int], Number]:
+    """-log softmax(x) of a class."""
+    exps, top = _exps(x)
+    log = _sum(exps).ln()
+    return lambda at: log + (top - x[at])
+
+
+def _masses(x: Row, y: Row | int, class_weight: Row | None = None) -> Row:
+    """How much of the target each class has: of a class index all, times the class's weight."""
+    shares = y if isinstance(y, Sequence) else [int(at == y) for at in range(len(x))]
+    if class_weight is None:
+        return shares
+    return [w * share for w, share in zip(class_weight, shares, strict=True)]
+
+
+def _expected(masses: Row, x: Row, of: Callable[[int], Number]) -> Number:
+    """The sum of masses times what their classes cost; a class that cannot be may have mass 0."""
+    every = enumerate(zip(masses, x, strict=True))
+    return _sum(mass * of(at) for at, (mass, a) in every if mass and (a > -INFINITY or mass > 0))
+
+
+@defined("rows")
+def logsumexp(x: Row) -> Number:
+    exps, top = _exps(x)
+    return _sum(exps).ln() + top
+
+
+@defined("rows")
+def log_softmax(x: Row) -> list[Number]:
+    return [-each for each in map(_surprise(x), range(len(x)))]
+
+
+@defined("rows")
+def softmax(x: Row) -> list[Number]:
+    exps, _ = _exps(x)
+    total = _sum(exps)
+    return [each / total for each in exps]
+
+
+@defined("logits")
+def cross_entropy(
+    x: Row,
+    y: Row | int,
+    *,
+    class_weight: Row | None,
+    from_logits: bool,
+    label_smoothing: Number,
+    softcap: Number | None,
+    temperature: Number,
+    z_loss: Number,
+    floor: Number = 0,
+) -> Number:
+    z = [capped(a, temperature, softcap) if from_logits else a for a in x]
+    possible = sum(a > -INFINITY for a in x)
+    share = label_smoothing / possible if possible else 0
+    smoothed = [
+        (1 - label_smoothing) * mass + (share if a > -INFINITY else 0)
+        for a, mass in zip(x, _masses(x, y), strict=True)
+    ]
+    q = _masses(x, smoothed, class_weight)
+    if not from_logits:
+        known = all(0 <= a <= 1 for a in x)
+        return _expected(q, x, lambda at: -_floored(x[at], floor).ln()) if known else NAN
+    value = _expected(q, z, _surprise(z))
+    if not z_loss:
+        return value
+    mass = 1 if class_weight is None else _sum(_masses(x, y, class_weight))
+    return value + z_loss * mass * logsumexp(z) ** 2
+
+
+def capped(x: Number, temperature: Number, softcap: Number | None) -> Number:
+    """softcap tanh(x / temperature / softcap)."""
+    z = x / temperature
+    if softcap is None or x == -INFINITY:
+        return z
+    return softcap * (1 - 2 / (1 + (2 * z / softcap).exp()))
+
+
+@defined("near logits")
+def softmax_focal(x: Row, y: Row | int, *, class_weight: Row | None, gamma: Number) -> Number:
+    surprise, (exps, _) = _surprise(x), _exps(x)
+
+    def loss(at: int) -> Number:
+        others = _sum(exps[:at]) + _sum(exps[at + 1 :])  # of which 1 - p has all digits
+        missed = (others / _sum(exps)) ** gamma if x[at] > -INFINITY else 1
+        return missed * surprise(at)
+
+    return _expected(_masses(x, y, class_weight), x, loss)
+
+
+@defined("log-probabilities")
+def nll(x: Row, y: int, *, class_weight: Row | None) -> Number:
+    return _expected(_masses(x, y, class_weight), x, lambda at: -x[at])
+
+
+@defined("log-probabilities of shares", relative=False)
+def kl_div(x: Row, y: Row, *, log_target: bool) -> tuple[Number, ...]:
+    shares = [b.exp() if log_target else b for b in y]
+    there = [b > (-INFINITY if log_target else 0) for b in y]
+    logs = [b if log_target else b.ln() if b > 0 else b for b in y]
+    entropy = [b * log for b, log, own in zip(shares, logs, there, strict=True) if own]
+    return *entropy, *(-b * a for b, a, own in zip(shares, x, there, strict=True) if own)
+
+
+@defined("two logits")
+def kl_div_with_logits(x: Row, y: Row) -> tuple[Number, Number]:
+    surprise = _surprise(y)
+    # log q_c - x_c: what is left beside log(_sum(exp(x))), whose slope is another term.
+    return logsumexp(x), _expected(softmax(y), y, lambda at: -x[at] - surprise(at))
+
+
+@defined("shares")
+def js_div(x: Row, y: Row) -> Number:
+    def half(a: Number, b: Number) -> Number:
+        return a * (2 * a / (a + b)).ln() / 2 if a > 0 else 0
+
+    return _sum(half(a, b) + half(b, a) for a, b in zip(x, y, strict=True))
