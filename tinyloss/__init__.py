@@ -33,10 +33,19 @@ kl_div, KLDivLoss                   Kullback-Leibler divergence of log-probabili
 kl_div_with_logits, KLDivWithLogitsLoss
                                     the same of logits on both sides
 js_div, JSDivLoss                   Jensen-Shannon divergence of probabilities
-linear_cross_entropy                of a last layer, without its logits
+linear_cross_entropy, LinearCrossEntropyLoss
+                                    of a last layer, without its logits
 linear_logprobs, linear_entropy     of the same, for each item
-info_nce, siglip                    of pairs of vectors, without their similarities
-cosface, arcface                    of cosines with classes, with a margin
+info_nce, InfoNCELoss, siglip, SigLIPLoss, n_pairs, NPairsLoss
+                                    of pairs of vectors, without their similarities
+nt_xent, NTXentLoss, supcon, SupConLoss
+                                    of vectors with labels, one class against the others
+multi_similarity, MultiSimilarityLoss, circle, CircleLoss
+                                    of the same, by how far pairs are from where they should be
+cosface, CosFaceLoss, arcface, ArcFaceLoss
+                                    of cosines with classes, with a margin
+barlow_twins, BarlowTwinsLoss, vicreg, VICRegLoss
+                                    of what features of two views have in common
 WeightedSum                         what adding and scaling objects makes
 
 value_and_grad, grad                functions of a loss's gradient
@@ -100,7 +109,9 @@ from tinyloss.losses.activations import *
 from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *
 from tinyloss.losses.contrastive import *
+from tinyloss.losses.decorrelation import *
 from tinyloss.losses.divergence import *
+from tinyloss.losses.metric import *
 from tinyloss.losses.multiclass import *
 from tinyloss.losses.products import *
 from tinyloss.losses.regression import *

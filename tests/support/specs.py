@@ -32,7 +32,17 @@ from tests.support.inputs import REGRESSION, but, varied
 from tinyloss._function import LossFunction
 from tinyloss._products import ProductFunction
 
-__all__ = ["ACTIVATIONS", "BOUNDS", "CLASSES", "EXACT", "LOSSES", "PUBLIC", "SPECS", "Spec"]
+__all__ = [
+    "ACTIVATIONS",
+    "BOUNDS",
+    "CLASSES",
+    "EXACT",
+    "LOSSES",
+    "PRODUCTS",
+    "PUBLIC",
+    "SPECS",
+    "Spec",
+]
 
 
 @dataclass(frozen=True)

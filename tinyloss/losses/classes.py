@@ -3,7 +3,18 @@
 from typing import Any, Unpack
 
 from tinyloss import _check
-from tinyloss._objects import Configured, LabelLoss, RowLoss, TargetLoss, asked, called
+from tinyloss._objects import (
+    Configured,
+    LabelledPairLoss,
+    LabelLoss,
+    MarginLoss,
+    MatchedPairLoss,
+    RowLoss,
+    TargetLoss,
+    ViewsLoss,
+    asked,
+    called,
+)
 from tinyloss.losses.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -12,8 +23,12 @@ from tinyloss.losses.binary import (
     soft_margin,
     squared_hinge,
 )
+from tinyloss.losses.contrastive import arcface, cosface, info_nce, siglip
+from tinyloss.losses.decorrelation import barlow_twins, vicreg
 from tinyloss.losses.divergence import js_div, kl_div, kl_div_with_logits
+from tinyloss.losses.metric import circle, multi_similarity, n_pairs, nt_xent, supcon
 from tinyloss.losses.multiclass import cross_entropy, nll, softmax_focal
+from tinyloss.losses.products import linear_cross_entropy
 from tinyloss.losses.regression import (
     gaussian_nll,
     huber,
@@ -26,33 +41,45 @@ from tinyloss.losses.regression import (
     quantile,
     smooth_l1,
 )
-from tinyloss.typing import Array, ArrayLike, CallOptions, Reduction
+from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
 
 __all__ = [
+    "ArcFaceLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BarlowTwinsLoss",
     "BinaryCrossEntropyLoss",
+    "CircleLoss",
+    "CosFaceLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
     "HingeLoss",
     "HuberLoss",
+    "InfoNCELoss",
     "JSDivLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
+    "LinearCrossEntropyLoss",
     "LogCoshLoss",
     "MAELoss",
     "MAPELoss",
     "MSELoss",
     "MSLELoss",
     "MeanSquaredError",
+    "MultiSimilarityLoss",
     "NLLLoss",
+    "NPairsLoss",
+    "NTXentLoss",
     "PoissonNLLLoss",
     "QuantileLoss",
+    "SigLIPLoss",
     "SigmoidFocalLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
     "SquaredHingeLoss",
+    "SupConLoss",
+    "VICRegLoss",
 ]
 
 
@@ -198,3 +225,112 @@ class GaussianNLLLoss(Configured):
         """Return the loss."""
 
     ask = asked(__call__)
+
+
+class LinearCrossEntropyLoss(Configured):
+    function = linear_cross_entropy
+    axis_name: AxisName | None = None
+    class_axis: int = 0
+    class_weight: ArrayLike | None = None
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+    max_memory: int | None = None
+    reduction: Reduction = "mean"
+    softcap: float | None = None
+    temperature: float = 1.0
+    z_loss: float = 0.0
+
+    @called
+    def __call__(
+        self,
+        h: Array,
+        w: Array,
+        y: ArrayLike,
+        *,
+        bias: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class InfoNCELoss(MatchedPairLoss):
+    function = info_nce
+    label_smoothing: float = 0.0
+    symmetric: bool | None = None
+    temperature: float = 0.07
+
+
+class SigLIPLoss(MatchedPairLoss):
+    function = siglip
+    bias: float = -10.0
+    scale: float = 10.0
+
+
+class CosFaceLoss(MarginLoss):
+    function = cosface
+    margin: float = 0.35
+    scale: float = 64.0
+
+
+class ArcFaceLoss(MarginLoss):
+    function = arcface
+    margin: float = 0.5
+    scale: float = 64.0
+
+
+class NTXentLoss(LabelledPairLoss):
+    function = nt_xent
+    temperature: float = 0.07
+
+
+class SupConLoss(LabelledPairLoss):
+    function = supcon
+    temperature: float = 0.1
+
+
+class MultiSimilarityLoss(LabelledPairLoss):
+    function = multi_similarity
+    alpha: float = 2.0
+    base: float = 0.5
+    beta: float = 50.0
+
+
+class CircleLoss(LabelledPairLoss):
+    function = circle
+    gamma: float = 80.0
+    margin: float = 0.4
+
+
+class NPairsLoss(Configured):
+    function = n_pairs
+    max_memory: int | None = None
+    reduction: Reduction = "mean"
+    similarities: bool = False
+
+    @called
+    def __call__(
+        self,
+        a: Array,
+        b: Array | None = None,
+        labels: ArrayLike | None = None,
+        labels_b: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class BarlowTwinsLoss(ViewsLoss):
+    function = barlow_twins
+    redundancy: float = 0.005
+
+
+class VICRegLoss(ViewsLoss):
+    function = vicreg
+    covariance: float = 1.0
+    eps: float = 1e-4
+    invariance: float = 25.0
+    variance: float = 25.0
