@@ -130,24 +130,6 @@ def gpu() -> str:
     return "\n".join(markdown_table([*heads, *peers], lines))
 
 
-def traffic() -> str:
-    heads = ["value and gradient", "GB moved", "times the least", "ms, H100", "ms, H200"]
-    lines: list[list[str]] = []
-    for row in report("traffic")["shapes"]:
-        moved = row["bytes_read"] + row["bytes_written"]
-        size = f"{row['items']} x {row['classes']}" if row.get("classes") else str(row["items"])
-        lines.append(
-            [
-                f"`{row['loss']}` {size} {row['dtype']}",
-                f"{moved / 1e9:.3f}",
-                f"{moved / row['least_bytes']:.2f}",
-                f"{row['computed_ms_H100']:.3f}",
-                f"{row['computed_ms_H200']:.3f}",
-            ]
-        )
-    return "\n".join(markdown_table(heads, lines))
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": lambda: accuracy.markdown(accuracy.read(RESULTS)),
     "cpu": cpu,
@@ -157,7 +139,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "jax": jax,
     "jax memory": jax_memory,
     "gpu": gpu,
-    "traffic": traffic,
 }
 
 

@@ -62,7 +62,9 @@ def need(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0].replace("sklearn", "scikit-learn")
-        raise SystemExit(f"train_digits.py needs {package}: {error}") from None
+        raise SystemExit(
+            f"train_digits.py needs {package}: {error}. Next: pip install {package}"
+        ) from None
 
 
 def array_namespace(array: str, dtype: str) -> Any:
@@ -232,14 +234,14 @@ def plot(history: History, title: str, path: str) -> None:
     train_loss, train_accuracy, test_loss, test_accuracy = np.asarray(history.epochs).T
     batches = np.linspace(0, epochs, len(history.steps), endpoint=False)
     left.plot(batches, history.steps, color="C0", alpha=0.25, linewidth=0.6, label="each batch")
-    for axes, images, color, curve, last in (
-        (left, "training images", "C0", train_loss, "{:.3g}"),
-        (left, "held-out images", "C1", test_loss, "{:.3g}"),
-        (right, "training images", "C0", 100 * train_accuracy, "{:.1f} %"),
-        (right, "held-out images", "C1", 100 * test_accuracy, "{:.1f} %"),
+    for axes, images, style, curve, last in (
+        (left, "training images", "C0-", train_loss, "{:.3g}"),
+        (left, "held-out images", "C1--", test_loss, "{:.3g}"),
+        (right, "training images", "C0-", 100 * train_accuracy, "{:.1f} %"),
+        (right, "held-out images", "C1--", 100 * test_accuracy, "{:.1f} %"),
     ):
         label = f"{images}: {last.format(curve[-1])} at the end"
-        axes.plot(range(1, epochs + 1), curve, color=color, label=label)
+        axes.plot(range(1, epochs + 1), curve, style, label=label)
     for axes in (left, right):
         axes.set(xlabel="epoch", xlim=(0, epochs))
         axes.grid(alpha=0.3)
@@ -286,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracy = f"{history.epochs[-1].test_accuracy:.1%}"
     print(f"{title}: {accuracy} of the held-out digits right after {seconds:.1f} s of training")
     if path:
-        plot(history, f"Handwritten digits: {title}", path)
+        plot(history, f"{title}: {accuracy} of the held-out digits right", path)
         print(f"curves of loss and accuracy: {path}")
 
 

@@ -31,7 +31,9 @@ def need(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0].replace("sklearn", "scikit-learn")
-        raise SystemExit(f"train_torch.py needs {package}: {error}") from None
+        raise SystemExit(
+            f"train_torch.py needs {package}: {error}. Next: pip install {package}"
+        ) from None
 
 
 @dataclass

@@ -9,7 +9,7 @@ import contextlib
 import gc
 import importlib.util
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say for each reason of a skip how many tests it left out, not where they are."""
+    told = (str(each.longrepr[2]) for each in terminalreporter.stats.get("skipped", ()))
+    reasons = Counter(
+        re.sub(r"^Skipped: (could not import '([^'.]+).*)?", _not_installed, each) for each in told
+    )
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")
+
+
+def _not_installed(found: "re.Match[str]") -> str:
+    return f"{found[2]} is not installed" if found[2] else ""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,18 @@ def test_what_the_parser_refuses(call: list[str], capsys: pytest.CaptureFixture[
     [
         ("check crossentropy", "'crossentropy'", "tinyloss info cross_entropy"),
         ("info HuberLoss", "'HuberLoss'", "tinyloss info huber"),
+        ("info bce", "'bce'", "tinyloss info binary_cross_entropy"),
+        ("info l1_loss", "'l1_loss'", "tinyloss info mae"),
+        ("info focal", "'focal'", "tinyloss info sigmoid_focal"),
+        ("info info_nce", "has no card", "help(tinyloss.info_nce)"),
         ("source zzz", "'zzz'", "tinyloss info"),
         ("check mse --on numby", "expected one of numpy", "tinyloss info"),
-        ("check nowhere.py:f --as mse", "no file nowhere.py", "tinyloss learn DIR"),
+        ("check nowhere.py:f --as mse", "no file nowhere.py", "tinyloss learn lessons"),
         ("check --as mse", "--as tells", "tinyloss check FILE.py:FUNCTION --as mse"),
         ("bench mse --against tensorflow", "'tensorflow'", "tinyloss bench --against torch"),
         ("bench cross_entropy --shape 4000", "rows of classes", "--shape 8192x1000"),
         ("bench mse --seconds 0", "above 0", "tinyloss bench --help"),
+        ("bench mse --report nowhere/page.html", "no folder 'nowhere'", "mkdir -p nowhere"),
         ("bench --compare old.json new.json", "cannot read old.json", "tinyloss bench --json"),
     ],
 )
@@ -106,13 +112,51 @@ def test_a_missing_library_is_told_with_its_command(
     )
 
 
-def test_a_closed_pipe_ends_without_a_word() -> None:
-    with start("info", "mse", "huber", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+@on("call", ["info mse huber", "plot mse --text", "learn {folder}"])
+def test_a_closed_pipe_ends_without_a_word(call: str, tmp_path: Path) -> None:
+    arguments = call.format(folder=tmp_path).split()
+    with start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         running.stdout.close()
         assert running.stderr.read() == ""
     assert running.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+def test_a_full_disk_is_told() -> None:
+    with (
+        open("/dev/full", "w") as full,
+        start("info", "mse", stdout=full, stderr=subprocess.PIPE) as running,
+    ):
+        assert running.stderr is not None
+        assert running.stderr.read().endswith("left on device\nNext: tinyloss --help\n")
+    assert running.returncode == 2
+
+
+def test_nothing_is_said_where_nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None for an output that was closed when it began."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["check", "mae"]) == 0
+    assert main(["info", "maee"]) == 2
+
+
+def test_a_bar_that_is_stopped_while_it_starts_gives_the_cursor_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console = pytest.importorskip("rich.console")
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(console.Console, "push_render_hook", stop)
+    screen, shown = Screen(), StringIO()
+    screen._rich = console.Console(file=shown, force_terminal=True)
+    with pytest.raises(KeyboardInterrupt), screen.bar(1):
+        pass
+    hidden, given_back = "\x1b[?25l", "\x1b[?25h"
+    assert shown.getvalue().rindex(given_back) > shown.getvalue().rindex(hidden)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
@@ -175,6 +219,20 @@ def test_rich_adds_colour_and_no_word(
     assert "\x1b[32m✓\x1b[0m" in coloured
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in printed(console.Console(force_terminal=True, width=200))
+
+
+def test_the_last_column_is_wrapped_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    screen = Screen()
+    rows = [["mse", "numbers whose errors are alike in size"], ["huber", ""]]
+    screen.table(rows)
+    assert capsys.readouterr().out == "mse    numbers whose errors are alike in size\nhuber\n"
+    screen._terminal = True
+    screen.table(rows)
+    said = capsys.readouterr().out
+    assert said == "mse    numbers whose errors are alike in\n       size\nhuber\n"
 
 
 def test_an_output_without_the_signs_gets_others(tmp_path: Path) -> None:

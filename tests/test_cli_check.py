@@ -159,6 +159,12 @@ def empty(x, y):
 def broken(x, y):
     return x + undefined
 
+def leaves(x, y):
+    raise SystemExit(3)
+
+def text(x, y):
+    return "3.5"
+
 def mse(x, y):
     return (x - y) ** 2
 
@@ -192,7 +198,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("naive", 1, "✗ stable at logits of ±1000"),
         ("column", 1, "got shape (60, 1), expected (60,), or one number: the mean"),
         ("empty", 1, "1 of 1 checks failed"),
-        ("broken", 1, "NameError: name 'undefined' is not defined"),
+        ("broken", 1, "NameError: name 'undefined' is not defined (line 34)"),
+        ("leaves", 1, "it ended Python: is there an exit()?"),
+        ("text", 1, "returned str, expected an array of numbers"),
     ],
 )
 def test_a_learners_cross_entropy_is_graded(
@@ -232,10 +240,16 @@ def test_a_target_that_is_not_clear(
     assert "\nNext: tinyloss check" in error
 
 
-def test_a_file_that_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@on(
+    ("text", "said"),
+    [("def mse(x, y:\n", "SyntaxError"), ("raise SystemExit('no data')\n", "SystemExit: no data")],
+)
+def test_a_file_that_does_not_run(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "half.py"
-    path.write_text("def mse(x, y:\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     assert main(["check", f"{path}:mse"]) == 2
     error = capsys.readouterr().err
-    assert "does not run: SyntaxError" in error
+    assert f"does not run: {said}" in error
     assert f"\nNext: python {path}" in error

@@ -1,6 +1,7 @@
 """`tinyloss info`, `source`, `learn` and `bench`, in process."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 import tinyloss
 from tests.support.specs import CLASSES, LOSSES
-from tinyloss.cli import info, learn, main, measure
+from tinyloss.cli import bench, info, learn, main, measure
 from tinyloss.cli._contenders import Work, contenders
 from tinyloss.cli._curves import spark
 from tinyloss.cli._definitions import DEFINITIONS
@@ -156,6 +157,20 @@ def test_a_card_has_numbers_and_curves(
     assert any(len(each) == 49 and set(each) <= set("▁▂▃▄▅▆▇█") for each in curves)
 
 
+def test_a_card_tells_the_worst_errors_beside_torchs(capsys: Said) -> None:
+    pytest.importorskip("torch")
+    assert main(["info", "cross_entropy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("worst in float32"))
+    ours, theirs = lines[first + 1 : first + 3]
+    errors = re.fullmatch(r"tinyloss +([\d.]+) eps +([\d.]+) eps", ours)
+    assert errors is not None
+    assert all(0.3 < float(error) <= 4 for error in errors.groups())
+    assert re.fullmatch(r"torch [\d.]+ +no digit +no digit", theirs)
+    confident = next(line.split() for line in lines if line.split()[:1] == ["20"])
+    assert confident[3:] == ["-0", "✗", "0", "✗"]
+
+
 def test_every_kind_of_argument_has_a_path() -> None:
     assert {*PATHS} == {*DRAWS}
 
@@ -246,6 +261,20 @@ def test_bench_measures_beside_the_floor(report: Path) -> None:
     assert rows["tinyloss"]["seconds"]["samples"] >= 5
     assert 0 < rows["tinyloss"]["error_eps"] <= 2
     assert rows["tinyloss"]["extra_mb"] == 0.5
+
+
+def test_bench_without_anybody_to_time_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    def nobody(*arguments: Any) -> dict[str, Any]:
+        arguments[4]["tinyloss on CuPy is left out: no GPU"] = None
+        return {}
+
+    monkeypatch.setattr(bench, "_ready", nobody)
+    assert main(["bench", "mse"]) == 2
+    assert capsys.readouterr().err == (
+        "tinyloss: tinyloss on CuPy is left out: no GPU\nNext: tinyloss info\n"
+    )
 
 
 class Page(HTMLParser):

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import tables as measured
 from tests.support import tables as recorded
+from tests.support.differences import DIFFERENCES, GROUPS
 from tests.support.libraries import peer
 from tests.support.process import ROOT, python
 
@@ -19,8 +20,8 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
 
-# These need a cluster or a GPU; that they run on one was seen.
-ELSEWHERE = {"cupy", "mpi4py", "ray", "pyspark"}
+# These need a cluster, a GPU or a library that no other test does; that they run there was seen.
+ELSEWHERE = {"catboost", "cupy", "mpi4py", "ray", "pyspark"}
 SEPARATE = ("jax", "dask", "torch", "optax")
 
 
@@ -50,9 +51,9 @@ def imported(block: str) -> set[str]:
 
 
 def test_blocks_are_found() -> None:
-    assert len([place for place in SESSIONS if place.startswith("README.md")]) >= 6
+    assert len([place for place in SCRIPTS if place.startswith("README.md")]) >= 6
     assert len(SESSIONS) >= 50
-    assert len([block for block in SCRIPTS.values() if imported(block) & ELSEWHERE]) == 4
+    assert len([block for block in SCRIPTS.values() if imported(block) & ELSEWHERE]) == 5
 
 
 @pytest.mark.parametrize("place", SESSIONS)
@@ -68,11 +69,17 @@ def test_session_runs_alone(request: pytest.FixtureRequest, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", SCRIPTS)
-def test_script_runs_or_defines_what_it_uses(place: str, tmp_path: Path) -> None:
+def test_script_runs_or_defines_what_it_uses(
+    request: pytest.FixtureRequest, place: str, tmp_path: Path
+) -> None:
     block = SCRIPTS[place]
     if not imported(block) & ELSEWHERE:
+        skip_without_libraries(request, block)
         (tmp_path / "script.py").write_text(block, encoding="utf-8")
-        assert python(str(tmp_path / "script.py"), "")
+        said = python(str(tmp_path / "script.py"), "").splitlines()
+        assert said
+        # What a line prints may stand beside it.
+        assert [*re.findall(r"^print\(.*\)  # (.+)$", block, re.MULTILINE)] in ([], said)
         return
     used: set[str] = set()
     defined = set(vars(builtins))
@@ -83,6 +90,8 @@ def test_script_runs_or_defines_what_it_uses(place: str, tmp_path: Path) -> None
             defined.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, ast.FunctionDef):
             defined |= {node.name, *[each.arg for each in node.args.args]}
+        elif isinstance(node, ast.ClassDef):
+            defined.add(node.name)
     assert used <= defined
 
 
@@ -106,6 +115,10 @@ def test_readmes_tables_are_those_of_the_records() -> None:
     """If not: `python -m tests.support.tables --write`."""
     text = README.read_text(encoding="utf-8")
     assert recorded.with_tables(text) == text
+
+
+def test_every_difference_is_in_one_section_of_its_page() -> None:
+    assert sorted(key for keys in GROUPS.values() for key in keys) == sorted(DIFFERENCES)
 
 
 def test_every_table_is_on_a_page() -> None:

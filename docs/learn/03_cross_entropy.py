@@ -90,7 +90,7 @@ print(f"softmax first: {tinyloss.cross_entropy(tinyloss.softmax(sure), [0]):.4f}
 # What does it cost? The same linear model of handwritten digits, 100 steps of gradient descent,
 # with and without:
 
-from sklearn.datasets import load_digits  # noqa: E402 - where it is needed first
+from sklearn.datasets import load_digits
 
 images, digits = load_digits(return_X_y=True)
 images = images / 16

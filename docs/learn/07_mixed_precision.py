@@ -57,7 +57,7 @@ figure = pictures.scale()
 # bfloat16 has the range of float32 and 8 bits. Nothing becomes 0, no scaling is needed, and each
 # number has only two or three digits.
 
-import ml_dtypes  # noqa: E402 - where it is needed first
+import ml_dtypes
 
 short = logits.astype(ml_dtypes.bfloat16)
 loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy)(short, labels)

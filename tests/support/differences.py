@@ -1,6 +1,6 @@
 """Where tinyloss differs from others on purpose: a page of the documentation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -163,7 +163,7 @@ CALLS: dict[str, Row] = {
         "an error that shows both shapes",
         "torch: broadcasts to (3, 3), with a warning or (poisson_nll_loss) without; "
         "optax.huber_loss: broadcasts silently",
-        "it is a mistake almost always",
+        "it is almost always a mistake",
     ),
     "weight-shape": Row(
         "`weight` of fewer dimensions than the items",
@@ -256,6 +256,20 @@ CALLS: dict[str, Row] = {
 """What is taken otherwise."""
 
 DIFFERENCES = VALUES | CALLS
+
+GROUPS: Mapping[str, Sequence[str]] = {
+    "Digits": "confident tails small-errors close-logits soft-margin bce-probabilities "
+    "half-precision".split(),
+    "Means, weights and what is left out": "nothing-selected weighted-mean class-weights weight-0 "
+    "ignore-index ignore-index-probabilities kl-mean".split(),
+    "Zeros, infinities and the edges of a domain": "impossible-class smoothing kl-zeros "
+    "infinite-logits negative-variance outside msle-negative".split(),
+    "Derivatives": "kinks gaussian-floor no-curvature".split(),
+    "Shapes and axes": "shapes weight-shape class-axis square-weight square-variance".split(),
+    "Targets, dtypes and parameters": "label-range target-range label-dtypes signed-booleans "
+    "integer-predictions parameters array-parameters two-libraries".split(),
+}
+"""The page's sections, and what is in them by its key."""
 
 
 class Shown:

@@ -98,7 +98,7 @@ def _records() -> list[Spec]:
                 **varied(REGRESSION, ("normal", "equal", "near_max"), delta=1e300),
             },
             [call(*REAL), call(*REAL, delta=0.3)],
-            "square up to `delta`, then linear",
+            "(x - y)² / 2 up to `delta`, then linear",
         ),
         Spec(
             t.smooth_l1,
@@ -135,7 +135,7 @@ def _records() -> list[Spec]:
                 **varied(REGRESSION, ("normal", "near_max"), q=1e-50),
             },
             [call(*REAL, q=0.9)],
-            "pinball loss",
+            "q (y - x) or (1 - q) (x - y), whichever is above 0",
         ),
         Spec(
             t.msle,
@@ -178,7 +178,7 @@ def _records() -> list[Spec]:
             Bound(4, 4, 4, scale=bounds.binary_cross_entropy),
             inputs.BCE,
             [call(*PROBABILITY), call(*PROBABILITY, eps=1e-7)],
-            "on probabilities",
+            "-y log x - (1 - y) log(1 - x)",
         ),
         Spec(
             t.binary_cross_entropy_with_logits,
@@ -186,7 +186,7 @@ def _records() -> list[Spec]:
             Bound(4, 4, 6, scale=bounds.binary_cross_entropy_with_logits),
             inputs.BCE_LOGITS,
             [call(*BINARY), call(*BINARY, pos_weight=PER_CLASS)],
-            "on logits",
+            "log(1 + exp(x)) - y x",
         ),
         Spec(
             t.sigmoid_focal,
@@ -194,7 +194,7 @@ def _records() -> list[Spec]:
             Bound(4, 4, 8, per_gamma=2, underflow=1024, scale=bounds.sigmoid_focal),
             inputs.FOCAL,
             [call(*BINARY), call(*BINARY, alpha=0.25, gamma=1.5)],
-            "binary focal loss on logits",
+            "(1 - p)^γ (-log p), p the probability of the target",
         ),
         Spec(
             t.hinge,
@@ -245,7 +245,7 @@ def _records() -> list[Spec]:
                     class_weight=PER_CLASS,
                 ),
             ],
-            "-log softmax(x) of the class, or of soft targets",
+            "-log softmax(x) at the class; of soft targets Σ y (-log softmax(x))",
         ),
         Spec(
             t.softmax_focal,
@@ -282,7 +282,7 @@ def _records() -> list[Spec]:
             Bound(8, 4, 8, of={"y": 16}, underflow=1024, scale=bounds.kl_div_with_logits),
             row_inputs.KL_LOGITS,
             [call(*REAL), call(logits(2, 3, 2), logits(2, 3, 2), axis=-2)],
-            "both sides logits",
+            "Σ p (log p - log softmax(x)), p = softmax(y)",
         ),
         Spec(
             t.js_div,
@@ -290,7 +290,7 @@ def _records() -> list[Spec]:
             Bound(8, 4, 4),
             row_inputs.JS,
             [call(shares(), shares())],
-            "Jensen-Shannon divergence of probabilities",
+            "(KL(x, m) + KL(y, m)) / 2, m = (x + y) / 2",
         ),
         # Activations.
         Spec(

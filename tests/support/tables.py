@@ -6,7 +6,7 @@ README has two of them, which are written there. The documentation prints all wh
 import argparse
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import tinyloss
-from tests.support.differences import CALLS, VALUES, Row
+from tests.support.differences import DIFFERENCES, GROUPS, Row
 from tests.support.specs import CLASSES, SPECS, Spec
 from tinyloss.cli.cards import cards
 
@@ -53,9 +53,9 @@ def _losses() -> list[Spec]:
     return [spec for spec in SPECS.values() if spec.definition.target]
 
 
-def _name(spec: Spec) -> str:
+def _parameters(spec: Spec) -> str:
     own = [name for name in inspect.signature(spec.function).parameters if name not in EVERY_LOSS]
-    return f"`{spec.name}({', '.join(own)})`" if own else f"`{spec.name}`"
+    return ", ".join(f"`{name}`" for name in own)
 
 
 def _classes(spec: Spec) -> str:
@@ -114,8 +114,8 @@ def uses() -> str:
 
 def losses() -> str:
     """Return the formula, the class and the parameters of each loss."""
-    rows = [(_name(spec), _classes(spec), spec.gist) for spec in _losses()]
-    return _table(("function", "class", "loss of an item"), rows)
+    rows = [(_link(spec.name), _parameters(spec), _classes(spec), spec.gist) for spec in _losses()]
+    return _table(("function", "parameters", "class", "loss of an item"), rows)
 
 
 def _family(family: str) -> str:
@@ -155,12 +155,18 @@ def names() -> str:
     return _table(("tinyloss", *columns), rows)
 
 
-def _differences(rows: Mapping[str, Row]) -> str:
-    """Return a heading for each row: what is other, both answers, the reason."""
+def _differences() -> str:
+    """Return a heading for each group and row: what is other, both answers, the reason."""
+
+    def entry(row: Row) -> str:
+        return (
+            f"### {row.where.replace('|', chr(92) + '|')}\n\n"
+            f"tinyloss\n: {row.tinyloss}\n\nothers\n: {row.others}\n\nwhy\n: {row.why}\n"
+        )
+
     return "\n".join(
-        f"### {row.where.replace('|', chr(92) + '|')}\n\n"
-        f"tinyloss\n: {row.tinyloss}\n\nothers\n: {row.others}\n\nwhy\n: {row.why}\n"
-        for row in rows.values()
+        "\n".join([f"## {group}\n", *(entry(DIFFERENCES[key]) for key in keys)])
+        for group, keys in GROUPS.items()
     )
 
 
@@ -206,8 +212,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "choice": _choice,
     "names": names,
     "traits": traits,
-    "differences of values": partial(_differences, VALUES),
-    "differences of calls": partial(_differences, CALLS),
+    "differences": _differences,
     **{family: partial(_family, family) for family in FAMILIES},
 }
 """What the documentation prints, by name."""

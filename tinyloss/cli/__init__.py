@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from typing import NoReturn
 
 import tinyloss
@@ -36,6 +37,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; a wrong call of the parser's exits by itself."""
+    # Closed by who started it, as a service's are.
+    sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
     parser = _Parser(
         prog="tinyloss",
         description="Check, measure and explain the losses of this installation.",
@@ -60,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tinyloss: stopped", file=sys.stderr)
         return _STOPPED
-    except BrokenPipeError:
+    except OSError as error:
         # Else Python complains at its end that it cannot flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _CLOSED
+        if isinstance(error, BrokenPipeError):
+            return _CLOSED
+        print(f"tinyloss: {error}\nNext: tinyloss --help", file=sys.stderr)
+        return 2

@@ -1,6 +1,7 @@
 """A loss in numbers, beside torch's, and as curves of text."""
 
-from importlib import import_module
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import tinyloss
 from tinyloss.cli._definitions import DEFINITIONS
 from tinyloss.cli._inputs import PATHS, Arguments, Array
 from tinyloss.cli._libraries import LIBRARIES
-from tinyloss.cli._screen import Part, Screen, dim, strong, warn
+from tinyloss.cli._screen import Part, Screen, dim, name, strong, warn
+from tinyloss.cli._ticks import Ours, Subject, Theirs, accuracy
+from tinyloss.cli.bench import error_in_words
 
 __all__ = ["show", "spark"]
 
@@ -17,31 +20,34 @@ _BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 49
 
 
-def show(name: str, screen: Screen) -> None:
-    """Print a table of a loss in float32, and its loss, gradient and curvature as curves."""
-    of, path = DEFINITIONS[name], PATHS[DEFINITIONS[name].draw]
+def show(loss: str, screen: Screen) -> None:
+    """Print a loss in numbers of float32, its worst errors, and its curves."""
+    of, path, torch = DEFINITIONS[loss], PATHS[DEFINITIONS[loss].draw], LIBRARIES["torch"]
     points = np.array(path.points)
     given = [a if a.dtype.kind == "i" else a.astype(np.float32) for a in path.at(points)]
-    value, gradient, _ = _results(name, given)
-    columns = [[f"{point:g}" for point in path.points], _numbers(value), _numbers(gradient)]
+    ours = _results(loss, given)[:2]
+    columns: list[Sequence[Part]] = [[f"{t:g}" for t in path.points], *map(_numbers, ours)]
     heads = [path.label, "loss", "gradient"]
-    others: list[str] = []
-    if of.torch is not None and LIBRARIES["torch"].version is not None:
-        others = _numbers(_of_torch(of.torch, given))
-        heads.append("torch's loss, float32")
-    rows: list[list[Part]] = [[strong(head) for head in heads]]
-    for number, row in enumerate(zip(*columns, strict=True)):
-        # torch is another formula: it may differ in the last digit that is shown
-        line: list[Part] = [*row]
-        if others:
-            near = np.isclose(float(others[number]), value[number], rtol=1e-3, atol=0)
-            line.append(f"{others[number]}  " if near else warn(f"{others[number]} ✗"))
-        rows.append(line)
-    screen.table(rows, right=range(len(heads)))
+    measured: dict[str, Subject] = {"tinyloss": Ours(loss, LIBRARIES["numpy"])}
+    if of.torch is not None and torch.version is not None:
+        theirs = Theirs(loss, torch)
+        measured[f"torch {torch.version.partition('+')[0]}"] = theirs
+        heads += ["torch's loss", "torch's gradient"]
+        columns += map(_beside, _first_class(*theirs.both(given)), ours)
+    screen.table([[strong(head) for head in heads], *zip(*columns, strict=True)],
+                 right=range(len(heads)))  # fmt: skip
+    screen.print()
+    rows: list[list[Part]] = [
+        [strong(each) for each in ("worst in float32", "loss", "gradient")],
+        *([who, *_worst(subject)] for who, subject in measured.items()),
+    ]
+    screen.table(rows, right=(1, 2))
+    if of.torch is not None and torch.version is None:
+        screen.print("beside torch: ", name(torch.install))
     screen.print()
     t = np.linspace(path.low, path.high, _COLUMNS)
-    value, gradient, curvature = _results(name, path.at(t))
-    for label, numbers in (("loss", value), ("gradient", gradient), ("curvature", curvature)):
+    curves = zip(("loss", "gradient", "curvature"), _results(loss, path.at(t)), strict=True)
+    for label, numbers in curves:
         curve, low, high = spark(numbers)
         screen.print(f"{label:10}", curve, dim(f"  {low:.3g} to {high:.3g}"))
     left = f"{path.low:g}"
@@ -58,22 +64,33 @@ def spark(numbers: Any) -> tuple[str, float, float]:
     return "".join(_BARS[int(7.999 * share)] for share in shares), low, high
 
 
-def _results(name: str, given: Arguments) -> tuple[Array, Array, Array]:
+def _results(name: str, given: Arguments) -> list[Array]:
     """Return loss, gradient and curvature; of rows those by the first class."""
     loss: Any = getattr(tinyloss, name)
-    value = np.asarray(loss(*given, reduction="none"))
     derived: Any = tinyloss.grad_and_hess(loss)
-    gradient, curvature = map(np.asarray, derived(*given))
-    if gradient.ndim > value.ndim:
-        return value, gradient[..., 0], curvature[..., 0]
-    return value, gradient, curvature
+    value = np.asarray(loss(*given, reduction="none"))
+    return _first_class(value, *map(np.asarray, derived(*given)))
 
 
-def _of_torch(theirs: Any, given: Arguments) -> Array:
-    torch = LIBRARIES["torch"]
-    functional = import_module("torch.nn.functional")
-    numbers: Array = torch.host(theirs(functional, [torch.own(each) for each in given]))
-    return numbers
+def _first_class(value: Array, *derivatives: Array) -> list[Array]:
+    return [value, *(each[..., 0] if each.ndim > value.ndim else each for each in derivatives)]
+
+
+def _worst(subject: Subject) -> list[Part]:
+    """Return the worst errors of value and gradient in words."""
+    errors = (
+        accuracy(subject.name, partial(subject.result, result), result)
+        for result in ("value", "gradient")
+    )
+    return [error_in_words(error) for error in errors]
+
+
+def _beside(numbers: Array, ours: Array) -> list[Part]:
+    """Return torch's numbers, marked where they are off."""
+    # It is another formula: it may differ in the last digit that is shown.
+    near = np.isclose(numbers, ours, rtol=1e-3, atol=0)
+    texts = zip(_numbers(numbers), near, strict=True)
+    return [f"{text}  " if alike else warn(f"{text} ✗") for text, alike in texts]
 
 
 def _numbers(numbers: Array) -> list[str]:

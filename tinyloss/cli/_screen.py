@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from textwrap import wrap
 from time import monotonic
@@ -75,8 +75,6 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
         self._erase()
 
     @property
@@ -101,14 +99,17 @@ class Screen:
         """Print a mark, a label in a column of its own, and a detail that is wrapped beside it."""
         words, style = (detail, "") if isinstance(detail, str) else detail
         left = indent + 2 + width + 1
-        # A program that reads lines gets whole ones.
-        lines = wrap(words, max(self.width - left, 24)) if self._terminal else [words]
-        lines = lines or [""]
+        lines = self._wrapped(words, left)
         said = label if isinstance(label, str) else label.text
         pad = " " * max(width - len(said), 0) + " "
         self.print(" " * indent, mark, " ", label, pad, Styled(lines[0], style))
         for line in lines[1:]:
             self.print(" " * left, Styled(line, style))
+
+    def _wrapped(self, words: str, left: int) -> list[str]:
+        """Return the lines that words take beside a margin, on a terminal."""
+        # A program that reads lines gets whole ones.
+        return (self._terminal and wrap(words, max(self.width - left, 24))) or [words]
 
     def field(self, label: str, text: str) -> None:
         """Print a text beside its label, wrapped where the screen ends."""
@@ -127,17 +128,27 @@ class Screen:
     def table(
         self, rows: Sequence[Sequence[Part]], right: Iterable[int] = (), indent: int = 0
     ) -> None:
-        """Print rows in columns, the ones numbered in `right` flush right."""
+        """Print rows in columns, the ones numbered in `right` flush right.
+
+        On a terminal the last column is wrapped.
+        """
         texts = [[part if isinstance(part, str) else part.text for part in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-        flush = set(right)
+        flush, last = set(right), len(widths) - 1
+        left = indent + sum(widths[:-1]) + 2 * last
         for row, words in zip(rows, texts, strict=True):
             line: list[Part] = [" " * indent]
-            for number, (part, said) in enumerate(zip(row, words, strict=True)):
+            for number, (part, said) in enumerate(zip(row[:-1], words, strict=False)):
                 pad = " " * (widths[number] - len(said))
                 line += [pad, part] if number in flush else [part, pad]
                 line.append("  ")
-            self.print(*line[:-1])
+            style = "" if isinstance(row[-1], str) else row[-1].style
+            if last in flush:
+                line.append(" " * (widths[last] - len(words[last])))
+            first, *more = self._wrapped(words[last], left)
+            self.print(*line, Styled(first, style))
+            for each in more:
+                self.print(" " * left, Styled(each, style))
 
     def json(self, document: Any) -> None:
         """Print a document for programs, and nothing else."""
@@ -148,14 +159,16 @@ class Screen:
         """Show how much of `total` is done, with the time that is left."""
         made = self._rich_bar()
         task = None if made is None else made.add_task("", total=total)
-        if made is not None:
-            self._bar = made
-            made.start()
         try:
+            if made is not None:
+                self._bar = made
+                made.start()
             yield Bar(self, total, task)
         finally:
             if made is not None:
-                made.stop()
+                with suppress(IndexError):  # interrupted before all of it had started
+                    made.stop()
+                made.console.show_cursor()
                 self._bar = None
             self._erase()
 

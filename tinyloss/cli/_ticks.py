@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from math import inf, isfinite, log10, nan
 from sys import stderr
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tinyloss.cli._definitions import DEFINITIONS, Definition, Truth, item_of, t
 from tinyloss.cli._inputs import Arguments, Array, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
 
-__all__ = ["Learned", "Ours", "Subject", "Tick", "accuracy", "digits_right", "ticks"]
+__all__ = ["Learned", "Ours", "Subject", "Theirs", "Tick", "accuracy", "digits_right", "ticks"]
 
 EPS = float(np.finfo(np.float32).eps)
 TINY = Decimal(float(np.finfo(np.float32).smallest_normal))
@@ -151,6 +152,27 @@ class Ours(Subject):
         return np.asarray(self.library.host(array))
 
 
+class Theirs(Subject):
+    """The same loss of torch, by its own autograd."""
+
+    def items(self, given: Arguments) -> Array:
+        """Return the loss of each item."""
+        return self.both(given)[0]
+
+    def gradient(self, given: Arguments) -> Array:
+        """Return the gradient by x of the sum of the items' losses."""
+        return self.both(given)[1]
+
+    def both(self, given: Arguments) -> tuple[Array, Array]:
+        """Return loss and gradient of each item."""
+        theirs = self.definition.torch
+        assert theirs is not None
+        x, *more = (self.library.own(each) for each in given)
+        value = theirs(import_module("torch.nn.functional"), [x.requires_grad_(), *more])
+        value.sum().backward()
+        return self.library.host(value), self.library.host(x.grad)
+
+
 class _WrongError(Exception):
     """A result that cannot be compared."""
 
@@ -175,12 +197,18 @@ class Learned(Subject):
         self.function, self.by_x = function, by_x
 
     def _call(self, function: Callable[..., Any], given: Arguments) -> Array:
-        # What it prints is no part of a report.
-        with redirect_stdout(stderr):
-            result = function(*(self.library.own(each.copy()) for each in given))
+        try:
+            # What it prints is no part of a report.
+            with redirect_stdout(stderr):
+                result = function(*(self.library.own(each.copy()) for each in given))
+        except SystemExit as error:
+            raise _WrongError("it ended Python: is there an exit()?") from error
         if result is None:
             raise _NothingError("returned None: is there a return?")
-        return np.asarray(self.library.host(result))
+        found = np.asarray(self.library.host(result))
+        if found.dtype.kind not in "biuf":
+            raise _WrongError(f"returned {type(result).__name__}, expected an array of numbers")
+        return found
 
     def items(self, given: Arguments) -> Array:
         """Return the loss of each item, asked one by one of what returns the mean."""
@@ -232,6 +260,10 @@ class _Known:
         """Return the arguments as a call in float32 takes them."""
         return _float32(self.given)
 
+    def true(self, result: str) -> list[Truth]:
+        """Return the exact values, or gradients, in the order of an array's numbers."""
+        return self.value if result == "value" else [t for row in self.gradient for t in row]
+
     def shown(self, at: int) -> str:
         """Return the arguments of an item as text."""
         names = ("x", "y", "var")
@@ -268,11 +300,13 @@ def _errors(got: Array, true: Sequence[Truth]) -> list[float]:
     return [_error(a, b) for a, b in zip(got.ravel().tolist(), true, strict=True)]
 
 
-def accuracy(name: str, items: Callable[[Arguments], Array]) -> float:
-    """Return the worst error, in eps of float32, of losses of numbers of every magnitude."""
+def accuracy(
+    name: str, computed: Callable[[Arguments], Array | None], result: str = "value"
+) -> float:
+    """Return the worst error, in eps of float32, for numbers of every magnitude."""
     known = _known(name, True)
     with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-        return max(_errors(items(known.float32()), known.value))
+        return max(_errors(np.asarray(computed(known.float32())), known.true(result)))
 
 
 # ------------------------------------------------------------------------------------------ ticks
@@ -299,13 +333,21 @@ def ticks(subject: Subject) -> Iterator[Tick]:
                 tick = check(subject, text)
         except Exception as error:  # of a learner's function, or of a library that is broken
             said = str(error).strip().split("\n")[0]
-            kind = "" if isinstance(error, _WrongError) else f"{type(error).__name__}: "
-            yield Tick(text, False, f"{kind}{said}")
+            if not isinstance(error, _WrongError):
+                said = f"{type(error).__name__}: {said}{_place(error, subject)}"
+            yield Tick(text, False, said)
             if check is _definition:  # the others would say the same
                 return
         else:
             if tick is not None:
                 yield tick
+
+
+def _place(error: Exception, subject: Subject) -> str:
+    """Return the line of a learner's file that an error comes from."""
+    file = subject.function.__code__.co_filename if isinstance(subject, Learned) else None
+    lines = [each.lineno for each in extract_tb(error.__traceback__) if each.filename == file]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def _within(subject: Subject, result: str) -> str:
@@ -337,7 +379,7 @@ def _definition(subject: Subject, text: str) -> Tick | None:
 
 def _digits(result: str, subject: Subject, text: str) -> Tick | None:
     known = _known(subject.name, True)
-    true = known.value if result == "value" else [t for row in known.gradient for t in row]
+    true = known.true(result)
     bound, found = subject.bounds[result], dict[str, tuple[list[float], Array]]()
     for way, context in subject.ways.items():
         with context():
@@ -486,15 +528,13 @@ def _masks(subject: Subject, text: str) -> Tick | None:
 
 
 def _torch(subject: Subject, text: str) -> Tick | None:
-    theirs = subject.definition.torch
-    if theirs is None or subject.library.name == "torch":
+    if subject.definition.torch is None or subject.library.name == "torch":
         return None
     torch = LIBRARIES["torch"]
     if torch.version is None:
         return Tick(text, None, f"not installed: {torch.install}")
     given = _known(subject.name, False).float32()
-    functional = import_module("torch.nn.functional")
-    expected = torch.host(theirs(functional, [torch.own(each) for each in given]))
+    expected = Theirs(subject.name, torch).items(given)
     off = float(np.max(np.abs(subject.items(given) - expected) / (1 + np.abs(expected))))
     return Tick(text, off < CLOSE, f"largest difference {off:.0e}", off)
 

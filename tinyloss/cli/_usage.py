@@ -1,5 +1,6 @@
 """What a wrong call raises, and how a loss is named on the command line."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from inspect import signature
@@ -36,10 +37,27 @@ def losses_called(names: Iterable[str]) -> dict[str, Any]:
     chosen = [*names] or LOSSES
     for name in chosen:
         if name not in LOSSES:
-            # A class's name, or another library's, is near enough to the function's.
-            near = get_close_matches(name.lower(), LOSSES, n=1, cutoff=0.5)
-            raise UsageError(
-                f"no loss is called {name!r}",
-                f"tinyloss info {near[0]}" if near else "tinyloss info",
-            )
+            raise _unknown(name)
     return {name: getattr(tinyloss, name) for name in chosen}
+
+
+def _unknown(name: str) -> UsageError:
+    """Return the error of a name that is none, with the loss that is meant."""
+    from tinyloss.cli.cards import cards
+
+    meant = {loss: loss for loss in LOSSES}
+    for loss, card in cards().items():
+        classes = [word for each in card.objects for word in (each, each.removesuffix("Loss"))]
+        words = [*classes, *re.findall(r"\w{3,}", " ".join(card.elsewhere.values()))]
+        meant |= {word.lower(): loss for word in words if word.lower() not in meant}
+    if name.lower() not in meant and name in vars(tinyloss)["__all__"]:
+        return UsageError(
+            f"{name} is no loss of predictions and targets, and has no card",
+            f"python -c 'import tinyloss; help(tinyloss.{name})'",
+        )
+    near = get_close_matches(name.lower(), meant, n=1)
+    near = near or [each for each in meant if name.lower() in each]
+    return UsageError(
+        f"no loss is called {name!r}",
+        f"tinyloss info {meant[near[0]]}" if near else "tinyloss info",
+    )

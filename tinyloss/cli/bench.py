@@ -71,6 +71,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         old, new = map(_read, arguments.compare)
         return _compare(old, new, arguments.json, screen)
     library_called("numpy")
+    folder = None if arguments.report is None else arguments.report.parent
+    if folder is not None and not folder.is_dir():  # told before minutes of measuring
+        raise UsageError(f"there is no folder {str(folder)!r}", f"mkdir -p {folder}")
     report = _measured(arguments, screen)
     if arguments.report is not None:
         from tinyloss.cli._page import page
@@ -131,6 +134,8 @@ def _measured(arguments: argparse.Namespace, screen: Screen) -> dict[str, Any]:
     with screen.bar(len(works)) as bar:
         for work in works:
             taking_part = _ready(work, on, against, threads, notes, lambda said: bar.step(said))
+            if not taking_part:
+                raise UsageError("; ".join(notes), "tinyloss info")
             results.append(_timed(work, taking_part, arguments.seconds, bar.step))
             memory: dict[str, float | None] = {}
             for name in taking_part:

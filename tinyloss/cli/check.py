@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     paint = bad if failed else good
     screen.print(paint(f"{said}{earned}"), f" in {perf_counter() - began:.1f} s")
     if not all(stars):
-        screen.print("Where digits get lost: ", name("tinyloss learn DIR"))
+        screen.print("Where digits get lost: lesson 4 of ", name("tinyloss learn lessons"))
     if failed:
         card = f" {subjects[0][1].name}" if subjects[0][1].bonus else ""
         screen.print("Next: ", name(f"tinyloss info{card}"))
@@ -138,7 +138,8 @@ def _loss_of(target: str, function: str, given: str | None) -> str:
 
 
 def _likely(function: str) -> str:
-    return max(LOSSES, key=lambda name: sum(part in function for part in name.split("_")))
+    # Of losses that fit alike the first, of none the simplest.
+    return max(("mse", *LOSSES), key=lambda name: sum(part in function for part in name.split("_")))
 
 
 def _loaded(target: str) -> tuple[str, Any]:
@@ -148,7 +149,7 @@ def _loaded(target: str) -> tuple[str, Any]:
         path, name = (target, "") if target.endswith(".py") else (path, name)
     file = Path(path)
     if not file.is_file():
-        raise UsageError(f"there is no file {path}", "tinyloss learn DIR makes one to start from")
+        raise UsageError(f"there is no file {path}", "tinyloss learn lessons")
     sys.path.insert(0, str(file.parent.resolve()))
     spec = spec_from_file_location(f"_checked_{file.stem}", file)
     if spec is None or spec.loader is None:
@@ -157,7 +158,7 @@ def _loaded(target: str) -> tuple[str, Any]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{path} does not run: {type(error).__name__}: {error}", f"python {path}"
         ) from error

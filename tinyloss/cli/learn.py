@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
                 screen.print(good("✓"), f" {folder / file}")
             except FileExistsError:
                 screen.print(warn("–"), f" {folder / file} is there already and stays as it is")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise UsageError(
             f"cannot write to {folder}: {error.strerror}", "tinyloss learn lessons"

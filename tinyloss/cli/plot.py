@@ -41,7 +41,8 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--what",
         choices=(*_CURVES, *_OF_LOSSES, *_ALONE, "speed"),
-        help="default: curves",
+        metavar="WHAT",
+        help="one of these; default: curves",
     )
     parser.add_argument(
         "--param",
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         raise UsageError(said, f"pip {command}" if command else "tinyloss info") from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error), advice) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", "tinyloss plot --help") from error
     if arguments.json:

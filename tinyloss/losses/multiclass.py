@@ -458,22 +458,23 @@ def cross_entropy(
     part in nothing. Probabilities need not sum to 1. With from_logits=False 0 <= x <= 1; a row with
     a number outside gives NaN.
 
-    Formula: sum_c q_c (log sum_k exp(x_k) - x_c), where q_c = class_weight_c ((1 - s) y_c + s / K),
-    s is label_smoothing and K the number of possible classes, which alone get s / K; plus
+    Formula: log sum_k exp(x_k) - x_y for a class index y, which is -log of its softmax. In general
+    sum_c q_c (log sum_k exp(x_k) - x_c), where q_c = class_weight_c ((1 - s) y_c + s / K), s is
+    label_smoothing and K the number of possible classes, which alone get s / K; plus
     z_loss (log sum_k exp(x_k))^2, times sum_c class_weight_c y_c. For x its capped logits stand,
     softcap tanh(x / temperature / softcap).
     With from_logits=False sum_c q_c (-log a_c), a the larger of x and the smallest normal number of
     the dtype computed in, and K all classes.
     The mean divides by the sum of class_weight[y], or of sum_c class_weight_c y_c.
 
-    Gradient: p_c sum_k q_k - q_c by x, p the softmax of x; by probabilities y
-    -(1 - s) class_weight_c log p_c, 0 for an impossible class that y does not ask for; curvature
-    sum_k q_k p_c (1 - p_c). A z-loss adds 2 z_loss lse p_c, lse = log sum_k exp(x_k), and the
-    curvature 2 z_loss (p_c^2 + lse p_c (1 - p_c)), of which boosting takes max(lse, 0). By the
-    chain rule all of it meets the slope (1 - tanh^2) / temperature of capped logits, whose own
-    curvature boosting leaves out. With from_logits=False -q_c / a_c by x, where x is below the
-    smallest normal number as well; -(1 - s) class_weight_c log a_c by y; curvature q_c / a_c^2, for
-    boosting 1 where q_c is 0.
+    Gradient: softmax(x) by x, less 1 at a class index y. In general p_c sum_k q_k - q_c, p the
+    softmax of x; by probabilities y -(1 - s) class_weight_c log p_c, 0 for an impossible class that
+    y does not ask for; curvature sum_k q_k p_c (1 - p_c). A z-loss adds 2 z_loss lse p_c, lse =
+    log sum_k exp(x_k), and the curvature 2 z_loss (p_c^2 + lse p_c (1 - p_c)), of which boosting
+    takes max(lse, 0). By the chain rule all of it meets the slope (1 - tanh^2) / temperature of
+    capped logits, whose own curvature boosting leaves out. With from_logits=False -q_c / a_c by x,
+    where x is below the smallest normal number as well; -(1 - s) class_weight_c log a_c by y;
+    curvature q_c / a_c^2, for boosting 1 where q_c is 0.
 
     Accuracy: value 4 eps; gradient 4 eps; curvature 8 eps. A confident correct prediction has a
     loss and a gradient, not 0. Where y is neither class indices nor one-hot rows the gradient by x
@@ -726,8 +727,8 @@ def softmax_focal(
 
     Domain: as for `cross_entropy`.
 
-    Formula: sum_c w_c y_c f(-log p_c), f(c) = (1 - exp(-c))^gamma c, p the softmax of x, w
-    class_weight
+    Formula: (1 - p_y)^gamma (-log p_y) for a class index y, p the softmax of x. In general
+    sum_c w_c y_c f(-log p_c), f(c) = (1 - exp(-c))^gamma c, w class_weight
 
     Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c f'(-log p_c); w_c f(-log p_c) by
     probabilities y. Curvature its derivative, negative for some x; for boosting at least
