@@ -1,7 +1,10 @@
-"""Time and memory of the cross-entropy of a last layer, beside its matrix products alone.
+"""Time and memory of losses of scores, beside their matrix products alone.
 
     python -m benchmarks.scores [--rows N] [--features D] [--classes V] [--only TEXT,...]
                                 [--rounds N] [--json PATH]
+    python -m benchmarks.scores --pairs N [--features D] ...
+
+The first measures the cross-entropy of a last layer, the second losses of N pairs of vectors.
 
 All contenders compute the mean loss of h (N, D), w (V, D) and class indices, and its gradients by h
 and w, in float32 with one thread. *products* are three products of matrices and nothing else: the
@@ -10,24 +13,30 @@ between these products, in place. Contenders take turns in one process. Times ar
 since the products of several threads wait for each other where a machine is busy; the ratio is
 that of medians.
 
-Extra memory is the growth of the process's peak resident memory beyond the gradients.
+Of pairs, all contenders are NumPy's. *products* go over the similarities in chunks of 64 MiB, as
+the losses do: one product for them, two for what their gradient is multiplied with.
+
+Extra memory is the growth of the process's peak resident memory beyond the gradients. Results are
+written to `benchmarks/results/scores.json`, or `scores_pairs.json`, if no size is given but that of
+pairs.
 """
 
 import argparse
 import gc
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
+from benchmarks._printing import write_report
 from tinyloss.cli.measure import busy, circumstances, library, settle
 
 LIBRARIES = ("numpy", "tinyloss", "torch", "jax", "jaxlib")
+RESULTS = Path(__file__).parent / "results"
 
 
 def contenders(rows: int, features: int, classes: int) -> dict[str, Callable[[], Any]]:
@@ -57,6 +66,38 @@ def contenders(rows: int, features: int, classes: int) -> dict[str, Callable[[],
         "NumPy: linear_cross_entropy": lambda: linear(h, w, y),
     }
     return found | _of_torch(h, w, y) | _of_jax(h, w, y)
+
+
+def contenders_of_pairs(pairs: int, features: int) -> dict[str, Callable[[], Any]]:
+    """Return what is measured of losses of pairs, by name."""
+    import numpy as np
+
+    import tinyloss
+
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((pairs, features), np.float32) for _ in range(2))
+
+    def of(loss: Any) -> Callable[[], Any]:
+        both: Any = tinyloss.value_and_grad(loss, (0, 1))
+        both(a[:256], b[:256], max_memory=2**17)  # which compiles
+        return lambda: both(a, b)
+
+    def products() -> Any:
+        rows = max(1, 2**26 // (4 * pairs))
+        by_a, by_b = np.empty_like(a), np.zeros_like(b)
+        z, scratch = np.empty((rows, pairs), np.float32), np.empty_like(b)
+        for first in range(0, pairs, rows):
+            part = a[first : first + rows]
+            np.matmul(part, b.T, out=z[: len(part)])
+            np.matmul(z[: len(part)], b, out=by_a[first : first + rows])
+            by_b += np.matmul(z[: len(part)].T, part, out=scratch)
+        return by_a, by_b
+
+    return {
+        "NumPy: products": products,
+        "NumPy: siglip": of(tinyloss.siglip),
+        "NumPy: info_nce": of(tinyloss.info_nce),
+    }
 
 
 def _of_torch(h: Any, w: Any, y: Any) -> dict[str, Callable[[], Any]]:
@@ -158,8 +199,9 @@ def measured(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=4096)
-    parser.add_argument("--features", type=int, default=1024)
+    parser.add_argument("--features", type=int)
     parser.add_argument("--classes", type=int, default=131072)
+    parser.add_argument("--pairs", type=int, help="how many, 32768 say")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
     parser.add_argument("--json", type=Path)
@@ -170,19 +212,26 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     settle(1)
     before = busy()
-    tasks = contenders(given.rows, given.features, given.classes)
+    if given.pairs is None:
+        shape = given.rows, given.features or 1024, given.classes
+        tasks, vectors = contenders(*shape), shape[0] + shape[2]
+        result = RESULTS / "scores.json" if shape == (4096, 1024, 131072) else None
+    else:
+        shape = given.pairs, given.features or 512, given.pairs
+        tasks, vectors = contenders_of_pairs(*shape[:2]), 2 * given.pairs
+        result = RESULTS / "scores_pairs.json" if given.features is None else None
     wanted = given.only.split(",")
     tasks = {name: call for name, call in tasks.items() if any(text in name for text in wanted)}
-    gradients = (given.rows + given.classes) * given.features * 4 / 2**20
-    scores = given.rows * given.classes * 4 / 2**20
+    gradients, scores = vectors * shape[1] * 4 / 2**20, shape[0] * shape[2] * 4 / 2**20
     print(f"scores {scores:.0f} MiB, gradients {gradients:.0f} MiB; {before:.0%} busy before")
+    start = perf_counter()
     results = list(measured(tasks, given.rounds, gradients))
     for each in results:
         print("{name:42} {seconds:8.2f} s  {ratio:6.2f}  {extra_mib:6} MiB".format(**each))
-    if given.json:
-        report = circumstances(LIBRARIES, 1, before, 0, [])
-        report["shape"] = [given.rows, given.features, given.classes]
-        given.json.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+    path = given.json or (None if given.only else result)
+    if path:
+        report = circumstances(LIBRARIES, 1, before, perf_counter() - start, [])
+        write_report(path, {**report, "shape": shape}, {"results": results})
 
 
 if __name__ == "__main__":

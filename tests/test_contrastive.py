@@ -11,6 +11,7 @@ import tinyloss
 import tinyloss_numpy
 from tests.support.jets import mp
 from tests.support.libraries import Library
+from tests.support.pairs import E, F, cosines, slope
 
 
 @pytest.fixture(autouse=True)
@@ -19,21 +20,9 @@ def _digits() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
         yield
 
 
-E = [[-1.954, 1.078], [0.238, -0.5703], [1.8745, -0.0195], [-0.6719, -1.921]]
-F = [[1, 0.5], [-0.25, -1], [0.75, 0.25], [-1, -0.5]]
 EPS = 2.0**-52
+anyloss: Any = tinyloss
 value_and_grad: Any = tinyloss.value_and_grad  # of losses whose parameters no checker knows
-
-
-def units(rows: Any) -> list[list[Any]]:
-    """Return rows divided by their lengths."""
-    exact = [[mp.mpf(each) for each in row] for row in rows]
-    return [[each / mp.sqrt(mp.fsum(a * a for a in row)) for each in row] for row in exact]
-
-
-def cosines(a: Any, b: Any) -> list[list[Any]]:
-    one, other = units(a), units(b)
-    return [[mp.fsum(p * q for p, q in zip(u, v, strict=True)) for v in other] for u in one]
 
 
 def of_logits(rows: list[list[Any]]) -> Any:
@@ -56,18 +45,6 @@ def exact_siglip(a: Any, b: Any, scale: Any = 10, bias: Any = -10) -> Any:
         for j, each in enumerate(row)
     ]
     return mp.fsum(terms) / len(a)
-
-
-def slope(exact: Callable[..., Any], arrays: list[Any], which: int, place: Any) -> Any:
-    """Return the derivative by one number, as a central difference of 40 digits."""
-    step = mp.mpf(10) ** -25
-
-    def at(move: Any) -> Any:
-        moved = [[list(map(mp.mpf, row)) for row in array] for array in arrays]
-        moved[which][place[0]][place[1]] += move
-        return exact(*moved)
-
-    return (at(step) - at(-step)) / (2 * step)
 
 
 GOLDEN = {
@@ -194,8 +171,8 @@ def test_half_precision() -> None:
 @on_golden
 def test_memory_is_the_budget_and_the_vectors(loss: Any, exact: Any, golden: str) -> None:
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2048, 16)), rng.normal(size=(2048, 16))  # 32 MiB of similarities
-    both, budget = value_and_grad(loss, (0, 1)), 2**20
+    a, b = rng.normal(size=(1024, 16)), rng.normal(size=(1024, 16))  # 8 MiB of similarities
+    both, budget = value_and_grad(loss, (0, 1)), 2**21
     with tinyloss_numpy.compilation("always"):
         both(a, b, max_memory=budget)  # which compiles
         tracemalloc.start()
@@ -204,6 +181,134 @@ def test_memory_is_the_budget_and_the_vectors(loss: Any, exact: Any, golden: str
         tracemalloc.stop()
     # vectors of length 1, and gradients by these, by both ways: some copies of a and b
     assert peak < budget + 10 * (a.nbytes + b.nbytes)
+
+
+N = 13
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+MASK, LABELS = RNG.random((N, N)) < 0.7, RNG.integers(0, 4, N)
+WEIGHT = np.arange(N) % 3 * 0.5
+LEFT_OUT: dict[str, dict[str, Any]] = {
+    "none": {},
+    "mask": {"mask": MASK, "weight": WEIGHT, "reduction": "sum"},
+    "labels": {"labels": LABELS, "weight": WEIGHT},
+    "both": {"mask": MASK, "labels": LABELS, "reduction": "none"},
+    "smooth": {"mask": MASK, "label_smoothing": 0.1},
+}
+on_left_out = pytest.mark.parametrize("given", LEFT_OUT.values(), ids=LEFT_OUT)
+
+
+def dense(given: dict[str, Any], temperature: float = 0.5) -> tuple[Any, ...]:
+    """Return the symmetric loss and gradients by way of all products, in float64."""
+    kept = np.ones((N, N), bool)
+    options = {name: each for name, each in given.items() if name not in ("mask", "labels")}
+    if "mask" in given:
+        kept &= given["mask"]
+    if "labels" in given:
+        kept &= given["labels"][:, None] != given["labels"]
+    s = np.where(kept | np.eye(N, dtype=bool), A @ B.T / temperature, -np.inf)
+    loss = value_and_grad(tinyloss.cross_entropy)
+    (rows, of_rows), (columns, of_columns) = (loss(x, np.arange(N), **options) for x in (s, s.T))
+    g = (of_rows + of_columns.T) / (2 * temperature)
+    by_temperature = -(g * (A @ B.T)).sum() / temperature
+    return (rows + columns) / 2, g @ B, g.T @ A, by_temperature
+
+
+def assert_near(found: Any, expected: Any, eps: float, times: float = 128) -> None:
+    """Compare sums of some tens of products, each rounded, with the same in another order."""
+    for one, other in zip((found[0], *found[1]), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=times * eps, atol=times * eps)
+
+
+@on_left_out
+@pytest.mark.parametrize("memory", [None, 1, 700, 2000])
+def test_rows_and_columns_are_of_the_same_scores(given: dict[str, Any], memory: Any) -> None:
+    both = value_and_grad(tinyloss.info_nce, (0, 1, 2))
+    found = both(A, B, normalize=False, temperature=0.5, max_memory=memory, **given)
+    assert_near(found, dense(given), EPS)
+    value = tinyloss.info_nce(A, B, normalize=False, temperature=0.5, max_memory=memory, **given)
+    np.testing.assert_allclose(value, found[0], rtol=32 * EPS)
+    value, (by_s,) = value_and_grad(tinyloss.info_nce, (0,))(
+        A @ B.T, similarities=True, temperature=0.5, max_memory=memory, **given
+    )
+    np.testing.assert_allclose(value, found[0], rtol=32 * EPS)
+    np.testing.assert_allclose(by_s @ B, found[1][0], rtol=0, atol=128 * EPS)
+
+
+@pytest.mark.parametrize("name", ["none", "both"])
+def test_rows_and_columns_on_every_library(name: str, xp: Library) -> None:
+    dtype = xp.floats[-1]
+    given = LEFT_OUT[name]
+    more = {n: xp.asarray(e) if isinstance(e, np.ndarray) else e for n, e in given.items()}
+    found = xp.call(
+        value_and_grad(tinyloss.info_nce, (0, 1, 2)),
+        *(xp.asarray(A, dtype), xp.asarray(B, dtype)),
+        normalize=False, temperature=0.5, max_memory=900, **more,
+    )  # fmt: skip
+    assert_near(xp.fetch(found), dense(given), float(np.finfo(dtype).eps))
+
+
+def test_both_ways_take_four_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[int, ...]] = []
+    multiply = tinyloss_numpy.multiply
+
+    def counting(a: Any, b: Any, into: Any, adds: bool) -> None:
+        counted.append(into.shape)
+        multiply(a, b, into, adds)
+
+    monkeypatch.setattr(tinyloss_numpy, "multiply", counting)
+    a, b = RNG.normal(size=(64, 8)), RNG.normal(size=(64, 8))
+    both = value_and_grad(tinyloss.info_nce, (0, 1))
+    both(a, b)
+    assert len(counted) == 3  # all fits at once
+    counted.clear()
+    chunks = -(-64 // tinyloss.memory(both, a, b, max_memory=2**14).rows)
+    both(a, b, max_memory=2**14)
+    assert chunks > 2
+    assert len(counted) == 4 * chunks
+    counted.clear()
+    tinyloss.info_nce(a, b, max_memory=2**14)
+    assert 0 < len(counted) <= chunks
+
+
+def test_native_gradients_of_both_ways(torch: Any, jax: Any) -> None:
+    given = LEFT_OUT["both"]  # each item's own loss, met by another number each
+    upstream = np.linspace(-1, 2.5, N)
+    _, exact, _, _ = dense({**given, "weight": upstream})
+    more: dict[str, Any] = {"normalize": False, "temperature": 0.5, "max_memory": 900}
+    own = {n: torch.tensor(e) if isinstance(e, np.ndarray) else e for n, e in given.items()}
+    tensor = torch.tensor(A, requires_grad=True)
+    loss = anyloss.info_nce(tensor, torch.tensor(B), **more, **own)
+    loss.backward(torch.tensor(upstream))
+    np.testing.assert_allclose(tensor.grad.numpy(), exact, rtol=0, atol=512 * EPS)
+    own = {n: jax.numpy.asarray(e) if isinstance(e, np.ndarray) else e for n, e in given.items()}
+
+    def scaled(a: Any) -> Any:
+        return (anyloss.info_nce(a, jax.numpy.asarray(B), **more, **own) * upstream).sum()
+
+    found = jax.jit(jax.grad(scaled))(jax.numpy.asarray(A))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=512 * EPS)
+
+
+def test_one_view_with_places_of_positives() -> None:
+    y = (np.arange(N) + 5) % N
+    s = np.where(np.eye(N, dtype=bool), -np.inf, A @ A.T / 0.5)
+    for loss, of_scores in (
+        (tinyloss.info_nce, tinyloss.cross_entropy),
+        (tinyloss.siglip, None),
+    ):
+        options = {"temperature": 0.5} if of_scores else {"scale": 2.0, "bias": 0.0}
+        value, by_a = value_and_grad(loss)(A, y=y, normalize=False, max_memory=700, **options)
+        if of_scores is not None:
+            expected, g = value_and_grad(of_scores)(s, y)
+        else:
+            target = np.arange(N) == y[:, None]
+            weight = np.where(np.eye(N, dtype=bool), 0.0, 1.0)
+            expected, g = value_and_grad(tinyloss.binary_cross_entropy_with_logits)(
+                2 * A @ A.T, target, weight=weight, denominator=N
+            )
+        np.testing.assert_allclose(value, expected, rtol=32 * EPS)
+        np.testing.assert_allclose(by_a, 2 * (g @ A + g.T @ A), rtol=0, atol=128 * EPS)
 
 
 class TestMargins:
@@ -283,6 +388,8 @@ class TestWrongCalls:
     def test_parameters(self) -> None:
         with pytest.raises(ValueError, match=r"info_nce: temperature is 0, expected a number abo"):
             tinyloss.info_nce(self.a, self.b, temperature=0)
+        with pytest.raises(ValueError, match="labels_b is given, expected labels beside it"):
+            tinyloss.info_nce(self.a, self.b, labels_b=np.arange(4))
         with pytest.raises(ValueError, match="symmetric is True beside y"):
             tinyloss.info_nce(self.a, self.b, np.arange(4), symmetric=True)
         with pytest.raises(ValueError, match=r"arcface: margin is 4\.0, expected less than pi"):

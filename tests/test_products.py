@@ -344,6 +344,115 @@ def test_the_gradient_of_a_row_sums_to_0_in_float32() -> None:
     np.testing.assert_allclose(by_bias, [-expected, expected], rtol=4 * EPS["float32"])
 
 
+class TestClassesInParts:
+    """Where one row of scores does not fit, some classes of it are computed at a time."""
+
+    WIDE = 1000
+
+    def drawn(self, rows: int = 5) -> tuple[Any, ...]:
+        rng = np.random.default_rng(0)
+        h, w = rng.normal(size=(rows, FEATURES)), rng.normal(size=(self.WIDE, FEATURES))
+        # maxima grow from part to part: what was made with an earlier one would be too large
+        w = w * np.linspace(0.1, 4, self.WIDE)[:, None]
+        return h, w, rng.integers(0, self.WIDE, rows), rng.normal(size=self.WIDE)
+
+    @on_options
+    def test_are_the_same(self, options: dict[str, Any]) -> None:
+        h, w, y, bias = self.drawn()
+        options = {name: np.resize(e, 5) if name in ("where", "weight") else e
+                   for name, e in options.items() if name != "class_weight"}  # fmt: skip
+        both = tinyloss.value_and_grad(LINEAR, (0, 1, 3))
+        for memory in (1, 2**12):
+            found = both(h, w, y, bias=bias, max_memory=memory, **options)
+            # logarithms are rounded, of sums of exp
+            close(flat(found), dense(h, w, y, bias, options), EPS["float64"], times=64)
+
+    def test_on_every_library(self, xp: Library) -> None:
+        dtype = xp.floats[-1]
+        h, w, y, bias = self.drawn()
+        h[1], y[1] = np.nan, self.WIDE
+        where = np.arange(5) != 1
+        found = xp.call(
+            tinyloss.value_and_grad(LINEAR, (0, 1, 3)),
+            *(xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y)),
+            bias=xp.asarray(bias, dtype),
+            where=xp.asarray(where),
+            max_memory=2**11,
+        )
+        h[1], y[1] = 0, 0
+        expected = dense(h, w, y, bias, {"where": where})
+        close(flat(xp.fetch(found)), expected, EPS[dtype], times=64)
+
+    def test_take_the_memory_of_parts(self) -> None:
+        rng = np.random.default_rng(0)
+        h, w = rng.normal(size=(2, 4)), rng.normal(size=(2**17, 4))  # a row of scores is 1 MiB
+        y, budget = np.array([3, 2**17 - 1]), 2**18
+        told = tinyloss.memory(LINEAR, h, w, y, max_memory=budget)
+        LINEAR(h, w, y, max_memory=budget)
+        tracemalloc.start()
+        LINEAR(h, w, y, max_memory=budget)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert told.chunk <= budget
+        # the formulas go over a part in blocks of their own
+        assert peak < 2 * budget + 2**17
+
+    def test_labels_out_of_range(self) -> None:
+        h, w, y, _ = self.drawn()
+        y[2] = self.WIDE
+        with pytest.raises(ValueError, match=r"linear_cross_entropy: y\[2\] is 1000"):
+            LINEAR(h, w, y, max_memory=2**11)
+        with tinyloss.validation("never"):
+            value = LINEAR(h, w, y, max_memory=2**11, reduction="none")
+        np.testing.assert_array_equal(np.isnan(value), np.arange(5) == 2)
+
+
+def _linear(h: Any, w: Any, y: Any) -> Any:
+    return LINEAR(h, w, y)
+
+
+def _pairs(h: Any, w: Any, y: Any) -> Any:
+    return tinyloss.info_nce(h, w[y], temperature=0.5)
+
+
+def _labelled(h: Any, w: Any, y: Any) -> Any:
+    del w
+    return tinyloss.supcon(h, y, normalize=False)
+
+
+def _views(h: Any, w: Any, y: Any) -> Any:
+    return tinyloss.barlow_twins(h, w[y])
+
+
+@pytest.mark.parametrize("loss", [_linear, _pairs, _labelled, _views], ids=lambda f: f.__name__)
+def test_gradients_of_half_precision_are_rounded_once(loss: Any, torch: Any, jax: Any) -> None:
+    """After they have met what is upstream: they are those of float32, rounded."""
+    h, w, y, _ = drawn()
+    factor, labels = 3.7, jax.numpy.asarray(y)
+    grad = jax.jit(jax.grad(lambda h, w: factor * loss(h, w, labels)))
+    halves = [jax.numpy.asarray(each).astype("bfloat16") for each in (h, w)]
+    found = grad(*halves)
+    assert found.dtype == "bfloat16"
+    exact = grad(*[each.astype("float32") for each in halves])
+    assert_rounded_once(np.asarray(found), np.asarray(exact))
+
+    tensors = [torch.tensor(each).half().requires_grad_() for each in (h, w)]
+    (factor * loss(*tensors, torch.tensor(y))).backward()
+    wide = [each.detach().float().requires_grad_() for each in tensors]
+    (factor * loss(*wide, torch.tensor(y))).backward()
+    assert tensors[0].grad.dtype is torch.float16
+    assert_rounded_once(tensors[0].grad.numpy(), wide[0].grad.numpy())
+
+
+def assert_rounded_once(found: Any, wide: Any) -> None:
+    """Half an eps of half precision at most, and what float32's sums may differ by."""
+    half = float(ml_dtypes.finfo(found.dtype).eps) / 2
+    error = np.abs(found.astype(float) - wide.astype(float))
+    largest = np.abs(wide).max()
+    tiny = float(ml_dtypes.finfo(found.dtype).smallest_subnormal) / 2
+    assert (error <= half * np.abs(wide) + 64 * EPS["float32"] * largest + tiny).all()
+
+
 class TestTorch:
     @pytest.mark.parametrize("options", [{}, {"where": MASK}, {"reduction": "none"}], ids=str)
     def test_backward_twice_with_what_is_upstream(self, options: Any, torch: Any) -> None:

@@ -75,7 +75,9 @@ from tinyloss.losses.activations import *
 from tinyloss.losses.binary import *
 from tinyloss.losses.classes import *
 from tinyloss.losses.contrastive import *
+from tinyloss.losses.decorrelation import *
 from tinyloss.losses.divergence import *
+from tinyloss.losses.metric import *
 from tinyloss.losses.multiclass import *
 from tinyloss.losses.products import *
 from tinyloss.losses.regression import *

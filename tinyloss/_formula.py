@@ -6,11 +6,11 @@ numbers for constants and no `if` on data. So the same lines run eagerly, under 
 the recorder.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Rational, Real
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,9 @@ class Formula:
     steady: ClassVar[bool] = False
     """Whether parameters that are numbers choose the formula: another number, another program."""
 
+    in_parts: ClassVar["InParts | None"] = None
+    """The formulas for class indices where classes come in parts; None without."""
+
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
 
@@ -90,6 +93,40 @@ class Formula:
         It is 0 only by underflow, and for a class that the loss does not depend on.
         """
         return curvature
+
+
+class InParts(Protocol):
+    """The formulas of a loss of class indices for rows whose classes come a part at a time.
+
+    In a part, the index of a class that is in another names none.
+    """
+
+    @property
+    def start(self) -> tuple[float, ...]:
+        """What is known of a row before any part."""
+        ...
+
+    @property
+    def shown(self) -> tuple[type[Formula], ...]:
+        """The formulas whose values are what a part shows of rows, each a number."""
+        ...
+
+    @property
+    def slope(self) -> type[Formula]:
+        """The formula of the gradient in a part, which takes `numbers` besides."""
+        ...
+
+    def joined(self, one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:
+        """Return what two parts show together."""
+        ...
+
+    def loss(self, *known: Any) -> Any:
+        """Return the loss of rows that are known."""
+        ...
+
+    def numbers(self, *known: Any) -> dict[str, Any]:
+        """Return what the gradient takes of rows that are known."""
+        ...
 
 
 def boosting(own: type[Formula]) -> type[Formula]:

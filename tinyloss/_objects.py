@@ -294,12 +294,16 @@ class Configured(Differentiable):
         if "function" in cls.__dict__:
             name = cls.function.__name__
             summary = (cls.function.__doc__ or "").partition("\n")[0]
+            reduces = "reduction" in cls._own
+            made = f"{cls.__name__}({'reduction=' + repr('sum') if reduces else ''})"
+            called_with = (
+                "its arrays and\nweight, where and denominator" if reduces else "its arrays"
+            )
             cls.__doc__ = (
                 f"{summary}\n\n"
-                f"`tinyloss.{name}` with its parameters set once: called with its arrays and\n"
-                f"weight, where and denominator; see there for all else.\n\n"
-                f"Examples\n--------\n>>> import tinyloss\n"
-                f">>> tinyloss.{cls.__name__}(reduction='sum')\n{cls.__name__}(reduction='sum')\n"
+                f"`tinyloss.{name}` with its parameters set once: called with {called_with}; "
+                f"see there for all else.\n\n"
+                f"Examples\n--------\n>>> import tinyloss\n>>> tinyloss.{made}\n{made}\n"
             )
 
     def __post_init__(self) -> None:
@@ -308,7 +312,7 @@ class Configured(Differentiable):
             value = _frozen(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             parameters[field.name] = value
-        if parameters["reduction"] not in REDUCTIONS:
+        if parameters.get("reduction", "mean") not in REDUCTIONS:
             raise ValueError(
                 f"tinyloss.{type(self).__name__}: reduction is {parameters['reduction']!r}, "
                 f"expected {', '.join(map(repr, REDUCTIONS))}"
@@ -336,7 +340,11 @@ class Configured(Differentiable):
 
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the jobs that answer a call."""
-        return [job_of(self.request(args, kwargs), want)]
+        return self._jobs(want, args, kwargs)
+
+    @_explained
+    def _jobs(self, want: Want, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Job]:
+        return self.function.jobs(want, *args, **kwargs, **self._given(args, kwargs))
 
     @_explained
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
@@ -496,3 +504,80 @@ class LabelLoss(RowLoss):
 
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
+
+
+class PairLoss(Configured):
+    """A loss of pairs of vectors, or of their similarities."""
+
+    max_memory: int | None = None
+    normalize: bool = True
+    reduction: Reduction = "mean"
+    similarities: bool = False
+
+
+class LabelledPairLoss(PairLoss):
+    """A loss of vectors whose labels tell pairs."""
+
+    @called
+    def __call__(
+        self,
+        a: Array,
+        labels: ArrayLike,
+        b: Array | None = None,
+        labels_b: ArrayLike | None = None,
+        *,
+        mask: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class MatchedPairLoss(PairLoss):
+    """A loss of vectors each of which has one to match."""
+
+    @called
+    def __call__(
+        self,
+        a: Array,
+        b: Array | None = None,
+        y: ArrayLike | None = None,
+        *,
+        labels: ArrayLike | None = None,
+        labels_b: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class MarginLoss(Configured):
+    """A loss of cosines with vectors of classes."""
+
+    axis_name: AxisName | None = None
+    class_weight: ArrayLike | None = None
+    ignore_index: int | None = None
+    max_memory: int | None = None
+    normalize: bool = True
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(self, h: Array, w: Array, y: ArrayLike, **options: Unpack[CallOptions]) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class ViewsLoss(Configured):
+    """A loss of two views of a batch."""
+
+    max_memory: int | None = None
+
+    @called
+    def __call__(self, a: Array, b: Array) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)

@@ -6,8 +6,9 @@ import inspect
 from typing import Any, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
-from tinyloss._engine.products import Memory, job_of_product, memory_of, run_product
+from tinyloss._engine.products import Memory, job_of_product, memory_of, run_columns, run_product
 from tinyloss._engine.request import Product, Request, Want
+from tinyloss._engine.run import fill, narrowed
 from tinyloss._function import LossFunction
 from tinyloss.typing import Array, ArrayLike, ClassAxis, MemoryLimit
 
@@ -26,41 +27,103 @@ class ProductFunction(LossFunction[P]):
         """Return the parts of the answer that are wanted."""
         return run_product(self.request(args, kwargs), want)
 
-    def places(self, argnums: tuple[int, ...]) -> tuple[int, ...]:
+    def places(self, product: Product, argnums: tuple[int, ...]) -> tuple[int, ...]:
         """Return the numbers that a product has for arguments."""
+        del product
         return argnums
+
+    def sized(self, request: Request) -> Request:
+        """Return a request whose x is the products that have to be computed, or as large ones."""
+        return request
 
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the job that answers for a chunk of rows."""
-        return [job_of_product(self.request(args, kwargs), want)]
+        request = self.sized(self.request(args, kwargs))
+        argnums = self.places(request.x, want.argnums)
+        return [job_of_product(request, want._replace(argnums=argnums))]
 
 
 class PairFunction(ProductFunction[P]):
-    """A loss of similarities, also differentiable by what these are scaled and moved by."""
+    """A loss of similarities of a and b, also differentiable by what these are multiplied with.
+
+    Numbers of arguments: 0 is a, 1 is b, 2 the temperature or the scale, 3 the bias. Where a is
+    compared with itself, it is both factors of the product.
+    """
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
         request = self.request(args, kwargs)
-        product = request.x
-        known = [n for n, there in enumerate((True, True, True, product.bias is not None)) if there]
+        product: Product = request.x
+        there = (
+            True,
+            product.w is not None and not product.alone,
+            product.scale is not None,
+            product.bias is not None,
+        )
+        known = [n for n, each in enumerate(there) if each]
         for each in want.argnums:
             if each not in known:
                 raise ValueError(
-                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected one of "
-                    f"{', '.join(map(str, known))}"
+                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected "
+                    f"{'one of ' if len(known) > 1 else ''}{', '.join(map(str, known))}"
                 )
-        answer = run_product(request, want._replace(argnums=self.places(want.argnums)))
-        if "temperature" not in self.__signature__.parameters:
-            return answer
-        grads = [
-            -grad * product.scale**2 if each == 2 else grad  # of 1 / temperature
-            for each, grad in zip(want.argnums, answer.grads, strict=True)
-        ]
-        return answer._replace(grads=tuple(grads))
+        alone = product.alone and 0 in want.argnums
+        inner = want._replace(argnums=self.places(product, want.argnums), out=())
+        answer = run_product(request, inner._replace(wide=want.wide or alone))
+        found = iter(answer.grads)
+        grads: list[Any] = []
+        for each in want.argnums:
+            grad = next(found)
+            if each == 0 and alone:
+                grad = grad + next(found)
+            elif each == 2 and "temperature" in self.__signature__.parameters:
+                grad = -grad * product.scale**2  # of 1 / temperature
+            grads.append(grad)
+        answer = answer._replace(grads=tuple(grads))
+        if alone and not want.wide:
+            arrays = [product.h, None, product.scale, product.bias]
+            answer = narrowed(answer, want, arrays)
+        return fill(self.__name__, answer, want.out) if want.out else answer
 
-    def places(self, argnums: tuple[int, ...]) -> tuple[int, ...]:
+    def places(self, product: Product, argnums: tuple[int, ...]) -> tuple[int, ...]:
         """Return the numbers that a product has for arguments: 4 is the scale, and 2 the target."""
-        return tuple([4 if each == 2 else each for each in argnums])
+        both = (0, 1) if product.alone else (0,)
+        own = {0: both, 2: (4,)}
+        return tuple([place for each in argnums for place in own.get(each, (each,))])
+
+
+class ColumnsFunction(ProductFunction[P]):
+    """A loss of what columns of a and b have in common, from their means on.
+
+    The request's product has a and b, rows of features: an item is a column there.
+    """
+
+    def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Return the parts of the answer that are wanted."""
+        request = self.request(args, kwargs)
+        product: Product = request.x
+        for each in want.argnums:
+            if each not in (0, 1):
+                raise ValueError(
+                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected one of 0, 1"
+                )
+        if want.sums or want.curvature or want.remade is not None:
+            raise TypeError(f"tinyloss.{self.__name__}: is no mean of items, expected a gradient")
+        arrays = [product.h, product.w]
+        answer = self.of_columns(request, want._replace(out=(), wide=True))
+        if not want.wide:
+            answer = narrowed(answer, want, arrays)
+        return fill(self.__name__, answer, want.out) if want.out else answer
+
+    def sized(self, request: Request) -> Request:
+        """Return a request of products of the same sizes."""
+        product: Product = request.x
+        sides = product._replace(h=product.h.T, w=product.w.T, unit=True)
+        return request._replace(x=sides)
+
+    def of_columns(self, request: Request, want: Want) -> Answer:
+        """Return the answer to a request, gradients in the dtype that is computed in."""
+        return run_columns(request, want)
 
 
 class _OfProducts(ProductFunction[...]):
@@ -109,7 +172,8 @@ def of_products(loss: LossFunction[...] | Any, /) -> ProductFunction[...]:
     max_memory
         How many bytes to take at a time, besides arguments and results. None, the default: 64 MiB
         on a CPU, 8 MiB under XLA, 512 MiB on a GPU, and no less than twice w. A row of scores is
-        taken whatever its size.
+        taken whatever its size; of `cross_entropy` of class indices, where arrays can be written,
+        some classes of it at a time, and 128 at least.
 
     Notes
     -----
@@ -164,14 +228,15 @@ def memory(loss: Any, /, *arrays: Any, **options: Any) -> Memory:
     (456, 233, 528)
     """
     want: Want = getattr(loss, "want", _VALUE)
-    function = getattr(loss, "loss", loss)
+    asked: Any = getattr(loss, "loss", loss)
+    function = getattr(asked, "function", asked)
     if not isinstance(function, ProductFunction):
         raise TypeError(
             f"tinyloss.memory: got {loss!r}, expected a loss of products, as linear_cross_entropy, "
             "or a function derived from one"
         )
-    request: Request = function.request(arrays, options)
-    return memory_of(request, want._replace(argnums=function.places(want.argnums)))
+    request: Request = function.sized(asked.request(arrays, options))
+    return memory_of(request, want._replace(argnums=function.places(request.x, want.argnums)))
 
 
 def _describing(loss: Any) -> Any:

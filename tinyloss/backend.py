@@ -38,6 +38,7 @@ from tinyloss._engine.job import (
     replaced,
     scaled,
 )
+from tinyloss._engine.pairs import OF_ROWS, scores_and_target
 from tinyloss._engine.products import FACTORS, Scored, at_once, by_chunks
 from tinyloss._engine.registry import Backend, spread
 from tinyloss._engine.run import answer_of, prepared_for
@@ -51,6 +52,7 @@ __all__ = [
     "ITEM",
     "LABEL",
     "NUMBER",
+    "OF_ROWS",
     "Answer",
     "Argument",
     "Backend",
@@ -80,6 +82,7 @@ __all__ = [
     "prepared_for",
     "replaced",
     "scaled",
+    "scores_and_target",
     "spread",
     "widest_dtype",
 ]

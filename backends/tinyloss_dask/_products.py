@@ -7,7 +7,17 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from tinyloss.backend import FACTORS, Answer, Job, Scored, by_chunks, looked, namespace, replaced
+from tinyloss.backend import (
+    FACTORS,
+    OF_ROWS,
+    Answer,
+    Job,
+    Scored,
+    by_chunks,
+    looked,
+    namespace,
+    replaced,
+)
 from tinyloss.compiler.kernels import DIVISOR, WEIGHT
 
 
@@ -15,7 +25,10 @@ def products(scored: Scored) -> Answer:
     """Answer for scores that are products of Dask arrays."""
     job, h = looked(scored.job), scored.h.rechunk({1: -1})
     roles = {name: role for name, _, role in job.kind.arguments if name != "x"}
-    given = {name: getattr(scored, name) for name in FACTORS} | {**job.arrays, WEIGHT: job.weight}
+    given = {name: getattr(scored, name) for name in FACTORS}
+    given |= {**job.arrays, **scored.pairs, WEIGHT: job.weight}
+    if scored.marks:
+        del given["y"]  # made of the pairs
     lazy = isinstance(job.divisor, da.Array)
     if lazy:
         given[DIVISOR] = job.divisor
@@ -23,7 +36,7 @@ def products(scored: Scored) -> Answer:
     pairs: list[Any] = []
     for name, each in given.items():
         axes = tuple([f"{name}{axis}" for axis in range(each.ndim)])
-        of_rows = name in ("h", WEIGHT) or (name in roles and roles[name].per_item)
+        of_rows = name in ("h", WEIGHT, *OF_ROWS) or (name in roles and roles[name].per_item)
         if of_rows and (each.shape[0] != 1 or h.shape[0] == 1):
             axes, chunks = ("rows", *axes[1:]), {0: h.chunks[0]}
         else:
@@ -38,7 +51,15 @@ def products(scored: Scored) -> Answer:
         ("rows",),
         *pairs,
         names=tuple(given),
-        scored=replace(scored, job=bare, h=None, w=None, bias=None, scale=None),
+        scored=replace(
+            scored,
+            job=bare,
+            h=None,
+            w=None,
+            bias=None,
+            scale=None,
+            pairs=dict.fromkeys(scored.pairs),
+        ),
         concatenate=True,
         dtype=object,
         meta=np.empty((0,), object),
@@ -53,13 +74,14 @@ def _answer_block(*blocks: Any, names: Sequence[str], scored: Scored) -> Answer:
     weight = arrays.pop(WEIGHT, None)
     divisor = arrays.pop(DIVISOR, scored.job.divisor)
     factors = {name: arrays.pop(name, None) for name in FACTORS}
+    pairs = {name: arrays.pop(name) for name in scored.pairs}
     xp, wide = namespace(factors["h"]), {}
     if scored.job.kind.reduce:
         wide = {"value_dtype": np.float64}
     job: Job = replaced(
         scored.job, xp=xp, arrays=arrays, weight=weight, divisor=divisor, wide=True, **wide
     )
-    answer = by_chunks(replace(scored, job=job, **factors))
+    answer = by_chunks(replace(scored, job=job, pairs=pairs, **factors))
     value = answer.value
     if value is not None and job.kind.reduce:
         value = np.reshape(value, (1,))

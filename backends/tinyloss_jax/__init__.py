@@ -14,6 +14,12 @@ JAX is imported when the first of its arrays is met, not before.
 
 from typing import Any
 
+BOTH_WAYS = True
+"""Losses of rows and columns are answered from the same scores."""
+
+WHOLE_ROWS = True
+"""All scores of a row are computed together."""
+
 
 def __getattr__(name: str) -> Any:
     if name in ("absent", "product_memory", "products"):

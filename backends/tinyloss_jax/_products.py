@@ -17,6 +17,7 @@ from jax.dtypes import float0
 
 from tinyloss.backend import (
     FACTORS,
+    OF_ROWS,
     Answer,
     Kind,
     Scored,
@@ -24,6 +25,7 @@ from tinyloss.backend import (
     cache_of,
     looked,
     replaced,
+    scores_and_target,
 )
 from tinyloss.compiler.recorder import Unrecordable
 from tinyloss_jax._rules import Rule
@@ -63,18 +65,24 @@ def products(scored: Scored) -> Answer:
         return at_once(scored)
     try:
         loop = cache_of(kind.formula, "products").made(
-            (kind, scored.by, scored.rows, scored.class_axis, scored.dtype),
+            (
+                *(kind, scored.by, scored.rows, scored.class_axis, scored.dtype),
+                *(scored.marks, scored.both_ways),
+            ),
             lambda: _Loop(kind, scored),
         )
     except Unrecordable:
         return at_once(scored)
     classes = kind.classes or scored.classes
-    roles = {name: role for name, _, role in kind.arguments if name != "x"}
+    made = {"x", "y"} if scored.marks else {"x"}  # what is made of the rest
+    roles = {name: role for name, _, role in kind.arguments if name not in made}
     divisor = float(job.divisor) if isinstance(job.divisor, int) else job.divisor
     factors = {name: getattr(scored, name) for name in FACTORS}
     rest = {
         "rows": {name: job.arrays[name] for name, role in roles.items() if role.per_item},
         "all": {name: job.arrays[name] for name, role in roles.items() if not role.per_item},
+        "pairs": {name: each for name, each in scored.pairs.items() if name in OF_ROWS},
+        "columns": {name: each for name, each in scored.pairs.items() if name not in OF_ROWS},
         "weight": job.weight,
         "divisor": divisor,
         "numbers": loop.rule.numbers(job.numbers, classes if kind.rowwise else 1),
@@ -89,6 +97,9 @@ class _Loop:
     def __init__(self, kind: Kind, scored: Scored) -> None:
         self._kind, self._by, self._rows = kind, scored.by, scored.rows
         self._axis, self._dtype = scored.class_axis, jnp.dtype(scored.dtype)
+        self._marks = scored.marks
+        self._columns: Any = kind.formula.in_parts if scored.both_ways else None
+        """The formulas of the columns, where these have a loss besides."""
         self._wide = jnp.dtype(kind.value_dtype or kind.dtype)
         self._dtypes = {name: jnp.dtype(scored.dtype_of(name)) for name in scored.by}
         # The values of blocks are added up, and divided like these.
@@ -148,7 +159,8 @@ class _Loop:
         return value, along
 
     def _scores(self, h: Any, factors: Arrays) -> Any:
-        z = self._product(h, factors["w"], 1 - self._axis)
+        w = factors["w"]
+        z = h.astype(self._dtype) if w is None else self._product(h, w, 1 - self._axis)
         if factors["scale"] is not None:
             z = z * factors["scale"].astype(self._dtype)
         return z if factors["bias"] is None else z + factors["bias"].astype(self._dtype)
@@ -168,31 +180,63 @@ class _Loop:
         weight = rest["weight"]
         if weight is not None:
             weight = jnp.broadcast_to(weight, (count, *weight.shape[1:]))
+        columns = self._columns
 
         def cut(array: Any, start: Any) -> Any:
             if array.shape[0] != count:
                 return array
             return lax.dynamic_slice_in_dim(array, start, rows)
 
+        def arrays_of(start: Any, factors: Arrays, rest: Arrays) -> Arrays:
+            arrays = {
+                "x": self._scores(cut(factors["h"], start), factors),
+                **{name: cut(each, start) for name, each in rest["rows"].items()},
+                **rest["all"],
+            }
+            pairs = {name: cut(each, start) for name, each in rest["pairs"].items()}
+            pairs |= rest["columns"]
+            if pairs:
+                arrays["x"], arrays["y"] = scores_and_target(
+                    jnp, pairs, self._marks, arrays["x"], arrays.get("y")
+                )
+            return arrays
+
+        def of_columns(start: Any, first: Any, x: Any) -> tuple[Any, Any]:
+            """Return the scores of columns, and the places of their targets, if not of before."""
+            new, y = start + jnp.arange(rows) >= first, rest["rows"]["y"]
+            return jnp.where(new, x.T, -jnp.inf), jnp.where(y >= first, y - start, -1)
+
         @partial(jax.checkpoint, prevent_cse=False)
-        def block(start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any) -> Any:
+        def seen(known: Any, start: Any, first: Any, factors: Arrays, rest: Arrays) -> Any:
+            x, y = of_columns(start, first, arrays_of(start, factors, rest)["x"])
+            return columns.joined(known, [shown(x, y).value() for shown in columns.shown])
+
+        def look(known: Any, number: Any) -> Any:
+            start = jnp.minimum(number * rows, count - rows)
+            return tuple(seen(known, start, number * rows, factors, rest)), None
+
+        @partial(jax.checkpoint, prevent_cse=False)
+        def block(
+            start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, known: Any
+        ) -> Any:
             h = cut(factors["h"], start)
             own = None if weight is None else cut(weight, start)
             if blocks * rows != count:  # the last block begins in the one before
                 new = start + jnp.arange(rows) >= first
                 new = new if kind.rowwise else new[:, None]
                 own = jnp.where(new, 1 if own is None else own, 0).astype(kind.dtype)
-            arrays = {
-                "x": self._scores(h, factors),
-                **{name: cut(each, start) for name, each in rest["rows"].items()},
-                **rest["all"],
-            }
+            arrays = arrays_of(start, factors, rest)
             function = self._of_grads if by else self._of_value
             value, grads, _ = function(arrays, rest["numbers"], own, rest["divisor"])
             if not by:
                 return value, {}
             (g,) = grads
-            if own is not None:  # what is left out may be NaN
+            if columns is not None:
+                x, y = of_columns(start, first, arrays["x"])
+                other = columns.slope(x, y, **columns.numbers(*known)).grad_x()
+                other = other * scale_of_columns[:, None]
+                g = 0.5 * (g + jnp.where(scale_of_columns[:, None] == 0, 0, other).T)
+            elif own is not None:  # what is left out may be NaN
                 keep = own != 0
                 keep = keep[:, None] if kind.rowwise else keep.any(axis=-1, keepdims=True)
                 h = jnp.where(keep, h, 0)
@@ -200,9 +244,9 @@ class _Loop:
             scale = factors["scale"]
             scale = None if scale is None else scale.astype(dtype)
             if {"h", "scale"} & {*by}:
-                pulled = self._product(g, w, self._axis)
+                pulled = g if w is None else self._product(g, w, self._axis)
                 if "scale" in by:
-                    found["scale"] = jnp.sum(pulled * h)
+                    found["scale"] = jnp.sum(pulled * jnp.where(pulled == 0, 0, h))
                 if "h" in by:
                     found["h"] = pulled if scale is None else pulled * scale
             if "w" in by:
@@ -218,8 +262,12 @@ class _Loop:
             value, found = carry
             first = number * rows
             start = jnp.minimum(first, count - rows)
-            of_block, grads = block(start, first, factors, rest, weight)
-            value = value + of_block if kind.reduce else put(value, of_block, start, first)
+            of_block, grads = block(start, first, factors, rest, weight, known)
+            if kind.reduce:
+                value = value + of_block
+            else:
+                before = 0 if columns is None else cut(value, start)
+                value = put(value, before + of_block, start, first)
             for name, grad in grads.items():
                 if name == "h":
                     found = {**found, "h": put(found["h"], grad, start, first)}
@@ -233,23 +281,32 @@ class _Loop:
                 part = jnp.where(new, part, lax.dynamic_slice_in_dim(whole, start, rows))
             return lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
 
-        items = (count,) if kind.rowwise and kind.formula.per_item else (count, self._classes(w))
+        classes = h.shape[1] if w is None else w.shape[self._axis]
+        items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
         start = {
             "h": lambda: jnp.zeros(h.shape, dtype),
-            "w": lambda: jnp.zeros(w.shape, dtype),
+            "w": lambda: jnp.zeros(factors["w"].shape, dtype),
             "bias": lambda: jnp.zeros(factors["bias"].shape, dtype),
             "scale": lambda: jnp.zeros((), dtype),
         }
         value = jnp.zeros(() if kind.reduce else items, self._wide)
+        known: Any = ()
+        scale_of_columns: Any = None
+        if columns is not None:
+            known = tuple([jnp.full(count, start, dtype) for start in columns.start])
+            known, _ = lax.scan(look, known, jnp.arange(blocks))
+            own = jnp.ones(count, dtype) if weight is None else weight
+            each = columns.loss(*known)
+            of_each = jnp.where(own == 0, 0, each * own).astype(self._wide)
+            divisor = 1.0 if rest["divisor"] is None else rest["divisor"]
+            value = value + (jnp.sum(of_each) / divisor if kind.reduce else of_each)
+            scale_of_columns = (own / divisor).astype(dtype)
         carry = (value, {name: start[name]() for name in by})
         if blocks == 1:
             (value, grads), _ = step(carry, 0)
         else:
             (value, grads), _ = lax.scan(step, carry, jnp.arange(blocks))
-        return value, grads
-
-    def _classes(self, w: Any) -> int:
-        return int(w.shape[self._axis])
+        return value if columns is None else 0.5 * value, grads
 
 
 def _is_moving(move: Any) -> bool:

@@ -23,6 +23,9 @@ from typing import Any
 LOOKS = True
 """Targets are looked at here: by NumPy's kernels, or before the formulas run."""
 
+BOTH_WAYS = True
+"""Losses of rows and columns are answered from the same scores."""
+
 
 def __getattr__(name: str) -> Any:
     if name in ("indices", "multiply", "product_memory", "products"):

@@ -79,13 +79,14 @@ class _Call:
         """Return a loss of products taken apart."""
         job = scored.job
         named = {name: getattr(scored, name) for name in FACTORS}
-        named |= {**job.arrays, "weight=": job.weight}
+        named |= {**job.arrays, **scored.pairs, "weight=": job.weight}
         if isinstance(job.divisor, torch.Tensor):
             named["divisor="] = job.divisor
         named = {name: each for name, each in named.items() if each is not None}
         divisor = None if "divisor=" in named else job.divisor
         bare = replace(job, arrays={}, weight=None, divisor=divisor, look=None)
-        scored = replace(scored, job=bare, h=None, w=None, bias=None, scale=None)
+        pairs = dict.fromkeys(scored.pairs)
+        scored = replace(scored, job=bare, h=None, w=None, bias=None, scale=None, pairs=pairs)
         return _Call(scored, tuple(named)), list(named.values())
 
     def whole(self, tensors: Sequence[Any]) -> Scored:
@@ -94,8 +95,9 @@ class _Call:
         weight = named.pop("weight=", None)
         divisor = named.pop("divisor=", self.scored.job.divisor)
         factors = {name: named.pop(name, None) for name in FACTORS}
+        pairs = {name: named.pop(name) for name in self.scored.pairs}
         job = replace(self.scored.job, arrays=named, weight=weight, divisor=divisor)
-        return replace(self.scored, job=job, **factors)
+        return replace(self.scored, job=job, pairs=pairs, **factors)
 
     @staticmethod
     def of_grads(scored: Scored, by: Sequence[str], **changes: Any) -> Scored:

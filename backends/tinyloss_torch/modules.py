@@ -8,16 +8,22 @@ import torch
 import tinyloss
 
 __all__ = [
+    "ArcFaceLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BarlowTwinsLoss",
     "BinaryCrossEntropyLoss",
+    "CircleLoss",
+    "CosFaceLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
     "HingeLoss",
     "HuberLoss",
+    "InfoNCELoss",
     "JSDivLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
+    "LinearCrossEntropyLoss",
     "LogCoshLoss",
     "LossModule",
     "MAELoss",
@@ -25,14 +31,20 @@ __all__ = [
     "MSELoss",
     "MSLELoss",
     "MeanSquaredError",
+    "MultiSimilarityLoss",
     "NLLLoss",
+    "NPairsLoss",
+    "NTXentLoss",
     "PoissonNLLLoss",
     "QuantileLoss",
+    "SigLIPLoss",
     "SigmoidFocalLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
     "SquaredHingeLoss",
+    "SupConLoss",
+    "VICRegLoss",
 ]
 
 _WEIGHTS = ("class_weight", "pos_weight")
@@ -87,22 +99,14 @@ class LossModule(torch.nn.Module):
             )
         self.loss = loss
 
-    def forward(
-        self,
-        x: Any,
-        y: Any,
-        *more: Any,
-        weight: Any = None,
-        where: Any = None,
-        denominator: Any = None,
-    ) -> Any:
+    def forward(self, x: Any, y: Any = None, *more: Any, **options: Any) -> Any:
         """Return the loss."""
-        given = {"weight": weight, "where": where, "denominator": denominator}
+        arrays = (x, *(() if y is None and not more else (y,)), *more)
         buffers = {name: each for name, each in self._buffers.items() if each is not None}
         if not buffers:
-            return self.loss(x, y, *more, **given)
+            return self.loss(*arrays, **options)
         own = {each.name: getattr(self.loss, each.name) for each in fields(self.loss)}
-        return self.of.function(x, y, *more, **given, **{**own, **buffers})
+        return self.of.function(*arrays, **options, **{**own, **buffers})
 
     def extra_repr(self) -> str:
         """Return the parameters."""
@@ -124,6 +128,10 @@ def _tensor(value: Any) -> Any:
     return torch.as_tensor(value, dtype=torch.get_default_dtype())
 
 
+class ArcFaceLoss(LossModule):
+    of = tinyloss.ArcFaceLoss
+
+
 class BCELoss(LossModule):
     of = tinyloss.BCELoss
 
@@ -132,8 +140,20 @@ class BCEWithLogitsLoss(LossModule):
     of = tinyloss.BCEWithLogitsLoss
 
 
+class BarlowTwinsLoss(LossModule):
+    of = tinyloss.BarlowTwinsLoss
+
+
 class BinaryCrossEntropyLoss(LossModule):
     of = tinyloss.BinaryCrossEntropyLoss
+
+
+class CircleLoss(LossModule):
+    of = tinyloss.CircleLoss
+
+
+class CosFaceLoss(LossModule):
+    of = tinyloss.CosFaceLoss
 
 
 class CrossEntropyLoss(LossModule):
@@ -152,6 +172,10 @@ class HuberLoss(LossModule):
     of = tinyloss.HuberLoss
 
 
+class InfoNCELoss(LossModule):
+    of = tinyloss.InfoNCELoss
+
+
 class JSDivLoss(LossModule):
     of = tinyloss.JSDivLoss
 
@@ -162,6 +186,10 @@ class KLDivLoss(LossModule):
 
 class KLDivWithLogitsLoss(LossModule):
     of = tinyloss.KLDivWithLogitsLoss
+
+
+class LinearCrossEntropyLoss(LossModule):
+    of = tinyloss.LinearCrossEntropyLoss
 
 
 class LogCoshLoss(LossModule):
@@ -188,8 +216,20 @@ class MeanSquaredError(LossModule):
     of = tinyloss.MeanSquaredError
 
 
+class MultiSimilarityLoss(LossModule):
+    of = tinyloss.MultiSimilarityLoss
+
+
 class NLLLoss(LossModule):
     of = tinyloss.NLLLoss
+
+
+class NPairsLoss(LossModule):
+    of = tinyloss.NPairsLoss
+
+
+class NTXentLoss(LossModule):
+    of = tinyloss.NTXentLoss
 
 
 class PoissonNLLLoss(LossModule):
@@ -198,6 +238,10 @@ class PoissonNLLLoss(LossModule):
 
 class QuantileLoss(LossModule):
     of = tinyloss.QuantileLoss
+
+
+class SigLIPLoss(LossModule):
+    of = tinyloss.SigLIPLoss
 
 
 class SigmoidFocalLoss(LossModule):
@@ -218,3 +262,11 @@ class SoftmaxFocalLoss(LossModule):
 
 class SquaredHingeLoss(LossModule):
     of = tinyloss.SquaredHingeLoss
+
+
+class SupConLoss(LossModule):
+    of = tinyloss.SupConLoss
+
+
+class VICRegLoss(LossModule):
+    of = tinyloss.VICRegLoss

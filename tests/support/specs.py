@@ -35,7 +35,17 @@ from tinyloss.cli.cards import promises
 from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.losses import public_losses
 
-__all__ = ["ACTIVATIONS", "BOUNDS", "CLASSES", "EXACT", "LOSSES", "PUBLIC", "SPECS", "Spec"]
+__all__ = [
+    "ACTIVATIONS",
+    "BOUNDS",
+    "CLASSES",
+    "EXACT",
+    "LOSSES",
+    "PRODUCTS",
+    "PUBLIC",
+    "SPECS",
+    "Spec",
+]
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,11 @@ def products(h: Floats, w: Floats, labels: Ints) -> None:
     takes: tinyloss.Memory = tinyloss.memory(both, h, w, labels)
     print(takes.total, tinyloss.info_nce(h, w, temperature=0.1), tinyloss.siglip(h, w, bias=-1.0))
     print(tinyloss.arcface(h, w, labels, margin=0.3), tinyloss.cosface(h, w, labels, scale=30.0))
+    print(tinyloss.nt_xent(h, labels), tinyloss.supcon(h, labels, w, labels, temperature=0.2))
+    print(tinyloss.n_pairs(h, w, labels), tinyloss.multi_similarity(h, [0, 1], base=1, alpha=3))
+    print(tinyloss.circle(h, labels, mask=h > w), tinyloss.barlow_twins(h, w, redundancy=0.01))
+    print(tinyloss.vicreg(h, w, variance=15.0), tinyloss.NPairsLoss()(h, w))
+    print(tinyloss.SupConLoss(temperature=0.2).value_and_grad(h, labels))
 
 
 def scaled(x: Floats, y: Floats) -> None:

@@ -129,7 +129,14 @@ def products(h: Floats, w: Floats) -> None:
     tinyloss.linear_logprobs(h, w, h, reduction="sum")  # error
     tinyloss.linear_entropy(h, w, h)  # error
     tinyloss.info_nce(h, w, temperature="0.1")  # error
-    tinyloss.siglip(h)  # error
+    tinyloss.siglip(h, w, scale=None)  # error
+    tinyloss.nt_xent(h)  # error
+    tinyloss.supcon(h, h, h, h, h)  # error
+    tinyloss.n_pairs(h, w, normalize=True)  # error
+    tinyloss.multi_similarity(h, h, base="0.5")  # error
+    tinyloss.circle(h, h, gamma=None)  # error
+    tinyloss.barlow_twins(h)  # error
+    tinyloss.vicreg(h, w, weight=h)  # error
     tinyloss.cosface(h, w)  # error
     tinyloss.arcface(h, w, h, radians=0.5)  # error
     tinyloss.of_products()  # error

@@ -242,7 +242,7 @@ def scaled(
     if weight is not None:
         arrays = _selected(kind, arrays, weight)
     if kind.unchecked is not None:
-        weight = _poisoned(kind, kind.unchecked, given, weight)
+        weight = poisoned(kind, kind.unchecked, given, weight)
     scale: Any = weight
     if divisor is not None:  # one division for each item at most, not for each class
         scale = 1.0 / divisor if alike else weight / divisor
@@ -277,7 +277,7 @@ def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, A
     return selected
 
 
-def _poisoned(kind: Kind, domain: Domain, arrays: Mapping[str, Any], weight: Any) -> Any:
+def poisoned(kind: Kind, domain: Domain, arrays: Mapping[str, Any], weight: Any) -> Any:
     """Return the weights of the items, NaN for one that weighs and whose target is none."""
     x, classes = arrays["x"], kind.classes
     xp = namespace(x)

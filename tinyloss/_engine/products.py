@@ -9,9 +9,13 @@
 A chunk of rows is a job whose x is their block of scores, and whose `out` is the same block: what
 answers any job answers it, and its gradient takes the place of the scores. Two more products hand
 that on to h and w. So no loss is known here, and each loss of scores has this.
+
+A loss of class indices that says so (`Formula.in_parts`) is computed over parts of the scores'
+columns, too: where one row does not fit, and where columns are rows of the same loss.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -30,6 +34,8 @@ from tinyloss._arrays import (
 from tinyloss._engine import registry
 from tinyloss._engine.checks import brought, namespace_of, same_shape, show
 from tinyloss._engine.job import Answer, Job, Kind, looked, replaced
+from tinyloss._engine.pairs import OF_ROWS, arrays_of, scores_and_target, weighed, weights_of
+from tinyloss._engine.parts import Parts
 from tinyloss._engine.request import Product, Refusal, Request, Want
 from tinyloss._engine.run import (
     answer_of,
@@ -46,6 +52,8 @@ MEMORY = 2**26
 """Bytes of a block of scores where neither the caller nor the backend says."""
 _PIECE = 2**21
 """Bytes of what is added to an array at a time: it stays in the cache."""
+_PART_ROWS, _PART = 128, 128
+"""How many rows, and classes at least, are taken where all classes of one row do not fit."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Scored:
     h: Any
     """(N, D)."""
     w: Any
-    """(V, D), or (D, V) if `class_axis` is 1."""
+    """(V, D), or (D, V) if `class_axis` is 1; None where h are the scores."""
     bias: Any
     """(V,) or 0-d; None for 0."""
     scale: Any
@@ -73,6 +81,14 @@ class Scored:
     """Bytes of scores that are taken at once."""
     moves: bool = False
     """Whether the mean's divisor depends on y, by which is differentiated."""
+    both_ways: bool = False
+    """Whether the loss is the mean of that of the rows and that of the columns, as many."""
+    pairs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What tells which pairs count: "pair_columns", and those that have rows."""
+    marks: bool = False
+    """Whether y is to be made of the pairs: whether they are of one label."""
+    splits: bool = True
+    """Whether a row's classes may be taken a part at a time."""
 
     @property
     def shape(self) -> tuple[Any, int]:
@@ -82,7 +98,20 @@ class Scored:
     @property
     def classes(self) -> int:
         """The number of classes that w has."""
-        return int(self.w.shape[self.class_axis])
+        return int(self.h.shape[-1] if self.w is None else self.w.shape[self.class_axis])
+
+    @property
+    def part(self) -> int:
+        """How many classes are computed at a time: all, unless one row of these does not fit."""
+        whole, size = self.classes, _size(self.dtype)
+        parts = self.splits and self.job.kind.formula.in_parts is not None
+        if not parts or self.w is None or self.both_ways or self.pairs:
+            return whole
+        if self.chunk_of(1) <= self.memory or self.h.shape[0] * whole * size <= self.whole:
+            return whole
+        rows = min(self.h.shape[0], _PART_ROWS)
+        most = (self.memory - _PIECE) // (rows * size) - self._beside
+        return int(min(whole, max(most, _PART)))
 
     @property
     def rows(self) -> int:
@@ -93,20 +122,27 @@ class Scored:
         """Return how many rows a chunk has: all alike, the last begins in the one before."""
         if count * self.classes * _size(self.dtype) <= self.whole:
             return int(count)
-        piece = self.chunk_of(0)
-        most = max(1, (self.memory - piece) // (self.chunk_of(1) - piece))
+        part = self.part
+        piece = self.chunk_of(0, part)
+        most = max(1, (self.memory - piece) // (self.chunk_of(1, part) - piece))
         chunks = -(-count // most)
         return int(-(-count // chunks))
 
-    def chunk_of(self, rows: int) -> int:
+    @property
+    def _beside(self) -> int:
+        """How many numbers a row of a chunk takes beside scores: features, and their gradient."""
+        return 2 * int(self.h.shape[-1])
+
+    def chunk_of(self, rows: int, classes: int | None = None) -> int:
         """Return how many bytes a chunk takes: scores, features, and the gradient by these."""
-        features = self.h.shape[-1]
-        numbers = rows * (self.classes + 2 * features)
+        classes = self.classes if classes is None else classes
+        features, size = self.h.shape[-1], _size(self.dtype)
+        # of columns their own gradient; of pairs the scores that are left, and two of booleans
+        blocks = classes * (size * (1 + self.both_ways + bool(self.pairs)) + 2 * bool(self.pairs))
         # of w's gradient what is added at a time, or of w what is converted
-        pieces = "w" in self.by or self.w.dtype != self.dtype
-        size = _size(self.dtype)
-        piece = min(_PIECE, self.classes * features * size) if pieces else 0
-        return int(numbers * size + piece)
+        pieces = self.w is not None and ("w" in self.by or self.w.dtype != self.dtype)
+        piece = min(_PIECE, classes * features * size) if pieces else 0
+        return int(rows * (blocks + self._beside * size) + piece)
 
     def dtype_of(self, name: str) -> Any:
         """Return the dtype of the derivatives by an argument."""
@@ -127,9 +163,15 @@ def run_product(request: Request, want: Want) -> Answer:
         what = "curvature" if want.curvature else "product with its Hessian"
         raise TypeError(f"tinyloss.{request.name}: has no {what}, expected a gradient")
     try:
+        if product.alone and not product.unit:
+            # what both sides make of its gradient is added before it is rounded
+            xp = namespace_of(product.h)
+            both = astype(xp, product.h, compute_dtype(xp, product.h))
+            product = product._replace(h=both, w=both)
+            request = request._replace(x=product)
         if product.unit:
             answer = _of_units(request, product, want._replace(out=()))
-        elif product.both_ways:
+        elif product.both_ways and not _in_one_pass(request):
             answer = _both_ways(request, product, want._replace(out=()))
         else:
             answer = _of_scores(request, product, want)
@@ -153,22 +195,36 @@ def _of_scores(request: Request, product: Product, want: Want) -> Answer:
     return Answer((value, total) if want.sums else value, tuple(grads))
 
 
+def _in_one_pass(request: Request) -> bool:
+    """Return whether a loss and that of the columns are computed from the same scores."""
+    formula = request.labels
+    backend = registry.backend_of(namespace_of(request.x.h))
+    own = hasattr(backend, "products") and not getattr(backend, "BOTH_WAYS", False)
+    return formula is not None and formula.in_parts is not None and not own
+
+
 def _both_ways(request: Request, product: Product, want: Want) -> Answer:
     """Answer for the mean of two losses, of h and w and of w and h."""
     product = product._replace(both_ways=False)
-    turned = product._replace(h=product.w, w=product.h)
-    places = tuple([{0: 1, 1: 0}.get(n, n) for n in want.argnums])
+    pairs = None if product.pairs is None else product.pairs.turned
+    turned, places = product._replace(h=product.w, w=product.h, pairs=pairs), want.argnums
+    if product.w is None:
+        turned = turned._replace(h=product.h.T, w=None)
+    else:
+        places = tuple([{0: 1, 1: 0}.get(n, n) for n in places])
     one = run_product(request._replace(x=product), want)
     other = run_product(request._replace(x=turned), want._replace(argnums=places))
+    if product.w is None:
+        back = [g.T if n == 0 else g for n, g in zip(places, other.grads, strict=True)]
+        other = other._replace(grads=tuple(back))
 
-    def mean(a: Any, b: Any) -> Any:
-        return None if a is None else 0.5 * (a + b)
-
-    if want.sums:  # the sum of the weights is that of both
-        value: Any = mean(one.value[0], other.value[0]), one.value[1]
-    else:
-        value = mean(one.value, other.value)
-    return Answer(value, tuple(map(mean, one.grads, other.grads)))
+    if not want.sums:
+        return _mean_of(one, other)
+    # the sum of the weights is that of both
+    total = one.value[1]
+    one, other = (each._replace(value=each.value[0]) for each in (one, other))
+    answer = _mean_of(one, other)
+    return answer._replace(value=(answer.value, total))
 
 
 def _of_units(request: Request, product: Product, want: Want) -> Answer:
@@ -178,13 +234,44 @@ def _of_units(request: Request, product: Product, want: Want) -> Answer:
     w = brought(xp, h, "w", product.w)
     dtype = compute_dtype(xp, h, w)
     with registry.quiet(xp):
-        sides = [_Unit(xp, h, -1, dtype), _Unit(xp, w, 1 - product.class_axis, dtype)]
-        product = product._replace(h=sides[0].unit, w=sides[1].unit, unit=False)
+        of_h = _Unit(xp, h, -1, dtype)
+        of_w = of_h if w is h else _Unit(xp, w, 1 - product.class_axis, dtype)
+        sides = [of_h, of_w]
+        product = product._replace(h=of_h.unit, w=of_w.unit, unit=False)
         answer = run_product(request._replace(x=product), want)
         grads = [
             sides[n].pulled(grad, want.wide) if n < 2 else grad
             for n, grad in zip(want.argnums, answer.grads, strict=True)
         ]
+    return answer._replace(grads=tuple(grads))
+
+
+def run_columns(request: Request, want: Want) -> Answer:
+    """Answer a request whose predictions are products of the columns of h and w, less their means.
+
+    Derivatives by h and w are as wide as what is computed in.
+    """
+    product: Product = request.x
+    h = product.h
+    try:
+        xp = namespace_of(h)
+        w = brought(xp, h, "w", product.w)
+    except Refusal as refusal:
+        raise refusal.of(request.name) from None
+    dtype = compute_dtype(xp, h, w)
+
+    def centred(rows: Any) -> Any:
+        # Twice: of large numbers the first mean is rounded to some eps of these.
+        for _ in range(2):
+            rows = rows - xp.mean(rows, axis=0, keepdims=True)
+        return rows
+
+    with registry.quiet(xp):
+        one = centred(astype(xp, h, dtype))
+        other = one if w is h else centred(astype(xp, w, dtype))
+        product = product._replace(h=one.T, w=other.T)
+        answer = run_product(request._replace(x=product), want._replace(wide=True))
+        grads = [each.T - xp.mean(each.T, axis=0, keepdims=True) for each in answer.grads]
     return answer._replace(grads=tuple(grads))
 
 
@@ -219,6 +306,8 @@ def memory_of(request: Request, want: Want) -> Memory:
     except Refusal as refusal:
         raise refusal.of(request.name) from None
     kind, real = scored.job.kind, _size(scored.job.kind.dtype)
+    if product.both_ways and _in_one_pass(request):
+        scored = replace(scored, both_ways=True)
     count, classes = scored.shape
     features = scored.h.shape[-1]
     sizes = {"h": count * features, "w": classes * features, "y": count * classes}
@@ -231,13 +320,17 @@ def memory_of(request: Request, want: Want) -> Memory:
             results += numbers * real
     if kind.value and not kind.reduce:
         results += count * real * (1 if kind.rowwise and kind.formula.per_item else classes)
-    if product.both_ways:  # those of one way are there while the other's are computed
+    if product.both_ways and not scored.both_ways:
+        # those of one way are there while the other's are computed
         results *= 2
-    if product.unit:  # the vectors of length 1, gradients by these, and what is between
-        vectors = (count + classes) * features * _size(scored.dtype)
-        results += vectors * (4 if scored.by else 1)
     rows = scored.rows
-    return Memory(rows, scored.chunk_of(rows), results)
+    chunk = scored.chunk_of(rows, scored.part)
+    if product.unit:
+        # vectors of length 1; when chunks are let go, gradients by these become those by h and w
+        sides = [length * features * _size(scored.dtype) for length in (count, classes)]
+        pulled = results + 2 * max(sides) if {"h", "w"} & {*scored.by} else 0
+        results += sum(sides) + max(0, pulled - chunk)
+    return Memory(rows, chunk, results)
 
 
 def _bytes(dtype: Any) -> int:
@@ -279,12 +372,16 @@ def job_of_product(request: Request, want: Want) -> Job:
     scored = _scored(request, request.x, want)[-1]
     xp, rows = scored.job.xp, scored.rows
     job = scored.job
+    made = {"x", "y"} if scored.marks else {"x"}
     arrays = {
         name: job.arrays[name][:rows, ...] if role.per_item else job.arrays[name]
         for name, _, role in job.kind.arguments
-        if name != "x"
+        if name not in made
     }
-    x = xp.zeros((rows, scored.classes), dtype=scored.dtype, **beside(scored.h))
+    shape, place = (rows, scored.classes), beside(scored.h)
+    x = xp.zeros(shape, dtype=scored.dtype, **place)
+    if scored.marks:
+        arrays["y"] = xp.zeros(shape, dtype=xp.bool, **place)
     weight = None if job.weight is None else job.weight[:rows, ...]
     return replaced(job, arrays={"x": x, **arrays}, weight=weight)
 
@@ -307,10 +404,10 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
         xp = namespace_of(h)
     except Refusal as refusal:
         raise Refusal(str(refusal).replace("x", "h", 1), refusal.kind) from None
-    w = brought(xp, h, "w", product.w)
+    w = None if product.w is None else brought(xp, h, "w", product.w)
     _check_factors(h, w, product.class_axis)
-    dtype = compute_dtype(xp, h, w)
-    classes = w.shape[product.class_axis]
+    dtype = compute_dtype(xp, h) if w is None else compute_dtype(xp, h, w)
+    classes = h.shape[-1] if w is None else w.shape[product.class_axis]
     bias = _beside(xp, h, "bias", product.bias, ((), (classes,)), dtype)
     scale = _beside(xp, h, "scale", product.scale, ((),), dtype)
     given = {"h": h, "w": w, "bias": bias, "scale": scale}
@@ -325,6 +422,14 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
     lead = tuple(h.shape[:-1])
     x = _absent(xp, h, (*lead, classes), dtype)
     dtype = x.dtype  # an array's: a namespace may have another kind of object of this name
+    pairs: dict[str, Any] = {}
+    marks = product.pairs is not None and product.pairs.marks is not None
+    if product.pairs is not None:
+        pairs = arrays_of(xp, h, product.pairs, (*lead, classes))
+        own = weights_of(xp, product.pairs, pairs, h, (*lead, classes), dtype)
+        request = request._replace(weight=weighed(xp, h, own, request.weight))
+    if marks:
+        request = request._replace(y=_absent(xp, h, (*lead, classes), xp.bool))
     inner = ((0,) if set(by) - {"y"} else ()) + ((1,) if "y" in by else ())
     try:
         _, (job, total) = settle(
@@ -342,7 +447,7 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
     weight = job.weight
     if weight is not None:
         weight = _flat(xp, weight, lead, job.kind.rowwise)
-    memory, whole = _memory(xp, h, w, dtype, product.max_memory)
+    memory, whole = _memory(xp, h, h if w is None else w, dtype, product.max_memory)
     flat = h if len(lead) == 1 else xp.reshape(h, (prod(lead), h.shape[-1]))
     return (
         lead,
@@ -359,6 +464,10 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
             memory=memory,
             whole=whole,
             moves=divisor_moves(request, job),
+            both_ways=product.both_ways,
+            pairs=pairs,
+            marks=marks,
+            splits=not getattr(registry.backend_of(xp), "WHOLE_ROWS", False),
         ),
     )
 
@@ -366,6 +475,8 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
 def _check_factors(h: Any, w: Any, class_axis: int) -> None:
     if len(h.shape) == 0:
         raise Refusal("h is 0-d, expected features along its last axis")
+    if w is None:
+        return
     if len(w.shape) != 2:
         raise Refusal(f"w has shape {show(w)}, expected two dimensions, of classes and features")
     features = w.shape[1 - class_axis]
@@ -383,6 +494,8 @@ def _beside(xp: Namespace, h: Any, name: str, value: Any, shapes: Any, dtype: An
     """Return a further factor as an array of h's library, None if there is none."""
     if value is None:
         return None
+    if isinstance(value, int | float):  # of all its digits, where torch traces this, too
+        return xp.asarray(value, dtype=dtype, **beside(h))
     array = brought(xp, h, name, value)
     if not any(same_shape(tuple(array.shape), shape) for shape in shapes):
         expected = " or ".join(str(shape) for shape in shapes)
@@ -436,25 +549,33 @@ def at_once(scored: Scored) -> Answer:
     """Answer with all scores in memory, in operations that a library may trace."""
     job, h, scale = scored.job, scored.h, scored.scale
     xp, kind = job.xp, job.kind
-    w = astype(xp, scored.transposed(scored.w), scored.dtype)
+    w: Any = None
+    if scored.w is not None:
+        w = astype(xp, scored.transposed(scored.w), scored.dtype)
     wide = astype(xp, h, scored.dtype)
     part = wide if scale is None else wide * astype(xp, scale, scored.dtype)
-    x = xp.matmul(part, w.T)
+    x = part if w is None else xp.matmul(part, w.T)
     if scored.bias is not None:
         x = x + astype(xp, scored.bias, scored.dtype)
+    arrays = dict(job.arrays)
+    if scored.pairs:
+        x, arrays["y"] = scores_and_target(xp, scored.pairs, scored.marks, x, arrays["y"])
     answered = answer_with_moving_divisor if scored.moves else answer_of
-    inner = answered(replaced(job, arrays={"x": x, **job.arrays}))
+    inner = answered(replaced(job, arrays={"x": x, **arrays}))
+    if scored.both_ways:
+        turned = answered(replaced(job, arrays={"x": x.T, **arrays}))
+        inner = _mean_of(inner, turned._replace(grads=tuple([each.T for each in turned.grads])))
     found = dict(zip(kind.grads, inner.grads, strict=True))
     if "x" in found:
         z = astype(xp, found["x"], scored.dtype)
-        keep = _kept(xp, kind, job.weight)
+        keep = None if scored.both_ways else _kept(xp, kind, job.weight)
         if {"h", "scale"} & {*scored.by}:
-            by_part = xp.matmul(z, w)
+            by_part = z if w is None else xp.matmul(z, w)
             found["h"] = by_part
             if scale is not None:
                 found["h"] = by_part * astype(xp, scale, scored.dtype)
                 if "scale" in scored.by:
-                    found["scale"] = xp.sum(by_part * _selected(xp, keep, wide))
+                    found["scale"] = xp.sum(_moved(xp, by_part, _selected(xp, keep, wide)))
         if "w" in scored.by:
             found["w"] = scored.transposed(xp.matmul(z.T, _selected(xp, keep, part)))
         if "bias" in scored.by:
@@ -464,14 +585,48 @@ def at_once(scored: Scored) -> Answer:
     return Answer(inner.value, grads)
 
 
+def _mean_of(one: Answer, other: Answer) -> Answer:
+    """Return the mean of two answers."""
+
+    def mean(a: Any, b: Any) -> Any:
+        return None if a is None else 0.5 * (a + b)
+
+    return Answer(mean(one.value, other.value), tuple(map(mean, one.grads, other.grads)))
+
+
+def _moved(xp: Namespace, slope: Any, by: Any) -> Any:
+    """Return the product of slopes with what moves, 0 where a slope is: a score may be -inf."""
+    return slope * xp.where(slope == 0, xp.zeros_like(by), by)
+
+
 def by_chunks(scored: Scored) -> Answer:
     """Answer chunk by chunk, in a library whose arrays can be written."""
     job = scored.job
     with registry.quiet(job.xp):
         chunks = _Chunks(replace(scored, job=looked(job)))
+        chunks.look()
         for first, last in chunks.spans():
             chunks.add(first, last)
         return chunks.answer()
+
+
+class _Chunk(NamedTuple):
+    """Some rows, and what is made of their features."""
+
+    first: int
+    last: int
+    new: int
+    """How many rows the chunk before had."""
+    part: Any
+    """What w is multiplied with: the scaled features, of those rows too."""
+    scale: Any
+    weight: Any
+    wide: Any
+    """The features, 0 where they are left out; None where nobody asks."""
+    own: Any
+    """The scaled ones likewise."""
+    pulled: Any
+    """The gradient by the scaled features; None where nobody asks."""
 
 
 class _Chunks:
@@ -483,12 +638,17 @@ class _Chunks:
         self._xp = xp = job.xp
         self._kind = kind = job.kind
         self._wide = widest_dtype(xp, h)
-        self._taken = _taken(xp, kind, job.weight, h.shape[0])
+        self._columns: Parts | None = None
+        self._target: Any = None
+        """Of the scores that were made last, where it is made of pairs."""
+        self._taken = None
+        if not scored.both_ways:
+            self._taken = _taken(xp, kind, job.weight, h.shape[0])
         """The rows that count, where that is known; None for all."""
         place = beside(h)
         count, classes = scored.shape
         self._count = count if self._taken is None else self._taken.shape[0]
-        partly = self._count < count
+        partly = self._count < count or scored.both_ways
         self._rows = max(1, scored.rows_of(self._count))
         new = xp.zeros if partly else xp.empty
         items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
@@ -499,7 +659,8 @@ class _Chunks:
                 if kind.reduce
                 else new(items, dtype=kind.value_dtype or kind.dtype, **place)
             )
-        self._scores = xp.empty((self._rows, classes), dtype=scored.dtype, **place)
+        self._scores = xp.empty((self._rows, scored.part), dtype=scored.dtype, **place)
+        self._other: Any = xp.empty_like(self._scores) if scored.both_ways and by else None
         self._found: dict[str, Any] = {}
         for name, shape in (("h", h.shape), ("y", (count, classes))):
             if name in by:
@@ -525,71 +686,181 @@ class _Chunks:
         for first in range(0, self._count, self._rows):
             yield first, min(first + self._rows, self._count)
 
+    def look(self) -> None:
+        """Look at all columns, where these have a loss besides."""
+        if not self._scored.both_ways:
+            return
+        job, (count, classes) = self._scored.job, self._scored.shape
+        self._columns = Parts(job, count, classes, self._scores)
+        for first, last in self.spans():
+            chunk = self._chunk(first, last)
+            z = self._scores_of(chunk, slice(None))
+            self._columns.look(z.T, first)
+            if not self._scored.by:
+                self._of_rows(chunk, z)
+        if job.kind.value:
+            dtype = self._wide if job.kind.reduce else self._value.dtype
+            self._add_value(0, classes, self._columns.value(dtype))
+
     def add(self, first: int, last: int) -> None:
         """Add the rows of a chunk."""
-        scored, xp, by = self._scored, self._xp, self._scored.by
-        job, dtype = scored.job, scored.dtype
+        scored = self._scored
+        if scored.both_ways and not scored.by:
+            return  # has been looked at
+        chunk = self._chunk(first, last)
+        if scored.part < scored.classes:
+            self._in_parts(chunk)
+        else:
+            whole = slice(None)
+            known = scored.both_ways and self._rows == self._count
+            z = self._scores[: last - first, :] if known else self._scores_of(chunk, whole)
+            if self._columns is None:
+                self._of_rows(chunk, z)
+            else:
+                other = self._other[: last - first, :]
+                self._columns.grad(z.T, first, other.T)
+                self._of_rows(chunk, z)
+                z += other
+                z *= 0.5
+            self._pull(chunk, z, whole)
+        self._finish(chunk)
+
+    def _chunk(self, first: int, last: int) -> "_Chunk":
+        scored, xp, dtype = self._scored, self._xp, self._scored.dtype
         # as many rows as in every chunk: a product's last bits depend on how many there are
         begin = max(0, last - self._rows)
-        own = self._cut(scored.h, begin, last)
-        wide = astype(xp, own, dtype)
+        wide = astype(xp, self._cut(scored.h, begin, last), dtype)
         scale = None if scored.scale is None else astype(xp, scored.scale, dtype)
         part = wide if scale is None else wide * scale
-        z = self._scores[: last - begin, :]
-        w = scored.transposed(scored.w)
-        for some in self._pieces():
-            multiply(xp, part, astype(xp, w[some, :], dtype).T, z[:, some], False)
-        new = first - begin
-        z, part, wide = z[new:, :], part[new:, :], wide[new:, :]
+        weight = None if scored.job.weight is None else self._cut(scored.job.weight, first, last)
+        keep = None
+        if self._taken is None and not scored.both_ways:
+            keep = _kept(xp, scored.job.kind, weight)
+        new, pulled = first - begin, None
+        if {"h", "scale"} & {*scored.by}:
+            pulled = xp.empty((last - first, part.shape[1]), dtype=dtype, **beside(part))
+        wide = _selected(xp, keep, wide[new:, :]) if "scale" in scored.by else None
+        own = _selected(xp, keep, part[new:, :]) if "w" in scored.by else None
+        return _Chunk(first, last, new, part, scale, weight, wide, own, pulled)
+
+    def _scores_of(self, chunk: "_Chunk", classes: slice) -> Any:
+        """Return the scores of a chunk for some classes."""
+        scored, xp, dtype = self._scored, self._xp, self._scored.dtype
+        z = self._scores[: chunk.part.shape[0], :]
+        if scored.w is None:
+            z[...] = chunk.part
+        else:
+            w = scored.transposed(scored.w)[classes, :]
+            z = z[:, : w.shape[0]]
+            for some in self._pieces(w.shape[0]):
+                multiply(xp, chunk.part, astype(xp, w[some, :], dtype).T, z[:, some], False)
+        z = z[chunk.new :, :]
         if scored.bias is not None:
-            z += astype(xp, scored.bias, dtype)
+            bias = astype(xp, scored.bias, dtype)
+            z += bias[classes] if bias.shape else bias
+        if scored.pairs:
+            first, last = chunk.first, chunk.last
+            pairs = {
+                name: self._cut(each, first, last) if name in OF_ROWS else each
+                for name, each in scored.pairs.items()
+            }
+            y = None if scored.marks else self._cut(scored.job.arrays["y"], first, last)
+            z[...], self._target = scores_and_target(xp, pairs, scored.marks, z, y)
+        return z
+
+    def _arrays(self, first: int, last: int) -> dict[str, Any]:
+        """Return the arrays of a job that has some of the rows."""
+        job = self._scored.job
+        marked = {"x", "y"} if self._scored.marks else {"x"}
         arrays = {
             name: self._cut(job.arrays[name], first, last) if role.per_item else job.arrays[name]
             for name, _, role in job.kind.arguments
-            if name != "x"
+            if name not in marked
         }
-        if scored.moves:
-            arrays["y"] = astype(xp, arrays["y"], job.kind.dtype)
-        weight = None if job.weight is None else self._cut(job.weight, first, last)
+        if self._scored.marks:
+            arrays["y"] = self._target
+        elif self._scored.moves:
+            arrays["y"] = astype(self._xp, arrays["y"], job.kind.dtype)
+        return arrays
+
+    def _of_rows(self, chunk: "_Chunk", z: Any) -> None:
+        """Add the losses of a chunk's rows, and write their gradients in place of the scores."""
+        job, by, (first, last) = self._scored.job, self._scored.by, chunk[:2]
         out: tuple[Any, ...] = ()
         if by:
             place = {"x": z}
             if "y" in by:
                 place["y"] = self._place("y", first, last)
             out = tuple([place[name] for name in job.kind.grads])
+        arrays = {"x": z, **self._arrays(first, last)}
         block = Job(
-            self._block_kind, xp, {"x": z, **arrays}, weight, job.divisor, job.numbers, out,
+            self._block_kind, self._xp, arrays, chunk.weight, job.divisor, job.numbers, out,
             job.ignored,
         )  # fmt: skip
-        answer = answer_of(block)
-        if answer.value is not None:
-            if job.kind.reduce:
-                self._value = self._value + answer.value
-            else:
-                self._put(self._value, first, last, answer.value)
+        self._add_value(first, last, answer_of(block).value)
         if "y" in by:
             self._put(self._found["y"], first, last, out[job.kind.grads.index("y")])
-        if not {*by} - {"y"}:
+
+    def _add_value(self, first: int, last: int, value: Any) -> None:
+        if value is None:
             return
-        keep = None if self._taken is not None else _kept(xp, job.kind, weight)
-        if {"h", "scale"} & {*by}:
-            pulled = xp.empty(part.shape, dtype=dtype, **beside(part))
-            for number, some in enumerate(self._pieces()):
-                multiply(xp, z[:, some], astype(xp, w[some, :], dtype), pulled, number > 0)
-            if "scale" in by:
-                moved = pulled * _selected(xp, keep, wide)
-                self._found["scale"] += xp.sum(moved, dtype=self._wide)
-            if "h" in by:
-                if scale is not None:
-                    pulled = pulled * scale
-                into = self._found["h"]
-                self._put(into, first, last, astype(xp, pulled, into.dtype))
+        if self._scored.job.kind.reduce:
+            self._value = self._value + value
+        elif self._columns is not None:
+            self._value[first:last, ...] += value
+        else:
+            self._put(self._value, first, last, value)
+
+    def _in_parts(self, chunk: "_Chunk") -> None:
+        """Add the rows of a chunk, some classes at a time."""
+        scored, (first, last) = self._scored, chunk[:2]
+        job = replaced(scored.job, arrays=self._arrays(first, last), weight=chunk.weight)
+        parts = Parts(job, scored.classes, last - first, self._scores)
+        ends = range(0, scored.classes, scored.part)
+        some = [slice(at, min(at + scored.part, scored.classes)) for at in ends]
+        for classes in some:
+            parts.look(self._scores_of(chunk, classes), classes.start)
+        if job.kind.value:
+            value = parts.value(self._wide if job.kind.reduce else self._value.dtype)
+            self._add_value(first, last, value)
+        if scored.by:
+            for classes in some:
+                z = self._scores_of(chunk, classes)
+                parts.grad(z, classes.start, z)
+                self._pull(chunk, z, classes)
+
+    def _pull(self, chunk: "_Chunk", z: Any, classes: slice) -> None:
+        """Add what a gradient by the scores of some classes makes of the derivatives."""
+        scored, xp, by, dtype = self._scored, self._xp, self._scored.by, self._scored.dtype
+        if scored.w is None:
+            if chunk.pulled is not None:
+                chunk.pulled[...] = z
+        elif chunk.pulled is not None:
+            w = scored.transposed(scored.w)[classes, :]
+            for some in self._pieces(w.shape[0]):
+                adds = bool(classes.start or some.start)
+                multiply(xp, z[:, some], astype(xp, w[some, :], dtype), chunk.pulled, adds)
         if "w" in by:
-            total = scored.transposed(self._found["w"])
-            multiply(xp, z.T, _selected(xp, keep, part), total, first > 0)
+            total = scored.transposed(self._found["w"])[classes, :]
+            multiply(xp, z.T, chunk.own, total, chunk.first > 0)
         if "bias" in by:
-            axis = 0 if self._found["bias"].shape else None
-            self._found["bias"] += xp.sum(z, axis=axis, dtype=self._wide)
+            bias = self._found["bias"]
+            if bias.shape:
+                bias[classes] += xp.sum(z, axis=0, dtype=self._wide)
+            else:
+                self._found["bias"] = bias + xp.sum(z, dtype=self._wide)
+
+    def _finish(self, chunk: "_Chunk") -> None:
+        """Add what all classes of a chunk make of the derivatives by its features."""
+        xp, by, pulled = self._xp, self._scored.by, chunk.pulled
+        if "scale" in by:
+            moved = _moved(xp, pulled, chunk.wide)
+            self._found["scale"] += xp.sum(moved, dtype=self._wide)
+        if "h" in by:
+            if chunk.scale is not None:
+                pulled = pulled * chunk.scale
+            into = self._found["h"]
+            self._put(into, chunk.first, chunk.last, astype(xp, pulled, into.dtype))
 
     def answer(self) -> Answer:
         """Return the answer to all chunks."""
@@ -600,17 +871,19 @@ class _Chunks:
             self._found["y"] -= astype(xp, share, kind.dtype)
         if value is not None and kind.reduce:
             value = astype(xp, value, kind.value_dtype or kind.dtype)[()]
+        if value is not None and scored.both_ways:
+            value = 0.5 * value
         grads = [astype(xp, self._found[name], scored.dtype_of(name)) for name in scored.by]
         return Answer(value if kind.value else None, tuple(grads))
 
-    def _pieces(self) -> list[slice]:
-        """Return parts of the classes: all, unless w has to be converted first."""
+    def _pieces(self, classes: int) -> list[slice]:
+        """Return parts of so many classes: all, unless w has to be converted first."""
         scored = self._scored
         if scored.w.dtype == scored.dtype:
-            return [slice(None)]
+            return [slice(0, classes)]
         step = max(1, _PIECE // (scored.h.shape[-1] * _size(scored.dtype) or 1))
-        ends = range(0, scored.classes, step)
-        return [slice(at, min(at + step, scored.classes)) for at in ends]
+        ends = range(0, classes, step)
+        return [slice(at, min(at + step, classes)) for at in ends]
 
     def _cut(self, array: Any, first: int, last: int) -> Any:
         """Return what an array of items, or of one for all, has of some rows."""

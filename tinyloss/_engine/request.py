@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tinyloss._formula import Formula
 
@@ -23,13 +23,41 @@ class Refusal(Exception):
         return self.kind(f"tinyloss.{name}: {self}")
 
 
+class Pairs(NamedTuple):
+    """Which pairs of rows and columns of scores count, and which are of a kind.
+
+    What does not count has the score -inf: a class that is impossible.
+    """
+
+    rows: Any = None
+    """Labels of the rows, (N,); None for none."""
+    columns: Any = None
+    """Labels of the columns, (M,)."""
+    own: bool = False
+    """Whether a row is the column of its index, which does not count for it."""
+    mask: Any = None
+    """Which pairs count, (N, M) booleans; None for all."""
+    marks: Literal["positives", "pairs", "both", "all"] | None = None
+    """None: y are indices of the positives, and other pairs of one label do not count.
+
+    Else y becomes whether pairs are of one label, and a row weighs: "positives": 1 if it has some;
+    "pairs": as many as it has; "both": 1 if it has both kinds of pairs; "all": 1.
+    """
+
+    @property
+    def turned(self) -> "Pairs":
+        """Those of the columns with the rows."""
+        mask = None if self.mask is None else self.mask.T
+        return self._replace(rows=self.columns, columns=self.rows, mask=mask)
+
+
 class Product(NamedTuple):
     """Predictions that are products, x = scale * h @ w.T + bias, and that nobody has to hold."""
 
     h: Any
     """Features of the items, (..., D)."""
     w: Any
-    """Those of the classes, (V, D), or (D, V)."""
+    """Those of the classes, (V, D), or (D, V); None where h are the products."""
     bias: Any = None
     scale: Any = None
     class_axis: int = 0
@@ -40,6 +68,12 @@ class Product(NamedTuple):
     """Whether rows of h and w are divided by their lengths before."""
     both_ways: bool = False
     """Whether the loss is the mean of this one and of that with h and w exchanged."""
+    pairs: Pairs | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether rows are compared with each other: h is both factors."""
+        return self.w is not None and self.pairs is not None and self.pairs.own
 
 
 class Request(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyloss._cache import cache_of
-from tinyloss._engine.request import Request
+from tinyloss._engine.request import Product, Request
 from tinyloss._formula import Formula
 
 ORDINARY = 2.0**100
@@ -19,7 +19,7 @@ def summed(factors: Sequence[float], requests: Sequence[Request]) -> Request | N
     for factor, each in zip(factors, requests, strict=True):
         if not 1 / ORDINARY < abs(factor) < ORDINARY:
             return None
-        if each.arrays or each.class_weight is not None:
+        if each.arrays or each.class_weight is not None or isinstance(each.x, Product):
             return None
         if any(getattr(each, name) is not getattr(first, name) for name in _SHARED):
             return None

@@ -18,6 +18,8 @@ FAMILIES = (
     "multiclass",
     "divergence",
     "contrastive",
+    "metric",
+    "decorrelation",
     "products",
     "activations",
 )

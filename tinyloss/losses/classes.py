@@ -3,35 +3,67 @@
 from typing import Any, Unpack
 
 from tinyloss import _check
-from tinyloss._objects import Configured, LabelLoss, RowLoss, TargetLoss, asked, called
-from tinyloss.losses import binary, divergence, multiclass, regression
-from tinyloss.typing import Array, ArrayLike, CallOptions, Reduction
+from tinyloss._objects import (
+    Configured,
+    LabelledPairLoss,
+    LabelLoss,
+    MarginLoss,
+    MatchedPairLoss,
+    RowLoss,
+    TargetLoss,
+    ViewsLoss,
+    asked,
+    called,
+)
+from tinyloss.losses import (
+    binary,
+    contrastive,
+    decorrelation,
+    divergence,
+    metric,
+    multiclass,
+    products,
+    regression,
+)
+from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
 
 __all__ = [
+    "ArcFaceLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BarlowTwinsLoss",
     "BinaryCrossEntropyLoss",
+    "CircleLoss",
+    "CosFaceLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
     "HingeLoss",
     "HuberLoss",
+    "InfoNCELoss",
     "JSDivLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
+    "LinearCrossEntropyLoss",
     "LogCoshLoss",
     "MAELoss",
     "MAPELoss",
     "MSELoss",
     "MSLELoss",
     "MeanSquaredError",
+    "MultiSimilarityLoss",
     "NLLLoss",
+    "NPairsLoss",
+    "NTXentLoss",
     "PoissonNLLLoss",
     "QuantileLoss",
+    "SigLIPLoss",
     "SigmoidFocalLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
     "SquaredHingeLoss",
+    "SupConLoss",
+    "VICRegLoss",
 ]
 
 
@@ -179,3 +211,112 @@ class GaussianNLLLoss(Configured):
         """Return the loss."""
 
     ask = asked(__call__)
+
+
+class LinearCrossEntropyLoss(Configured):
+    function = products.linear_cross_entropy
+    axis_name: AxisName | None = None
+    class_axis: int = 0
+    class_weight: ArrayLike | None = None
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+    max_memory: int | None = None
+    reduction: Reduction = "mean"
+    softcap: float | None = None
+    temperature: float = 1.0
+    z_loss: float = 0.0
+
+    @called
+    def __call__(
+        self,
+        h: Array,
+        w: Array,
+        y: ArrayLike,
+        *,
+        bias: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class InfoNCELoss(MatchedPairLoss):
+    function = contrastive.info_nce
+    label_smoothing: float = 0.0
+    symmetric: bool | None = None
+    temperature: float = 0.07
+
+
+class SigLIPLoss(MatchedPairLoss):
+    function = contrastive.siglip
+    bias: float = -10.0
+    scale: float = 10.0
+
+
+class CosFaceLoss(MarginLoss):
+    function = contrastive.cosface
+    margin: float = 0.35
+    scale: float = 64.0
+
+
+class ArcFaceLoss(MarginLoss):
+    function = contrastive.arcface
+    margin: float = 0.5
+    scale: float = 64.0
+
+
+class NTXentLoss(LabelledPairLoss):
+    function = metric.nt_xent
+    temperature: float = 0.07
+
+
+class SupConLoss(LabelledPairLoss):
+    function = metric.supcon
+    temperature: float = 0.1
+
+
+class MultiSimilarityLoss(LabelledPairLoss):
+    function = metric.multi_similarity
+    alpha: float = 2.0
+    base: float = 0.5
+    beta: float = 50.0
+
+
+class CircleLoss(LabelledPairLoss):
+    function = metric.circle
+    gamma: float = 80.0
+    margin: float = 0.4
+
+
+class NPairsLoss(Configured):
+    function = metric.n_pairs
+    max_memory: int | None = None
+    reduction: Reduction = "mean"
+    similarities: bool = False
+
+    @called
+    def __call__(
+        self,
+        a: Array,
+        b: Array | None = None,
+        labels: ArrayLike | None = None,
+        labels_b: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class BarlowTwinsLoss(ViewsLoss):
+    function = decorrelation.barlow_twins
+    redundancy: float = 0.005
+
+
+class VICRegLoss(ViewsLoss):
+    function = decorrelation.vicreg
+    covariance: float = 1.0
+    eps: float = 1e-4
+    invariance: float = 25.0
+    variance: float = 25.0

@@ -5,7 +5,7 @@ from typing import Any, Unpack, cast
 
 from tinyloss import _check
 from tinyloss._arrays import beside, namespace
-from tinyloss._engine.request import Product, Request
+from tinyloss._engine.request import Pairs, Product, Request
 from tinyloss._formula import LABEL, Formula
 from tinyloss._products import PairFunction, ProductFunction
 from tinyloss.losses._numerics import classes_of, sigmoids
@@ -25,33 +25,74 @@ from tinyloss.typing import (
 __all__ = ["arcface", "cosface", "info_nce", "siglip"]
 
 
-def _own_places(name: str, a: Any, b: Any, y: Any) -> Any:
-    """Return the index of each row's positive: its own where the caller does not say."""
+def matched(
+    name: str,
+    a: Any,
+    b: Any,
+    y: Any,
+    labels: tuple[Any, Any],
+    mask: Any,
+    similarities: bool,
+    **more: Any,
+) -> tuple[Product, Any]:
+    """Return the similarities, and the index of each row's positive: its own where y is None."""
+    found = of_pairs(name, a, b, similarities, **more)
+    alone = b is None and not similarities
+    if alone and y is None and a is not None:
+        raise ValueError(
+            f"tinyloss.{name}: b is None beside y None, expected y, the index in a of each row's "
+            "positive"
+        )
+    if labels[0] is None and labels[1] is not None:
+        raise ValueError(f"tinyloss.{name}: labels_b is given, expected labels beside it")
+    if alone or labels[0] is not None or mask is not None:
+        of_columns = labels[0] if labels[1] is None else labels[1]
+        found = found._replace(pairs=Pairs(labels[0], of_columns, alone, mask))
+    if y is not None or a is None:
+        return found, y
+    columns = a.shape[1] if b is None else b.shape[0]
+    if columns != a.shape[0]:
+        shapes = f"a has shape {tuple(a.shape)}"
+        shapes += "" if b is None else f" and b {tuple(b.shape)}"
+        raise ValueError(
+            f"tinyloss.{name}: {shapes}, expected as many rows: with y= each row of a has the "
+            "index of its positive"
+        )
+    return found, namespace(a).arange(a.shape[0], **beside(a))
+
+
+def of_pairs(name: str, a: Any, b: Any, similarities: bool, **more: Any) -> Product:
+    """Return the similarities of the rows of a and b, of a and itself, or a as these."""
+    if similarities:
+        if b is not None:
+            raise ValueError(
+                f"tinyloss.{name}: similarities is True beside b, expected them as a, and no b"
+            )
+        more["unit"] = False
     shapes: list[tuple[Any, ...]] = [tuple(getattr(each, "shape", ())) for each in (a, b)]
-    if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][1]:
+    if a is not None and len(shapes[0]) != 2:
+        raise ValueError(f"tinyloss.{name}: a has shape {shapes[0]}, expected two dimensions")
+    if b is not None and (len(shapes[1]) != 2 or shapes[0][1] != shapes[1][1]):
         raise ValueError(
             f"tinyloss.{name}: a has shape {shapes[0]} and b {shapes[1]}, expected rows of the "
             "same features, (N, D) and (M, D)"
         )
-    if y is not None:
-        return y
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"tinyloss.{name}: a has shape {shapes[0]} and b {shapes[1]}, expected as many rows: "
-            "with y= each row of a has the index of its positive"
-        )
-    return namespace(a).arange(shapes[0][0], **beside(a))
+    return Product(a, None if similarities else a if b is None else b, **more)
 
 
 @PairFunction
 def info_nce(
     a: Array,
-    b: Array,
+    b: Array | None = None,
     y: ArrayLike | None = None,
     *,
     label_smoothing: Share = 0.0,
+    labels: ArrayLike | None = None,
+    labels_b: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     max_memory: MemoryLimit = None,
     normalize: Flag = True,
+    similarities: Flag = False,
     symmetric: Flag | None = None,
     temperature: Positive = 0.07,
     **options: Unpack[Options],
@@ -63,15 +104,24 @@ def info_nce(
     Parameters
     ----------
     a, b
-        Vectors, those of a pair in the same row of both.
+        Vectors, those of a pair in the same row of both. Without b, one view: a's rows among each
+        other, with y.
     y
         The index in b of each positive, where it is not the row's own. Then b may have more rows.
     label_smoothing
-        As for `cross_entropy`.
+        As for `cross_entropy`, over what a row is compared with.
+    labels, labels_b
+        Integers for the rows of a and of b, those of a where `labels_b` is None. Pairs of one label
+        are no negatives: all but the row's positive are left out.
+    mask
+        Which pairs count, (N, M) booleans: False leaves out a false negative. Positives count
+        whatever it says.
     max_memory
         How many bytes to take at a time: see `of_products`.
     normalize
         Whether rows are divided by their lengths, so that similarities are cosines.
+    similarities
+        Whether a holds the similarities themselves, (N, M), which are divided by the temperature.
     symmetric
         Whether the loss is the mean of the one of a's rows among b's and of that of b's rows among
         a's. None, the default: where y is not given.
@@ -84,6 +134,9 @@ def info_nce(
 
     Notes
     -----
+    Use for: vectors of two views of the same things, images and their captions say, which are to
+    be close to their pair and far from all others.
+
     Shapes: a (N, D), b (N, D), or (M, D) with y (N,). An item is a row.
 
     Domain: all vectors. One of zeros has no direction: it stays 0.
@@ -93,7 +146,8 @@ def info_nce(
 
     Gradient: with g that of the loss by s, g @ b / temperature by a (`argnums` 0), its like by b
     (1); by the temperature (2) -sum g s / temperature. Of normalised rows u = a / |a| the part
-    across u, divided by |a|; 0 for a row of zeros.
+    across u, divided by |a|; 0 for a row of zeros. Symmetric, similarities are computed twice, for
+    what all chunks say of the columns; on JAX and Dask, gradients are too.
 
     Accuracy: as for `linear_cross_entropy`.
 
@@ -101,7 +155,9 @@ def info_nce(
 
     Source: van den Oord et al., Representation learning with contrastive predictive coding, 2018;
     Radford et al., Learning transferable visual models from natural language supervision, ICML
-    2021. Without normalising and at temperature 1: Sohn, N-pair loss, NIPS 2016.
+    2021.
+
+    Elsewhere: open_clip `ClipLoss`; pytorch-metric-learning `NTXentLoss`, for one positive a row.
 
     Examples
     --------
@@ -113,9 +169,10 @@ def info_nce(
     both = y is None if symmetric is None else symmetric
     if both and y is not None:
         raise ValueError("tinyloss.info_nce: symmetric is True beside y, expected pairs by rows")
-    index, divisor = _own_places("info_nce", a, b, y), cast(Any, temperature)
-    scale = 1.0 / divisor
-    product = Product(a, b, None, scale, max_memory=max_memory, unit=normalize, both_ways=both)
+    divisor = cast(Any, temperature)
+    more = {"scale": 1.0 / divisor, "max_memory": max_memory, "unit": normalize, "both_ways": both}
+    sides = (labels, labels_b)
+    product, index = matched("info_nce", a, b, y, sides, mask, similarities, **more)
     request = cross_entropy.describe(product, index, label_smoothing=label_smoothing, **options)
     return request._replace(title="info_nce")
 
@@ -144,13 +201,17 @@ class _SigLIP(Formula):
 @PairFunction
 def siglip(
     a: Array,
-    b: Array,
+    b: Array | None = None,
     y: ArrayLike | None = None,
     *,
     bias: ArrayLike = -10.0,
+    labels: ArrayLike | None = None,
+    labels_b: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     max_memory: MemoryLimit = None,
     normalize: Flag = True,
     scale: ArrayLike = 10.0,
+    similarities: Flag = False,
     **options: Unpack[Options],
 ) -> Request:
     """Sigmoid loss of pairs: a binary cross-entropy of each similarity, whether it is of a pair.
@@ -160,17 +221,22 @@ def siglip(
     Parameters
     ----------
     a, b
-        Vectors, those of a pair in the same row of both.
+        Vectors, those of a pair in the same row of both. Without b, one view: a's rows among each
+        other, with y.
     y
         The index in b of each positive, where it is not the row's own. Then b may have more rows.
     bias
         What is added to similarities, a number or a 0-d array.
+    labels, labels_b, mask
+        Which pairs are left out: see `info_nce`.
     max_memory
         How many bytes to take at a time: see `of_products`.
     normalize
         Whether rows are divided by their lengths, so that similarities are cosines.
     scale
         What similarities are multiplied by before, a number or a 0-d array.
+    similarities
+        Whether a holds the similarities themselves, (N, M).
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -178,6 +244,9 @@ def siglip(
 
     Notes
     -----
+    Use for: what `info_nce` is for, where pairs are to be judged one by one: no row's loss depends
+    on how many others there are.
+
     Shapes: a (N, D), b (N, D), or (M, D) with y (N,). An item is a row, so that the mean divides by
     N and not by the number of pairs.
 
@@ -195,6 +264,8 @@ def siglip(
 
     Source: Zhai et al., Sigmoid loss for language image pre-training, ICCV 2023.
 
+    Elsewhere: open_clip `SigLipLoss`; big_vision's SigLIP trainer.
+
     Examples
     --------
     >>> import numpy as np, tinyloss
@@ -202,13 +273,15 @@ def siglip(
     >>> tinyloss.siglip(a, b, scale=1.0, bias=0.0).round(6).item()
     1.257591
     """
-    index = _own_places("siglip", a, b, y)
-    product = Product(a, b, bias, scale, max_memory=max_memory, unit=normalize)
+    more = {"bias": bias, "scale": scale, "max_memory": max_memory, "unit": normalize}
+    sides = (labels, labels_b)
+    product, index = matched("siglip", a, b, y, sides, mask, similarities, **more)
     return Request(None, product, index, labels=_SigLIP, title="siglip", **options)
 
 
 class _CosFace(LabelCrossEntropy):
     name = "cosface"
+    in_parts = None
 
     def __init__(self, x: Any, y: Any, *, scale: Any, margin: Any) -> None:
         xp = namespace(x)
@@ -221,6 +294,7 @@ class _CosFace(LabelCrossEntropy):
 
 class _ArcFace(LabelCrossEntropy):
     name = "arcface"
+    in_parts = None
 
     def __init__(self, x: Any, y: Any, *, scale: Any, margin: Any, cosine: Any, sine: Any) -> None:
         xp = namespace(x)
@@ -282,6 +356,9 @@ def cosface(
 
     Notes
     -----
+    Use for: vectors to tell apart what was no class in training, faces say: classes are kept
+    apart by a margin.
+
     Shapes: h (..., D), w (V, D), y (...). An item is a row of h.
 
     Domain: all vectors. One of zeros has no direction: it stays 0.
@@ -296,6 +373,8 @@ def cosface(
     Edge cases: as for `cross_entropy`.
 
     Source: Wang et al., CosFace: large margin cosine loss for deep face recognition, CVPR 2018.
+
+    Elsewhere: pytorch-metric-learning `CosFaceLoss`.
 
     Examples
     --------
@@ -352,6 +431,8 @@ def arcface(
 
     Notes
     -----
+    Use for: what `cosface` is for, with a margin of the angle.
+
     Shapes: h (..., D), w (V, D), y (...). An item is a row of h.
 
     Domain: all vectors. One of zeros has no direction: it stays 0. Cosines beyond 1 count as 1.
@@ -370,6 +451,8 @@ def arcface(
     Edge cases: as for `cross_entropy`.
 
     Source: Deng et al., ArcFace: additive angular margin loss for deep face recognition, CVPR 2019.
+
+    Elsewhere: pytorch-metric-learning `ArcFaceLoss`, with the margin in degrees.
 
     Examples
     --------

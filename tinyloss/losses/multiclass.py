@@ -1,10 +1,12 @@
 """Losses among many classes: an item is a row."""
 
-from typing import Any, Unpack
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Unpack
 
 from tinyloss._arrays import astype, namespace
 from tinyloss._engine.request import Request
-from tinyloss._formula import CLASS, LABEL, Formula
+from tinyloss._formula import CLASS, ITEM, LABEL, Formula, InParts
 from tinyloss._function import LossFunction
 from tinyloss.losses._numerics import (
     Softmax,
@@ -15,6 +17,7 @@ from tinyloss.losses._numerics import (
     positive_part,
     power,
     product,
+    sigmoids,
     sign,
     softmax_parts,
     steep,
@@ -34,6 +37,79 @@ from tinyloss.typing import (
 __all__ = ["cross_entropy", "nll", "softmax_focal"]
 
 
+class _OthersInPart(Formula):
+    """The logarithm of the sum of exp(x) over some classes but the target."""
+
+    name = "cross_entropy"
+    rowwise = True
+    roles = {"y": LABEL}
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = xp = namespace(x)
+        target = classes_of(x, y)
+        m = xp.max(xp.where(target, -xp.inf, x), axis=-1, keepdims=True)
+        self.m = m = xp.where(m == -xp.inf, 0.0, m)  # there is no other, or none is possible
+        self.e = xp.where(target, 0.0, xp.exp(xp.where(target, m, x) - m))
+
+    def value(self) -> Any:
+        xp = self.xp
+        return (self.m + xp.log(xp.sum(self.e, axis=-1, keepdims=True)))[..., 0]
+
+
+class _TargetInPart(Formula):
+    """The target's logit, 0 where it is not among some classes."""
+
+    name = "cross_entropy"
+    rowwise = True
+    roles = {"y": LABEL}
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.target = x, classes_of(x, y)
+
+    def value(self) -> Any:
+        xp = namespace(self.x)
+        return xp.sum(xp.where(self.target, self.x, 0.0), axis=-1)
+
+
+class _SlopeInPart(Formula):
+    """The gradient for some classes of rows that are known."""
+
+    name = "cross_entropy"
+    rowwise = True
+    roles = {"y": LABEL, "total": ITEM, "pull": ITEM}
+
+    def __init__(self, x: Any, y: Any, *, total: Any, pull: Any) -> None:
+        xp = namespace(x)
+        p = xp.exp(x - total[..., None])
+        self.slope = xp.where(classes_of(x, y), -pull[..., None], p)
+
+    def grad_x(self) -> Any:
+        return self.slope
+
+
+class _LabelsInParts:
+    """Cross-entropy against class indices, by log sum exp(x) of the others and the target's x.
+
+    Classes come in parts where logits are products. These are rounded, as logarithms are here.
+    """
+
+    start = (-math.inf, 0.0)
+    shown = (_OthersInPart, _TargetInPart)
+    slope = _SlopeInPart
+
+    def joined(self, one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:
+        return namespace(one[0]).logaddexp(one[0], other[0]), one[1] + other[1]
+
+    def loss(self, *known: Any) -> Any:
+        others, target = known
+        return sigmoids(others - target).softplus
+
+    def numbers(self, *known: Any) -> dict[str, Any]:
+        others, target = known
+        total = namespace(others).logaddexp(others, target)
+        return {"total": total, "pull": sigmoids(others - target).plus}
+
+
 class LabelCrossEntropy(Formula):
     """Class indices: the target stays out of the sum o, so that nothing cancels.
 
@@ -45,6 +121,7 @@ class LabelCrossEntropy(Formula):
     rowwise = True
     roles = {"y": LABEL}
     compares_classes = True
+    in_parts: ClassVar[InParts | None] = _LabelsInParts()
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
@@ -68,7 +145,7 @@ class LabelCrossEntropy(Formula):
         return (self.e * self.inverse_z) * (sum_of_others(self.e) * self.inverse_z)
 
 
-class _CrossEntropy(Formula):
+class SharesCrossEntropy(Formula):
     """A distribution q over the classes, not necessarily of sum 1."""
 
     name = "cross_entropy"
@@ -111,7 +188,7 @@ class _CrossEntropy(Formula):
         return self.mass * (s.e / s.z) * (others(s.e, s.top, 1, s.rest) / s.z)
 
 
-class _SmoothedLabelCrossEntropy(_CrossEntropy):
+class _SmoothedLabelCrossEntropy(SharesCrossEntropy):
     """Class indices where every class gets a share."""
 
     roles = {"class_weight": CLASS, "y": LABEL}
@@ -146,6 +223,8 @@ class _Logits:
 
 class Shaped(Formula):
     """A cross-entropy of logits that are shaped before, with a z-loss for each row."""
+
+    in_parts: ClassVar[InParts | None] = None
 
     def __init__(
         self,
@@ -221,7 +300,7 @@ class _ShapedLabelCrossEntropy(Shaped, LabelCrossEntropy):
     pass
 
 
-class _ShapedCrossEntropy(Shaped, _CrossEntropy):
+class _ShapedCrossEntropy(Shaped, SharesCrossEntropy):
     def grad_y(self) -> Any:
         slope = super().grad_y()
         if self.z_loss is None or self.weight is None:
@@ -437,7 +516,7 @@ def cross_entropy(
         formula = _ShapedCrossEntropy
         labels = _ShapedSmoothedLabelCrossEntropy if smooth else _ShapedLabelCrossEntropy
     elif from_logits:
-        formula = _CrossEntropy
+        formula = SharesCrossEntropy
         labels = _SmoothedLabelCrossEntropy if smooth else LabelCrossEntropy
     else:
         formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities

@@ -1,10 +1,10 @@
 """Losses and log-probabilities of a last layer and its features, without holding its logits."""
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from tinyloss._arrays import beside, namespace
 from tinyloss._engine.request import Product, Request
-from tinyloss._formula import LABEL, Formula
+from tinyloss._formula import LABEL, Formula, InParts
 from tinyloss._products import ProductFunction
 from tinyloss.losses._numerics import product, softmax_parts
 from tinyloss.losses.multiclass import LabelCrossEntropy, Shaped, cross_entropy, shape_of
@@ -80,6 +80,9 @@ def linear_cross_entropy(
 
     Notes
     -----
+    Use for: the last layer of a model with many classes, tokens say, whose logits would fill the
+    memory.
+
     Shapes: h (..., D); w (V, D) or (D, V); y (...) or (..., V); bias (V,) or (). An item is a row
     of h, (...).
 
@@ -96,10 +99,13 @@ def linear_cross_entropy(
     rounded once. The target's entry of g is minus the sum of the others.
 
     Edge cases: as for `cross_entropy`. An item that is left out contributes nothing, NaN in its
-    features included.
+    features included. Where the logits of one item do not fit into max_memory, some classes are
+    computed at a time, twice: the gradient is made when the largest logit is known.
 
     Source: Wijmans et al., Cut your losses in large-vocabulary language models, ICLR 2025, for the
     memory; all is exact here.
+
+    Elsewhere: torch `linear_cross_entropy`.
 
     Examples
     --------
@@ -124,6 +130,7 @@ def linear_cross_entropy(
 
 class _LogProbability(LabelCrossEntropy):
     name = "linear_logprobs"
+    in_parts: ClassVar[InParts | None] = None
 
     def value(self) -> Any:
         return -super().value()
@@ -179,6 +186,8 @@ def linear_logprobs(
 
     Notes
     -----
+    Use for: preference and reinforcement learning of models of many tokens.
+
     Shapes: h (..., D); w (V, D) or (D, V); y (...); the result (...).
 
     Domain: as for `cross_entropy`, of the logits.
@@ -192,6 +201,8 @@ def linear_logprobs(
     Edge cases: as for `linear_cross_entropy`.
 
     Source: as for `linear_cross_entropy`.
+
+    Elsewhere: TRL `selective_log_softmax`, of logits.
 
     Examples
     --------
@@ -272,6 +283,8 @@ def linear_entropy(
 
     Notes
     -----
+    Use for: a bonus for exploring, or a measure of how sure a model is.
+
     Shapes: h (..., D); w (V, D) or (D, V); the result (...).
 
     Domain: as for `cross_entropy`, of the logits.
@@ -286,6 +299,8 @@ def linear_entropy(
     Edge cases: 0 where one class is certain; at most the logarithm of the number of classes.
 
     Source: Shannon, A mathematical theory of communication, 1948.
+
+    Elsewhere: TRL `entropy_from_logits`, of logits.
 
     Examples
     --------

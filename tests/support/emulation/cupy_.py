@@ -207,6 +207,21 @@ rxor lt le gt ge eq ne neg pos abs invert""".split():
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
 
+def _in_place(name: str) -> Callable[..., Any]:
+    def operate(self: ndarray, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            raise TypeError("an array of NumPy's meets one of CuPy's")
+        with np.errstate(all="ignore"):
+            getattr(self.host, name)(_host(other))
+        return self
+
+    return operate
+
+
+for _name in "add sub mul truediv".split():
+    setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
+
+
 def _host(value: Any) -> Any:
     """Return arguments with NumPy's arrays in place of the device's."""
     if isinstance(value, ndarray):
