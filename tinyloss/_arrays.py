@@ -236,6 +236,14 @@ def of_rank(xp: Namespace, array: Any, ndim: int) -> Any:
     return xp.reshape(array, (*[1] * missing, *array.shape)) if missing > 0 else array
 
 
+def has_dtype(value: Any) -> bool:
+    """Return whether a value has a dtype of its own.
+
+    Of a number that torch.compile does not know yet, that cannot be asked.
+    """
+    return type(value) not in (bool, int, float) and hasattr(value, "dtype")
+
+
 def bring(xp: Namespace, x: Any, value: Any) -> Any:
     """Return `value` as an array of `xp` on the device of `x`.
 
@@ -244,7 +252,7 @@ def bring(xp: Namespace, x: Any, value: Any) -> Any:
     """
     if type(value) is type(x) and is_host(x):
         return value
-    if not hasattr(value, "dtype") and isinstance(value, _PLAIN):
+    if not has_dtype(value) and isinstance(value, _PLAIN):
         array = xp.asarray(value, **beside(x))
         if kind(array.dtype) == "float" and not is_host(x):
             # Python's numbers have 53 bits; torch's default dtype would keep 24.

@@ -10,7 +10,7 @@ from tinyloss.backend import NUMBER, Answer, Job, Kind, spread
 from tinyloss_torch import _device, _host
 from tinyloss_torch._device import is_on_device
 from tinyloss_torch._memory import array_of, dtype_of
-from tinyloss_torch._state import is_recording, is_wrapped
+from tinyloss_torch._state import is_recording, is_transforming, is_wrapped
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _STRIDED: Any = torch.strided
@@ -41,8 +41,9 @@ def spread_of(tensor: Any) -> tuple[float, float, float] | None:
 
     torch's own sum has other bits for other numbers of threads.
     """
-    read = tensor.is_cpu and not tensor.requires_grad and reachable(tensor)
-    return spread(array_of(tensor)) if read else None
+    if not tensor.is_cpu or tensor.requires_grad or is_transforming() or not reachable(tensor):
+        return None
+    return spread(array_of(tensor))
 
 
 def computed(job: Job) -> Answer | None:

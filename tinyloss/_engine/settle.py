@@ -12,6 +12,7 @@ from tinyloss._arrays import (
     compiling,
     compute_dtype,
     dtype_name,
+    has_dtype,
     index_dtype,
     is_host,
     kind,
@@ -239,16 +240,16 @@ def _form_of(
         _check_elements(formula, x, y)
     labels = formula.role("y").integer
     # A list or a number has no dtype of its own to widen the computation by.
-    has_dtype = hasattr(request.y, "dtype") or hasattr(request.y, "__array__")
-    dtype = compute_dtype(xp, x, *((y,) if has_dtype and not labels else ()))
+    wide = has_dtype(request.y) or hasattr(request.y, "__array__")
+    dtype = compute_dtype(xp, x, *((y,) if wide and not labels else ()))
     dtypes = {
         name: dtype
         for name, array in more.items()
-        if not hasattr(request.arrays[name], "dtype") and kind(array.dtype) == "float"
+        if not has_dtype(request.arrays[name]) and kind(array.dtype) == "float"
     }
     if formula.signed and kind(y.dtype) == "bool":  # these stand for -1 and 1
-        dtypes["y"] = xp.float32 if has_dtype else dtype
-    elif not has_dtype and not labels and kind(y.dtype) == "float":
+        dtypes["y"] = xp.float32 if wide else dtype
+    elif not wide and not labels and kind(y.dtype) == "float":
         dtypes["y"] = dtype
         y = astype(xp, y, dtype)
     domain = domain_of(formula, labels, y)
