@@ -37,12 +37,16 @@ from tinyloss.typing import (
 __all__ = ["cross_entropy", "nll", "softmax_focal"]
 
 
-class _OthersInPart(Formula):
-    """The logarithm of the sum of exp(x) over some classes but the target."""
+class RowInPart(Formula):
+    """What some classes of a row give, where these come in parts."""
 
     name = "cross_entropy"
     rowwise = True
     roles = {"y": LABEL}
+
+
+class _OthersInPart(RowInPart):
+    """The logarithm of the sum of exp(x) over some classes but the target."""
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
@@ -56,12 +60,8 @@ class _OthersInPart(Formula):
         return (self.m + xp.log(xp.sum(self.e, axis=-1, keepdims=True)))[..., 0]
 
 
-class _TargetInPart(Formula):
+class _TargetInPart(RowInPart):
     """The target's logit, 0 where it is not among some classes."""
-
-    name = "cross_entropy"
-    rowwise = True
-    roles = {"y": LABEL}
 
     def __init__(self, x: Any, y: Any) -> None:
         self.x, self.target = x, classes_of(x, y)
@@ -71,11 +71,9 @@ class _TargetInPart(Formula):
         return xp.sum(xp.where(self.target, self.x, 0.0), axis=-1)
 
 
-class _SlopeInPart(Formula):
+class _SlopeInPart(RowInPart):
     """The gradient for some classes of rows that are known."""
 
-    name = "cross_entropy"
-    rowwise = True
     roles = {"y": LABEL, "total": ITEM, "pull": ITEM}
 
     def __init__(self, x: Any, y: Any, *, total: Any, pull: Any) -> None:
