@@ -168,6 +168,7 @@ def test_half_precision() -> None:
     np.testing.assert_allclose(by_a, by_exact, rtol=2.0**-10, atol=2.0**-20)
 
 
+@pytest.mark.long
 @on_golden
 def test_memory_is_the_budget_and_the_vectors(loss: Any, exact: Any, golden: str) -> None:
     rng = np.random.default_rng(0)

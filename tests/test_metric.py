@@ -285,6 +285,7 @@ def test_native_gradients_meet_what_is_upstream(torch: Any, jax: Any) -> None:
     np.testing.assert_allclose(found, 3.7 * own, rtol=0, atol=256 * EPS)
 
 
+@pytest.mark.long
 def test_memory_is_the_budget_and_the_vectors() -> None:
     a = np.random.default_rng(0).normal(size=(2048, 16))  # similarities of 32 MiB
     labels, budget = np.arange(2048) % 64, 2**21

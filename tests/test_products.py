@@ -549,6 +549,7 @@ class TestJAX:
 
         close(both(chunks), both(whole), EPS["float64"])
 
+    @pytest.mark.long
     def test_second_derivatives_and_other_arguments(self, jax: Any) -> None:
         h, w, y, _ = map(jax.numpy.asarray, drawn(4))
         weight = jax.numpy.ones(4)

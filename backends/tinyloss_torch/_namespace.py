@@ -36,7 +36,7 @@ def expm1(x: Any) -> Any:
     Where 1 cancels, (e - 1) x / log e for e = exp(x): what is off in e is off in both (Kahan).
     """
     if not torch.compiler.is_compiling():
-        return _compat.expm1(x)
+        return torch.expm1(x)
     near = torch.abs(x) < 1
     small = torch.where(near, x, 0.0)
     grown = torch.exp(small)
