@@ -35,6 +35,8 @@ def _arrays(library: Library, case: Case, rng: Any) -> list[Any]:
         narrow = subject.binary or subject.signs
         if kind(x_dtype) == "int" and kind(y_dtype) == "float" and narrow:
             y_dtype = x_dtype  # else the engine takes x and y for swapped
+        if subject.signs and y_dtype is not None and np.dtype(y_dtype).kind == "u":
+            y_dtype = np.int8  # an unsigned one has no -1
         signs = subject.signs and kind(y_dtype) == "int"
         domain = "signs" if signs else case.domain[1]
         y = draw(np, rng, domain, case.shape, y_dtype, subject.rows)
