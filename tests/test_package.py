@@ -167,7 +167,8 @@ def test_losses_are_all_found() -> None:
 
 
 FILES = [
-    *sorted(PACKAGE.rglob("*.py")),
+    # A wheel has the lessons in a folder, as files to copy.
+    *[each for each in sorted(PACKAGE.rglob("*.py")) if each.parent.name != "pages"],
     *[
         each
         for package in (*BACKENDS, tinyloss_cuda)
