@@ -58,16 +58,24 @@ def _count(there: Any, like: Any) -> Any:
     return xp.maximum(xp.sum(ones, axis=-1, keepdims=True), 1.0)
 
 
-def _exponentials(x: Any, there: Any) -> tuple[Any, Any, Any]:
-    """Return m, e and s: the largest of those there, exp(x - m) of these, else 0, and their sum.
-
-    Where none is there, m is 0.
-    """
+def _largest(x: Any, there: Any) -> Any:
+    """Return the largest of those there in each row, 0 where none is."""
     xp = namespace(x)
     m = xp.max(xp.where(there, x, -xp.inf), axis=-1, keepdims=True)
-    m = xp.where(m == -xp.inf, 0.0, m)
-    e = xp.where(there, exp_difference(xp.where(there, x, m), m), 0.0)
-    return m, e, xp.sum(e, axis=-1, keepdims=True)
+    return xp.where(m == -xp.inf, 0.0, m)
+
+
+def _shares(x: Any, there: Any, m: Any) -> Any:
+    """Return exp(x - m) of those there, else 0."""
+    xp = namespace(x)
+    return xp.where(there, exp_difference(xp.where(there, x, m), m), 0.0)
+
+
+def _exponentials(x: Any, there: Any) -> tuple[Any, Any, Any]:
+    """Return m, e and s: the largest of those there, exp(x - m) of these, and their sum."""
+    m = _largest(x, there)
+    e = _shares(x, there, m)
+    return m, e, namespace(x).sum(e, axis=-1, keepdims=True)
 
 
 class _SupCon(SharesCrossEntropy):
@@ -110,9 +118,8 @@ class _NTXent(Formula):
 def _log_of_one_more(x: Any, there: Any) -> tuple[Any, Any]:
     """Return log(1 + sum exp(x)) over those there, and its gradient."""
     xp = namespace(x)
-    m, _, _ = _exponentials(x, there)
-    m = xp.maximum(m, 0.0)
-    e = xp.where(there, exp_difference(xp.where(there, x, m), m), 0.0)
+    m = xp.maximum(_largest(x, there), 0.0)
+    e = _shares(x, there, m)
     s = xp.sum(e, axis=-1, keepdims=True)
     # the largest is 1 of the sum where it is above 0; where it is not, m is 0
     rest = xp.where(m > 0, xp.exp(-m) + (s - 1), s)
