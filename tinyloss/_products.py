@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
@@ -42,6 +43,21 @@ class ProductFunction(LossFunction[P]):
         argnums = self.places(request.x, want.argnums)
         return [job_of_product(request, want._replace(argnums=argnums))]
 
+    def _check(self, want: Want, known: Sequence[int]) -> None:
+        """Raise an error for an argument that there is no gradient by."""
+        for each in want.argnums:
+            if each not in known:
+                raise ValueError(
+                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected "
+                    f"{'one of ' if len(known) > 1 else ''}{', '.join(map(str, known))}"
+                )
+
+    def _finished(self, answer: Answer, want: Want, arrays: Sequence[Any] | None) -> Answer:
+        """Return an answer in the arrays that are given, and in the dtypes of `arrays`, if any."""
+        if arrays is not None and not want.wide:
+            answer = narrowed(answer, want, arrays)
+        return fill(self.__name__, answer, want.out) if want.out else answer
+
 
 class PairFunction(ProductFunction[P]):
     """A loss of similarities of a and b, also differentiable by what these are multiplied with.
@@ -60,13 +76,7 @@ class PairFunction(ProductFunction[P]):
             product.scale is not None,
             product.bias is not None,
         )
-        known = [n for n, each in enumerate(there) if each]
-        for each in want.argnums:
-            if each not in known:
-                raise ValueError(
-                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected "
-                    f"{'one of ' if len(known) > 1 else ''}{', '.join(map(str, known))}"
-                )
+        self._check(want, [n for n, each in enumerate(there) if each])
         alone = product.alone and 0 in want.argnums
         inner = want._replace(argnums=self.places(product, want.argnums), out=())
         answer = run_product(request, inner._replace(wide=want.wide or alone))
@@ -79,11 +89,8 @@ class PairFunction(ProductFunction[P]):
             elif each == 2 and "temperature" in self.__signature__.parameters:
                 grad = -grad * product.scale**2  # of 1 / temperature
             grads.append(grad)
-        answer = answer._replace(grads=tuple(grads))
-        if alone and not want.wide:
-            arrays = [product.h, None, product.scale, product.bias]
-            answer = narrowed(answer, want, arrays)
-        return fill(self.__name__, answer, want.out) if want.out else answer
+        arrays = [product.h, None, product.scale, product.bias] if alone else None
+        return self._finished(answer._replace(grads=tuple(grads)), want, arrays)
 
     def places(self, product: Product, argnums: tuple[int, ...]) -> tuple[int, ...]:
         """Return the numbers that a product has for arguments: 4 is the scale, and 2 the target."""
@@ -102,18 +109,11 @@ class ColumnsFunction(ProductFunction[P]):
         """Return the parts of the answer that are wanted."""
         request = self.request(args, kwargs)
         product: Product = request.x
-        for each in want.argnums:
-            if each not in (0, 1):
-                raise ValueError(
-                    f"tinyloss.{self.__name__}: argnums holds {each!r}, expected one of 0, 1"
-                )
+        self._check(want, (0, 1))
         if want.sums or want.curvature or want.remade is not None:
             raise TypeError(f"tinyloss.{self.__name__}: is no mean of items, expected a gradient")
-        arrays = [product.h, product.w]
         answer = self.of_columns(request, want._replace(out=(), wide=True))
-        if not want.wide:
-            answer = narrowed(answer, want, arrays)
-        return fill(self.__name__, answer, want.out) if want.out else answer
+        return self._finished(answer, want, [product.h, product.w])
 
     def sized(self, request: Request) -> Request:
         """Return a request of products of the same sizes."""
