@@ -140,8 +140,7 @@ class _Weights:
     def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
         """Return weights whose largest is about 1, where it is a number; count their unit."""
         xp = self._xp
-        seen = is_host(weight)
-        if not self._scales or 0 in weight.shape or (not seen and any(map(unknown, weight.shape))):
+        if not self._scales or 0 in weight.shape or any(map(unknown, weight.shape)):
             return weight
         spread = registry.spread(weight)
         if spread is not None:
