@@ -2,8 +2,8 @@
 
 import importlib
 import pickle
-import tracemalloc
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +14,7 @@ import tinyloss
 import tinyloss_numpy
 from tests.support.jets import mp
 from tests.support.libraries import Library
+from tests.support.memory import peak
 
 ROWS, FEATURES, CLASSES = 9, 4, 3
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
@@ -270,12 +271,8 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     y, budget = rng.integers(0, 4096, 64), 2**20
     with tinyloss_numpy.compilation("always"):
         for derived in (tinyloss.value_and_grad(LINEAR), LINEAR):
-            derived(h, w, y, max_memory=budget)  # which compiles
-            tracemalloc.start()
-            derived(h, w, y, max_memory=budget)
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            assert peak < budget + h.nbytes + 2**18
+            taken = peak(partial(derived, h, w, y, max_memory=budget))
+            assert taken < budget + h.nbytes + 2**18
 
 
 def test_memory_is_the_budget_and_the_gradients() -> None:
@@ -284,13 +281,9 @@ def test_memory_is_the_budget_and_the_gradients() -> None:
     y, budget = rng.integers(0, 4096, 512), 5 * 2**20
     both = tinyloss.value_and_grad(LINEAR, (0, 1))
     with tinyloss_numpy.compilation("always"):
-        both(h, w, y, max_memory=budget)  # which compiles
-        tracemalloc.start()
-        both(h, w, y, max_memory=budget)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        taken = peak(lambda: both(h, w, y, max_memory=budget))
     # beside these the arrays and tables of a call, some KiB
-    assert peak < budget + h.nbytes + w.nbytes + 2**18
+    assert taken < budget + h.nbytes + w.nbytes + 2**18
 
 
 @pytest.mark.parametrize("argnums", [(), (0,), (1,), (0, 1)])
@@ -306,13 +299,9 @@ def test_memory_is_told_before(loss: Any, argnums: tuple[int, ...]) -> None:
     stand_ins = [np.broadcast_to(np.float64(0), each.shape) for each in arrays]
     assert tinyloss.memory(derived, *stand_ins, *more, max_memory=2**20) == told
     with tinyloss_numpy.compilation("always"):
-        derived(*arrays, *more, max_memory=2**20)  # which compiles
-        tracemalloc.start()
-        derived(*arrays, *more, max_memory=2**20)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        taken = peak(lambda: derived(*arrays, *more, max_memory=2**20))
     assert told.chunk <= 2**20
-    assert told.total / 2 < peak < told.total + 2**18
+    assert told.total / 2 < taken < told.total + 2**18
 
 
 def test_memory_is_of_losses_of_products_alone() -> None:
@@ -388,14 +377,10 @@ class TestClassesInParts:
         h, w = rng.normal(size=(2, 4)), rng.normal(size=(2**17, 4))  # a row of scores is 1 MiB
         y, budget = np.array([3, 2**17 - 1]), 2**18
         told = tinyloss.memory(LINEAR, h, w, y, max_memory=budget)
-        LINEAR(h, w, y, max_memory=budget)
-        tracemalloc.start()
-        LINEAR(h, w, y, max_memory=budget)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        taken = peak(lambda: LINEAR(h, w, y, max_memory=budget))
         assert told.chunk <= budget
         # the formulas go over a part in blocks of their own
-        assert peak < 2 * budget + 2**17
+        assert taken < 2 * budget + 2**17
 
     def test_labels_out_of_range(self) -> None:
         h, w, y, _ = self.drawn()
