@@ -242,7 +242,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
     whole = power(g)
     x_term, y_terms = (
         (times(first * q1, c), whole * c1),
-        (times(a1, times(whole, c)), a * times(first * lean, c), -a * times(whole, x)),
+        (times(a1, times(whole, c)), times(a, times(first * lean, c)), -times(a, times(whole, x))),
     )
     bends = (
         times(second * q1**2, c),
@@ -250,10 +250,11 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
         2 * first * q1 * c1,
         whole * c2,
     )
-    by_x, bend = a * (x_term[0] + x_term[1]), a * sum(bends)
+    # alpha is 0 or 1: an infinite item of weight 0 contributes nothing.
+    by_x, bend = times(a, x_term[0] + x_term[1]), times(a, sum(bends))
     size_x = np.abs(a) * (np.abs(x_term[0]) + whole * c1_size)
     parts = {
-        "value": plain(a * times(whole, c)),
+        "value": plain(times(a, times(whole, c))),
         "x": Part(by_x, size_x),
         # A power that is subnormal, or 0, may be what a huge x multiplies.
         "y": Part(
