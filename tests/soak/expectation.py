@@ -209,8 +209,9 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
             y = 2 * y - 1
     whole = bool(case.labels and not params.get("label_smoothing"))
     if class_weight is not None and whole:
-        # The weight of an item like any other: what it leaves out contributes nothing.
-        kept = kept & ((np.sum(y * class_weight, axis=-1) != 0) | wrong)
+        # The weight of an item like any other: what it leaves out contributes nothing. A weight
+        # that is not finite makes the product NaN.
+        kept = kept & ((np.sum(y * class_weight, axis=-1) != 0) | wrong | ~np.isfinite(weight))
     of_x = kept[..., None] if rowwise else kept
     x = np.where(of_x, x, L(1))
     y = np.where(of_x, y, L(0) if case.labels else L(1))
