@@ -62,7 +62,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", turns(OPTIONS, 4, ["-".join(each) for each in OPTIONS]))
+@pytest.mark.parametrize("options", turns(OPTIONS, 6, ["-".join(each) for each in OPTIONS]))
 def test_each_call_is_answered_as_it_is_alone(options: dict[str, Any]) -> None:
     loss: Any = tinyloss.cross_entropy if "label_smoothing" in options else tinyloss.nll
     step: Any = tinyloss.value_and_grad(loss)

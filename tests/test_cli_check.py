@@ -48,7 +48,7 @@ def test_a_definition_is_that_of_the_tests(name: str, extreme: bool) -> None:
         compare([each for row in curvatures for each in row], known["curvature"], noise="1e-28")
 
 
-@on("name", ["mse", "cross_entropy"])
+@on("name", ["mse", pytest.param("cross_entropy", marks=pytest.mark.long)])
 def test_what_is_right_passes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", name, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -337,6 +337,7 @@ class TestLossesOfUsers:
         close(jax.grad(bump)(x, y), expected)
 
 
+@pytest.mark.long
 def test_values_of_many_rows_hold_a_block_of_them(jax: Any) -> None:
     """Between a choice and a sum XLA writes an array, here as large as a block of rows."""
     rng = np.random.default_rng(0)

@@ -102,7 +102,7 @@ def compare(spec: Spec, got: Any, expected: Any, gamma: float) -> None:
 
 
 @on("spec,name", NUMBERS)
-@on("xp", ["numpy", "torch", "jax"], indirect=True)
+@on("xp", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.long)], indirect=True)
 def test_every_number_is_taken_as_an_array(spec: Spec, name: str, xp: Library) -> None:
     for call in one_for_each_target(spec, name) if xp.slow else calls_of(spec, name):
         host = [draw(np.random.default_rng(0)) for draw in call.arrays]

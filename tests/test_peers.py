@@ -99,7 +99,7 @@ OPTAX_CASES = [*product(["float64", "float32"], optax_cases())]
 
 @pytest.mark.parametrize(
     ("dtype", "case"),
-    turns(OPTAX_CASES, 4, [f"{case[0]}[{case[1]}]-{dtype}" for dtype, case in OPTAX_CASES]),
+    turns(OPTAX_CASES, 6, [f"{case[0]}[{case[1]}]-{dtype}" for dtype, case in OPTAX_CASES]),
 )
 def test_values_and_gradients_are_those_of_optax(
     case: Any, dtype: str, jax: Any, optax: Any

@@ -99,9 +99,9 @@ def contrast(one: Any, other: Any) -> float:
         [
             (name, theme)
             for n, name in enumerate(PICTURES)
-            for theme in (("light", "dark"), ("dark", "light"))[n % 2]
+            for theme in (("light", "dark"), ("dark", "light"))[n // 2 % 2]
         ],
-        2,
+        4,
     ),
 )
 def test_draws_in_both_themes(name: str, theme: str) -> None:

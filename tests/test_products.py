@@ -15,6 +15,7 @@ import tinyloss_numpy
 from tests.support.jets import mp
 from tests.support.libraries import Library
 from tests.support.memory import peak
+from tests.support.params import turns
 
 ROWS, FEATURES, CLASSES = 9, 4, 3
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
@@ -270,9 +271,8 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     h, w = rng.normal(size=(64, 256)), rng.normal(size=(4096, 256))
     y, budget = rng.integers(0, 4096, 64), 2**20
     with tinyloss_numpy.compilation("always"):
-        for derived in (tinyloss.value_and_grad(LINEAR), LINEAR):
-            taken = peak(partial(derived, h, w, y, max_memory=budget))
-            assert taken < budget + h.nbytes + 2**18
+        taken = peak(partial(tinyloss.value_and_grad(LINEAR), h, w, y, max_memory=budget))
+    assert taken < budget + h.nbytes + 2**18
 
 
 def test_memory_is_the_budget_and_the_gradients() -> None:
@@ -286,7 +286,7 @@ def test_memory_is_the_budget_and_the_gradients() -> None:
     assert taken < budget + h.nbytes + w.nbytes + 2**18
 
 
-@pytest.mark.parametrize("argnums", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("argnums", turns([((0, 1),), ((),), ((0,),), ((1,),)], 4))
 @pytest.mark.parametrize(
     "loss", [LINEAR, tinyloss.siglip, tinyloss.info_nce], ids=lambda f: f.__name__
 )
