@@ -8,6 +8,7 @@ take turns with those of this one: the ratio is this one's time over the other's
 """
 
 import argparse
+import inspect
 import json
 import subprocess
 import sys
@@ -101,15 +102,26 @@ def measured() -> dict[str, float]:
     return {name: round(each.median * 1e6, 2) for name, each in seconds.items()}
 
 
+# An older checkout measures by this one's code.
+CHILD = """
+import json, runpy, sys
+from importlib.util import module_from_spec, spec_from_file_location
+paths, this, measuring = json.loads(sys.argv[1])
+sys.path[:0] = paths
+spec = spec_from_file_location("tinyloss.cli.measure", measuring)
+sys.modules[spec.name] = module = module_from_spec(spec)
+spec.loader.exec_module(module)
+print(json.dumps(runpy.run_path(this)["measured"]()))
+"""
+
+
 def of_checkout(root: Path) -> dict[str, float]:
     """Return what a process measures whose packages are those of a checkout."""
-    paths = [str(root), str(root / "backends")]
-    code = (
-        f"import sys, json, runpy; sys.path[:0] = {paths!r}; "
-        f"print(json.dumps(runpy.run_path({__file__!r})['measured']()))"
+    given = json.dumps(
+        [[str(root), str(root / "backends")], __file__, inspect.getfile(interleaved)]
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", CHILD, given], stdout=subprocess.PIPE, text=True, check=True
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -1,6 +1,7 @@
 """Sums of loss objects: of all parts, and rounded to the inputs' dtype once."""
 
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -255,6 +256,52 @@ def test_half_precision_stays() -> None:
     value, grad = loss.value_and_grad(X.astype(np.float16), Y.astype(np.float16))
     assert value.dtype == np.float32
     assert grad.dtype == np.float16
+
+
+@tinyloss.loss
+def charbonnier(x: Any, y: Any, *, eps: float = 1e-3) -> Any:
+    return ((x - y) ** 2 + eps**2) ** 0.5
+
+
+@tinyloss.loss(labels=True)
+def margin(x: Any, y: Any, *, least: float) -> Any:
+    xp = tinyloss.namespace(x)
+    target = y[..., None] == xp.arange(x.shape[-1])
+    own = xp.sum(xp.where(target, x, 0.0), axis=-1, keepdims=True)
+    return xp.sum(xp.where(target, 0.0, xp.maximum(x - own + least, 0.0)), axis=-1)
+
+
+class TestALossOfOnesOwn:
+    def test_has_objects_that_add(self) -> None:
+        loss: Any = 0.75 * FIRST + 0.25 * charbonnier.with_options(eps=0.5)
+        value, grad = loss.value_and_grad(X, Y)
+        own = anyloss.value_and_grad(charbonnier)(X, Y, eps=0.5)
+        first = FIRST.value_and_grad(X, Y)
+        close(value, 0.75 * first[0] + 0.25 * own[0])
+        close(grad, 0.75 * first[1] + 0.25 * own[1])
+        close(loss.grad_and_hess(X, Y)[1], 1.5 + 0.25 * 0.25 / ((X - Y) ** 2 + 0.25) ** 1.5)
+
+    def test_has_objects_of_rows(self) -> None:
+        made = margin.with_options(least=2.0, axis=0, reduction="sum")
+        assert made(ROWS.T, LABELS) == margin(ROWS, LABELS, least=2.0, reduction="sum")
+
+    @on("loss", [charbonnier.with_options(eps=0.5), margin.with_options(least=2.0, axis=0)])
+    def test_has_objects_that_are_values(self, loss: Any) -> None:
+        copy = pickle.loads(pickle.dumps(loss))
+        assert copy == loss
+        assert hash(copy) == hash(loss)
+        assert eval(repr(loss)) == loss
+
+    def test_says_what_does_not_fit(self) -> None:
+        with pytest.raises(
+            TypeError, match=r"charbonnier\.with_options: .*'epz' \(did you mean eps"
+        ):
+            charbonnier.with_options(epz=1)
+        with pytest.raises(TypeError, match=r"margin\.with_options: missing .*'least'"):
+            margin.with_options()
+        made: Any = charbonnier.with_options()
+        with pytest.raises(TypeError, match=r"expected it where the loss is made: charbonnier"):
+            made(X, Y, eps=2.0)
 
 
 @on("other", [1, 0.0, 2.0, "a", None, tinyloss.mse, np.ones(2)], ids=repr)

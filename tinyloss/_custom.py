@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, ClassVar, overload
@@ -13,30 +13,71 @@ from tinyloss._cache import Cache
 from tinyloss._engine.request import Request
 from tinyloss._formula import LABEL, Formula, Role, exact
 from tinyloss._function import LossFunction
+from tinyloss._objects import RowLoss, TargetLoss
 from tinyloss._reads import Changing, Reads
 from tinyloss.compiler.derivative import differentiate
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.program import Program
 from tinyloss.compiler.recorder import BadFormula, Symbol, Unrecordable, plain_number, record
 from tinyloss.losses._numerics import steep
+from tinyloss.typing import CallOptions
 
 _OPTIONS = {"weight": None, "where": None, "reduction": "mean", "denominator": None}
 _OF_ROWS = {"axis": -1, "axis_name": None}
 
 
+class CustomLoss(LossFunction[...]):
+    """A loss function that `tinyloss.loss` made."""
+
+    def with_options(self, **parameters: Any) -> TargetLoss:
+        """Return the loss with its parameters set once: an object that adds and scales.
+
+        Examples
+        --------
+        >>> import tinyloss
+        >>> @tinyloss.loss
+        ... def charbonnier(x, y, *, eps=1e-3):
+        ...     return ((x - y) ** 2 + eps**2) ** 0.5
+        >>> 0.7 * tinyloss.MSELoss() + 0.3 * charbonnier.with_options(eps=0.1)
+        0.7 * MSELoss() + 0.3 * charbonnier.with_options(eps=0.1)
+        """
+        made: TargetLoss = self._configured(**parameters)
+        return made
+
+    @cached_property
+    def _configured(self) -> Any:
+        """The class of its objects."""
+        parameters = {
+            name: each
+            for name, each in self.__signature__.parameters.items()
+            if each.kind is each.KEYWORD_ONLY and name not in CallOptions.__annotations__
+        }
+        base = RowLoss if "axis" in parameters else TargetLoss
+        body: dict[str, Any] = {
+            name: each.default for name, each in parameters.items() if each.default != each.empty
+        }
+        body |= {
+            "__annotations__": dict.fromkeys(parameters, Any),
+            "function": self,
+            "maker": self.with_options,
+        }
+        return type(f"{self.__name__}.with_options", (base,), body)
+
+
 @overload
-def loss(value: Callable[..., Any], /) -> LossFunction[...]: ...
+def loss(value: Callable[..., Any], /) -> CustomLoss: ...
 @overload
 def loss(
     *, rowwise: bool = False, labels: bool = False
-) -> Callable[[Callable[..., Any]], LossFunction[...]]: ...
+) -> Callable[[Callable[..., Any]], CustomLoss]: ...
 def loss(
     value: Callable[..., Any] | None = None, /, *, rowwise: bool = False, labels: bool = False
-) -> LossFunction[...] | Callable[[Callable[..., Any]], LossFunction[...]]:
+) -> CustomLoss | Callable[[Callable[..., Any]], CustomLoss]:
     """Make a loss of a function that returns the loss of each item.
 
     The result is called like the losses of this package: with weight, where, reduction and
     denominator, on arrays of any library. Its derivatives come from the function by reverse mode.
+    `with_options(...)` of it is an object like those of tinyloss's classes.
 
     Parameters
     ----------
@@ -82,7 +123,7 @@ def loss(
     return _make(value, rowwise or labels, labels)
 
 
-def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunction[...]:
+def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> CustomLoss:
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"tinyloss.loss: got {value!r}, expected a function (x, y, *, parameters)")
     inside: Any = value
@@ -123,7 +164,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> LossFunctio
     for attribute in ("__qualname__", "__module__", "__doc__"):
         setattr(describe, attribute, getattr(inside, attribute, title))
     describe.__signature__ = public  # type: ignore[attr-defined]
-    return LossFunction(describe, replays=False)
+    return CustomLoss(describe, replays=False)
 
 
 def _parameter(value: Any) -> Any:

@@ -278,6 +278,8 @@ class Configured(Differentiable):
     """A loss function with its parameters: subclasses are dataclasses of these."""
 
     function: ClassVar[LossFunction[...]]
+    maker: ClassVar[Callable[..., Any] | None] = None
+    """What makes its objects; None for the class."""
     _own: ClassVar[frozenset[str]]
     """The names of its parameters."""
     _parameters: Mapping[str, Any]
@@ -390,7 +392,7 @@ class Configured(Differentiable):
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._changed()), ()
+        return partial(self.maker or type(self), **self._changed()), ()
 
 
 _KEPT = 8
