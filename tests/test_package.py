@@ -104,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "typing",
     },
     "pictures": {"losses"},
-    "testing": {"_arrays", "_engine", "backend", "losses", "typing"},
+    "testing": {"_arrays", "_engine", "_transforms", "backend", "compiler", "losses", "typing"},
     "tinyloss_cuda": {"backend", "compiler"},
     "tinyloss_cupy": {"backend", "compiler", "tinyloss_cuda"},
     "tinyloss_dask": {"backend", "compiler"},

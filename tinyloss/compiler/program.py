@@ -94,8 +94,12 @@ def one_class(node: Node) -> tuple[Node, Node] | None:
 class Graph:
     """The nodes of one recording; equal ones are the same object."""
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, place: Callable[[], Any] | None = None) -> None:
+        """Take the dtype that the formula sees, and what tells where it is, if that is wanted."""
         self.dtype = dtype
+        self.places: dict[int, Any] = {}
+        """Where a node was first recorded, by its identity."""
+        self._place = place
         self._nodes: dict[Any, Node] = {}
 
     def node(self, op: str, *args: Node) -> Node:
@@ -150,7 +154,10 @@ class Graph:
         return self._keep(("classes",), Node("classes", integer=True))
 
     def _keep(self, key: Any, node: Node) -> Node:
-        return self._nodes.setdefault(key, node)
+        kept = self._nodes.setdefault(key, node)
+        if kept is node and self._place is not None:
+            self.places[id(node)] = self._place()
+        return kept
 
     def _simplify(self, op: str, args: tuple[Node, ...]) -> Node | None:
         if op in _FOLD and all(a.op == "constant" for a in args):

@@ -435,13 +435,17 @@ _FOREIGN = (TypeError, AttributeError, ValueError, IndexError, NotImplementedErr
 
 
 def record(
-    function: Callable[..., Any], inputs: Mapping[str, Role], *, dtype: str = "float32"
+    function: Callable[..., Any],
+    inputs: Mapping[str, Role],
+    *,
+    dtype: str = "float32",
+    place: Callable[[], Any] | None = None,
 ) -> Program:
     """Record a function of the named inputs; it returns an array or a tuple of arrays.
 
-    Raises Unrecordable or BadFormula.
+    `place` tells where the function is, for `Graph.places`. Raises Unrecordable or BadFormula.
     """
-    graph = Graph(dtype)
+    graph = Graph(dtype, place)
     symbols = {name: Symbol(graph, graph.input(name, v)) for name, v in inputs.items()}
     try:
         result: Any = function(**symbols)

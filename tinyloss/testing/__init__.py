@@ -1,4 +1,6 @@
-"""Checks whether a backend keeps the contract: every answer is that of the formulas.
+"""Checks: whether a loss keeps its digits, and whether a backend keeps the contract.
+
+`check_loss` is of `_loss`. `check_backend`: every answer is that of the formulas.
 
     losses      every public loss, its parameters, the domains of its arguments    _subjects
        |        a selection of shapes, strides, dtypes, weights, masks, results    _cases
@@ -22,12 +24,13 @@ from tinyloss.losses import public_losses
 from tinyloss.testing._arrays import Library
 from tinyloss.testing._cases import Selection
 from tinyloss.testing._check import THREADS, Check, Tally
+from tinyloss.testing._loss import LossReport, check_loss
 from tinyloss.testing._reference import Reference
 from tinyloss.testing._subjects import subjects_of
 from tinyloss.testing._watch import Watch
 from tinyloss.typing import Namespace
 
-__all__ = ["Report", "check_backend"]
+__all__ = ["LossReport", "Report", "check_backend", "check_loss"]
 
 # The namespaces whose module is not named after the library.
 _MODULES = {"jax": "jax.numpy"}
