@@ -29,6 +29,44 @@ _OF_ROWS = {"axis": -1, "axis_name": None}
 class CustomLoss(LossFunction[...]):
     """A loss function that `tinyloss.loss` made."""
 
+    def __init__(self, describe: Callable[..., Request], own: "_Own") -> None:
+        super().__init__(describe, replays=False)
+        self._own = own
+
+    @overload
+    def gradient(self, of: Callable[..., Any], /) -> Callable[..., Any]: ...
+    @overload
+    def gradient(self, of: str, /) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    def gradient(self, of: Any, /) -> Any:
+        """Take a closed form of the gradient by x, or with "y" by y, instead of reverse mode.
+
+        It has the arguments of the loss's function and returns an array of x's shape. Curvature is
+        its derivative. `tinyloss.testing.check_loss` compares it with the loss.
+
+        Examples
+        --------
+        >>> import numpy as np, tinyloss
+        >>> @tinyloss.loss
+        ... def charbonnier(x, y, *, eps=1e-3):
+        ...     xp = tinyloss.namespace(x)
+        ...     return xp.sqrt((x - y) ** 2 + eps**2)
+        >>> @charbonnier.gradient
+        ... def slope(x, y, *, eps):
+        ...     xp = tinyloss.namespace(x)
+        ...     return (x - y) / xp.sqrt((x - y) ** 2 + eps**2)
+        >>> tinyloss.grad(charbonnier)(np.array([3.0]), np.array([0.0]), eps=4.0).item()
+        0.6
+        """
+        name = of if isinstance(of, str) else "x"
+        names = ("x", "y") if self._own.differentiates_targets else ("x",)
+        if name not in names or not (name is of or callable(of)):
+            raise TypeError(
+                f"tinyloss.{self.__name__}.gradient: got {of!r}, expected a function, or "
+                f"{' or '.join(map(repr, names))} before one"
+            )
+        take = partial(self._own.close, name)
+        return take if name is of else take(of)
+
     def with_options(self, **parameters: Any) -> TargetLoss:
         """Return the loss with its parameters set once: an object that adds and scales.
 
@@ -148,7 +186,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> CustomLoss:
             ],
         ]
     )
-    own = _Own(value, title, partial(_formula_of, value, title, rowwise, labels))
+    own = _Own(value, title, rowwise, labels)
 
     def describe(*args: Any, **kwargs: Any) -> Request:
         bound = public.bind(*args, **kwargs)
@@ -164,7 +202,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> CustomLoss:
     for attribute in ("__qualname__", "__module__", "__doc__"):
         setattr(describe, attribute, getattr(inside, attribute, title))
     describe.__signature__ = public  # type: ignore[attr-defined]
-    return CustomLoss(describe, replays=False)
+    return CustomLoss(describe, own)
 
 
 def _parameter(value: Any) -> Any:
@@ -185,18 +223,30 @@ class _Own:
     """A user's function and its formulas, one for each state of what it reads."""
 
     def __init__(
-        self, function: Callable[..., Any], title: str, make: Callable[[], type["_Recorded"]]
+        self, function: Callable[..., Any], title: str, rowwise: bool, labels: bool
     ) -> None:
-        self._function, self._title, self._make = function, title, make
+        self._function, self._title = function, title
+        self._rowwise, self._labels = rowwise, labels
+        self.differentiates_targets = not labels
+        self._closed: dict[str, Callable[..., Any]] = {}
         self._formulas: Cache[type[_Recorded]] = Cache()
         self._latest: tuple[Reads, type[Formula]] | None = None
+
+    def close(self, name: str, gradient: Callable[..., Any]) -> Callable[..., Any]:
+        """Take a closed form of the gradient by an argument, and return it."""
+        self._closed = {**self._closed, name: gradient}
+        self._formulas, self._latest = Cache(), None
+        return gradient
+
+    def _make(self) -> type["_Recorded"]:
+        return _formula_of(self._function, self._title, self._rowwise, self._labels, self._closed)
 
     def formula(self, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
         """Return the formula for these parameters and the values that the function reads now."""
         latest = self._latest
         if latest is not None and axis_name is None and latest[0].hold(params):
             return latest[1]
-        reads = Reads(self._function, params)
+        reads = Reads((self._function, *self._closed.values()), params)
         formula = self._check(reads, params, axis_name)
         self._latest = reads, formula
         return formula
@@ -233,31 +283,40 @@ def _changing_in(key: Any) -> Changing | None:
 
 
 def _formula_of(
-    per_item: Callable[..., Any], title: str, in_rows: bool, labels: bool
+    per_item: Callable[..., Any],
+    title: str,
+    in_rows: bool,
+    labels: bool,
+    closed: Mapping[str, Callable[..., Any]],
 ) -> type["_Recorded"]:
     each = Role(per_class=in_rows)
     inputs = {"x": each, "y": LABEL if labels else each}
     programs: Cache[Program | str] = Cache()
 
     def make(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program | str:
+        gradient = closed.get(by[0]) if by else None
+        function, of_row = (per_item, True) if gradient is None else (gradient, not in_rows)
+
         def item(x: Symbol, y: Symbol) -> Any:
-            result = per_item(x, y, **params)
+            result = function(x, y, **params)
             expected = "one number for each row" if in_rows else "one for each element"
-            is_one = isinstance(result, Symbol) and result.node.per_item and not result.last
-            if not is_one or result.node.boolean:
+            is_one = isinstance(result, Symbol) and result.node.per_item and result.last != of_row
+            if not is_one or result.node.boolean or result.node.per_class == of_row:
+                shape = "(...,)" if of_row else "(..., C)"
                 raise BadFormula(
-                    f"a loss's formula returned {_what(result)}, expected an array of shape "
-                    f"(...,), {expected}"
+                    f"a loss's {'formula' if gradient is None else 'gradient'} returned "
+                    f"{_what(result)}, expected an array of shape {shape}, "
+                    f"{expected if of_row else 'one number for each class'}"
                 )
             return result
 
         try:
             program = record(item, inputs, dtype=dtype)
         except Unrecordable as error:
-            return _told(error, title, per_item)
+            return _told(error, title, function)
         except BadFormula as error:
-            raise BadFormula(_told(error, title, per_item)) from None
-        for name in by:
+            raise BadFormula(_told(error, title, function)) from None
+        for name in by if gradient is None else by[1:]:
             program = differentiate(program, name)
         return program
 

@@ -9,7 +9,7 @@ import builtins
 import dis
 import sys
 import sysconfig
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from numbers import Real
@@ -40,15 +40,16 @@ class _Read(NamedTuple):
 
 
 class Reads:
-    """The values that a function reads, and its parameters, at this moment."""
+    """The values that functions read, and their parameters, at this moment."""
 
-    def __init__(self, function: Callable[..., Any], params: Mapping[str, Any]) -> None:
+    def __init__(self, functions: Iterable[Callable[..., Any]], params: Mapping[str, Any]) -> None:
         self._home: str | None = None
         self._seen: set[int] = set()
         self._found: list[Hashable] = []
         self._watched: list[tuple[_Read, FunctionType, Any, Any]] = []
         self._steady = True
-        self._visit(function)
+        for function in functions:
+            self._visit(function)
         self._given = tuple(params.values())
         self.params = tuple([self._key(name, value) for name, value in params.items()])
         """A key of each parameter; `Changing` for an object that may change."""
