@@ -64,8 +64,9 @@ class CustomLoss(LossFunction[...]):
                 f"tinyloss.{self.__name__}.gradient: got {of!r}, expected a function, or "
                 f"{' or '.join(map(repr, names))} before one"
             )
+        closed: Any = of
         take = partial(self._own.close, name)
-        return take if name is of else take(of)
+        return take if name is of else take(closed)
 
     def with_options(self, **parameters: Any) -> TargetLoss:
         """Return the loss with its parameters set once: an object that adds and scales.
