@@ -1,9 +1,9 @@
 """Losses that users define by their value alone: `tinyloss.loss`."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property, partial, partialmethod
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, ClassVar, overload
@@ -58,7 +58,7 @@ class CustomLoss(LossFunction[...]):
         0.6
         """
         name = of if isinstance(of, str) else "x"
-        names = ("x", "y") if self._own.differentiates_targets else ("x",)
+        names = self._own.differentiable
         if name not in names or not (name is of or callable(of)):
             raise TypeError(
                 f"tinyloss.{self.__name__}.gradient: got {of!r}, expected a function, or "
@@ -121,8 +121,10 @@ def loss(
     Parameters
     ----------
     value
-        A function (x, y, *, parameters) over `tinyloss.namespace(x)`. It uses array-API functions,
-        operators and Python numbers, and `xp.where` instead of `if` on data. Parameters are
+        A function (x, y, *, parameters) over `tinyloss.namespace(x)`; arrays between y and the star
+        are further arguments, which broadcast to x; those of its shape have a gradient. It uses
+        array-API functions, operators and Python numbers, and `xp.where` instead of `if` on data.
+        Parameters are
         keyword-only: Python numbers, strings, None, or tuples of these. Numbers read from elsewhere
         (a global, a closure, an attribute) may change between calls. Lists, dictionaries and
         objects may not be read, since their change cannot be detected.
@@ -171,11 +173,19 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> CustomLoss:
     title: str = getattr(inside, "__name__", type(inside).__name__)
     signature = inspect.signature(value)
     keyword = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
-    reserved = [p.name for p in keyword if p.name in (*_OPTIONS, *_OF_ROWS)]
-    if list(signature.parameters) != ["x", "y", *(p.name for p in keyword)] or reserved:
+    arrays = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
+    more = arrays[2:]
+    known = [*arrays, *[p.name for p in keyword]]
+    taken = (*_OPTIONS, *_OF_ROWS)
+    is_taken = "direction" in more or not {*taken}.isdisjoint(known)  # hvp's own
+    if arrays[:2] != ["x", "y"] or list(signature.parameters) != known or is_taken:
         raise TypeError(
-            f"tinyloss.loss: {title} has the signature {signature}, expected (x, y) and "
-            f"keyword-only parameters, none named {', '.join((*_OPTIONS, *_OF_ROWS))}"
+            f"tinyloss.loss: {title} has the signature {signature}, expected (x, y), further "
+            f"arrays, and keyword-only parameters, none named {', '.join(taken)}"
         )
     options = {**_OF_ROWS, **_OPTIONS} if rowwise else _OPTIONS
     public = signature.replace(
@@ -187,7 +197,7 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> CustomLoss:
             ],
         ]
     )
-    own = _Own(value, title, rowwise, labels)
+    own = _Own(value, title, rowwise, labels, more)
 
     def describe(*args: Any, **kwargs: Any) -> Request:
         bound = public.bind(*args, **kwargs)
@@ -197,7 +207,10 @@ def _make(value: Callable[..., Any], rowwise: bool, labels: bool) -> CustomLoss:
         formula = own.formula(params, given.get("axis_name"))
         asked = {name: given[name] for name in options}
         of_values, of_labels = (None, formula) if labels else (formula, None)
-        return Request(of_values, given["x"], given["y"], params, labels=of_labels, **asked)
+        further = {name: given[name] for name in more}
+        return Request(
+            of_values, given["x"], given["y"], params, further, labels=of_labels, **asked
+        )
 
     describe.__name__ = title
     for attribute in ("__qualname__", "__module__", "__doc__"):
@@ -224,11 +237,17 @@ class _Own:
     """A user's function and its formulas, one for each state of what it reads."""
 
     def __init__(
-        self, function: Callable[..., Any], title: str, rowwise: bool, labels: bool
+        self,
+        function: Callable[..., Any],
+        title: str,
+        rowwise: bool,
+        labels: bool,
+        more: Sequence[str],
     ) -> None:
         self._function, self._title = function, title
-        self._rowwise, self._labels = rowwise, labels
-        self.differentiates_targets = not labels
+        self._rowwise, self._labels, self._more = rowwise, labels, more
+        self.differentiable = ("x", *more) if labels else ("x", "y", *more)
+        """The arguments that have a gradient."""
         self._closed: dict[str, Callable[..., Any]] = {}
         self._formulas: Cache[type[_Recorded]] = Cache()
         self._latest: tuple[Reads, type[Formula]] | None = None
@@ -240,7 +259,9 @@ class _Own:
         return gradient
 
     def _make(self) -> type["_Recorded"]:
-        return _formula_of(self._function, self._title, self._rowwise, self._labels, self._closed)
+        return _formula_of(
+            self._function, self._title, self._rowwise, self._labels, self._more, self._closed
+        )
 
     def formula(self, params: Mapping[str, Any], axis_name: Any) -> type[Formula]:
         """Return the formula for these parameters and the values that the function reads now."""
@@ -288,18 +309,19 @@ def _formula_of(
     title: str,
     in_rows: bool,
     labels: bool,
+    more: Sequence[str],
     closed: Mapping[str, Callable[..., Any]],
 ) -> type["_Recorded"]:
     each = Role(per_class=in_rows)
-    inputs = {"x": each, "y": LABEL if labels else each}
+    inputs = {"x": each, "y": LABEL if labels else each, **dict.fromkeys(more, each)}
     programs: Cache[Program | str] = Cache()
 
     def make(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program | str:
         gradient = closed.get(by[0]) if by else None
         function, of_row = (per_item, True) if gradient is None else (gradient, not in_rows)
 
-        def item(x: Symbol, y: Symbol) -> Any:
-            result = function(x, y, **params)
+        def item(**arrays: Symbol) -> Any:
+            result = function(*arrays.values(), **params)
             expected = "one number for each row" if in_rows else "one for each element"
             is_one = isinstance(result, Symbol) and result.node.per_item and result.last != of_row
             if not is_one or result.node.boolean or result.node.per_class == of_row:
@@ -324,11 +346,12 @@ def _formula_of(
     class _Custom(_Recorded):
         name = title
         rowwise = in_rows
+        names = tuple(inputs)
         roles: ClassVar[Mapping[str, Role]] = {"y": LABEL} if labels else {}
 
         def value(self) -> Any:
             x = self.arrays["x"]
-            result = per_item(x, self.arrays["y"], **self.params)
+            result = per_item(*self.arrays.values(), **self.params)
             if not isinstance(x, Symbol):  # its shape was checked when it was recorded
                 _check_shape(result, x.shape[:-1] if in_rows else x.shape, title)
             return result
@@ -345,16 +368,22 @@ def _formula_of(
         def grad_y(self) -> Any:
             return self.derivative("y")
 
-    return _Custom if labels else _CustomOfValues
+    made = _Custom if labels else _CustomOfValues
+    for array in more:
+        setattr(made, f"grad_{array}", partialmethod(made.derivative, array))
+    return made
 
 
 class _Recorded(Formula):
     """A formula whose derivatives are those of its recorded value."""
 
     steady = True
+    names: ClassVar[tuple[str, ...]]
+    """The arguments that are arrays, in their order."""
 
-    def __init__(self, /, x: Any, y: Any, **params: Any) -> None:
-        self.arrays, self.params = {"x": x, "y": y}, params
+    def __init__(self, /, x: Any, y: Any, **given: Any) -> None:
+        self.arrays = {"x": x, "y": y, **{name: given.pop(name) for name in self.names[2:]}}
+        self.params = given
 
     @staticmethod
     def recorded(by: tuple[str, ...], dtype: str, params: Mapping[str, Any]) -> Program:

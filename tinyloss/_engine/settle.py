@@ -200,7 +200,7 @@ class Form:
             Argument(name, each.dtype, formula.role(name)) for name, each in arrays.items()
         ]
         arguments += [Argument(name, each.dtype, NUMBER) for name, each in held.items()]
-        grads = tuple([_argument(formula, arrays, number) for number in want.argnums])
+        grads = tuple([_argument(formula, request, arrays, number) for number in want.argnums])
         # kernels that would be the same are not compiled twice
         wide = want.wide and any(
             result_dtype(arrays[name].dtype, dtype) != dtype for name in (*grads, "x")
@@ -296,6 +296,7 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
     x = request.x
     y = brought(xp, x, "y", request.y)
     more: dict[str, Any] = {}
+    rowwise = (request.formula or request.labels or Formula).rowwise
     for name, given in request.arrays.items():
         array = more[name] = brought(xp, x, name, given)
         if not broadcasts(array.shape, x.shape):
@@ -303,6 +304,9 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
                 f"{name} has shape {show(array)}, expected one that broadcasts to x's {show(x)}"
                 + each_row(name, array.shape, x.shape)
             )
+        if rowwise and not same_shape(array.shape, x.shape):
+            # a sum over classes would count one number once
+            more[name] = xp.broadcast_to(array, x.shape)
     return y, more
 
 
@@ -406,7 +410,9 @@ def class_axis(x: Any, axis: Any) -> int:
     return int(axis) % ndim
 
 
-def _argument(formula: type[Formula], arrays: Mapping[str, Any], argnum: int) -> str:
+def _argument(
+    formula: type[Formula], request: Request, arrays: Mapping[str, Any], argnum: int
+) -> str:
     """Return the name of the argument to differentiate by."""
     names = list(arrays)
     if not 0 <= argnum < len(names):
@@ -416,9 +422,12 @@ def _argument(formula: type[Formula], arrays: Mapping[str, Any], argnum: int) ->
         raise Refusal("has no derivative by y, which holds class indices", TypeError)
     if not hasattr(formula, f"grad_{name}"):
         raise Refusal(f"has no derivative by {name}", TypeError)
-    if not same_shape(arrays[name].shape, arrays["x"].shape):
+    array, x = arrays[name], arrays["x"]
+    if has_dtype(request.arrays.get(name)):  # as it came
+        array, x = request.arrays[name], request.x
+    if not same_shape(array.shape, x.shape):
         raise Refusal(
-            f"{name} has shape {show(arrays[name])}, expected {show(arrays['x'])}, "
-            "the shape of x, to differentiate by it"
+            f"{name} has shape {show(array)}, expected {show(x)}, the shape of x, to "
+            "differentiate by it"
         )
     return name
