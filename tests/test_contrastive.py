@@ -180,9 +180,9 @@ def test_memory_is_the_budget_and_the_vectors(loss: Any, exact: Any, golden: str
     assert taken < budget + 10 * (a.nbytes + b.nbytes)
 
 
-N = 13
+N, D = 13, 3
 RNG = np.random.default_rng(0)
-A, B = RNG.normal(size=(N, 3)), RNG.normal(size=(N, 3))
+A, B = RNG.normal(size=(N, D)), RNG.normal(size=(N, D))
 MASK, LABELS = RNG.random((N, N)) < 0.7, RNG.integers(0, 4, N)
 WEIGHT = np.arange(N) % 3 * 0.5
 LEFT_OUT: dict[str, dict[str, Any]] = {
@@ -232,7 +232,7 @@ def test_rows_and_columns_are_of_the_same_scores(given: dict[str, Any], memory: 
     np.testing.assert_allclose(by_s @ B, found[1][0], rtol=0, atol=128 * EPS)
 
 
-@pytest.mark.parametrize("name", ["none", "both"])
+@pytest.mark.parametrize("name", ["none", "both", "smooth"])
 def test_rows_and_columns_on_every_library(name: str, xp: Library) -> None:
     dtype = xp.floats[-1]
     given = LEFT_OUT[name]
@@ -266,6 +266,25 @@ def test_both_ways_take_four_products(monkeypatch: pytest.MonkeyPatch) -> None:
     counted.clear()
     tinyloss.info_nce(a, b, max_memory=2**14)
     assert 0 < len(counted) <= chunks
+
+
+def test_both_ways_of_blocks_take_four_products_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    da = pytest.importorskip("dask.array")
+    counted: list[tuple[int, ...]] = []
+    multiply = tinyloss_numpy.multiply
+
+    def counting(a: Any, b: Any, into: Any, adds: bool) -> None:
+        counted.append(into.shape)
+        multiply(a, b, into, adds)
+
+    monkeypatch.setattr(tinyloss_numpy, "multiply", counting)
+    a, b = (da.from_array(each, chunks=(5, D)) for each in (A, B))
+    found = value_and_grad(tinyloss.info_nce, (0, 1))(a, b)
+    da.compute(found, scheduler="synchronous")
+    assert len(counted) == 4 * len(a.chunks[0])
+    counted.clear()
+    tinyloss.info_nce(a, b).compute(scheduler="synchronous")
+    assert len(counted) == len(a.chunks[0])
 
 
 def test_native_gradients_of_both_ways(torch: Any, jax: Any) -> None:
@@ -306,6 +325,41 @@ def test_one_view_with_places_of_positives() -> None:
             )
         np.testing.assert_allclose(value, expected, rtol=32 * EPS)
         np.testing.assert_allclose(by_a, 2 * (g @ A + g.T @ A), rtol=0, atol=128 * EPS)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_no_rows(reduction: str, xp: Library) -> None:
+    a, y = xp.asarray(np.zeros((0, 3))), xp.asarray(np.zeros(0, int))
+    b, four = xp.asarray(np.ones((4, 3))), xp.asarray(np.zeros(4, int))
+    nothing = xp.asarray(np.zeros((0, 0), bool))
+    pairs: Any = (
+        (tinyloss.info_nce, (a, a), {"temperature": xp.asarray(np.array(0.5))}, (0, 1, 2)),
+        (tinyloss.info_nce, (a, b, y), {"labels": y, "labels_b": four}, (0, 1)),
+        (tinyloss.info_nce, (a,), {"y": y}, (0,)),
+        (tinyloss.siglip, (a, a), {"labels": y, "mask": nothing}, (0, 1, 2, 3)),
+        (tinyloss.n_pairs, (a, a), {}, (0, 1)),
+        (tinyloss.arcface, (a, b, y), {}, (0, 1)),
+    )
+    for loss, arrays, options, argnums in pairs:
+        options = {**options, "reduction": reduction}
+        value, grads = xp.fetch(xp.call(value_and_grad(loss, argnums), *arrays, **options))
+        assert value.shape == (() if reduction == "mean" else (0,))
+        assert grads[0].shape == (0, 3)
+        for each in (value, *grads):
+            np.testing.assert_array_equal(each, 0)
+
+
+def test_no_rows_natively(torch: Any, jax: Any) -> None:
+    a = torch.zeros((0, 3), requires_grad=True)
+    tinyloss.info_nce(a, torch.zeros((0, 3))).backward()
+    assert a.grad.shape == (0, 3)
+    b = jax.numpy.zeros((0, 3))
+    assert jax.jit(jax.grad(lambda a: anyloss.siglip(a, b)))(b).shape == (0, 3)
+
+
+def test_a_row_needs_a_class_to_be_its_positive() -> None:
+    with pytest.raises(ValueError, match=r"info_nce: x has shape \(2, 0\): no class along axis -1"):
+        tinyloss.info_nce(np.ones((2, 3)), np.ones((0, 3)), np.array([0, 1]))
 
 
 class TestMargins:

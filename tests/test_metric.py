@@ -250,6 +250,24 @@ def test_rows_without_pairs_are_left_out() -> None:
     assert tinyloss.multi_similarity(A, alike) > 0
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_no_rows_or_nothing_to_compare_with(rows: int, xp: Library) -> None:
+    a, labels = xp.asarray(np.ones((rows, 2))), xp.asarray(np.zeros(rows, int))
+    b, labels_b = xp.asarray(np.ones((0, 2))), xp.asarray(np.zeros(0, int))
+    for name in LOSSES:
+        for reduction in ("mean", "none"):
+            both = value_and_grad(LOSSES[name][0], (0, 1))
+            found = xp.call(both, a, labels, b, labels_b, reduction=reduction)
+            value, (by_a, by_b) = xp.fetch(found)
+            assert by_b.shape == (0, 2)
+            np.testing.assert_array_equal(value, np.zeros(() if reduction == "mean" else rows))
+            np.testing.assert_array_equal(by_a, np.zeros((rows, 2)))
+        if rows == 0:
+            value, by_a = xp.fetch(xp.call(value_and_grad(LOSSES[name][0]), a, labels))
+            assert value == 0
+            assert by_a.shape == (0, 2)
+
+
 def test_a_row_counts_as_often_as_it_has_positives() -> None:
     labels = np.array([0, 0, 0, 1, 1])
     a = A[:5]
@@ -346,6 +364,15 @@ def test_two_views_by_differences_on_every_library(name: str, exact: Any, xp: Li
             expected = float(slope(exact, rows, which, place))
             # sums of some terms of up to 25
             np.testing.assert_allclose(grad[place], expected, rtol=0, atol=256 * eps)
+
+
+@pytest.mark.parametrize("name", VIEWED)
+def test_two_views_of_no_items(name: str, xp: Library) -> None:
+    a = xp.asarray(np.zeros((0, 3)))
+    both = value_and_grad(getattr(tinyloss, name), (0, 1))
+    value, grads = xp.fetch(xp.call(both, a, a))
+    assert value == 0
+    assert [each.shape for each in grads] == [(0, 3), (0, 3)]
 
 
 @pytest.mark.parametrize("name", VIEWED)

@@ -38,6 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "none": {"reduction": "none", "weight": WEIGHT},
 }
 on_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+ALL = {**OPTIONS["shaped"], "label_smoothing": 0.1, "class_weight": PER_CLASS}
 
 
 def drawn(rows: int = ROWS, dtype: str = "float64") -> tuple[Any, Any, Any, Any]:
@@ -345,16 +346,83 @@ class TestClassesInParts:
         w = w * np.linspace(0.1, 4, self.WIDE)[:, None]
         return h, w, rng.integers(0, self.WIDE, rows), rng.normal(size=self.WIDE)
 
-    @on_options
-    def test_are_the_same(self, options: dict[str, Any]) -> None:
-        h, w, y, bias = self.drawn()
-        options = {name: np.resize(e, 5) if name in ("where", "weight") else e
-                   for name, e in options.items() if name != "class_weight"}  # fmt: skip
+    def resized(self, options: Mapping[str, Any], rows: int = 5) -> dict[str, Any]:
+        sizes = {"where": rows, "weight": rows, "class_weight": self.WIDE}
+        return {
+            name: np.resize(each, sizes[name]) if name in sizes else each
+            for name, each in options.items()
+        }
+
+    def targets(self) -> dict[str, Any]:
+        """Return targets of three kinds, none of which asks for the class of index 3."""
+        h, _, y, _ = self.drawn()
+        y[y == 3] = 0
+        soft = np.random.default_rng(1).dirichlet(np.ones(self.WIDE), len(h))
+        soft[:, 3] = 0
+        return {"labels": y, "one-hot": np.eye(self.WIDE)[y], "soft": soft}
+
+    @pytest.mark.parametrize("options", {**OPTIONS, "all": ALL}.values(), ids=[*OPTIONS, "all"])
+    @pytest.mark.parametrize("kind", ["labels", "one-hot", "soft"])
+    def test_are_the_same(self, kind: str, options: dict[str, Any]) -> None:
+        h, w, _, bias = self.drawn()
+        bias[3] = -np.inf  # an impossible class has no share of the smoothing
+        y, options = self.targets()[kind], self.resized(options)
         both = tinyloss.value_and_grad(LINEAR, (0, 1, 3))
+        expected = dense(h, w, y, bias, options)
         for memory in (1, 2**12):
             found = both(h, w, y, bias=bias, max_memory=memory, **options)
             # logarithms are rounded, of sums of exp
-            close(flat(found), dense(h, w, y, bias, options), EPS["float64"], times=64)
+            close(flat(found), expected, EPS["float64"], times=64)
+        value = LINEAR(h, w, y, bias=bias, max_memory=1, **options)
+        close([value], expected[:1], EPS["float64"], times=64)
+
+    @pytest.mark.parametrize("kind", ["labels", "soft"])
+    def test_every_option_on_every_library(self, kind: str, xp: Library) -> None:
+        dtype = xp.floats[-1]
+        h, w, _, bias = self.drawn()
+        bias[3] = -np.inf
+        y, where = self.targets()[kind], np.arange(5) != 1
+        options = {**self.resized(ALL), "where": where}
+        expected = dense(h, w, y, bias, options)
+        h[1], y[1] = np.nan, self.WIDE
+        more = {
+            name: xp.asarray(each, None if name == "where" else dtype)
+            if isinstance(each, np.ndarray)
+            else each
+            for name, each in options.items()
+        }
+        found = xp.call(
+            tinyloss.value_and_grad(LINEAR, (0, 1, 3)),
+            *(xp.asarray(h, dtype), xp.asarray(w, dtype)),
+            xp.asarray(y, dtype if kind == "soft" else None),
+            bias=xp.asarray(bias, dtype),
+            max_memory=2**11,
+            **more,
+        )
+        close(flat(xp.fetch(found)), expected, EPS[dtype], times=64)
+
+    @pytest.mark.parametrize("kind", ["labels", "one-hot"])
+    def test_a_loss_of_almost_nothing_keeps_its_digits(self, kind: str) -> None:
+        h, w, bias = np.ones((1, 1)), np.zeros((self.WIDE, 1)), np.zeros(self.WIDE)
+        w[700], y = 50.0, np.array([700])
+        target = y if kind == "labels" else np.eye(self.WIDE)[y]
+        value, by_bias = tinyloss.value_and_grad(LINEAR, 3)(h, w, target, bias=bias, max_memory=1)
+        others = float((self.WIDE - 1) * mp.exp(-50))
+        np.testing.assert_allclose(value, others, rtol=64 * EPS["float64"])
+        np.testing.assert_allclose(by_bias[700], -others, rtol=64 * EPS["float64"])
+
+    def test_infinite_logits(self) -> None:
+        h, w, y, bias = self.drawn()
+        bias[:] = -np.inf
+        assert np.isnan(LINEAR(h, w, y, bias=bias, max_memory=1))
+        bias[:] = 0
+        bias[y[0]] = np.inf
+        for target in (y, np.eye(self.WIDE)[y]):
+            value, by_h = tinyloss.value_and_grad(LINEAR)(
+                h[:1], w, target[:1], bias=bias, max_memory=1
+            )
+            assert np.isnan(value)
+            assert np.isnan(by_h).all()
 
     def test_on_every_library(self, xp: Library) -> None:
         dtype = xp.floats[-1]
@@ -534,6 +602,34 @@ class TestJAX:
 
         close(both(chunks), both(whole), EPS["float64"])
 
+    @pytest.mark.parametrize("name", ["shaped", "label_smoothing"])
+    def test_the_value_alone_is_that_beside_gradients(self, name: str, jax: Any) -> None:
+        h, w, y, bias = drawn()
+        arrays = [*map(jax.numpy.asarray, (h, w, y))]
+        expected = dense(h, w, y, bias, OPTIONS[name])[0]
+        for memory in (None, memory_of(2)):
+            value = LINEAR(*arrays, bias=bias, max_memory=memory, **OPTIONS[name])
+            close([value], [expected], EPS["float64"])
+
+    @pytest.mark.long
+    def test_second_derivatives_of_classes_in_parts(self, jax: Any) -> None:
+        h, w, y, bias = map(jax.numpy.asarray, TestClassesInParts().drawn(3))
+
+        def chunks(h: Any, smoothing: Any) -> Any:
+            return LINEAR(h, w, y, bias=bias, label_smoothing=smoothing, max_memory=1)
+
+        def whole(h: Any, smoothing: Any) -> Any:
+            return tinyloss.cross_entropy(h @ w.T + bias, y, label_smoothing=smoothing)
+
+        found, expected = [
+            (
+                jax.grad(loss, 1)(h, 0.25),
+                jax.jvp(jax.grad(loss), (h, 0.25), (jax.numpy.cos(h), 0.0))[1],
+            )
+            for loss in (chunks, whole)
+        ]
+        close(found, expected, EPS["float64"], times=256)
+
     @pytest.mark.long
     def test_second_derivatives_and_other_arguments(self, jax: Any) -> None:
         h, w, y, _ = map(jax.numpy.asarray, drawn(4))
@@ -585,6 +681,13 @@ class TestJAX:
         )
         temporaries = both.lower(h, w, y).compile().memory_analysis().temp_size_in_bytes
         assert temporaries < 2**20 * 5  # all scores are 32 MiB
+
+    def test_memory_is_that_of_parts_of_rows(self, jax: Any) -> None:
+        h, y = jax.ShapeDtypeStruct((8, 4), "float32"), jax.ShapeDtypeStruct((8,), "int32")
+        w = jax.ShapeDtypeStruct((2**18, 4), "float32")  # a row of scores is 1 MiB
+        by_h = jax.jit(jax.value_and_grad(lambda h, w, y: LINEAR(h, w, y, max_memory=2**16)))
+        temporaries = by_h.lower(h, w, y).compile().memory_analysis().temp_size_in_bytes
+        assert temporaries < 2**18
 
 
 class TestWrongCalls:

@@ -6,7 +6,7 @@ numbers for constants and no `if` on data. So the same lines run eagerly, under 
 the recorder.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Rational, Real
 from types import MappingProxyType
@@ -68,8 +68,11 @@ class Formula:
     steady: ClassVar[bool] = False
     """Whether parameters that are numbers choose the formula: another number, another program."""
 
-    in_parts: ClassVar["InParts | None"] = None
-    """The formulas for class indices where classes come in parts; None without."""
+    in_parts: ClassVar["Callable[..., InParts] | None"] = None
+    """What makes the formulas for classes that come in parts, of the parameters; None without."""
+
+    columns_too: ClassVar[bool] = False
+    """Whether to look at parts costs less than a product: columns with the loss are such parts."""
 
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
@@ -96,9 +99,10 @@ class Formula:
 
 
 class InParts(Protocol):
-    """The formulas of a loss of class indices for rows whose classes come a part at a time.
+    """The formulas of a loss of rows whose classes come a part at a time.
 
-    In a part, the index of a class that is in another names none.
+    They take the parameters that the loss does. In a part, the index of a class that is in another
+    names none.
     """
 
     @property

@@ -172,8 +172,8 @@ def of_products(loss: LossFunction[...] | Any, /) -> ProductFunction[...]:
     max_memory
         How many bytes to take at a time, besides arguments and results. None, the default: 64 MiB
         on a CPU, 8 MiB under XLA, 512 MiB on a GPU, and no less than twice w. A row of scores is
-        taken whatever its size; of `cross_entropy` of class indices, where arrays can be written,
-        some classes of it at a time, and 128 at least.
+        taken whatever its size; of `cross_entropy` of logits, unless y is differentiated by or
+        `axis_name` splits the classes, some classes of it at a time, and 128 at least.
 
     Notes
     -----

@@ -39,7 +39,15 @@ from tinyloss._engine.job import (
     scaled,
 )
 from tinyloss._engine.pairs import OF_ROWS, scores_and_target
-from tinyloss._engine.products import FACTORS, Scored, at_once, by_chunks
+from tinyloss._engine.products import (
+    FACTORS,
+    Columns,
+    Scored,
+    at_once,
+    by_chunks,
+    known_of_columns,
+    seen_of_columns,
+)
 from tinyloss._engine.registry import Backend, spread
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.targets import domain_of
@@ -57,6 +65,7 @@ __all__ = [
     "Argument",
     "Backend",
     "Cache",
+    "Columns",
     "Domain",
     "Formula",
     "Job",
@@ -76,6 +85,7 @@ __all__ = [
     "evaluate",
     "finished",
     "items",
+    "known_of_columns",
     "looked",
     "namespace",
     "of_rank",
@@ -83,6 +93,7 @@ __all__ = [
     "replaced",
     "scaled",
     "scores_and_target",
+    "seen_of_columns",
     "spread",
     "widest_dtype",
 ]

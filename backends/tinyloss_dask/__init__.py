@@ -11,6 +11,9 @@ Dask is imported when the first of its arrays is met, not before.
 from collections.abc import Callable
 from typing import Any
 
+BOTH_WAYS = True
+"""Losses of rows and columns are answered from the same scores."""
+
 __all__ = ["absent", "prepare", "products"]
 
 
@@ -33,4 +36,4 @@ def absent(like: Any, shape: tuple[Any, ...], dtype: Any) -> Any:
     import dask.array as da
 
     zeros = da.zeros(shape[-1:], dtype=dtype, chunks=-1)
-    return (like[..., :1] != like[..., :1]) * zeros
+    return da.any(like != like, axis=-1, keepdims=True) * zeros

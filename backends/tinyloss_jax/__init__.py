@@ -8,6 +8,7 @@ JAX's transformations meet closed-form derivatives in it.
     _namespace      functions whose derivatives stay finite
     _rows           reductions over classes: in one array, over devices, over a mapped axis
     _products       losses of scores that are products, block by block
+    _parts          rows of such scores, a part of the classes at a time
 
 JAX is imported when the first of its arrays is met, not before.
 """
@@ -16,9 +17,6 @@ from typing import Any
 
 BOTH_WAYS = True
 """Losses of rows and columns are answered from the same scores."""
-
-WHOLE_ROWS = True
-"""All scores of a row are computed together."""
 
 
 def __getattr__(name: str) -> Any:

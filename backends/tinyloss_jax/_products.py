@@ -28,6 +28,7 @@ from tinyloss.backend import (
     scores_and_target,
 )
 from tinyloss.compiler.recorder import Unrecordable
+from tinyloss_jax._parts import RowsInParts
 from tinyloss_jax._rules import Rule
 from tinyloss_jax._run import function_of
 
@@ -61,13 +62,13 @@ def products(scored: Scored) -> Answer:
     """Answer for scores that are products."""
     job = looked(scored.job)
     kind = job.kind
-    if scored.h.shape[0] == 0 or "y" in scored.by:
+    if 0 in scored.shape or "y" in scored.by:
         return at_once(scored)
     try:
         loop = cache_of(kind.formula, "products").made(
             (
                 *(kind, scored.by, scored.rows, scored.class_axis, scored.dtype),
-                *(scored.marks, scored.both_ways),
+                *(scored.marks, scored.both_ways, scored.part),
             ),
             lambda: _Loop(kind, scored),
         )
@@ -78,14 +79,19 @@ def products(scored: Scored) -> Answer:
     roles = {name: role for name, _, role in kind.arguments if name not in made}
     divisor = float(job.divisor) if isinstance(job.divisor, int) else job.divisor
     factors = {name: getattr(scored, name) for name in FACTORS}
+    in_parts = scored.both_ways or scored.part < scored.classes
     rest = {
+        "params": {**job.numbers} if in_parts else {},
         "rows": {name: job.arrays[name] for name, role in roles.items() if role.per_item},
         "all": {name: job.arrays[name] for name, role in roles.items() if not role.per_item},
         "pairs": {name: each for name, each in scored.pairs.items() if name in OF_ROWS},
         "columns": {name: each for name, each in scored.pairs.items() if name not in OF_ROWS},
         "weight": job.weight,
         "divisor": divisor,
-        "numbers": loop.rule.numbers(job.numbers, classes if kind.rowwise else 1),
+        # those of the value alone are fewer, in another order
+        "numbers": tuple(
+            [rule.numbers(job.numbers, classes if kind.rowwise else 1) for rule in loop.rules]
+        ),
     }
     value, grads = loop.function(factors, rest)
     return Answer(value, tuple([grads[name] for name in scored.by]))
@@ -97,17 +103,14 @@ class _Loop:
     def __init__(self, kind: Kind, scored: Scored) -> None:
         self._kind, self._by, self._rows = kind, scored.by, scored.rows
         self._axis, self._dtype = scored.class_axis, jnp.dtype(scored.dtype)
-        self._marks = scored.marks
-        self._columns: Any = kind.formula.in_parts if scored.both_ways else None
-        """The formulas of the columns, where these have a loss besides."""
+        self._marks, self._both_ways, self._part = scored.marks, scored.both_ways, scored.part
         self._wide = jnp.dtype(kind.value_dtype or kind.dtype)
         self._dtypes = {name: jnp.dtype(scored.dtype_of(name)) for name in scored.by}
         # The values of blocks are added up, and divided like these.
         of_value = replaced(scored.job, value=True, grads=()).kind
         of_grads = replaced(scored.job, value=True, grads=("x",), wide=False).kind
-        self.rule = Rule(of_grads)
-        self._of_value = function_of(of_value, Rule(of_value))
-        self._of_grads = function_of(of_grads, self.rule)
+        self.rules = Rule(of_value), Rule(of_grads)
+        self._of_value, self._of_grads = map(function_of, (of_value, of_grads), self.rules)
         loss: Any = jax.custom_jvp(self._value)
         loss.defjvp(self._moved, symbolic_zeros=True)
         # Each item's own values have no gradient that could be kept.
@@ -165,6 +168,35 @@ class _Loop:
             z = z * factors["scale"].astype(self._dtype)
         return z if factors["bias"] is None else z + factors["bias"].astype(self._dtype)
 
+    def _some(self, factors: Arrays, start: Any) -> Arrays:
+        """Return the factors of a part of the classes."""
+        w, bias = factors["w"], factors["bias"]
+        w = lax.dynamic_slice_in_dim(w, start, self._part, self._axis)
+        if bias is not None and bias.ndim:
+            bias = lax.dynamic_slice_in_dim(bias, start, self._part)
+        return {**factors, "w": w, "bias": bias}
+
+    def _of_rows(self, by: Sequence[str], factors: Arrays, h: Any, pulled: Any) -> Arrays:
+        """Return gradients of what rows of scores share, given that by their scaled features."""
+        found, scale = Arrays(), factors["scale"]
+        if "scale" in by:
+            found["scale"] = jnp.sum(pulled * jnp.where(pulled == 0, 0, h))
+        if "h" in by:
+            found["h"] = pulled if scale is None else pulled * scale.astype(self._dtype)
+        return found
+
+    def _of_classes(self, by: Sequence[str], factors: Arrays, h: Any, g: Any) -> Arrays:
+        """Return gradients of what columns of scores share, given that by these scores."""
+        found, scale, part = Arrays(), factors["scale"], h.astype(self._dtype)
+        if "w" in by:
+            part = part if scale is None else part * scale.astype(self._dtype)
+            a, b = (g, part) if self._axis == 0 else (part, g)
+            dimensions = (((0,), (0,)), ((), ()))
+            found["w"] = lax.dot_general(a, b, dimensions, preferred_element_type=self._dtype)
+        if "bias" in by:
+            found["bias"] = jnp.sum(g, axis=0 if factors["bias"].ndim else None)
+        return found
+
     def _product(self, a: Any, w: Any, axis: int) -> Any:
         """Return the product of the rows of `a` with w, summed over one of its axes."""
         if a.dtype != w.dtype:
@@ -176,11 +208,14 @@ class _Loop:
         """Return the value, and the gradients by some of the factors."""
         h, w, count = factors["h"], factors["w"], factors["h"].shape[0]
         rows, dtype, kind = self._rows, self._dtype, self._kind
-        blocks = -(-count // rows)
+        blocks, classes = -(-count // rows), h.shape[1] if w is None else w.shape[self._axis]
         weight = rest["weight"]
         if weight is not None:
             weight = jnp.broadcast_to(weight, (count, *weight.shape[1:]))
-        columns = self._columns
+        columns: Any = None
+        """The formulas of the columns, where these have a loss besides."""
+        if self._both_ways and kind.formula.in_parts is not None:
+            columns = kind.formula.in_parts(**kind.static, **rest["params"], **rest["all"])
 
         def cut(array: Any, start: Any) -> Any:
             if array.shape[0] != count:
@@ -209,7 +244,9 @@ class _Loop:
         @partial(jax.checkpoint, prevent_cse=False)
         def seen(known: Any, start: Any, first: Any, factors: Arrays, rest: Arrays) -> Any:
             x, y = of_columns(start, first, arrays_of(start, factors, rest)["x"])
-            return columns.joined(known, [shown(x, y).value() for shown in columns.shown])
+            params = {**kind.static, **rest["params"], **rest["all"]}
+            shown = [formula(x, y, **params).value() for formula in columns.shown]
+            return columns.joined(known, shown)
 
         def look(known: Any, number: Any) -> Any:
             start = jnp.minimum(number * rows, count - rows)
@@ -227,42 +264,95 @@ class _Loop:
                 own = jnp.where(new, 1 if own is None else own, 0).astype(kind.dtype)
             arrays = arrays_of(start, factors, rest)
             function = self._of_grads if by else self._of_value
-            value, grads, _ = function(arrays, rest["numbers"], own, rest["divisor"])
+            numbers = rest["numbers"][1 if by else 0]
+            value, grads, _ = function(arrays, numbers, own, rest["divisor"])
             if not by:
                 return value, {}
             (g,) = grads
             if columns is not None:
                 x, y = of_columns(start, first, arrays["x"])
-                other = columns.slope(x, y, **columns.numbers(*known)).grad_x()
+                params = {**kind.static, **rest["params"], **rest["all"]}
+                other = columns.slope(x, y, **params, **columns.numbers(*known)).grad_x()
                 other = other * scale_of_columns[:, None]
                 g = 0.5 * (g + jnp.where(scale_of_columns[:, None] == 0, 0, other).T)
             elif own is not None:  # what is left out may be NaN
                 keep = own != 0
                 keep = keep[:, None] if kind.rowwise else keep.any(axis=-1, keepdims=True)
                 h = jnp.where(keep, h, 0)
-            found: Arrays = {}
-            scale = factors["scale"]
-            scale = None if scale is None else scale.astype(dtype)
+            pulled = None
             if {"h", "scale"} & {*by}:
                 pulled = g if w is None else self._product(g, w, self._axis)
-                if "scale" in by:
-                    found["scale"] = jnp.sum(pulled * jnp.where(pulled == 0, 0, h))
-                if "h" in by:
-                    found["h"] = pulled if scale is None else pulled * scale
-            if "w" in by:
-                part = h.astype(dtype) if scale is None else h.astype(dtype) * scale
-                a, b = (g, part) if self._axis == 0 else (part, g)
-                dimensions = (((0,), (0,)), ((), ()))
-                found["w"] = lax.dot_general(a, b, dimensions, preferred_element_type=dtype)
-            if "bias" in by:
-                found["bias"] = jnp.sum(g, axis=0 if factors["bias"].ndim else None)
+            return value, self._of_rows(by, factors, h, pulled) | self._of_classes(
+                by, factors, h, g
+            )
+
+        @partial(jax.checkpoint, prevent_cse=False)
+        def block_in_parts(
+            start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, found: Arrays
+        ) -> Any:
+            """Return the value of a block, and the gradients so far with what it adds to these."""
+            h, own = cut(factors["h"], start), jnp.ones(rows, dtype)
+            y = cut(rest["rows"]["y"], start)
+            if weight is not None:
+                own = jnp.broadcast_to(cut(weight, start), (rows,)).astype(dtype)
+            own = jnp.where(start + jnp.arange(rows) >= first, own, 0)
+            keep = own != 0
+            # what is left out may be NaN
+            h = jnp.where(keep[:, None], h, 0)
+            y = jnp.where(keep if y.ndim == 1 else keep[:, None], y, 0)
+            if kind.unchecked is not None:
+                own = jnp.where(kind.unchecked.holds(y, classes), own, jnp.nan)
+            whole = RowsInParts(
+                kind,
+                lambda at: self._scores(h, self._some(factors, at)),
+                y,
+                {**rest["params"], **rest["all"]},
+                classes,
+                self._part,
+            )
+            known, divisor = whole.seen(rows), rest["divisor"]
+            value = jnp.where(keep, own * whole.loss(known), 0).astype(self._wide)
+            if kind.reduce:
+                value = jnp.sum(value) / (1.0 if divisor is None else divisor)
+            if not by:
+                return value, found
+            own = (own if divisor is None else own / divisor)[:, None]
+
+            def of_part(carry: Any, number: Any) -> Any:
+                pulled, found = carry
+                some = whole.part(number)
+                g = jnp.where(keep[:, None], own * whole.slope(known, some), 0).astype(dtype)
+                if pulled is not None:
+                    w = self._some(factors, some.start)["w"]
+                    pulled = pulled + self._product(g, w, self._axis)
+                for name, grad in self._of_classes(by, factors, h, g).items():
+                    axis = self._axis if name == "w" else 0
+                    if grad.ndim:
+                        grad = grad + lax.dynamic_slice_in_dim(
+                            found[name], some.start, self._part, axis
+                        )
+                        grad = lax.dynamic_update_slice_in_dim(found[name], grad, some.start, axis)
+                    else:
+                        grad = found[name] + grad
+                    found = {**found, name: grad}
+                return (pulled, found), None
+
+            pulled = jnp.zeros(h.shape, dtype) if {"h", "scale"} & {*by} else None
+            (pulled, found), _ = lax.scan(of_part, (pulled, found), whole.numbers)
+            for name, grad in self._of_rows(by, factors, h, pulled).items():
+                added = put(found["h"], grad, start, first) if name == "h" else found[name] + grad
+                found = {**found, name: added}
             return value, found
 
         def step(carry: Any, number: Any) -> Any:
             value, found = carry
             first = number * rows
             start = jnp.minimum(first, count - rows)
-            of_block, grads = block(start, first, factors, rest, weight, known)
+            grads: Arrays = {}
+            if self._part < classes:
+                of_block, found = block_in_parts(start, first, factors, rest, weight, found)
+            else:
+                of_block, grads = block(start, first, factors, rest, weight, known)
             if kind.reduce:
                 value = value + of_block
             else:
@@ -281,7 +371,6 @@ class _Loop:
                 part = jnp.where(new, part, lax.dynamic_slice_in_dim(whole, start, rows))
             return lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
 
-        classes = h.shape[1] if w is None else w.shape[self._axis]
         items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
         start = {
             "h": lambda: jnp.zeros(h.shape, dtype),

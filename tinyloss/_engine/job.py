@@ -292,7 +292,7 @@ def poisoned(kind: Kind, domain: Domain, arrays: Mapping[str, Any], weight: Any)
 def _nothing(job: Job) -> Answer:
     """Answer for no items: not every library takes the maximum of nothing."""
     xp, kind, x = job.xp, job.kind, job.arrays["x"]
-    like = x[..., 0] if kind.rowwise and kind.formula.per_item else x
+    like = xp.any(x != x, axis=-1) if kind.rowwise and kind.formula.per_item else x
     value = xp.zeros_like(like, dtype=kind.value_dtype or kind.dtype)
     *grads, curvature = [
         xp.zeros_like(job.arrays[name], dtype=kind.derivative_dtype(name))

@@ -5,13 +5,14 @@ units of a running maximum. The second, when all parts have been seen, gives the
 none is made with a maximum that later changes. Both are jobs, answered as any are.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from tinyloss._arrays import beside
-from tinyloss._engine.job import Argument, Job, Kind, poisoned
+from tinyloss._engine.job import Argument, Job, Kind, poisoned, replaced
 from tinyloss._engine.run import answer_of
-from tinyloss._formula import Formula, InParts
+from tinyloss._formula import ITEM, Formula, InParts
 
 
 class Parts:
@@ -20,18 +21,24 @@ class Parts:
     def __init__(self, job: Job, classes: int, items: int, like: Any) -> None:
         self._xp = xp = job.xp
         self._job, self._y, self._dtype = job, job.arrays["y"], job.kind.dtype
-        found = job.kind.formula.in_parts
-        assert found is not None
-        self._formulas: InParts = found
+        made = job.kind.formula.in_parts
+        assert made is not None
+        self._more = {
+            name: job.arrays[name]
+            for name, _, role in job.kind.arguments
+            if name not in ("x", "y") and not role.per_item
+        }
+        self._formulas: InParts = made(**job.kind.static, **job.numbers, **self._more)
         weight, domain = job.weight, job.kind.unchecked
         if domain is not None:
             kind = replace(job.kind, classes=classes)
             weight = poisoned(kind, domain, {"x": like, "y": self._y}, weight)
         self._weight = None if weight is None else xp.broadcast_to(weight, (items,))
         place = beside(like)
-        self._known = tuple(
-            [xp.full((items,), start, dtype=self._dtype, **place) for start in found.start]
+        self.known = tuple(
+            [xp.full((items,), start, dtype=self._dtype, **place) for start in self._formulas.start]
         )
+        """What has been seen of each row."""
         self._numbers: dict[str, Any] | None = None
 
     def look(self, x: Any, first: int) -> None:
@@ -40,12 +47,16 @@ class Parts:
             answer_of(self._part(formula, x, first, reduce=False)).value
             for formula in self._formulas.shown
         ]
-        self._known = self._formulas.joined(self._known, seen)
+        self.join(seen)
+
+    def join(self, seen: Sequence[Any]) -> None:
+        """Add what other parts showed."""
+        self.known = self._formulas.joined(self.known, seen)
 
     def value(self, dtype: Any) -> Any:
         """Return the rows' losses times their weights, summed and divided if they are reduced."""
         xp, weight, divisor = self._xp, self._weight, self._job.divisor
-        value = self._formulas.loss(*self._known)
+        value = self._formulas.loss(*self.known)
         if weight is not None:
             value = xp.where(weight == 0, 0.0, value * weight)
         if not self._job.kind.reduce:
@@ -56,23 +67,35 @@ class Parts:
     def grad(self, x: Any, first: int, into: Any) -> None:
         """Write the gradient of the loss by the scores for some classes, maybe in their place."""
         if self._numbers is None:
-            self._numbers = self._formulas.numbers(*self._known)
+            self._numbers = self._formulas.numbers(*self.known)
         whole = self._job.kind
         job = self._part(
             self._formulas.slope, x, first, value=False, grads=("x",), divided=whole.divided
         )
-        arrays = {**job.arrays, **self._numbers}
-        weighted = replace(job.kind, weighted=self._weight is not None)
-        answer_of(Job(weighted, self._xp, arrays, self._weight, self._job.divisor, out=(into,)))
+        weight, divisor = self._weight, self._job.divisor
+        weighted = weight is not None
+        answer_of(replaced(job, weighted=weighted, weight=weight, divisor=divisor, out=(into,)))
 
     def _part(self, formula: type[Formula], x: Any, first: int, **changes: Any) -> Job:
         """Return a job of a formula of rows, for some classes."""
-        y = self._y - first if first else self._y
-        arrays = {"x": x, "y": y}
+        job = self._job
+        whole, some = job.kind, slice(first, first + x.shape[-1])
+        labels = whole.role("y").integer
+        arrays = {"x": x, "y": self._y - first if labels else self._y[:, some]}
+        arrays |= {
+            name: each[some] if whole.role(name).per_class else each
+            for name, each in self._more.items()
+        }
+        arguments = [Argument(name, each.dtype, whole.role(name)) for name, each in arrays.items()]
         numbers = {} if self._numbers is None else self._numbers
-        arguments = [
-            Argument(name, each.dtype, formula.role(name))
-            for name, each in {**arrays, **numbers}.items()
-        ]
-        kind = Kind(formula, tuple(arguments), self._dtype, **changes)
-        return Job(kind, self._xp, arrays)
+        arguments += [Argument(name, each.dtype, ITEM) for name, each in numbers.items()]
+        kind = Kind(
+            formula,
+            tuple(arguments),
+            self._dtype,
+            whole.static,
+            whole.static_key,
+            whole.numbers,
+            **changes,
+        )
+        return Job(kind, self._xp, arrays | numbers, numbers=job.numbers)

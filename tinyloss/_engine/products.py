@@ -10,11 +10,11 @@ A chunk of rows is a job whose x is their block of scores, and whose `out` is th
 answers any job answers it, and its gradient takes the place of the scores. Two more products hand
 that on to h and w. So no loss is known here, and each loss of scores has this.
 
-A loss of class indices that says so (`Formula.in_parts`) is computed over parts of the scores'
-columns, too: where one row does not fit, and where columns are rows of the same loss.
+A loss that says so (`Formula.in_parts`) is computed over parts of the scores' columns, too: where
+one row does not fit, and where columns are rows of the same loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
@@ -87,8 +87,8 @@ class Scored:
     """What tells which pairs count: "pair_columns", and those that have rows."""
     marks: bool = False
     """Whether y is to be made of the pairs: whether they are of one label."""
-    splits: bool = True
-    """Whether a row's classes may be taken a part at a time."""
+    columns: "Columns | None" = None
+    """The columns, where these have a loss besides and rows are some of more."""
 
     @property
     def shape(self) -> tuple[Any, int]:
@@ -103,8 +103,8 @@ class Scored:
     @property
     def part(self) -> int:
         """How many classes are computed at a time: all, unless one row of these does not fit."""
-        whole, size = self.classes, _size(self.dtype)
-        parts = self.splits and self.job.kind.formula.in_parts is not None
+        whole, size, kind = self.classes, _size(self.dtype), self.job.kind
+        parts = kind.formula.in_parts is not None and kind.axis_name is None and "y" not in self.by
         if not parts or self.w is None or self.both_ways or self.pairs:
             return whole
         if self.chunk_of(1) <= self.memory or self.h.shape[0] * whole * size <= self.whole:
@@ -156,6 +156,20 @@ class Scored:
         return w if self.class_axis == 0 else w.T
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Columns of scores that have a loss besides, of which a block of rows is one part."""
+
+    job: Job
+    """Without x: with y and the weights of all columns."""
+    rows: int
+    """How many rows all blocks have."""
+    first: int = 0
+    """The index of the block's first row."""
+    known: tuple[Any, ...] | None = None
+    """What all rows showed of each column; None where these are to be looked at."""
+
+
 def run_product(request: Request, want: Want) -> Answer:
     """Answer a request whose predictions are products."""
     product: Product = request.x
@@ -200,7 +214,7 @@ def _in_one_pass(request: Request) -> bool:
     formula = request.labels
     backend = registry.backend_of(namespace_of(request.x.h))
     own = hasattr(backend, "products") and not getattr(backend, "BOTH_WAYS", False)
-    return formula is not None and formula.in_parts is not None and not own
+    return formula is not None and formula.columns_too and not own
 
 
 def _both_ways(request: Request, product: Product, want: Want) -> Answer:
@@ -258,12 +272,17 @@ def run_columns(request: Request, want: Want) -> Answer:
         w = brought(xp, h, "w", product.w)
     except Refusal as refusal:
         raise refusal.of(request.name) from None
-    dtype = compute_dtype(xp, h, w)
+    dtype, count = compute_dtype(xp, h, w), h.shape[0]
+    if count == 0:  # there is neither a mean nor a loss
+        request = request._replace(where=xp.zeros((1,), dtype=xp.bool, **beside(h)))
+
+    def mean(rows: Any) -> Any:
+        return xp.mean(rows, axis=0, keepdims=True) if count else 0.0
 
     def centred(rows: Any) -> Any:
         # Twice: of large numbers the first mean is rounded to some eps of these.
         for _ in range(2):
-            rows = rows - xp.mean(rows, axis=0, keepdims=True)
+            rows = rows - mean(rows)
         return rows
 
     with registry.quiet(xp):
@@ -271,7 +290,7 @@ def run_columns(request: Request, want: Want) -> Answer:
         other = one if w is h else centred(astype(xp, w, dtype))
         product = product._replace(h=one.T, w=other.T)
         answer = run_product(request._replace(x=product), want._replace(wide=True))
-        grads = [each.T - xp.mean(each.T, axis=0, keepdims=True) for each in answer.grads]
+        grads = [each.T - mean(each.T) for each in answer.grads]
     return answer._replace(grads=tuple(grads))
 
 
@@ -345,6 +364,10 @@ class _Unit:
     def __init__(self, xp: Namespace, vectors: Any, axis: int, dtype: Any) -> None:
         self._xp, self._axis, self._dtype = xp, axis, vectors.dtype
         wide = astype(xp, vectors, dtype)
+        self._nothing = 0 in vectors.shape  # which has no largest component
+        if self._nothing:
+            self.unit = wide
+            return
         # divided by the largest component, squares neither overflow nor underflow
         largest = xp.max(xp.abs(wide), axis=axis, keepdims=True)
         self._some = (largest > 0) | (largest != largest)
@@ -358,12 +381,13 @@ class _Unit:
 
     def pulled(self, grad: Any, wide: bool) -> Any:
         """Return the gradient by the vectors."""
-        xp, unit = self._xp, self.unit
-        along = xp.sum(unit * grad, axis=self._axis, keepdims=True)
-        by = (grad - unit * along) / self._root / self._scale
-        # a vector that is left out has the gradient 0, whatever it holds
-        moves = self._some & xp.any(grad != 0, axis=self._axis, keepdims=True)
-        by = xp.where(moves, by, xp.zeros_like(by))
+        xp, unit, by = self._xp, self.unit, grad
+        if not self._nothing:
+            along = xp.sum(unit * grad, axis=self._axis, keepdims=True)
+            by = (grad - unit * along) / self._root / self._scale
+            # a vector that is left out has the gradient 0, whatever it holds
+            moves = self._some & xp.any(grad != 0, axis=self._axis, keepdims=True)
+            by = xp.where(moves, by, xp.zeros_like(by))
         return by if wide else astype(xp, by, result_dtype(self._dtype, by.dtype))
 
 
@@ -427,7 +451,8 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
     if product.pairs is not None:
         pairs = arrays_of(xp, h, product.pairs, (*lead, classes))
         own = weights_of(xp, product.pairs, pairs, h, (*lead, classes), dtype)
-        request = request._replace(weight=weighed(xp, h, own, request.weight))
+        weight = weighed(xp, h, own, request.weight)
+        request = request._replace(weight=weight, of_pairs=True)
     if marks:
         request = request._replace(y=_absent(xp, h, (*lead, classes), xp.bool))
     inner = ((0,) if set(by) - {"y"} else ()) + ((1,) if "y" in by else ())
@@ -467,7 +492,6 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
             both_ways=product.both_ways,
             pairs=pairs,
             marks=marks,
-            splits=not getattr(registry.backend_of(xp), "WHOLE_ROWS", False),
         ),
     )
 
@@ -610,6 +634,29 @@ def by_chunks(scored: Scored) -> Answer:
         return chunks.answer()
 
 
+def seen_of_columns(scored: Scored) -> Answer:
+    """Return what a block of rows shows of columns that have a loss besides, as gradients.
+
+    And the value of the rows, where gradients are not asked for.
+    """
+    with registry.quiet(scored.job.xp):
+        chunks = _Chunks(scored)
+        known = chunks.look()
+        return Answer(None if scored.by else chunks.answer().value, known)
+
+
+def known_of_columns(columns: Columns, seen: Sequence[Answer]) -> Answer:
+    """Return what all blocks of rows show of columns, as gradients, and the columns' value."""
+    job, like = columns.job, seen[0].grads[0]
+    with registry.quiet(job.xp):
+        parts = Parts(job, columns.rows, like.shape[0], like)
+        for each in seen:
+            parts.join(each.grads)
+        wide = widest_dtype(job.xp, like) if job.kind.reduce else job.kind.dtype
+        value = 0.5 * parts.value(wide) if job.kind.value else None
+        return Answer(value, parts.known)
+
+
 class _Chunk(NamedTuple):
     """Some rows, and what is made of their features."""
 
@@ -686,21 +733,27 @@ class _Chunks:
         for first in range(0, self._count, self._rows):
             yield first, min(first + self._rows, self._count)
 
-    def look(self) -> None:
-        """Look at all columns, where these have a loss besides."""
-        if not self._scored.both_ways:
-            return
-        job, (count, classes) = self._scored.job, self._scored.shape
-        self._columns = Parts(job, count, classes, self._scores)
+    def look(self) -> tuple[Any, ...]:
+        """Look at all columns, where these have a loss besides; return what is known of them."""
+        scored = self._scored
+        if not scored.both_ways:
+            return ()
+        job, (count, classes) = scored.job, scored.shape
+        whole = scored.columns or Columns(job, count)
+        self._columns = columns = Parts(whole.job, whole.rows, classes, self._scores)
+        if whole.known is not None:
+            columns.known = whole.known
+            return columns.known
         for first, last in self.spans():
             chunk = self._chunk(first, last)
             z = self._scores_of(chunk, slice(None))
-            self._columns.look(z.T, first)
-            if not self._scored.by:
+            columns.look(z.T, whole.first + first)
+            if not scored.by:
                 self._of_rows(chunk, z)
-        if job.kind.value:
+        if scored.columns is None and job.kind.value:
             dtype = self._wide if job.kind.reduce else self._value.dtype
-            self._add_value(0, classes, self._columns.value(dtype))
+            self._add_value(0, classes, columns.value(dtype))
+        return columns.known
 
     def add(self, first: int, last: int) -> None:
         """Add the rows of a chunk."""
@@ -712,13 +765,14 @@ class _Chunks:
             self._in_parts(chunk)
         else:
             whole = slice(None)
-            known = scored.both_ways and self._rows == self._count
+            known = scored.both_ways and scored.columns is None and self._rows == self._count
             z = self._scores[: last - first, :] if known else self._scores_of(chunk, whole)
             if self._columns is None:
                 self._of_rows(chunk, z)
             else:
                 other = self._other[: last - first, :]
-                self._columns.grad(z.T, first, other.T)
+                start = 0 if scored.columns is None else scored.columns.first
+                self._columns.grad(z.T, start + first, other.T)
                 self._of_rows(chunk, z)
                 z += other
                 z *= 0.5

@@ -46,8 +46,7 @@ class Backend(Protocol):
     For losses of scores that are products, `products(scored)` answers one whole, and
     `product_memory(h)` tells how many bytes to take at a time. `absent(like, shape, dtype)` makes
     an array that nobody reads, where broadcasting one number would take its memory.
-    `BOTH_WAYS = True` says that it answers losses of rows and columns at once, `WHOLE_ROWS = True`
-    that it computes all scores of a row together.
+    `BOTH_WAYS = True` says that it answers losses of rows and columns at once.
     `multiply(a, b, into, adds)` writes or adds a product of matrices into an array.
     `indices(mask)` tells where a mask is True, None where that would take a wait.
 

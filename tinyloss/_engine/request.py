@@ -102,6 +102,8 @@ class Request(NamedTuple):
     denominator: Any = None
     title: str | None = None
     """The public function's name, where it is not the formula's."""
+    of_pairs: bool = False
+    """Whether columns of x are items as its rows are: there may be one, or none."""
 
     @property
     def name(self) -> str:

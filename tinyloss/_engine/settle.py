@@ -286,7 +286,10 @@ def _form_of(
         parameters=None if held else _parameters(request, xp, x, formula, dtype),
         brings=brings,
         plain=not (brings or dtypes or weighs),
-        warns=formula.compares_classes and classes == 1 and request.axis_name is None,
+        warns=formula.compares_classes
+        and classes == 1
+        and request.axis_name is None
+        and not request.of_pairs,
         kinds={},
     )
 
@@ -369,7 +372,7 @@ def _parameters(
 
 def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | None]:
     """Tell labels from a target of x's shape; also return the class axis, None for the last."""
-    axis, ndim = class_axis(x, request.axis), len(x.shape)
+    axis, ndim = class_axis(x, request.axis, request.of_pairs), len(x.shape)
     items = (*x.shape[:axis], *x.shape[axis + 1 :])
     formula, expected = request.formula, x.shape
     if formula is None or (request.labels is not None and len(y.shape) != ndim):
@@ -384,6 +387,8 @@ def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | Non
             + other_axis(x.shape, y.shape, axis)
         )
     if formula is request.labels:
+        if 0 not in items:  # there is something to find
+            class_axis(x, request.axis)
         if kind(y.dtype) == "float" and 0 not in y.shape:  # an empty list has any dtype
             raise Refusal(
                 f"y has dtype {dtype_name(y.dtype)}, expected integers: with one dimension fewer "
@@ -397,7 +402,7 @@ def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | Non
     return formula, None if axis == ndim - 1 else axis
 
 
-def class_axis(x: Any, axis: Any) -> int:
+def class_axis(x: Any, axis: Any, may_be_empty: bool = False) -> int:
     """Return the class axis, counted from the front."""
     ndim = len(x.shape)
     if ndim == 0:
@@ -405,7 +410,7 @@ def class_axis(x: Any, axis: Any) -> int:
     integer = type(axis) is int or (isinstance(axis, Integral) and not isinstance(axis, bool))
     if not integer or not -ndim <= int(axis) < ndim:
         raise Refusal(f"axis is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
-    if x.shape[axis] == 0:
+    if x.shape[axis] == 0 and not may_be_empty:
         raise Refusal(f"x has shape {show(x)}: no class along axis {axis}")
     return int(axis) % ndim
 

@@ -199,6 +199,29 @@ def softmax_parts(x: Any) -> Softmax:
     return Softmax(m - x, e, top, rest, 1 + rest, xp.log1p(rest))
 
 
+class Logits:
+    """Logits divided by a temperature and soft-capped, with the derivatives of that by x."""
+
+    def __init__(self, x: Any, temperature: Any, softcap: Any) -> None:
+        xp = namespace(x)
+        self.z, self.slope, self.bend = x, None, None
+        if temperature is not None:
+            self.z = x / temperature
+            self.slope = 1 / (xp.ones_like(x) * temperature)
+        if softcap is not None:
+            # 1 - tanh^2 by exp(-2 |u|), so that the slope keeps its digits
+            u = self.z / softcap
+            t = xp.exp(-2 * xp.abs(u))
+            tanh = -sign(u) * xp.expm1(-2 * xp.abs(u)) / (1 + t)
+            # a class that is impossible stays so
+            self.z = xp.where(u == -xp.inf, -xp.inf, softcap * tanh)
+            slope, inner = 4 * t / ((1 + t) * (1 + t)), self.slope
+            self.bend = -2 * tanh * slope / softcap
+            self.slope = slope
+            if inner is not None:
+                self.slope, self.bend = slope * inner, self.bend * inner * inner
+
+
 _LARGEST_GAMMA = 2.0**63
 """From here on q^gamma is 0 for every q below 1, in float64 too; its square is a float32."""
 

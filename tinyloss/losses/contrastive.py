@@ -45,9 +45,8 @@ def matched(
         )
     if labels[0] is None and labels[1] is not None:
         raise ValueError(f"tinyloss.{name}: labels_b is given, expected labels beside it")
-    if alone or labels[0] is not None or mask is not None:
-        of_columns = labels[0] if labels[1] is None else labels[1]
-        found = found._replace(pairs=Pairs(labels[0], of_columns, alone, mask))
+    of_columns = labels[0] if labels[1] is None else labels[1]
+    found = found._replace(pairs=Pairs(labels[0], of_columns, alone, mask))
     if y is not None or a is None:
         return found, y
     columns = a.shape[1] if b is None else b.shape[0]
@@ -147,7 +146,7 @@ def info_nce(
     Gradient: with g that of the loss by s, g @ b / temperature by a (`argnums` 0), its like by b
     (1); by the temperature (2) -sum g s / temperature. Of normalised rows u = a / |a| the part
     across u, divided by |a|; 0 for a row of zeros. Symmetric, similarities are computed twice, for
-    what all chunks say of the columns; on JAX and Dask, gradients are too.
+    what all chunks say of the columns; with `label_smoothing`, gradients are too.
 
     Accuracy: as for `linear_cross_entropy`.
 

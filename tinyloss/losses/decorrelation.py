@@ -23,10 +23,10 @@ def _columns(name: str, a: Any, b: Any) -> Any:
     if a is None:
         return None
     shapes: list[tuple[Any, ...]] = [tuple(getattr(each, "shape", ())) for each in (a, b)]
-    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][0] < 2:
+    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][0] == 1:
         raise ValueError(
             f"tinyloss.{name}: a has shape {shapes[0]} and b {shapes[1]}, expected the same "
-            "features of both, (N, D), of at least two items"
+            "features of both, (N, D), of at least two items or none"
         )
     return namespace(a).arange(shapes[0][1], **beside(a))
 
@@ -74,7 +74,7 @@ def barlow_twins(
     -----
     Use for: features learned without targets and without negatives, for small batches too.
 
-    Shapes: a and b (N, D), N at least 2; the result ().
+    Shapes: a and b (N, D), N not 1; the result ().
 
     Domain: all features. One that is constant in the batch has no correlation: it stays 0.
 
@@ -192,7 +192,7 @@ def vicreg(
     -----
     Use for: what `barlow_twins` is for, where the views need not be normalised alike.
 
-    Shapes: a and b (N, D), N at least 2; the result ().
+    Shapes: a and b (N, D), N not 1; the result ().
 
     Domain: all features.
 

@@ -81,6 +81,7 @@ def _exponentials(x: Any, there: Any) -> tuple[Any, Any, Any]:
 class _SupCon(SharesCrossEntropy):
     name = "supcon"
     compares_classes = False
+    in_parts = None
 
     def __init__(self, x: Any, y: Any) -> None:
         xp = namespace(x)

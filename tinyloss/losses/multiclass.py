@@ -1,14 +1,15 @@
 """Losses among many classes: an item is a row."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Unpack
 
 from tinyloss._arrays import astype, namespace
 from tinyloss._engine.request import Request
-from tinyloss._formula import CLASS, ITEM, LABEL, Formula, InParts
+from tinyloss._formula import CLASS, LABEL, Formula, InParts
 from tinyloss._function import LossFunction
+from tinyloss.losses._in_parts import LabelsInParts, SharesInParts, SmoothedInParts
 from tinyloss.losses._numerics import (
+    Logits,
     Softmax,
     classes_of,
     exp_difference,
@@ -17,8 +18,6 @@ from tinyloss.losses._numerics import (
     positive_part,
     power,
     product,
-    sigmoids,
-    sign,
     softmax_parts,
     steep,
     sum_of_others,
@@ -37,77 +36,6 @@ from tinyloss.typing import (
 __all__ = ["cross_entropy", "nll", "softmax_focal"]
 
 
-class RowInPart(Formula):
-    """What some classes of a row give, where these come in parts."""
-
-    name = "cross_entropy"
-    rowwise = True
-    roles = {"y": LABEL}
-
-
-class _OthersInPart(RowInPart):
-    """The logarithm of the sum of exp(x) over some classes but the target."""
-
-    def __init__(self, x: Any, y: Any) -> None:
-        self.xp = xp = namespace(x)
-        target = classes_of(x, y)
-        m = xp.max(xp.where(target, -xp.inf, x), axis=-1, keepdims=True)
-        self.m = m = xp.where(m == -xp.inf, 0.0, m)  # there is no other, or none is possible
-        self.e = xp.where(target, 0.0, xp.exp(xp.where(target, m, x) - m))
-
-    def value(self) -> Any:
-        xp = self.xp
-        return (self.m + xp.log(xp.sum(self.e, axis=-1, keepdims=True)))[..., 0]
-
-
-class _TargetInPart(RowInPart):
-    """The target's logit, 0 where it is not among some classes."""
-
-    def __init__(self, x: Any, y: Any) -> None:
-        self.x, self.target = x, classes_of(x, y)
-
-    def value(self) -> Any:
-        xp = namespace(self.x)
-        return xp.sum(xp.where(self.target, self.x, 0.0), axis=-1)
-
-
-class _SlopeInPart(RowInPart):
-    """The gradient for some classes of rows that are known."""
-
-    roles = {"y": LABEL, "total": ITEM, "pull": ITEM}
-
-    def __init__(self, x: Any, y: Any, *, total: Any, pull: Any) -> None:
-        xp = namespace(x)
-        p = xp.exp(x - total[..., None])
-        self.slope = xp.where(classes_of(x, y), -pull[..., None], p)
-
-    def grad_x(self) -> Any:
-        return self.slope
-
-
-class _LabelsInParts:
-    """Cross-entropy against class indices, by log sum exp(x) of the others and the target's x.
-
-    Classes come in parts where logits are products. These are rounded, as logarithms are here.
-    """
-
-    start = (-math.inf, 0.0)
-    shown = (_OthersInPart, _TargetInPart)
-    slope = _SlopeInPart
-
-    def joined(self, one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:
-        return namespace(one[0]).logaddexp(one[0], other[0]), one[1] + other[1]
-
-    def loss(self, *known: Any) -> Any:
-        others, target = known
-        return sigmoids(others - target).softplus
-
-    def numbers(self, *known: Any) -> dict[str, Any]:
-        others, target = known
-        total = namespace(others).logaddexp(others, target)
-        return {"total": total, "pull": sigmoids(others - target).plus}
-
-
 class LabelCrossEntropy(Formula):
     """Class indices: the target stays out of the sum o, so that nothing cancels.
 
@@ -119,7 +47,8 @@ class LabelCrossEntropy(Formula):
     rowwise = True
     roles = {"y": LABEL}
     compares_classes = True
-    in_parts: ClassVar[InParts | None] = _LabelsInParts()
+    in_parts: ClassVar[Callable[..., InParts] | None] = LabelsInParts
+    columns_too = True
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
@@ -150,6 +79,7 @@ class SharesCrossEntropy(Formula):
     rowwise = True
     compares_classes = True
     roles = {"class_weight": CLASS}
+    in_parts: ClassVar[Callable[..., InParts] | None] = SharesInParts
 
     def __init__(
         self, x: Any, y: Any, *, label_smoothing: Any = None, class_weight: Any = None
@@ -190,39 +120,15 @@ class _SmoothedLabelCrossEntropy(SharesCrossEntropy):
     """Class indices where every class gets a share."""
 
     roles = {"class_weight": CLASS, "y": LABEL}
+    in_parts = SmoothedInParts
 
     def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
         target = astype(namespace(x), classes_of(x, y), x.dtype)
         super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
 
 
-class _Logits:
-    """Logits divided by a temperature and soft-capped, with the derivatives of that by x."""
-
-    def __init__(self, x: Any, temperature: Any, softcap: Any) -> None:
-        xp = namespace(x)
-        self.z, self.slope, self.bend = x, None, None
-        if temperature is not None:
-            self.z = x / temperature
-            self.slope = 1 / (xp.ones_like(x) * temperature)
-        if softcap is not None:
-            # 1 - tanh^2 by exp(-2 |u|), so that the slope keeps its digits
-            u = self.z / softcap
-            t = xp.exp(-2 * xp.abs(u))
-            tanh = -sign(u) * xp.expm1(-2 * xp.abs(u)) / (1 + t)
-            # a class that is impossible stays so
-            self.z = xp.where(u == -xp.inf, -xp.inf, softcap * tanh)
-            slope, inner = 4 * t / ((1 + t) * (1 + t)), self.slope
-            self.bend = -2 * tanh * slope / softcap
-            self.slope = slope
-            if inner is not None:
-                self.slope, self.bend = slope * inner, self.bend * inner * inner
-
-
 class Shaped(Formula):
     """A cross-entropy of logits that are shaped before, with a z-loss for each row."""
-
-    in_parts: ClassVar[InParts | None] = None
 
     def __init__(
         self,
@@ -234,7 +140,7 @@ class Shaped(Formula):
         z_loss: Any = None,
         **params: Any,
     ) -> None:
-        self.logits = logits = _Logits(x, temperature, softcap)
+        self.logits = logits = Logits(x, temperature, softcap)
         of_own: Any = super()
         of_own.__init__(logits.z, y, **params)
         self.z_loss, self.weight = z_loss, params.get("class_weight")

@@ -1,10 +1,10 @@
 """Losses and log-probabilities of a last layer and its features, without holding its logits."""
 
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 from tinyloss._arrays import beside, namespace
 from tinyloss._engine.request import Product, Request
-from tinyloss._formula import LABEL, Formula, InParts
+from tinyloss._formula import LABEL, Formula
 from tinyloss._products import ProductFunction
 from tinyloss.losses._numerics import product, softmax_parts
 from tinyloss.losses.multiclass import LabelCrossEntropy, Shaped, cross_entropy, shape_of
@@ -130,7 +130,7 @@ def linear_cross_entropy(
 
 class _LogProbability(LabelCrossEntropy):
     name = "linear_logprobs"
-    in_parts: ClassVar[InParts | None] = None
+    in_parts = None
 
     def value(self) -> Any:
         return -super().value()
