@@ -256,6 +256,15 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
         only(parameters)
         name = {"mse": "mse_loss", "mae": "l1_loss", "soft_margin": "soft_margin_loss"}[loss]
         return getattr(f, name)(x, y, **each)
+    if loss == "multilabel_soft_margin":
+        only(parameters)
+        return f.multilabel_soft_margin_loss(x, y, **each)
+    if loss == "multi_margin":
+        weight = get("class_weight")
+        options = {k: v for k, v in parameters.items() if k in ("margin", "p")}
+        only(parameters, "class_weight", *options)
+        weight = None if weight is None else torch.as_tensor(weight)
+        return f.multi_margin_loss(x, y, weight=weight, **options, **each)
     if loss in ("huber", "smooth_l1"):
         return getattr(f, f"{loss}_loss")(x, y, **parameters, **each)
     if loss == "poisson_nll":
@@ -316,6 +325,10 @@ def optax_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
         if x.ndim == y.ndim:
             return losses.softmax_cross_entropy(x, y)
         return losses.softmax_cross_entropy_with_integer_labels(x, y)
+    if loss == "poly_cross_entropy":
+        only(parameters, "epsilon")
+        y = y if x.ndim == y.ndim else nn.one_hot(y, x.shape[-1], dtype=x.dtype)
+        return losses.poly_loss_cross_entropy(x, y, **parameters)
     if loss == "kl_div":
         only(parameters, "log_target")
         if parameters.get("log_target"):
@@ -328,6 +341,8 @@ def optax_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
         "huber": ("huber_loss", ("delta",)),
         "log_cosh": ("log_cosh", ()),
         "hinge": ("hinge_loss", ()),
+        "perceptron": ("perceptron_loss", ()),
+        "categorical_hinge": ("multiclass_hinge_loss", ()),
         "binary_cross_entropy_with_logits": ("sigmoid_binary_cross_entropy", ()),
         "sigmoid_focal": ("sigmoid_focal_loss", ("alpha", "gamma")),
     }.get(loss, ("", ()))
@@ -457,7 +472,7 @@ def conventions(
     loss: str, result: str, kwargs: Mapping[str, Any], truth: Truth
 ) -> npt.NDArray[np.bool_]:
     """Return whether a peer may differ: at a kink, at a probability's floor, in its smoothing."""
-    if loss in ("mae", "quantile", "hinge") and result == "x":
+    if loss in ("mae", "quantile", "hinge", "perceptron") and result == "x":
         return np.asarray(truth.high == 0)
     if loss == "binary_cross_entropy":
         x = kwargs["x"]

@@ -18,12 +18,21 @@ value_and_grad: Any = tinyloss.value_and_grad
 
 CONVEX = {
     "mse", "binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin",
-    "gaussian_nll", "kl_div_with_logits",
+    "gaussian_nll", "kl_div_with_logits", "exponential", "multilabel_soft_margin", "coral",
 }  # fmt: skip
 """Losses whose curvature is positive wherever it does not underflow."""
-FLAT = {"mae", "quantile", "nll", "hinge", "kl_div"}
-PARTLY_FLAT = {"huber", "smooth_l1", "squared_hinge", "js_div"}
-AT_LEAST = {"sigmoid_focal", "softmax_focal", "log_cosh"}
+FLAT = {
+    "mae", "quantile", "nll", "hinge", "kl_div", "epsilon_insensitive", "perceptron",
+    "categorical_hinge",
+}  # fmt: skip
+PARTLY_FLAT = {
+    "huber", "smooth_l1", "squared_hinge", "js_div", "expectile", "squared_epsilon_insensitive",
+    "wing", "modified_huber",
+}  # fmt: skip
+AT_LEAST = {
+    "sigmoid_focal", "softmax_focal", "log_cosh", "barron", "poly_cross_entropy",
+    "generalized_cross_entropy", "brier",
+}  # fmt: skip
 """Losses with a curvature for boosting that is nowhere below the exact one."""
 LEFT_OUT = {"masked", "ignore_index"}
 

@@ -43,12 +43,17 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     real = [sign * a for a in positive for sign in (1, -1)]
     share = [0.0, 1e-45, 1e-30, 1e-3, 0.5, 1 - 2.0**-24, 1.0]
     errors = _pairs(real, real, dtype)
-    for name in ("mse", "mae", "log_cosh"):
+    for name in ("mse", "mae", "log_cosh", "smape"):
         yield name, errors, {}
     for edge in (*EDGES, 1.0):
         yield "huber", errors, {"delta": edge}
         yield "smooth_l1", errors, {"beta": edge}
         yield "mape", errors, {"eps": edge}
+        yield "wing", errors, {"epsilon": edge, "width": edge}
+        for name in ("epsilon_insensitive", "squared_epsilon_insensitive"):
+            yield name, errors, {"epsilon": edge}
+        for shape in (2.0, 1.0, 1e-50, -2.0, -np.inf):
+            yield "barron", errors, {"alpha": shape, "scale": edge}
         spread = list(product([-max(real), -1.0, 0.0, 1e-38, 4e9], [0.0, max(real)], positive))
         yield "gaussian_nll", list(np.array(spread, dtype).T), {"eps": edge, "full": True}
         for full in (True, False):
@@ -59,12 +64,18 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
         yield "binary_cross_entropy", _pairs(share, share, dtype), {"eps": eps}
     for q in (0.0, 1e-50, 0.5, 1.0):
         yield "quantile", errors, {"q": q}
+        yield "expectile", errors, {"tau": q}
+    yield "gamma_deviance", _pairs(real, positive, dtype), {}
+    for power in (1.0, 1.5, 2.0):
+        yield "tweedie_deviance", _pairs(real, positive[1:], dtype), {"power": power}
+    yield "gamma_deviance", _pairs(positive[1:], positive, dtype), {"log_input": False}
     yield "msle", _pairs([-0.5, *positive], [-0.5, *positive], dtype), {}
     logits = _pairs(real, share, dtype)
     yield "binary_cross_entropy_with_logits", logits, {}
     for gamma, alpha in product(GAMMAS, (None, 1e-50)):
         yield "sigmoid_focal", logits, {"gamma": gamma, "alpha": alpha}
-    for name in ("hinge", "squared_hinge", "soft_margin"):
+    margins = ("hinge", "squared_hinge", "soft_margin", "modified_huber", "perceptron")
+    for name in (*margins, "exponential"):
         yield name, _pairs(real, [-1.0, 1.0], dtype), {}
     soft = [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1e-3, 0.999)]
     rows = _rows(real, soft, dtype)
@@ -77,6 +88,17 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     for gamma in GAMMAS:
         for given in (rows, labels):
             yield "softmax_focal", given, {"gamma": gamma}
+    for given in (rows, labels):
+        yield "brier", given, {}
+        for epsilon in (-1.0, 0.0, 1e-50, 2.0):
+            yield "poly_cross_entropy", given, {"epsilon": epsilon}
+        for q in (0.0, 1e-50, 0.5, 1.0):
+            yield "generalized_cross_entropy", given, {"q": q}
+    yield "categorical_hinge", labels, {}
+    for margin, p in product((*EDGES, 1.0), (1, 2)):
+        yield "multi_margin", labels, {"margin": margin, "p": p}
+    for name in ("multilabel_soft_margin", "coral"):
+        yield name, rows, {}
     yield "nll", [-np.abs(labels[0]), labels[1]], {}
     yield "kl_div", _rows([-a for a in positive], soft, dtype), {}
     large = [(-4e9, 0.0), (-0.1, 0.0), (1e18, 2e9), (0.0, 120.0), (float(max(real)), 0.0)]

@@ -111,6 +111,29 @@ def test_log_cosh_of_a_small_error_is_half_its_square() -> None:
     _close(value, 5e-11 - 1e-20 / 12, EPS64, 8)
 
 
+RANKS = np.array([2, 1, 4])
+THRESHOLDS = np.array([[2.1, 1.8, -2.1, -1.8], [1.9, -1.0, -1.5, -1.3], [1.9, 1.8, 1.7, 1.6]])
+
+
+def test_coral_has_the_value_of_its_authors() -> None:
+    """The logits of coral-pytorch's docstring, which says 0.692; digits by mpmath."""
+    above = RANKS[:, None] > np.arange(4)
+    value, gradient = tinyloss.value_and_grad(tinyloss.coral)(THRESHOLDS, above)
+    _close(value, 0.69203852803740856694, EPS64, 6)
+    slopes = [-0.036365607065204313, -0.047283688300162597, 0.036365607065204313]
+    _close(gradient[0, :3], slopes, EPS64, 6)
+
+
+def test_corn_is_a_binary_cross_entropy_of_the_thresholds_that_are_asked() -> None:
+    above = RANKS[:, None] > np.arange(4)
+    asked = RANKS[:, None] > np.arange(-1, 3)
+    function = tinyloss.value_and_grad(tinyloss.binary_cross_entropy_with_logits)
+    value, gradient = function(THRESHOLDS, above, where=asked)
+    _close(value, 0.16452402686337855016, EPS64, 6)
+    slopes = [-0.012121869021734771, -0.015761229433387532, 0.012121869021734771, 0.0]
+    _close(gradient[0], slopes, EPS64, 6)
+
+
 # -------------------------------------------------------------------------------- sums and means
 
 # A pairwise sum of n terms of one sign errs by at most log2(n) / 2 eps beyond the terms' own error;

@@ -14,7 +14,7 @@ from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage
 from tinyloss.compiler.program import Graph, Node, Program
 from tinyloss.compiler.recorder import record
-from tinyloss.losses.binary import _BCEWithLogits
+from tinyloss.losses.binary import BCEWithLogits
 from tinyloss.losses.multiclass import _NLL, LabelCrossEntropy
 from tinyloss.losses.regression import _MSE
 
@@ -86,7 +86,7 @@ def test_value_of_nll_needs_no_pass_over_the_classes() -> None:
 
 
 def test_elementwise_loss_has_no_pass() -> None:
-    for formula in (_MSE, _BCEWithLogits):
+    for formula in (_MSE, BCEWithLogits):
         passes = staged(formula, ELEMENTS, "value", "grad_x")
         assert passes.passes == []
         assert passes.uniform == []

@@ -1,6 +1,7 @@
 """Values and gradients on ordinary inputs are those of other libraries."""
 
 import importlib
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -139,8 +140,13 @@ def test_values_are_those_of_scikit_learn(weighted: bool, sklearn: Any) -> None:
         (tinyloss.mae, sklearn.mean_absolute_error),
         (tinyloss.msle, sklearn.mean_squared_log_error),
         (tinyloss.mape, sklearn.mean_absolute_percentage_error),
+        (partial(tinyloss.gamma_deviance, log_input=False), sklearn.mean_gamma_deviance),
     ):
         close(ours(x, y, weight=weight), theirs(y, x, sample_weight=weight), np.float64)
+    for power in (1.0, 1.25, 2.0, 3.0):
+        expected = sklearn.mean_tweedie_deviance(y, x, sample_weight=weight, power=power)
+        got = tinyloss.tweedie_deviance(np.log(x), y, power=power, weight=weight)
+        close(got, expected, np.float64)
     for q in (0.1, 0.5, 0.9):
         expected = sklearn.mean_pinball_loss(y, x, sample_weight=weight, alpha=q)
         close(tinyloss.quantile(x, y, q=q, weight=weight), expected, np.float64)
@@ -158,6 +164,8 @@ def test_values_are_those_of_scikit_learn(weighted: bool, sklearn: Any) -> None:
     p = tinyloss.softmax(rows)
     expected = sklearn.log_loss(labels, p, sample_weight=weight, labels=range(4))
     close(tinyloss.cross_entropy(rows, labels, weight=weight), expected, np.float64)
+    expected = sklearn.hinge_loss(labels, rows, sample_weight=weight, labels=range(4))
+    close(tinyloss.categorical_hinge(rows, labels, weight=weight), expected, np.float64)
 
 
 def test_values_are_those_of_scipy(scipy: Any) -> None:

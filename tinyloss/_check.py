@@ -34,8 +34,9 @@ def number(
     *,
     what: str = "a finite number",
     kinds: str = "a Python number, not an array",
+    infinite: bool = False,
 ) -> float:
-    """Return a finite number."""
+    """Return a finite number, or one that may be infinite."""
     if type(value) is not float and (not isinstance(value, Real) or isinstance(value, bool)):
         shape = getattr(value, "shape", None)
         came = type(value).__name__ + (f" of shape {tuple(shape)}" if shape else "")
@@ -47,19 +48,21 @@ def number(
             f"tinyloss.{function}: {name} is beyond float64, expected {what}"
         ) from None
     # Compared, so that torch.compile can trace a number that it keeps symbolic.
-    if not -inf < checked < inf:
+    if not (-inf <= checked <= inf if infinite else -inf < checked < inf):
         raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
     return checked
 
 
-def within(what: str, fits: Callable[[float], bool]) -> Callable[[str, str, Any], Any]:
+def within(
+    what: str, fits: Callable[[float], bool], *, infinite: bool = False
+) -> Callable[[str, str, Any], Any]:
     """Return a check of a number, told by `what` it has to be, which lets an array of one pass."""
 
     def check(function: str, name: str, value: Any) -> Any:
         if is_array_of_one(value):
             return value
         kinds = "a Python number or a 0-d array"
-        checked = number(function, name, value, what=what, kinds=kinds)
+        checked = number(function, name, value, what=what, kinds=kinds, infinite=infinite)
         if not fits(checked):
             raise ValueError(f"tinyloss.{function}: {name} is {value}, expected {what}")
         return checked
@@ -107,6 +110,13 @@ def axis_of_two(function: str, name: str, value: Any) -> int:
             f"tinyloss.{function}: {name} is {value!r}, expected 0 for w of (classes, features) "
             "or 1 for (features, classes)"
         )
+    return int(value)
+
+
+def one_or_two(function: str, name: str, value: Any) -> int:
+    """Return 1 or 2."""
+    if not is_integer(value) or value not in (1, 2):
+        raise ValueError(f"tinyloss.{function}: {name} is {value!r}, expected 1 or 2")
     return int(value)
 
 

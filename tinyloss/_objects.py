@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, update_wrapper
+from math import isinf
 from numbers import Real
 from operator import add
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, Unpack, dataclass_transform
@@ -436,6 +437,8 @@ _SHOWN = 16
 
 def _shown(parameter: Any) -> str:
     """Return a parameter as text, of many numbers only a few."""
+    if isinstance(parameter, float) and isinf(parameter):
+        return f'float("{parameter}")'  # inf is no name
     if not isinstance(parameter, tuple):
         return repr(parameter)
     numbers: Any = parameter  # pyright: ignore[reportUnknownVariableType]

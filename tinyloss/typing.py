@@ -13,14 +13,16 @@ from tinyloss._check import (
     bytes_or_none,
     flag,
     integer_or_none,
+    one_or_two,
     or_none,
     within,
 )
 
 __all__ = [
-    "Array", "ArrayLike", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Flag", "Floor",
-    "LabelOptions", "MemoryLimit", "Namespace", "NonNegative", "Number", "Options", "Positive",
-    "PositiveOrNone", "ProductOptions", "Reduction", "RowOptions", "Share", "ShareOrNone",
+    "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2", "AxisName", "CallOptions",
+    "ClassAxis", "ClassIndex", "Flag", "Floor", "LabelOptions", "MemoryLimit", "Namespace",
+    "NonNegative", "Number", "OneOrTwo", "Options", "Positive", "PositiveOrNone", "ProductOptions",
+    "Reduction", "RowOptions", "Share", "ShareOrNone",
 ]  # fmt: skip
 
 
@@ -55,6 +57,9 @@ Namespace: TypeAlias = Any
 
 _positive = within("a number above 0", lambda n: n > 0)
 _at_least_0 = within("a number of at least 0.0", lambda n: n >= 0)
+_at_least_1 = within("a number of at least 1.0", lambda n: n >= 1)
+_at_least_minus_1 = within("a number of at least -1.0", lambda n: n >= -1)
+_at_most_2 = within("a number of at most 2.0, or -inf", lambda n: n <= 2, infinite=True)
 _share = within("a number from 0.0 to 1.0", lambda n: 0 <= n <= 1)
 _floor = within("a number above 0, at most 0.5", lambda n: 0 < n <= 0.5)
 
@@ -67,6 +72,15 @@ PositiveOrNone: TypeAlias = Annotated[float | Array | None, Check(or_none(_posit
 NonNegative: TypeAlias = Annotated[float | Array, Check(_at_least_0)]
 """A number of at least 0, or a 0-d array."""
 
+AtLeast1: TypeAlias = Annotated[float | Array, Check(_at_least_1)]
+"""A number of at least 1, or a 0-d array."""
+
+AtLeastMinus1: TypeAlias = Annotated[float | Array, Check(_at_least_minus_1)]
+"""A number of at least -1, or a 0-d array."""
+
+AtMost2: TypeAlias = Annotated[float | Array, Check(_at_most_2)]
+"""A number of at most 2, -inf included, or a 0-d array."""
+
 Share: TypeAlias = Annotated[float | Array, Check(_share)]
 """A number from 0 to 1, or a 0-d array."""
 
@@ -78,6 +92,9 @@ Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(_floor))]
 
 Flag: TypeAlias = Annotated[bool, Check(flag)]
 """True or False."""
+
+OneOrTwo: TypeAlias = Annotated[int, Check(one_or_two)]
+"""1 or 2."""
 
 ClassIndex: TypeAlias = Annotated[int | None, Check(integer_or_none)]
 """The index of a class, or None."""

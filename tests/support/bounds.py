@@ -44,6 +44,43 @@ def log_cosh(x: Any, y: Any) -> dict[str, Any]:
     return {"curvature": 4 * e / (1 + e) ** 2 * (1 + d)}
 
 
+def barron(x: Any, y: Any, *, alpha: Any = 1.0, scale: Any = 1.0) -> dict[str, Any]:
+    # A rounded z moves log k = -(1 - alpha / 2) log(1 + z^2 / b) by so many eps.
+    square, b = (mp.mpf(x - y) / scale) ** 2, 2 - mp.mpf(alpha)
+    t = square / b if b else mp.zero
+    bent = 1 + b / 2 * mp.log1p(t)
+    k = exp(1 - bent)
+    if abs(alpha) < 2.0**-100:
+        value = mp.log1p(square / 2)
+    elif b == 0:
+        value = square / 2
+    else:
+        value = b / alpha * mp.expm1(mp.mpf(alpha) / 2 * mp.log1p(t))
+    slopes = bent * abs(mp.mpf(x - y)) / scale**2 * k
+    terms = (1 + abs(alpha - 1) * t) / (1 + t) if b else 1
+    return {
+        "value": value * bent,
+        "x": slopes,
+        "y": slopes,
+        "curvature": bent * k / scale**2 * terms,
+    }
+
+
+def epsilon_insensitive(x: Any, y: Any, *, epsilon: Any = 0.1) -> dict[str, Any]:
+    return {"value": abs(x - y) + epsilon}
+
+
+def squared_epsilon_insensitive(x: Any, y: Any, *, epsilon: Any = 0.1) -> dict[str, Any]:
+    size = abs(x - y) + epsilon
+    return {"value": size**2, "x": 2 * size, "y": 2 * size}
+
+
+def wing(x: Any, y: Any, *, epsilon: Any = 2.0, width: Any = 10.0) -> dict[str, Any]:
+    size = abs(x - y)
+    near = width * mp.log1p(mp.mpf(min(size, width)) / epsilon)
+    return {"value": 0 if size < width else 2 * size - width + near}
+
+
 def msle(x: Any, y: Any) -> dict[str, Any]:
     if x <= -1 or y <= -1:
         return {"curvature": 0}
@@ -68,6 +105,44 @@ def poisson_nll(
         terms += y * mp.log(y) + y + mp.log(2 * mp.pi * y) / 2
         by_y += mp.log(y) + 1 / (2 * y)
     return {"value": terms, "x": slope, "y": by_y}
+
+
+def gamma_deviance(x: Any, y: Any, *, log_input: bool = True) -> dict[str, Any]:
+    if y <= 0 or (not log_input and x <= 0):
+        return {"value": 0, "x": 0, "y": 0, "curvature": 0}
+    if not log_input:
+        return {"value": 0, "x": 0, "y": 0, "curvature": (4 * mp.mpf(y) / x + 2) / x**2}
+    sizes = abs(x) + abs(mp.log(y))
+    u = mp.log(y) - x
+    r = exp(u)
+    value = 2 * (r - 1 - u) + abs(1 - r) * sizes
+    slope = 2 * abs(1 - r) + (2 * r * sizes if abs(u) < 2 else 0)
+    return {"value": value, "x": slope, "y": slope / y, "curvature": 0}
+
+
+def tweedie_deviance(x: Any, y: Any, *, log_input: bool = True, power: Any = 1.5) -> dict[str, Any]:
+    """Sums of magnitudes, times what rounded powers and logarithms move these by."""
+    if y < 0 or (not log_input and x <= 0) or (y == 0 and power >= 2):
+        return {"value": 0, "x": 0, "y": 0, "curvature": 0}
+    a, b = 2 - mp.mpf(power), 1 - mp.mpf(power)
+    log = x if log_input else mp.log(x)
+    moved = 1 + abs(log) + (abs(mp.log(y)) if y else 0)
+    m_a, m_b = mp.exp(a * log), mp.exp(b * log)
+    slope = abs(y * m_b - m_a)
+    value = Exact("tweedie_deviance").value(x, y, log_input=log_input, power=power)
+    near = bool(y) and abs(mp.log(y) - log) < 2
+    by_x = 2 * (slope + (m_a if near else 0)) * moved
+    by_y = 0
+    if y:
+        u = mp.log(y) - log
+        by_y = abs(m_b * mp.expm1(b * u) / b if b else u) + (m_b if near else 0)
+    bends = abs(b) * y * m_b + abs(a) * m_a if log_input else (abs(b) + (1 - b) * y / x) * m_b / x
+    return {
+        "value": (value + 2 * slope) * moved,
+        "x": by_x if log_input else by_x / x,
+        "y": 2 * by_y * moved,
+        "curvature": 2 * bends * moved,
+    }
 
 
 def gaussian_nll(
@@ -222,6 +297,134 @@ def softmax_focal(
             )
         )
     return {"x": by_x, "curvature": curvature}
+
+
+def _of_surprises(
+    x: list[Any],
+    y: Any,
+    class_weight: Any,
+    slope: Callable[[Any, Any], Any],
+    bend: Callable[[Any, Any], Any],
+) -> dict[str, Any]:
+    """Sums of magnitudes of sum_k t_k f(-log p_k), by f' and |f''| of p and -log p."""
+    c = len(x)
+    (p, logs), t = _probabilities(x), _targets_of(y, c, class_weight)
+    q = [mp.fsum([b for k, b in enumerate(p) if k != j]) for j in range(c)]
+    live = [k for k in range(c) if t[k] and p[k]]
+    by_x, curvature = [], []
+    for j in range(c):
+        steps = {k: q[j] if k == j else p[j] for k in live}
+        by_x.append(mp.fsum(t[k] * slope(p[k], logs[k]) * s for k, s in steps.items()))
+        curvature.append(
+            mp.fsum(
+                t[k] * (bend(p[k], logs[k]) * s * s + slope(p[k], logs[k]) * p[j] * q[j])
+                for k, s in steps.items()
+            )
+        )
+    return {"x": by_x, "curvature": curvature}
+
+
+def poly_cross_entropy(
+    x: list[Any],
+    y: Any,
+    *,
+    epsilon: Any = 2.0,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
+    sizes = _of_surprises(
+        *(x, y, class_weight), lambda p, _: 1 + epsilon * p, lambda p, _: abs(epsilon) * p
+    )
+    hard = sum(a != 0 for a in _targets_of(y, len(x), class_weight)) <= 1
+    return {**sizes, "x": [0] * len(x)} if hard else sizes
+
+
+def generalized_cross_entropy(
+    x: list[Any],
+    y: Any,
+    *,
+    q: Any = 0.7,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
+    # A rounded q moves p^q by so many eps.
+    def slope(p: Any, log: Any) -> Any:
+        return p**q * (1 + q * log)
+
+    t, logs = _targets_of(y, len(x), class_weight), _probabilities(x)[1]
+    w = [1] * len(x) if class_weight is None else class_weight
+    costs = [
+        (-mp.expm1(-q * log) / q if q else log) * (1 + q * log) if log < mp.inf else 0
+        for log in logs
+    ]
+    return {
+        **_of_surprises(x, y, class_weight, slope, lambda p, log: q * slope(p, log)),
+        "value": mp.fsum(a * b for a, b in zip(t, costs, strict=True)),
+        "y": [a * b for a, b in zip(w, costs, strict=True)],
+    }
+
+
+def brier(
+    x: list[Any],
+    y: Any,
+    *,
+    from_logits: bool = True,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
+    c, t = len(x), _targets_of(y, len(x), None)
+    p = _probabilities(x)[0] if from_logits else x
+    w = [mp.one] * c if class_weight is None else class_weight
+    mass = mp.one if class_weight is None else mp.fsum(_targets_of(y, c, class_weight))
+    d = [abs(a - b) if b in (0, 1) else a + b for a, b in zip(p, t, strict=True)]
+    square = mp.fsum(2 * abs(a - b) * e for a, b, e in zip(p, t, d, strict=True))
+    sizes = {
+        "value": mass * square,
+        "y": [2 * mass * (a + b) + e * square for a, b, e in zip(p, t, w, strict=True)],
+    }
+    if not from_logits:
+        return {**sizes, "x": [2 * mass * e for e in d]}
+    rest = [mp.fsum([b for k, b in enumerate(p) if k != j]) for j in range(c)]
+    pull = [mp.fsum([p[k] * d[k] for k in range(c) if k != j]) for j in range(c)]
+    lead = [2 * (a * b + e) for a, b, e in zip(rest, d, pull, strict=True)]
+    bend = [
+        2 * a * (rest[j] ** 2 + mp.fsum([b * b for k, b in enumerate(p) if k != j]))
+        for j, a in enumerate(p)
+    ]
+    return {
+        **sizes,
+        "x": [mass * a * b for a, b in zip(p, lead, strict=True)],
+        "curvature": [mass * a * (b + e) for a, b, e in zip(p, lead, bend, strict=True)],
+    }
+
+
+def multi_margin(
+    x: list[Any],
+    y: int,
+    *,
+    margin: Any = 1.0,
+    p: int = 1,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
+    c = len(x)
+    if y == ignore_index:
+        return {"value": 0} if p == 1 else {"value": 0, "x": [0] * c}
+    mass = 1 if class_weight is None else class_weight[y]
+    sizes = [
+        mass * (margin + abs(a - x[y])) / c if at != y and margin + a - x[y] > 0 else mp.zero
+        for at, a in enumerate(x)
+    ]
+    if p == 1:
+        return {"value": mp.fsum(sizes)}
+    by_x = [2 * a for a in sizes]
+    by_x[y] = mp.fsum(by_x)
+    return {"value": mp.fsum(a * a for a in sizes) * c / mass if mass else 0, "x": by_x}
+
+
+def multilabel_soft_margin(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    each = [binary_cross_entropy_with_logits(a, b)["x"] for a, b in zip(x, y, strict=True)]
+    return {"x": each}
 
 
 def kl_div(x: list[Any], y: list[Any], *, log_target: bool = False) -> dict[str, Any]:

@@ -27,6 +27,9 @@ class Exact:
     name: str
     limit: Callable[..., Item] | None = None
     """What stands instead where x is infinite."""
+    bits: int = 200
+    """With fewer it is not asked: terms that cancel to 0 each for itself need more than their sum.
+    """
     unsettled: Callable[..., dict[str, Any]] | None = None
     """Whether no convention settles a result, from the numbers of an item; in rows, which."""
 
@@ -152,6 +155,11 @@ def soft_margin_limit(x: Number, y: Number) -> Item:
     }
 
 
+def exponential_limit(x: Number, y: Number) -> Item:
+    wrong = mp.inf if y * x < 0 else mp.zero
+    return {"value": wrong, "x": -y * wrong, "y": -x if wrong else 0, "curvature": wrong}
+
+
 def softplus_limit(x: Number) -> Item:
     return {"value": mp.inf if x > 0 else 0}
 
@@ -172,10 +180,46 @@ def at_the_step_of_smooth_l1(x: Number, y: Number, *, beta: Number = 1.0) -> dic
     return at_the_step_of_huber(x, y, delta=beta)
 
 
+def at_the_step_of_wing(
+    x: Number, y: Number, *, epsilon: Number = 2.0, width: Number = 10.0
+) -> dict[str, Any]:
+    step = at_the_step_of_huber(x, y, delta=width)["curvature"]
+    return {"x": step, "y": step, "curvature": step}
+
+
+def at_the_edge_of_the_margin(x: Number, y: Number, *, epsilon: Number = 0.1) -> dict[str, Any]:
+    edge = epsilon > 0 and at_the_step_of_huber(x, y, delta=epsilon)["curvature"]
+    return {"x": edge, "y": edge, "curvature": edge}
+
+
 def by_the_target_of_what_cannot_be(x: Any, y: Any, **parameters: Any) -> dict[str, Any]:
     if isinstance(y, int) or parameters.get("from_logits") is False:
         return {}
     return {"y": [a == -mp.inf for a in x]}
+
+
+def by_what_ties(x: Any, y: int, **parameters: Any) -> dict[str, Any]:
+    """Of rivals alike the definition differentiates by the first."""
+    rivals = [a for at, a in enumerate(x) if at != y]
+    best = max(rivals, default=None)
+    tied = rivals.count(best) > 1
+    return {"x": [tied and at != y and a == best for at, a in enumerate(x)]}
+
+
+def at_the_margin(
+    x: Any, y: int, *, margin: Number = 1.0, p: int = 1, **parameters: Any
+) -> dict[str, Any]:
+    """Where rounding may move a class over the point from which it costs nothing."""
+    if not 0 <= y < len(x):  # it is ignored
+        return {}
+    near = [abs(margin + a - x[y]) <= margin * mp.mpf(2) ** -16 for a in x]
+    near[y] = False
+    open = [any(near) if at == y else each for at, each in enumerate(near)]
+    return {"x": [each and p == 1 for each in open], "curvature": open}
+
+
+def by_an_amount_of_0(x: Number, y: Number, **parameters: Any) -> dict[str, Any]:
+    return {"y": y == 0}
 
 
 def by_a_target_of_0(x: Any, y: Any, *, log_target: bool = False) -> dict[str, Any]:

@@ -57,11 +57,12 @@ def _settled(a: Item, b: Item, *, last: bool) -> bool:
     return True
 
 
-def settle(compute: Callable[[], Item]) -> Item:
-    """Return what `compute` gives with as many digits as it takes."""
-    with mp.workprec(_LEVELS[0]):
+def settle(compute: Callable[[], Item], bits: int = 0) -> Item:
+    """Return what `compute` gives with as many digits as it takes, from some bits on."""
+    first, *levels = [level for level in _LEVELS if level >= bits]
+    with mp.workprec(first):
         before = compute()
-    for level in _LEVELS[1:]:
+    for level in levels:
         with mp.workprec(level):
             now = compute()
             if _settled(before, now, last=level == _LEVELS[-1]):
@@ -85,7 +86,7 @@ def _parameter(name: str, value: Any, rowwise: bool, shape: tuple[int, ...]) -> 
 
 def _normal(value: Any, dtype: np.dtype[Any]) -> Any:
     """Return a number as a loss takes it: 0, or a normal number of the dtype computed in."""
-    if not isinstance(value, float):
+    if not isinstance(value, float) or not np.isfinite(value):
         return value
     info = np.finfo(dtype)
     least, largest = float(info.smallest_normal), float(info.max)
@@ -101,7 +102,7 @@ def items(
     compute = compute_dtype(x.dtype)
     if loss == "binary_cross_entropy" and parameters.get("eps") is None:
         parameters["eps"] = float(np.finfo(compute).smallest_normal)
-    if parameters.get("from_logits") is False:
+    if loss == "cross_entropy" and parameters.get("from_logits") is False:
         parameters["floor"] = float(np.finfo(compute).smallest_normal)
     parameters = {name: _normal(value, compute) for name, value in parameters.items()}
     if parameters.get("pos_weight", 0) is None:
@@ -190,7 +191,7 @@ def evaluate(
     """Return value, derivatives by x, y and var, and curvature of each item, exactly."""
     exact, x = EXACT[loss], np.asarray(x)
     results = [
-        settle(partial(exact.item, *args, **given))
+        settle(partial(exact.item, *args, **given), exact.bits)
         for args, given in items(loss, x, y, var, **parameters)
     ]
     labels = exact.rowwise and np.ndim(y) != x.ndim

@@ -171,6 +171,43 @@ POISSON: Families = {
 }
 
 
+def amounts(d: Draw) -> Array:
+    return d.powers(-3, 3)
+
+
+GAMMA: Families = {
+    "normal": pair(lambda d: d.normal(), amounts),
+    "scale_10": pair(lambda d: d.normal(10), amounts),
+    "scale_100": pair(lambda d: d.normal(100), amounts),
+    "matched": near(lambda d: d.uniform(0.1, 50), lambda d, y: np.log(y.astype(float))),
+    "unit": pair(lambda d: small_size(d), lambda d: d.nudged(d.cast(np.ones(d.n)), 40)),
+    "far": pair(
+        lambda d: d.uniform(-d.overflow, d.overflow), lambda d: d.powers(4 - d.digits, d.digits)
+    ),
+    "huge": pair(huge, amounts),
+    "negative": pair(lambda d: d.normal(), lambda d: d.uniform(-3, -1)),
+    **{
+        f"mean_{name}": with_(family, log_input=False)
+        for name, family in {
+            "normal": pair(amounts, amounts),
+            "close": near(amounts, lambda d, y: d.nudged(y)),
+            "equal": near(amounts, lambda d, y: y),
+            "near_1e-2": near(amounts, lambda d, y: y * (1 + 0.01 * d.normal().astype(float))),
+            "near": near(amounts, lambda d, y: y * d.uniform(0.3, 3).astype(float)),
+            "far": pair(
+                lambda d: d.powers(4 - d.digits, d.digits),
+                lambda d: d.powers(4 - d.digits, d.digits),
+            ),
+            "negative": pair(lambda d: d.uniform(-3, -1), amounts),
+        }.items()
+    },
+}
+
+
+def tweedie_of_0(power: float) -> Family:
+    return with_(pair(lambda d: d.normal(3), lambda d: d.cast(np.zeros(d.n))), power=power)
+
+
 def gaussian(base: str, var: Callable[[Draw], Array], **parameters: Any) -> Family:
     return lambda d: {**REGRESSION[base](d), "var": var(d), **parameters}
 

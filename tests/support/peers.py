@@ -363,4 +363,27 @@ def _distributed() -> Iterator[Case]:
         yield Case("js_div", space, pair, js, {"axis": 1}, ("x", "y"))
 
 
-TORCH_CASES = [*_regression(), *_binary(), *_labelled(), *_distributed()]
+def _margins() -> Iterator[Case]:
+    """Losses of a margin over many classes, and of several labels: rows alone."""
+    rng = rng_of("margins")
+    x, labels = 2 * rng.normal(size=(6, CLASSES)), rng.integers(0, CLASSES, 6)
+    arrays: Arrays = {"x": x, "y": labels}
+    weighted: Arrays = {**arrays, "class_weight": rng.uniform(0.2, 2, CLASSES)}
+    for (weighs, given), p in product((("", arrays), ("class_weight", weighted)), (1, 2)):
+        params: Params = {"margin": 1.5, "p": p}
+
+        def margin(torch: Any, t: Any, reduction: str, params: Params = params) -> Any:
+            return torch.nn.functional.multi_margin_loss(
+                t["x"], t["y"], weight=t.get("class_weight"), reduction=reduction, **params
+            )
+
+        yield Case("multi_margin", f"{weighs},{p=}", given, margin, params, mean_over=6)
+
+    def soft(torch: Any, t: Any, reduction: str) -> Any:
+        return torch.nn.functional.multilabel_soft_margin_loss(t["x"], t["y"], reduction=reduction)
+
+    pair = {"x": x, "y": rng.integers(0, 2, x.shape).astype(float)}
+    yield Case("multilabel_soft_margin", "", pair, soft)
+
+
+TORCH_CASES = [*_regression(), *_binary(), *_labelled(), *_distributed(), *_margins()]

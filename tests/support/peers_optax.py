@@ -47,6 +47,7 @@ def optax_cases() -> Iterator[tuple[str, str, Arrays, Params, Items]]:
     sign = {"x": x, "y": 2 * hard - 1}
     yield "hinge", "", sign, {}, _optax("hinge_loss")
     yield "squared_hinge", "", sign, {}, _squared_hinge
+    yield "perceptron", "", sign, {}, _optax("perceptron_loss")
     binary = {"x": x, "y": hard}
     soft = {"x": x, "y": rng.uniform(0.02, 0.98, x.shape)}
     for kind, arrays in (("hard", binary), ("soft", soft)):
@@ -91,7 +92,21 @@ def optax_cases() -> Iterator[tuple[str, str, Arrays, Params, Items]]:
             {**at, "log_target": True},
             _optax("kl_divergence_with_log_targets", axis=axis),
         )
+        yield (
+            "poly_cross_entropy",
+            f"soft,{axis=}",
+            {"x": x, "y": p},
+            {**at, "epsilon": 0.7},
+            _optax("poly_loss_cross_entropy", epsilon=0.7, axis=axis),
+        )
     labels = rng.integers(0, 6, 4)
+    yield (
+        "categorical_hinge",
+        "labels",
+        {"x": x, "y": labels},
+        {},
+        _optax("multiclass_hinge_loss"),
+    )
     yield (
         "cross_entropy",
         "labels",

@@ -218,6 +218,48 @@ for _gamma in (0.01, 0.25, 0.5, 1.0, 1.5):
     SOFTMAX_FOCAL.update(varied(SOFT_ROWS, ("soft_scale_100", "onehot_huge"), gamma=_gamma))
 
 
+LED: Families = {
+    **LABELLED,
+    "near_max": labelled(lambda d: d.uniform(-d.max / 2, d.max / 2, (d.n, C))),
+    "class_weights": class_weights(labelled(rows(3))),
+    "ignored": ignoring(labelled(rows(1))),
+    "huge_logits": labelled(lambda d: huge(d, (d.n, C))),
+}
+"""Rows of scores and the class that is to lead."""
+
+
+def labels_of(x: Callable[[Draw], Array], *, soft: bool = False) -> Family:
+    def family(d: Draw) -> Kwargs:
+        rows = x(d)
+        y = d.rng.random(rows.shape)
+        return {"x": rows, "y": d.cast(y if soft else np.round(y))}
+
+    return family
+
+
+MANY: Families = {
+    "normal_1": labels_of(rows(1)),
+    "normal_10": labels_of(rows(10)),
+    "normal_100": labels_of(rows(100)),
+    "certain": lambda d: certain_of_each(d, right=True),
+    "wrong": lambda d: certain_of_each(d, right=False),
+    "huge": labels_of(lambda d: d.normal(d.max / 1e4, (d.n, C))),
+    "near_max": labels_of(lambda d: d.uniform(-d.max / C, d.max / C, (d.n, C))),
+    "zero": labels_of(lambda d: d.cast(np.zeros((d.n, C)))),
+    "subnormal": labels_of(lambda d: d.tiniest((d.n, C))),
+    "one_label": labels_of(rows(10, 1)),
+    "soft": labels_of(rows(3), soft=True),
+    "soft_scale_100": labels_of(rows(100), soft=True),
+}
+"""Rows of logits of which each has a target."""
+
+
+def certain_of_each(d: Draw, *, right: bool) -> Kwargs:
+    y = d.rng.integers(0, 2, (d.n, C))
+    side = (2.0 * y - 1) * (1 if right else -1)
+    return {"x": d.cast(side * d.rng.uniform(2, d.gap - 5, y.shape)), "y": d.cast(y)}
+
+
 def log_rows(d: Draw, scale: float = 1.0, c: int = C) -> Array:
     z = d.rng.normal(size=(d.n, c)) * scale
     z = z - z.max(axis=-1, keepdims=True)

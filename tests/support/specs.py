@@ -28,7 +28,7 @@ from tests.support.calls import (
     values,
 )
 from tests.support.definitions import Exact, Item
-from tests.support.draws import Families
+from tests.support.draws import Families, with_
 from tests.support.inputs import REGRESSION, but, varied
 from tinyloss._function import LossFunction
 from tinyloss.cli.cards import promises
@@ -73,6 +73,7 @@ def _spec(
     calls: Sequence[Call] | None = None,
     *,
     limit: Callable[..., Item] | None = None,
+    bits: int = 200,
     unsettled: Callable[..., dict[str, Any]] | None = None,
     scale: Callable[..., dict[str, Any]] | None = None,
     underflow: float = 0.0,
@@ -91,13 +92,14 @@ def _spec(
         tried = ({}, *({parameter: value} for parameter, value in record.tried.items()))
         calls = [call(*each, **options) for each in arrays for options in tried]
     bound = Bound(promises(name), underflow, scale)
-    return Spec(name, Exact(name, limit, unsettled), bound, inputs, calls)
+    return Spec(name, Exact(name, limit, bits, unsettled), bound, inputs, calls)
 
 
 KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "errors": (REGRESSION, [REAL]),
     "positive": (inputs.MSLE, [POSITIVE]),
     "counts": (inputs.POISSON, [(logits(), values(0, 5))]),
+    "amounts": (inputs.GAMMA, [(logits(), values(0.5, 5))]),
     "variances": (inputs.GAUSSIAN, [(*REAL, values(0.5, 2))]),
     "probabilities": (inputs.BCE, [PROBABILITY]),
     "binary logits": (inputs.LOGITS | inputs.SOFT_LOGITS, [BINARY]),
@@ -105,6 +107,7 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "scores": (inputs.HINGE, [SCORES]),
     "logits": (row_inputs.LABELLED | row_inputs.SOFT_ROWS, [LABELS, SOFT]),
     "near logits": (row_inputs.LABELLED | row_inputs.SOFT_ROWS, [LABELS, SOFT]),
+    "many logits": (row_inputs.MANY, [(logits(), values(0, 1))]),
     "log-probabilities": (row_inputs.NLL, [(log_shares, indices())]),
     "log-probabilities of shares": (row_inputs.KL, [(log_shares, shares())]),
     "two logits": (row_inputs.KL_LOGITS, [REAL]),
@@ -142,6 +145,61 @@ def _special() -> Iterator[Spec]:
         unsettled=of.at_the_step_of_smooth_l1,
     )
     yield _spec("log_cosh", scale=bounds.log_cosh)
+    some = ("normal", "scale_10", "scale_100", "close", "small", "big", "near_max")
+    yield _spec(
+        "barron",
+        {
+            **REGRESSION,
+            # As 1 beside 2^-20, and its neighbours of 2; -2^20 and -2^100 as beside -inf.
+            **{
+                key: family
+                for alpha in (2.0, 1.5, 0.0, 2.0**-20, -(2.0**-9), -2.0, 2 - 2.0**-20, -(2.0**20))
+                for key, family in varied(REGRESSION, some, alpha=alpha).items()
+            },
+            **varied(REGRESSION, some, alpha=float("-inf")),
+            **varied(REGRESSION, some, alpha=-1.3, scale=0.3),
+            **varied(REGRESSION, ("normal",), scale=1e-50),
+            **varied(REGRESSION, ("normal", "near_max"), alpha=-2.0, scale=1e300),
+        },
+        [call(*REAL), call(*REAL, alpha=0.0, scale=0.5), call(*REAL, alpha=float("-inf"))],
+        scale=bounds.barron,
+    )
+    yield _spec(
+        "expectile",
+        {
+            **REGRESSION,
+            **varied(
+                REGRESSION, ("normal", "close", "equal", "big", "square_overflows"), tau=0.875
+            ),
+            **varied(REGRESSION, ("normal",), tau=0.9),
+            **varied(REGRESSION, ("normal", "near_max"), tau=1e-50),
+        },
+    )
+    for name in ("epsilon_insensitive", "squared_epsilon_insensitive"):
+        yield _spec(
+            name,
+            {
+                **REGRESSION,
+                **varied(REGRESSION, ("normal", "small", "equal"), epsilon=0.0),
+                **varied(REGRESSION, ("normal", "scale_10", "offset"), epsilon=0.5),
+                **varied(REGRESSION, ("normal", "near_max"), epsilon=1e-50),
+                **varied(REGRESSION, ("normal",), epsilon=1e300),
+            },
+            unsettled=of.at_the_edge_of_the_margin,
+            scale=getattr(bounds, name),
+        )
+    yield _spec(
+        "wing",
+        {
+            **REGRESSION,
+            **varied(REGRESSION, ("normal", "scale_10", "small"), width=0.5),
+            **varied(REGRESSION, ("normal", "scale_100"), width=3.0, epsilon=0.1),
+            **varied(REGRESSION, ("normal", "scale_100", "small"), epsilon=1e3),
+        },
+        unsettled=of.at_the_step_of_wing,
+        scale=bounds.wing,
+        underflow=16,
+    )
     yield _spec(
         "quantile",
         {
@@ -155,6 +213,7 @@ def _special() -> Iterator[Spec]:
         [call(*REAL, q=0.9)],
     )
     yield _spec("msle", scale=bounds.msle)
+    yield _spec("smape", REGRESSION, [call(*REAL)])
     yield _spec("mape", inputs.MAPE, [call(*REAL)], scale=bounds.mape)
     rate = call(values(0.5, 5), values(0, 5), log_input=False, full=True)
     yield _spec(
@@ -162,6 +221,38 @@ def _special() -> Iterator[Spec]:
         inputs.POISSON,
         [call(logits(), values(0, 5)), rate],
         scale=bounds.poisson_nll,
+    )
+    yield _spec(
+        "gamma_deviance",
+        inputs.GAMMA,
+        [call(logits(), values(0.5, 5)), call(values(0.5, 5), values(0.5, 5), log_input=False)],
+        scale=bounds.gamma_deviance,
+    )
+    means = {k: v for k, v in inputs.GAMMA.items() if k.startswith("mean_")}
+    logs = {k: v for k, v in inputs.GAMMA.items() if k not in means}
+    amounts = (logits(), values(0.5, 5))
+    yield _spec(
+        "tweedie_deviance",
+        {
+            **inputs.GAMMA,
+            **{f"zero_power_{p}": inputs.tweedie_of_0(p) for p in (1.0, 1.25, 1.75)},
+            **{
+                key: family
+                for p in (1.0, 1 + 2.0**-12, 2 - 2.0**-12, 2.0, 1.25, 3.0)
+                for base in (
+                    {k: v for k, v in logs.items() if k not in ("far", "huge")},
+                    {k: v for k, v in means.items() if k != "mean_far"},
+                )
+                for key, family in varied(base, tuple(base), power=p).items()
+            },
+        },
+        [
+            call(*amounts),
+            call(*amounts, power=1.0),
+            call(values(0.5, 5), values(0.5, 5), log_input=False, power=2.5),
+        ],
+        unsettled=of.by_an_amount_of_0,
+        scale=bounds.tweedie_deviance,
     )
     variance = (*REAL, values(0.5, 2))
     yield _spec(
@@ -186,6 +277,7 @@ def _special() -> Iterator[Spec]:
         scale=bounds.sigmoid_focal,
         underflow=1024,
     )
+    yield _spec("exponential", inputs.SOFT_MARGIN, limit=of.exponential_limit, underflow=1024)
     yield _spec("soft_margin", inputs.SOFT_MARGIN, limit=of.soft_margin_limit, underflow=1024)
     yield _spec(
         "cross_entropy",
@@ -225,6 +317,93 @@ def _special() -> Iterator[Spec]:
         scale=bounds.softmax_focal,
         underflow=1024,
     )
+    on_losses = [
+        call(*LABELS, class_weight=PER_CLASS, ignore_index=1),
+        call(*SOFT, class_weight=PER_CLASS),
+    ]
+    some = ("normal_1", "normal_10", "normal_100", "certain", "wrong", "masked", "huge")
+    weighed = {
+        **{k: v for k, v in row_inputs.SOFT_ROWS.items() if k != "soft_unnormalised"},
+        "class_weights": row_inputs.class_weights(row_inputs.LABELLED["normal_1"]),
+        "class_weights_soft": row_inputs.class_weights(row_inputs.SOFT_ROWS["soft_normal"]),
+        "ignored": row_inputs.ignoring(row_inputs.LABELLED["normal_1"]),
+    }
+    yield _spec(
+        "poly_cross_entropy",
+        {
+            **row_inputs.LABELLED,
+            **weighed,
+            **varied(row_inputs.LABELLED, some, epsilon=-1.0),
+            **varied(row_inputs.LABELLED, ("normal_1", "certain"), epsilon=-0.3),
+            **varied(row_inputs.LABELLED, ("normal_10",), epsilon=0.0),
+            **varied(row_inputs.SOFT_ROWS, ("soft_normal", "onehot_certain"), epsilon=-1.0),
+        },
+        [*on_losses, call(*LABELS, epsilon=-0.5), call(*SOFT)],
+        bits=1400,
+        unsettled=of.by_the_target_of_what_cannot_be,
+        scale=bounds.poly_cross_entropy,
+        underflow=1024,
+    )
+    yield _spec(
+        "generalized_cross_entropy",
+        {
+            **row_inputs.LABELLED,
+            **weighed,
+            **{
+                key: family
+                for q in (1.0, 0.0, 2.0**-30, 0.25)
+                for key, family in varied(row_inputs.LABELLED, some, q=q).items()
+            },
+            **varied(row_inputs.LABELLED, ("normal_100",), q=1e-50),
+            **varied(row_inputs.SOFT_ROWS, ("soft_normal", "onehot_certain"), q=0.0),
+        },
+        [*on_losses, call(*LABELS, q=0.0), call(*SOFT)],
+        unsettled=of.by_the_target_of_what_cannot_be,
+        scale=bounds.generalized_cross_entropy,
+        underflow=1024,
+    )
+    yield _spec(
+        "brier",
+        {
+            **row_inputs.LABELLED,
+            **row_inputs.SOFT_ROWS,
+            **{k: v for k, v in weighed.items() if "class_weights" in k or k == "ignored"},
+            **{
+                f"probabilities_{k}": with_(row_inputs.PROBABILITIES[k], from_logits=False)
+                for k in ("normal", "peaked", "edges", "soft", "class_weights_soft", "ignored")
+            },
+        },
+        [
+            *on_losses,
+            call(*LABELS),
+            call(shares(), shares(), from_logits=False, class_weight=PER_CLASS),
+            call(shares(), indices(), from_logits=False),
+        ],
+        bits=1400,
+        scale=bounds.brier,
+        underflow=1024,
+    )
+    led = [call(*LABELS, class_weight=PER_CLASS, ignore_index=0)]
+    yield _spec(
+        "categorical_hinge",
+        # XLA on the CPU takes subnormal scores for 0, which all tie.
+        {name: family for name, family in row_inputs.LED.items() if name != "subnormal"},
+        led,
+        unsettled=of.by_what_ties,
+    )
+    yield _spec(
+        "multi_margin",
+        {
+            **row_inputs.LED,
+            **varied(row_inputs.LABELLED, ("normal_1", "certain_rounded"), margin=0.3),
+            **varied(row_inputs.LED, ("normal_10", "ties", "masked", "class_weights"), p=2),
+        },
+        [*led, call(*LABELS, margin=0.5), call(*LABELS, p=2, class_weight=PER_CLASS)],
+        unsettled=of.at_the_margin,
+        scale=bounds.multi_margin,
+    )
+    for name in ("multilabel_soft_margin", "coral"):
+        yield _spec(name, scale=bounds.multilabel_soft_margin)
     yield _spec("nll", calls=[call(log_shares, indices(), class_weight=PER_CLASS, ignore_index=0)])
     yield _spec(
         "kl_div",

@@ -116,10 +116,14 @@ def support() -> str:
 
 
 def uses() -> str:
-    """Return what each loss is for: the other."""
+    """Return what each loss is for, a row for all that take the same: the other."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for loss in _losses():
+        best_for, x_is, y_is = _described(loss)
+        rows.setdefault((x_is, y_is), []).append(f"`{loss.name}`: {best_for}")
     return _table(
-        ("loss", "best for", "x is", "y is"),
-        [(f"`{loss.name}`", *_described(loss)) for loss in _losses()],
+        ("x is", "y is", "loss, and what it is best for"),
+        [(*arguments, "<br>".join(each)) for arguments, each in rows.items()],
     )
 
 

@@ -54,6 +54,12 @@ def _counts(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> 
     return [rng.uniform(-2, 2, shape), rng.poisson(3, shape).astype(float)]
 
 
+def _amounts(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    if extreme:
+        return [rng.uniform(-20, 20, shape), _powers(rng, shape, -3, 3)]
+    return [rng.uniform(-2, 2, shape), np.exp(rng.standard_normal(shape))]
+
+
 def _variances(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
     if not extreme:
         x, y = rng.standard_normal((2, *shape))
@@ -98,6 +104,11 @@ def _rows(reach: float) -> Draw:
     return draw
 
 
+def _many(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, _ = _rows(80)(rng, shape, extreme)
+    return [x, rng.integers(0, 2, shape).astype(float)]
+
+
 def _log_shares(x: Array) -> Array:
     e = x - x.max(axis=-1, keepdims=True)
     shares: Array = e - np.log(np.exp(e).sum(axis=-1, keepdims=True))
@@ -132,6 +143,7 @@ DRAWS: dict[str, Draw] = {
     "errors": _errors,
     "positive": _positive,
     "counts": _counts,
+    "amounts": _amounts,
     "variances": _variances,
     "probabilities": _probabilities,
     # exp(-80) is a normal float32; a focal loss has the cube of that, of which 25 is the limit.
@@ -140,6 +152,7 @@ DRAWS: dict[str, Draw] = {
     "scores": _logits(80, "signs"),
     "logits": _rows(40),
     "near logits": _rows(12),
+    "many logits": _many,
     "log-probabilities": _labels,
     "log-probabilities of shares": _pairs(_log_shares, _shares),
     "two logits": _pairs(lambda x: x, lambda y: y),
@@ -174,6 +187,10 @@ def _first(t: Array) -> Array:
     return np.zeros(t.shape, np.int64)
 
 
+def _first_of_two(t: Array) -> Arguments:
+    return [_pair(t), _pair(np.ones_like(t))]
+
+
 _LEADS = (-1000.0, -2.0, 0.0, 2.0, 20.0, 80.0)
 _LEAD = "lead of the target's class"
 _LEAD_IN_X = "lead of a class in x, none in y"
@@ -188,6 +205,11 @@ PATHS: dict[str, Path] = {
         (-20.0, 0.0, 1.0, 1.0986, 2.0, 20.0),
         lambda t: [t, np.full_like(t, 3)],
     ),
+    "amounts": Path(
+        "x, for y = 2",
+        (-20.0, 0.0, 0.6931, 1.0, 20.0),
+        lambda t: [t, np.full_like(t, 2)],
+    ),
     "variances": Path(
         "x, for y = 0 and var = 1",
         (-1000.0, -1.0, 0.0, 1.0, 1000.0),
@@ -199,6 +221,9 @@ PATHS: dict[str, Path] = {
     "scores": _LOGITS,
     "logits": _ROWS,
     "near logits": _ROWS,
+    "many logits": Path(
+        "x of a label that is 1, beside 0 for one that is not", _LEADS, _first_of_two
+    ),
     "log-probabilities": Path(_LEAD, _LEADS, lambda t: [_log_shares(_pair(t)), _first(t)]),
     "log-probabilities of shares": Path(
         _LEAD_IN_X, _LEADS, lambda t: [_log_shares(_pair(t)), _even(t)]

@@ -130,9 +130,48 @@ def log_cosh(x: Number, y: Number) -> Number:
     return ((d.exp() + (-d).exp()) / 2).ln()
 
 
+@defined("errors", alpha=0.0, scale=0.5)
+def barron(x: Number, y: Number, *, alpha: Number, scale: Number) -> Number:
+    square = ((x - y) / scale) ** 2
+    if alpha == 2:
+        return square / 2
+    if alpha == 0:
+        return (1 + square / 2).ln()
+    if alpha == -INFINITY:
+        return 1 - (-square / 2).exp()
+    b = 2 - alpha
+    return b / alpha * ((1 + square / b) ** (alpha / 2) - 1)
+
+
 @defined("errors")
 def quantile(x: Number, y: Number, *, q: Number) -> Number:
     return abs(y - x) * (q if y > x else 1 - q)
+
+
+@defined("errors", tau=0.9)
+def expectile(x: Number, y: Number, *, tau: Number) -> Number:
+    return (1 - tau if x > y else tau) * (x - y) ** 2
+
+
+@defined("errors", relative=False, epsilon=0.5)
+def epsilon_insensitive(x: Number, y: Number, *, epsilon: Number) -> tuple[Number, ...]:
+    size = abs(x - y)
+    return (size, -epsilon) if size > epsilon else (x * 0,)
+
+
+@defined("errors", relative=False, epsilon=0.5)
+def squared_epsilon_insensitive(x: Number, y: Number, *, epsilon: Number) -> tuple[Number, ...]:
+    size = abs(x - y)
+    return (size**2, -2 * epsilon * size, epsilon**2) if size > epsilon else (x * 0,)
+
+
+@defined("errors", epsilon=0.5, width=0.5)
+def wing(x: Number, y: Number, *, epsilon: Number, width: Number) -> Number:
+    def curved(size: Number) -> Number:
+        return width * (1 + size / epsilon).ln()
+
+    size = abs(x - y)
+    return curved(size) if size < width else size - width + curved(width)
 
 
 @defined("positive")
@@ -145,6 +184,13 @@ def mape(x: Number, y: Number, *, eps: Number) -> Number:
     return abs(x - y) / max(abs(y), eps)
 
 
+@defined("positive")
+def smape(x: Number, y: Number) -> Number:
+    if x * y < 0:
+        return 2 + x * 0  # |x - y| is |x| + |y|
+    return 2 * abs(x - y) / (abs(x) + abs(y)) if x or y else x * 0
+
+
 @defined("counts", relative=False)
 def poisson_nll(
     x: Number, y: Number, *, log_input: bool, full: bool, eps: Number
@@ -152,6 +198,25 @@ def poisson_nll(
     terms = (x.exp(), -y * x) if log_input else (x, -y * (x + eps).ln())
     stirling = y * y.ln() - y + (_log_2_pi() + y.ln()) / 2 if full and y > 1 else 0
     return *terms, stirling
+
+
+@defined("amounts", relative=False)
+def gamma_deviance(x: Number, y: Number, *, log_input: bool) -> tuple[Number, ...]:
+    mean, log = (x.exp(), x) if log_input else (x, x.ln())
+    return 2 * y / mean, -2, -2 * y.ln(), 2 * log
+
+
+@defined("amounts", relative=False, power=2.0)
+def tweedie_deviance(x: Number, y: Number, *, log_input: bool, power: Number) -> tuple[Number, ...]:
+    if power == 2:
+        return (*gamma_deviance(x, y, log_input=log_input),)
+    mean, log = (x.exp(), x) if log_input else (x, x.ln())
+    a, b, y = 2 - power, 1 - power, y if y >= 0 else y * NAN
+    if power == 1:
+        entropy = (2 * y * y.ln(), -2 * y * log) if y > 0 else (-2 * y,)
+        return *entropy, -2 * y, 2 * mean
+    own = 2 * y**a / (a * b) if y > 0 or a < 0 else 0
+    return own, -2 * y * (b * log).exp() / b, 2 * (a * log).exp() / a
 
 
 @defined("variances", relative=False)
@@ -213,6 +278,21 @@ def squared_hinge(x: Number, y: Number) -> Number:
 @defined("scores")
 def soft_margin(x: Number, y: Number) -> Number:
     return softplus(-y * x)
+
+
+@defined("scores")
+def modified_huber(x: Number, y: Number) -> Number:
+    return max(0, 1 - y * x) ** 2 if y * x >= -1 else -4 * y * x
+
+
+@defined("scores")
+def exponential(x: Number, y: Number) -> Number:
+    return (-y * x).exp()
+
+
+@defined("scores")
+def perceptron(x: Number, y: Number) -> Number:
+    return max(0, -y * x)
 
 
 # ------------------------------------------------------------------------------------------ rows
@@ -318,6 +398,69 @@ def softmax_focal(x: Row, y: Row | int, *, class_weight: Row | None, gamma: Numb
         return missed * surprise(at)
 
     return _expected(_masses(x, y, class_weight), x, loss)
+
+
+@defined("logits", epsilon=-0.5)
+def poly_cross_entropy(
+    x: Row, y: Row | int, *, class_weight: Row | None, epsilon: Number
+) -> Number:
+    surprise, p = _surprise(x), softmax(x)
+    cost = _masses(x, y, class_weight)
+    return _expected(cost, x, lambda at: surprise(at) + epsilon * (1 - p[at]))
+
+
+@defined("near logits", q=0.0)
+def generalized_cross_entropy(
+    x: Row, y: Row | int, *, class_weight: Row | None, q: Number
+) -> Number:
+    surprise, p = _surprise(x), softmax(x)
+
+    def loss(at: int) -> Number:
+        if not q:
+            return surprise(at)
+        return (1 - p[at] ** q) / q if x[at] > -INFINITY else 1 / q
+
+    return _expected(_masses(x, y, class_weight), x, loss)
+
+
+@defined("logits", relative=False)
+def brier(
+    x: Row, y: Row | int, *, class_weight: Row | None, from_logits: bool
+) -> tuple[Number, ...]:
+    p = softmax(x) if from_logits else x
+    mass = 1 if class_weight is None else _sum(_masses(x, y, class_weight))
+    return tuple([mass * (a - b) ** 2 for a, b in zip(p, _masses(x, y), strict=True)])
+
+
+@defined("logits")
+def categorical_hinge(x: Row, y: int, *, class_weight: Row | None) -> Number:
+    def loss(at: int) -> Number:
+        rivals = [a for other, a in enumerate(x) if other != at and a > -INFINITY]
+        return max(0, 1 + max(rivals) - x[at]) if rivals else 0
+
+    return _expected(_masses(x, y, class_weight), x, loss)
+
+
+@defined("logits", relative=False, margin=0.5, p=2)
+def multi_margin(
+    x: Row, y: int, *, class_weight: Row | None, margin: Number, p: int
+) -> tuple[Number, ...]:
+    mass = 1 if class_weight is None else class_weight[y]
+    rivals = [a for at, a in enumerate(x) if at != y and a > -INFINITY]
+    short = [a for a in rivals if margin - x[y] + a > 0]
+    if p == 2:
+        return 0 * x[y], *(mass * (margin - x[y] + a) ** 2 / len(x) for a in short)
+    return 0 * x[y], *(mass * each / len(x) for a in short for each in (margin, -x[y], a))
+
+
+@defined("many logits")
+def multilabel_soft_margin(x: Row, y: Row) -> Number:
+    return coral(x, y) / len(x)
+
+
+@defined("many logits")
+def coral(x: Row, y: Row) -> Number:
+    return _sum([softplus(-a) * b + softplus(a) * (1 - b) for a, b in zip(x, y, strict=True)])
 
 
 @defined("log-probabilities")

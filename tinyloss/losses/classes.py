@@ -32,11 +32,20 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "BarlowTwinsLoss",
+    "BarronLoss",
     "BinaryCrossEntropyLoss",
+    "BrierLoss",
+    "CORALLoss",
+    "CategoricalHingeLoss",
     "CircleLoss",
     "CosFaceLoss",
     "CrossEntropyLoss",
+    "EpsilonInsensitiveLoss",
+    "ExpectileLoss",
+    "ExponentialLoss",
+    "GammaDevianceLoss",
     "GaussianNLLLoss",
+    "GeneralizedCrossEntropyLoss",
     "HingeLoss",
     "HuberLoss",
     "InfoNCELoss",
@@ -50,20 +59,29 @@ __all__ = [
     "MSELoss",
     "MSLELoss",
     "MeanSquaredError",
+    "ModifiedHuberLoss",
+    "MultiMarginLoss",
     "MultiSimilarityLoss",
+    "MultilabelSoftMarginLoss",
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
+    "PerceptronLoss",
     "PoissonNLLLoss",
+    "PolyCrossEntropyLoss",
     "QuantileLoss",
+    "SMAPELoss",
     "SigLIPLoss",
     "SigmoidFocalLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
+    "SquaredEpsilonInsensitiveLoss",
     "SquaredHingeLoss",
     "SupConLoss",
+    "TweedieDevianceLoss",
     "VICRegLoss",
+    "WingLoss",
 ]
 
 
@@ -93,9 +111,36 @@ class LogCoshLoss(TargetLoss):
     function = regression.log_cosh
 
 
+class BarronLoss(TargetLoss):
+    function = regression.barron
+    alpha: float = 1.0
+    scale: float = 1.0
+
+
 class QuantileLoss(TargetLoss):
     function = regression.quantile
     q: float = 0.5
+
+
+class ExpectileLoss(TargetLoss):
+    function = regression.expectile
+    tau: float = 0.5
+
+
+class EpsilonInsensitiveLoss(TargetLoss):
+    function = regression.epsilon_insensitive
+    epsilon: float = 0.1
+
+
+class SquaredEpsilonInsensitiveLoss(TargetLoss):
+    function = regression.squared_epsilon_insensitive
+    epsilon: float = 0.1
+
+
+class WingLoss(TargetLoss):
+    function = regression.wing
+    epsilon: float = 2.0
+    width: float = 10.0
 
 
 class MSLELoss(TargetLoss):
@@ -107,11 +152,26 @@ class MAPELoss(TargetLoss):
     eps: float = 2.220446049250313e-16
 
 
+class SMAPELoss(TargetLoss):
+    function = regression.smape
+
+
 class PoissonNLLLoss(TargetLoss):
     function = regression.poisson_nll
     log_input: bool = True
     full: bool = False
     eps: float = 1e-8
+
+
+class GammaDevianceLoss(TargetLoss):
+    function = regression.gamma_deviance
+    log_input: bool = True
+
+
+class TweedieDevianceLoss(TargetLoss):
+    function = regression.tweedie_deviance
+    log_input: bool = True
+    power: float = 1.5
 
 
 class CrossEntropyLoss(LabelLoss):
@@ -173,6 +233,39 @@ class SoftmaxFocalLoss(LabelLoss):
     gamma: float = 2.0
 
 
+class PolyCrossEntropyLoss(LabelLoss):
+    function = multiclass.poly_cross_entropy
+    epsilon: float = 2.0
+
+
+class GeneralizedCrossEntropyLoss(LabelLoss):
+    function = multiclass.generalized_cross_entropy
+    q: float = 0.7
+
+
+class BrierLoss(LabelLoss):
+    function = multiclass.brier
+    from_logits: bool = True
+
+
+class CategoricalHingeLoss(LabelLoss):
+    function = multiclass.categorical_hinge
+
+
+class MultiMarginLoss(LabelLoss):
+    function = multiclass.multi_margin
+    margin: float = 1.0
+    p: int = 1
+
+
+class MultilabelSoftMarginLoss(RowLoss):
+    function = multiclass.multilabel_soft_margin
+
+
+class CORALLoss(RowLoss):
+    function = multiclass.coral
+
+
 class HingeLoss(TargetLoss):
     function = binary.hinge
 
@@ -183,6 +276,18 @@ class SquaredHingeLoss(TargetLoss):
 
 class SoftMarginLoss(TargetLoss):
     function = binary.soft_margin
+
+
+class ModifiedHuberLoss(TargetLoss):
+    function = binary.modified_huber
+
+
+class ExponentialLoss(TargetLoss):
+    function = binary.exponential
+
+
+class PerceptronLoss(TargetLoss):
+    function = binary.perceptron
 
 
 class KLDivLoss(RowLoss):

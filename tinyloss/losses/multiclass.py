@@ -12,7 +12,9 @@ from tinyloss.losses._numerics import (
     Logits,
     Softmax,
     classes_of,
+    exact_difference,
     exp_difference,
+    expm1_minus,
     exponent,
     others,
     positive_part,
@@ -22,18 +24,33 @@ from tinyloss.losses._numerics import (
     steep,
     sum_of_others,
 )
+from tinyloss.losses.binary import BCEWithLogits
 from tinyloss.typing import (
     Array,
     ArrayLike,
+    AtLeastMinus1,
     Flag,
     LabelOptions,
     NonNegative,
+    OneOrTwo,
     Positive,
     PositiveOrNone,
+    RowOptions,
     Share,
 )
 
-__all__ = ["cross_entropy", "nll", "softmax_focal"]
+__all__ = [
+    "brier",
+    "categorical_hinge",
+    "coral",
+    "cross_entropy",
+    "generalized_cross_entropy",
+    "multi_margin",
+    "multilabel_soft_margin",
+    "nll",
+    "poly_cross_entropy",
+    "softmax_focal",
+]
 
 
 class LabelCrossEntropy(Formula):
@@ -513,7 +530,7 @@ class _FocalOfLoss:
 
     def __init__(self, c: Any, p: Any, q: Any, gamma: Any) -> None:
         xp = namespace(c)
-        self.power = power(q, gamma)
+        self.power = self.least = power(q, gamma)
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
         of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
         pc_q = p * xp.where(q == 0, 1.0, of_c)
@@ -522,17 +539,21 @@ class _FocalOfLoss:
         self.bend_times_q = self.power * (gamma * product(p, 2 - c + (gamma - 1) * pc_q))
 
 
-class _LabelSoftmaxFocal(Formula):
-    name = "softmax_focal"
+class _LabelOfLoss(Formula):
+    """A function of the cross-entropy of logits against class indices."""
+
     rowwise = True
     roles = {"y": LABEL}
     compares_classes = True
+    of_loss: ClassVar[type[Any]]
+    """Makes value, `slope` and `bend_times_q`, 1 - p times the bend, of c, p = exp(-c) and 1 - p.
+    A cross-entropy that weighs `least` is what bends at least, for boosting."""
 
-    def __init__(self, x: Any, y: Any, *, gamma: Any) -> None:
+    def __init__(self, x: Any, y: Any, **params: Any) -> None:
         self.ce = ce = LabelCrossEntropy(x, y)
         q = ce.o * ce.inverse_z
         p = exp_difference(ce.xt, ce.m) * ce.inverse_z
-        self.f = _FocalOfLoss(ce.value()[..., None], p, q, gamma)
+        self.f = self.of_loss(ce.value()[..., None], p, q, **params)
 
     def value(self) -> Any:
         return self.f.value[..., 0]
@@ -549,23 +570,26 @@ class _LabelSoftmaxFocal(Formula):
         )
 
     def boosting_curvature(self, curvature: Any) -> Any:
-        return self.ce.xp.maximum(curvature, self.f.power * self.ce.curvature())
+        return self.ce.xp.maximum(curvature, self.f.least * self.ce.curvature())
 
 
-class _SoftmaxFocal(Formula):
-    name = "softmax_focal"
+class _SharesOfLoss(Formula):
+    """A function of -log p for each class, weighed by a distribution."""
+
     rowwise = True
     compares_classes = True
     roles = {"class_weight": CLASS}
+    of_loss: ClassVar[type[Any]]
+    """As that of `_LabelOfLoss`."""
 
-    def __init__(self, x: Any, y: Any, *, gamma: Any, class_weight: Any = None) -> None:
+    def __init__(self, x: Any, y: Any, *, class_weight: Any = None, **params: Any) -> None:
         self.xp = xp = namespace(x)
         self.s, self.impossible = softmax_parts(x), x == -xp.inf
         s = self.s
         self.y = y if class_weight is None else y * class_weight
         self.p, self.q = s.e / s.z, others(s.e, s.top, 1, s.rest) / s.z
         self.class_weight = class_weight
-        self.f = _FocalOfLoss(s.below + s.log_z, self.p, self.q, gamma)
+        self.f = self.of_loss(s.below + s.log_z, self.p, self.q, **params)
 
     def value(self) -> Any:
         return self.xp.sum(product(self.y, self.f.value), axis=-1)
@@ -590,8 +614,18 @@ class _SoftmaxFocal(Formula):
         return p * (p * sum_of_others(bend)) + q * bend_times_q + p * q * slopes
 
     def boosting_curvature(self, curvature: Any) -> Any:
-        powers = self.xp.sum(self.y * self.f.power, axis=-1, keepdims=True)
-        return self.xp.maximum(curvature, self.p * self.q * powers)
+        least = self.xp.sum(self.y * self.f.least, axis=-1, keepdims=True)
+        return self.xp.maximum(curvature, self.p * self.q * least)
+
+
+class _LabelSoftmaxFocal(_LabelOfLoss):
+    name = "softmax_focal"
+    of_loss = _FocalOfLoss
+
+
+class _SoftmaxFocal(_SharesOfLoss):
+    name = "softmax_focal"
+    of_loss = _FocalOfLoss
 
 
 @LossFunction
@@ -657,3 +691,701 @@ def softmax_focal(
     """
     params = {"gamma": exponent(gamma)}
     return Request(_SoftmaxFocal, x, y, params, labels=_LabelSoftmaxFocal, **options)
+
+
+class _PolyOfLoss:
+    """f(c) = c + epsilon (1 - exp(-c)) and its slopes, given c, p = exp(-c) and q = 1 - p."""
+
+    def __init__(self, c: Any, p: Any, q: Any, epsilon: Any) -> None:
+        xp = namespace(c)
+        # For an epsilon below 0 as sums of what is not negative, which vanish together with q.
+        epsilon = xp.zeros_like(p) + epsilon
+        below, kept = epsilon < 0, xp.maximum(1 + epsilon, 0.0)
+        less = product(kept, c) - epsilon * expm1_minus(-c)
+        self.value = xp.where(below, less, c + epsilon * q)
+        self.slope = xp.where(below, kept - epsilon * q, 1 + epsilon * p)
+        self.least = self.slope
+        self.bend_times_q = -epsilon * p * q
+
+
+class _LabelPolyCrossEntropy(_LabelOfLoss):
+    name = "poly_cross_entropy"
+    of_loss = _PolyOfLoss
+
+
+class _PolyCrossEntropy(_SharesOfLoss):
+    name = "poly_cross_entropy"
+    of_loss = _PolyOfLoss
+
+
+@LossFunction
+def poly_cross_entropy(
+    x: Array, y: ArrayLike, *, epsilon: AtLeastMinus1 = 2.0, **options: Unpack[LabelOptions]
+) -> Request:
+    """Poly-1 loss: cross-entropy of logits plus a multiple of what its class is missed by.
+
+    Parameters
+    ----------
+    x
+        Logits.
+    y
+        Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
+        one-hot or soft, of x's shape and any real dtype.
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (C,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    epsilon
+        How much 1 - p counts, at least -1; 0 is cross-entropy. Above 0 items that are right count
+        for more, below 0 for less.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: one class out of many, where one number is to be tuned beside cross-entropy.
+
+    Shapes: x (..., C), or the classes along `axis`; y (...) or x's; an item is a row of classes,
+    (...).
+
+    Domain: as for `cross_entropy`.
+
+    Formula: -log p_y + epsilon (1 - p_y) for a class index y, p the softmax of x. In general
+    sum_c w_c y_c f(-log p_c), f(c) = c + epsilon (1 - exp(-c)), w class_weight
+
+    Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c (1 + epsilon p_c); w_c f(-log p_c) by
+    probabilities y. Curvature its derivative; for boosting at least p_c (1 - p_c) sum_k g_k.
+
+    Accuracy: value 6 eps; gradient 8 eps; curvature 12 eps. The curvature, and the gradient by x
+    where y is neither class indices nor one-hot rows, have these eps of the sum of their terms'
+    sizes.
+
+    Edge cases: as for `cross_entropy`.
+
+    Source: Leng et al., PolyLoss: a polynomial expansion perspective of classification loss
+    functions, ICLR 2022.
+
+    Elsewhere: optax `poly_loss_cross_entropy`, of one-hot rows.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x = np.array([[2.0, 0.0, 0.0]])
+    >>> tinyloss.poly_cross_entropy(x, np.array([0])).round(6).item()
+    0.665573
+    """
+    params = {"epsilon": epsilon}
+    return Request(_PolyCrossEntropy, x, y, params, labels=_LabelPolyCrossEntropy, **options)
+
+
+class _PowerOfLoss:
+    """f(c) = (1 - exp(-k c)) / k, its limit c for k = 0, and its slopes, given c and p, q = 1 - p.
+
+    Where k c is less than eps / 8 the limit is as good.
+    """
+
+    def __init__(self, c: Any, p: Any, q: Any, k: Any) -> None:
+        xp = namespace(c)
+        info = xp.finfo(c.dtype)
+        k = xp.zeros_like(c) + k
+        kc = k * xp.minimum(c, float(info.max))
+        straight = kc < float(info.eps) / 8
+        part = -xp.expm1(-kc) / xp.where(straight, 1.0, k)
+        self.value = xp.where(straight, c, part)
+        self.slope = self.least = xp.exp(-kc)
+        self.bend_times_q = -k * self.slope * q
+
+
+class _LabelGeneralizedCrossEntropy(_LabelOfLoss):
+    name = "generalized_cross_entropy"
+    of_loss = _PowerOfLoss
+
+
+class _GeneralizedCrossEntropy(_SharesOfLoss):
+    name = "generalized_cross_entropy"
+    of_loss = _PowerOfLoss
+
+
+@LossFunction
+def generalized_cross_entropy(
+    x: Array, y: ArrayLike, *, q: Share = 0.7, **options: Unpack[LabelOptions]
+) -> Request:
+    """Cross-entropy of logits that wrong labels lead astray less.
+
+    Parameters
+    ----------
+    x
+        Logits.
+    y
+        Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
+        one-hot or soft, of x's shape and any real dtype.
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (C,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    q
+        How little an unlikely label counts, from 0 to 1: 0 is cross-entropy, 1 is 1 - p.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: one class out of many, where some labels are wrong.
+
+    Shapes: x (..., C), or the classes along `axis`; y (...) or x's; an item is a row of classes,
+    (...).
+
+    Domain: as for `cross_entropy`.
+
+    Formula: (1 - p_y^q) / q for a class index y, p the softmax of x; for q = 0 its limit, -log p_y.
+    In general sum_c w_c y_c (1 - p_c^q) / q, w class_weight
+
+    Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c p_c^q; w_c (1 - p_c^q) / q by probabilities y.
+    Curvature its derivative, negative where a label is unlikely; for boosting at least
+    p_c (1 - p_c) sum_k g_k.
+
+    Accuracy: value 6 eps; gradient 8 eps; curvature 12 eps. All have these eps of 1 - q log p times
+    themselves, p that of the class of the target, since q is rounded. The curvature, and the
+    gradient by x where y is neither class indices nor one-hot rows, have them of the sum of their
+    terms' sizes.
+
+    Edge cases: an impossible target costs 1 / q. Else as for `cross_entropy`.
+
+    Source: Zhang and Sabuncu, Generalized cross entropy loss for training deep neural networks with
+    noisy labels, NeurIPS 2018.
+
+    Elsewhere: Keras `CategoricalGeneralizedCrossEntropy`, of probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x = np.array([[2.0, 0.0, 0.0]])
+    >>> tinyloss.generalized_cross_entropy(x, np.array([0]), q=1.0).round(6).item()
+    0.213014
+    """
+    params = {"k": q}
+    formula, labels = _GeneralizedCrossEntropy, _LabelGeneralizedCrossEntropy
+    return Request(formula, x, y, params, labels=labels, **options)
+
+
+class _Brier(Formula):
+    """With d = p - y, of which a class that is almost certain keeps its digits."""
+
+    name = "brier"
+    rowwise = True
+    compares_classes = True
+    roles = {"class_weight": CLASS}
+
+    def __init__(self, x: Any, y: Any, *, class_weight: Any = None) -> None:
+        self.xp = xp = namespace(x)
+        self.s = s = softmax_parts(x)
+        self.p, self.not_p = s.e / s.z, others(s.e, s.top, 1, s.rest) / s.z
+        likely = self.p > 0.5
+        self._set(xp.where(likely, (1 - y) - self.not_p, self.p - y), y, class_weight)
+
+    def _set(self, d: Any, y: Any, class_weight: Any) -> None:
+        self.d, self.class_weight, self.mass = d, class_weight, 1.0
+        self.square = self.xp.sum(d * d, axis=-1, keepdims=True)
+        if class_weight is not None:
+            self.mass = self.xp.sum(y * class_weight, axis=-1, keepdims=True)
+
+    def value(self) -> Any:
+        return (self.mass * self.square)[..., 0]
+
+    def _lead(self) -> Any:
+        return 2 * (self.not_p * self.d - sum_of_others(self.p * self.d))
+
+    def grad_x(self) -> Any:
+        return self.mass * self.p * self._lead()
+
+    def grad_y(self) -> Any:
+        slope = -2 * self.mass * self.d
+        return slope if self.class_weight is None else slope + self.class_weight * self.square
+
+    def _bend(self) -> Any:
+        """Return the curvature that is left where d vanishes."""
+        xp, s, q = self.xp, self.s, self.not_p
+        square = s.e * s.e
+        ties = xp.sum(xp.where(s.top, s.e, 0.0), axis=-1, keepdims=True) - 1
+        rest = xp.sum(xp.where(s.top, 0.0, square), axis=-1, keepdims=True) + ties
+        return 2 * self.p * self.p * (q * q + others(square, s.top, 1, rest) / s.z / s.z)
+
+    def curvature(self) -> Any:
+        p, q = self.p, self.not_p
+        return self.mass * (p * (q - p) * self._lead() + self._bend())
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return self.xp.maximum(curvature, self.mass * self._bend())
+
+
+class _LabelBrier(_Brier):
+    roles = {"y": LABEL}
+
+    def __init__(self, x: Any, y: Any) -> None:
+        super().__init__(x, astype(namespace(x), classes_of(x, y), x.dtype))
+
+
+class _BrierOfProbabilities(_Brier):
+    compares_classes = False
+
+    def __init__(self, x: Any, y: Any, *, class_weight: Any = None) -> None:
+        self.xp = namespace(x)
+        self._set(x - y, y, class_weight)
+
+    def grad_x(self) -> Any:
+        return 2 * self.mass * self.d
+
+    def curvature(self) -> Any:
+        return self.xp.full_like(self.d, 2.0) * self.mass
+
+    def boosting_curvature(self, curvature: Any) -> Any:
+        return curvature
+
+
+class _LabelBrierOfProbabilities(_BrierOfProbabilities):
+    roles = {"y": LABEL}
+
+    def __init__(self, x: Any, y: Any) -> None:
+        super().__init__(x, astype(namespace(x), classes_of(x, y), x.dtype))
+
+
+@LossFunction
+def brier(
+    x: Array, y: ArrayLike, *, from_logits: Flag = True, **options: Unpack[LabelOptions]
+) -> Request:
+    """Brier score: the squared distance of probabilities from the target, of logits too.
+
+    Parameters
+    ----------
+    x
+        Logits, or probabilities with from_logits=False.
+    y
+        Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
+        one-hot or soft, of x's shape and any real dtype.
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (C,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    from_logits
+        Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
+        each were free to move.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: one class out of many, where probabilities are to be right and no item is to cost more
+    than 2; best known as a score.
+
+    Shapes: x (..., C), or the classes along `axis`; y (...) or x's; an item is a row of classes,
+    (...).
+
+    Domain: as for `cross_entropy`; with from_logits=False all numbers.
+
+    Formula: w sum_c (p_c - y_c)^2, p the softmax of x, y_c 1 for a class index y and else 0,
+    w = sum_c class_weight_c y_c, 1 without class_weight. With from_logits=False p is x.
+
+    Gradient: w p_c (g_c - sum_k p_k g_k) by x, g = 2 (p - y), with from_logits=False w g; by
+    probabilities y -w g, plus class_weight_c sum_k (p_k - y_k)^2. Curvature
+    w p_c ((1 - 2 p_c) (g_c - sum_k p_k g_k) + 2 p_c ((1 - p_c)^2 + sum_k p_k^2)), the last sum
+    without c, negative for some x; for boosting at least its last term; with from_logits=False 2 w.
+
+    Accuracy: value 8 eps; gradient 8 eps; curvature 12 eps. The gradient by x and the curvature
+    have these eps of the sum of their terms' sizes. Where y is not 0 or 1 the value has its 8 eps
+    of sum_c 2 |p_c - y_c| (p_c + y_c), the gradient by y of 2 (p_c + y_c).
+
+    Edge cases: as for `cross_entropy`, but an impossible target costs 1 + sum_c p_c^2.
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather
+    Review 78, 1950.
+
+    Elsewhere: scikit-learn `brier_score_loss`, of probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> p = np.array([[0.75, 0.25], [0.5, 0.5]])
+    >>> tinyloss.brier(np.log(p), np.array([0, 1]), reduction="none").round(6).tolist()
+    [0.125, 0.5]
+    """
+    if from_logits:
+        return Request(_Brier, x, y, labels=_LabelBrier, **options)
+    return Request(_BrierOfProbabilities, x, y, labels=_LabelBrierOfProbabilities, **options)
+
+
+class _CategoricalHinge(Formula):
+    name = "categorical_hinge"
+    rowwise = True
+    roles = {"y": LABEL}
+    compares_classes = True
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp, self.x = namespace(x), x
+        xp = self.xp
+        self.target = target = classes_of(x, y)
+        rivals = xp.where(target, -xp.inf, x)
+        best = xp.max(rivals, axis=-1, keepdims=True)
+        alone = best == -xp.inf  # there is no other, or none is possible
+        xt = xp.sum(xp.where(target, x, 0.0), axis=-1, keepdims=True)
+        behind = xp.where(alone & (xt == xt), 2.0, xt)
+        d, rest = exact_difference(xp.where(alone, 0.0, best), behind)
+        # 1 + d is exact where it cancels.
+        self.short = (1 + d) + rest
+        self.best = (rivals == best) & ~alone
+        self.ties = xp.sum(xp.where(self.best, xp.ones_like(x), 0.0), axis=-1, keepdims=True)
+
+    def value(self) -> Any:
+        return positive_part(self.short)[..., 0]
+
+    def grad_x(self) -> Any:
+        xp, short = self.xp, self.short
+        share = xp.where(self.best, 1 / xp.maximum(self.ties, 1.0), 0.0)
+        slope = xp.where(self.target, -1.0, share)
+        # Neither above nor up to 0 is NaN, which must show.
+        return xp.where(short > 0, slope, xp.where(short <= 0, 0.0, short))
+
+    def curvature(self) -> Any:
+        return self.xp.zeros_like(self.x)
+
+    boosting_curvature = steep
+
+
+@LossFunction
+def categorical_hinge(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
+    """Hinge loss of scores over many classes: the right one is to lead the best other by 1.
+
+    Parameters
+    ----------
+    x
+        Scores.
+    y
+        Class indices, with one dimension fewer than x, of any integer dtype.
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (C,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: one class out of many as a margin: what leads by 1 or more costs nothing.
+
+    Shapes: x (..., C), or the classes along `axis`; y (...); an item is a row of classes, (...).
+
+    Domain: finite scores, and -inf for a class that is impossible.
+
+    Formula: max(0, 1 + max_c x_c - x_y), the inner maximum over all classes but y
+
+    Gradient: -1 for the target's entry, 1 for that of the best other class, shared evenly among
+    those that tie, where the loss is above 0; else 0; curvature 0, for boosting 1.
+
+    Accuracy: value 2 eps; gradient 1 eps; curvature exact. The difference of the scores is not
+    rounded before 1 is added.
+
+    Edge cases: an impossible target gives inf. A class index out of range is an error where it can
+    be seen (`tinyloss.validation`), else NaN for its item. One class always has the loss 0, of
+    which a warning tells.
+
+    Source: Crammer and Singer, On the algorithmic implementation of multiclass kernel-based vector
+    machines, J. Mach. Learn. Res. 2, 2001.
+
+    Elsewhere: optax `multiclass_hinge_loss`; Keras `CategoricalHinge`, whose maximum includes 0;
+    scikit-learn `hinge_loss`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x = np.array([[2.0, 1.5, 0.0], [2.0, 0.0, 0.0]])
+    >>> tinyloss.categorical_hinge(x, np.array([0, 0]), reduction="none").tolist()
+    [0.5, 0.0]
+    """
+    return Request(None, x, y, labels=_CategoricalHinge, **options)
+
+
+class _MultiMargin(Formula):
+    name = "multi_margin"
+    rowwise = True
+    roles = {"y": LABEL}
+    compares_classes = True
+
+    def __init__(self, x: Any, y: Any, *, margin: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.target = target = classes_of(x, y)
+        xt = xp.sum(xp.where(target, x, 0.0), axis=-1, keepdims=True)
+        none = target | (x == -xp.inf)
+        self.short = positive_part(xp.where(none, -1.0, (xp.where(none, xt, x) - xt) + margin))
+        self.count = xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
+
+    def value(self) -> Any:
+        return self.xp.sum(self._of_short() / self.count, axis=-1)
+
+    def grad_x(self) -> Any:
+        slope = self._slope()
+        return self.xp.where(self.target, -self._sum(slope), slope) / self.count
+
+    def curvature(self) -> Any:
+        bend = self._bend()
+        return self.xp.where(self.target, self._sum(bend), bend) / self.count
+
+    boosting_curvature = steep
+
+    def _of_short(self) -> Any:
+        return self.short
+
+    def _slope(self) -> Any:
+        # 1 where it is above 0; NaN must show.
+        return self.xp.where(self.short > 0, 1.0, self.short)
+
+    def _bend(self) -> Any:
+        return self.xp.zeros_like(self.short)
+
+    def _sum(self, each: Any) -> Any:
+        return self.xp.sum(each, axis=-1, keepdims=True)
+
+
+class _SquaredMultiMargin(_MultiMargin):
+    def _of_short(self) -> Any:
+        return self.short * self.short
+
+    def _slope(self) -> Any:
+        return 2 * self.short
+
+    def _bend(self) -> Any:
+        return self.xp.where(self.short > 0, 2.0, self.short)
+
+
+@LossFunction
+def multi_margin(
+    x: Array,
+    y: ArrayLike,
+    *,
+    margin: Positive = 1.0,
+    p: OneOrTwo = 1,
+    **options: Unpack[LabelOptions],
+) -> Request:
+    """Hinge loss of scores over many classes: the right one is to lead each other by a margin.
+
+    Parameters
+    ----------
+    x
+        Scores.
+    y
+        Class indices, with one dimension fewer than x, of any integer dtype.
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    class_weight
+        A weight for each class, of shape (C,).
+    ignore_index
+        Items with this class index are left out. It need not be a class.
+    margin
+        The lead from which a class costs nothing, above 0.
+    p
+        The power of what is missing of the margin, 1 or 2.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: one class out of many as a margin, where each class that comes too near is to count.
+
+    Shapes: x (..., C), or the classes along `axis`; y (...); an item is a row of classes, (...).
+
+    Domain: finite scores, and -inf for a class that is impossible.
+
+    Formula: sum_c max(0, margin - x_y + x_c)^p / C, over all classes but y
+
+    Gradient: with m_c = margin - x_y + x_c, p max(0, m_c)^(p - 1) / C where m_c > 0, else 0, for
+    each class but y; the opposite of their sum for y. Curvature 0 for p = 1; 2 / C where m_c > 0
+    for p = 2, for y the sum of these; for boosting 1 where it is 0.
+
+    Accuracy: value 6 eps; gradient 6 eps; curvature 4 eps. The value has these 6 eps of
+    the sum of (margin + |x_c - x_y|)^p / C, for p = 2 the gradient of 2 (margin + |x_c - x_y|) / C.
+
+    Edge cases: an impossible target gives inf. A class index out of range is an error where it can
+    be seen (`tinyloss.validation`), else NaN for its item. One class always has the loss 0, of
+    which a warning tells.
+
+    Source: Weston and Watkins, Support vector machines for multi-class pattern recognition, ESANN
+    1999.
+
+    Elsewhere: torch `multi_margin_loss`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x = np.array([[2.0, 1.5, 0.0, 1.75]])
+    >>> tinyloss.multi_margin(x, np.array([0])).item()
+    0.3125
+    """
+    formula = _MultiMargin if p == 1 else _SquaredMultiMargin
+    return Request(None, x, y, {"margin": margin}, labels=formula, **options)
+
+
+class _MultilabelSoftMargin(Formula):
+    name = "multilabel_soft_margin"
+    rowwise = True
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.bce = BCEWithLogits(x, y)
+        self.share = self._share(x)
+
+    def _share(self, x: Any) -> Any:
+        xp = namespace(x)
+        return 1 / xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
+
+    def value(self) -> Any:
+        return self.bce.xp.sum(self.bce.value() * self.share, axis=-1)
+
+    def grad_x(self) -> Any:
+        return self.bce.grad_x() * self.share
+
+    def grad_y(self) -> Any:
+        return self.bce.grad_y() * self.share
+
+    def curvature(self) -> Any:
+        return self.bce.curvature() * self.share
+
+
+@LossFunction
+def multilabel_soft_margin(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
+    """Binary cross-entropy of the logits of several labels, averaged over these.
+
+    Parameters
+    ----------
+    x
+        Logits of 1, one for each label.
+    y
+        Targets, 0 or 1 (booleans too) or a probability between.
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: tags, several at once, where weights and masks are for whole items; for those of single
+    labels `binary_cross_entropy_with_logits`.
+
+    Shapes: x and y (..., C), or the labels along `axis`; an item is a row of labels, (...).
+
+    Domain: all logits. Targets outside [0, 1] are no error: they count as they are.
+
+    Formula: sum_c (y_c log(1 + exp(-x_c)) + (1 - y_c) log(1 + exp(x_c))) / C
+
+    Gradient: ((1 - y_c) s(x_c) - y_c s(-x_c)) / C by x, s(x) = 1 / (1 + exp(-x)); -x_c / C by y;
+    curvature s(x_c) s(-x_c) / C.
+
+    Accuracy: value 6 eps; gradient 6 eps; curvature 8 eps, in both tails. Where y is not 0 or 1 the
+    gradient by x has these 6 eps of the sum of its two terms' sizes.
+
+    Edge cases: as for `binary_cross_entropy_with_logits`.
+
+    Source: Cox, The regression analysis of binary sequences, J. R. Statist. Soc. B 20, 1958.
+
+    Elsewhere: torch `multilabel_soft_margin_loss`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([[0.0, -20.0, 1.0]]), np.array([[1, 0, 1]])
+    >>> tinyloss.multilabel_soft_margin(x, y).round(6).item()
+    0.33547
+    """
+    return Request(_MultilabelSoftMargin, x, y, **options)
+
+
+class _Coral(_MultilabelSoftMargin):
+    name = "coral"
+
+    def _share(self, x: Any) -> Any:
+        return 1.0
+
+
+@LossFunction
+def coral(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
+    """Ordinal loss: binary cross-entropy of whether a rank is above each threshold, summed.
+
+    Parameters
+    ----------
+    x
+        Logits of a rank above each threshold, one fewer than there are ranks.
+    y
+        Targets, 1 for each threshold that the rank is above, else 0 (booleans too).
+    axis
+        The axis of the classes.
+    axis_name
+        The mapped axis whose members hold a part of the classes each, in order (JAX alone).
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: ranks in an order, such as ratings from 1 to 5. Of ranks r from 0 on, y is
+    `r[..., None] > np.arange(K - 1)`.
+
+    Shapes: x and y (..., K - 1), or the thresholds along `axis`; an item is a row of thresholds,
+    (...).
+
+    Domain: all logits. Targets outside [0, 1] are no error: they count as they are.
+
+    Formula: sum_k (y_k log(1 + exp(-x_k)) + (1 - y_k) log(1 + exp(x_k)))
+
+    Gradient: (1 - y_k) s(x_k) - y_k s(-x_k) by x, s(x) = 1 / (1 + exp(-x)); -x_k by y; curvature
+    s(x_k) s(-x_k).
+
+    Accuracy: value 6 eps; gradient 4 eps; curvature 6 eps, in both tails. Where y is not 0 or 1 the
+    gradient by x has these 4 eps of the sum of its two terms' sizes.
+
+    Edge cases: as for `binary_cross_entropy_with_logits`. Thresholds that share their weights make
+    ranks consistent, as in the paper; nothing here asks for that. CORN, of conditional logits, is
+    `binary_cross_entropy_with_logits` with `where=r[..., None] > np.arange(-1, K - 2)`.
+
+    Source: Cao, Mirjalili and Raschka, Rank consistent ordinal regression for neural networks with
+    application to age estimation, Pattern Recognition Letters 140, 2020.
+
+    Elsewhere: none.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, ranks = np.array([[2.0, 0.5, -1.0], [1.0, -2.0, -3.0]]), np.array([2, 0])
+    >>> y = ranks[..., None] > np.arange(3)
+    >>> tinyloss.coral(x, y, reduction="none").round(6).tolist()
+    [0.914267, 1.488777]
+    """
+    return Request(_Coral, x, y, **options)

@@ -145,7 +145,7 @@ def _element(at: Callable[..., Array | None], same: Callable[..., bool], more: i
         target = 1.0
         kind = "probability" if is_nan(2.0, 1.0) else "logit"
         label = f"{kind}, target 1"
-    elif same((1.5, 0.25), (2.5, 1.25)) and same((-0.75, 0.0), (0.25, 1.0)):
+    elif same((1.5, 0.25), (2.5, 1.25)) and same((-0.75, 0.5), (0.25, 1.5)):
         kind, label = "error", "error x − y"
     elif same((0.4, 0.5), (0.2, 1.0), (0.5, 0.4)) and same((-0.4, 0.5), (0.4, -0.5)):
         kind, label, target = "score", "score, target 1", 1.0
