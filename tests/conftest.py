@@ -64,24 +64,30 @@ def _fail_instead(config: pytest.Config, call: Any, report: Any) -> None:
 
 
 def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield what the default leaves out of the tests on libraries that compile each call.
+    """Yield what the default leaves out of the tests on many libraries.
 
-    These libraries take turns: each third case of a test, from the first on, runs on one of them.
-    An emulated GPU has no turn: g++ takes half a second for each kernel.
+    Those that compile each call take turns: each third case of a test, from the first on, runs on
+    one of them. An emulated GPU has no turn: g++ takes half a second for each kernel. Of the others
+    each case of a test of many cases runs on NumPy and on one more in turn.
     """
     tests = defaultdict[str, dict[str, list[Any]]](lambda: defaultdict(list))
     for item in items:
         given = getattr(item, "callspec", None)
         name = given.params.get("xp") if given else None
-        if given and name in LIBRARIES and LIBRARIES[name].slow:
+        if given and name in LIBRARIES and name != "numpy":
             tests[item.nodeid.partition("[")[0]][given.id.replace(name, "", 1)].append(item)
     for test, cases in tests.items():
         there = {item.callspec.params["xp"] for each in cases.values() for item in each}
-        names = [name for name in TURNS if name in there]
+        slow = [name for name in TURNS if name in there]
+        fast = [name for name in LIBRARIES if name in there and not LIBRARIES[name].slow]
+        start = crc32(test.encode())
         for n, each in enumerate(cases.values()):
-            turn = crc32(test.encode()) + n // 3
-            chosen = names[turn % len(names)] if names and n % 3 == 0 else None
-            yield from (item for item in each if item.callspec.params["xp"] != chosen)
+            chosen: set[str] = set()
+            if slow and n % 3 == 0:
+                chosen.add(slow[(start + n // 3) % len(slow)])
+            if fast:
+                chosen |= {*fast} if len(cases) < 3 * len(fast) else {fast[(start + n) % len(fast)]}
+            yield from (item for item in each if item.callspec.params["xp"] not in chosen)
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
