@@ -125,7 +125,11 @@ ENDS: dict[str, list[float]] = {
 }
 
 
-@on("spec,name", [each for each in NUMBERS if each.values[1] in ENDS])
+# The range of focal_tversky's gamma has no end.
+ENDED = [n for n in NUMBERS if n.values[1] in ENDS and n.id != "focal_tversky-gamma"]
+
+
+@on("spec,name", ENDED)
 @on("xp", ["numpy", "torch"], indirect=True)
 def test_so_are_the_ends_of_its_range(spec: Spec, name: str, xp: Library) -> None:
     derive: Any = tinyloss.grad_and_hess(spec.function)

@@ -20,7 +20,7 @@ import tinyloss_jax
 import tinyloss_numpy
 import tinyloss_torch
 from tests.support.process import ROOT, python
-from tests.support.specs import LOSSES, PRODUCTS, PUBLIC
+from tests.support.specs import IMAGES, LOSSES, PRODUCTS, PUBLIC
 
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
 BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy, tinyloss_torch]
@@ -86,6 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_transforms",
     },
     "_reads": {"_formula"},
+    "_regions": {"_engine", "_function"},
     "_rows": {"_arrays", "typing"},
     "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
     "adapters": set(),  # `import tinyloss`, and its public names
@@ -101,6 +102,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_function",
         "_objects",
         "_products",
+        "_regions",
         "typing",
     },
     "pictures": {"losses"},
@@ -144,7 +146,7 @@ def test_public_name_has_docstring_and_example(name: str) -> None:
     assert ">>> " in documentation
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *PRODUCTS])
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *PRODUCTS])
 def test_loss_docstring_has_every_section(name: str) -> None:
     documentation = inspect.getdoc(getattr(tinyloss, name)) or ""
     assert re.findall(rf"^({'|'.join(SECTIONS)}): ", documentation, re.MULTILINE) == SECTIONS
@@ -152,7 +154,7 @@ def test_loss_docstring_has_every_section(name: str) -> None:
         assert re.search(rf"^(.*, )?{parameter}(,.*)?$", documentation, re.MULTILINE), parameter
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES])
 def test_loss_signature_has_one_order(name: str) -> None:
     parameters = inspect.signature(getattr(tinyloss, name)).parameters
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]

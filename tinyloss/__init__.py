@@ -81,6 +81,7 @@ from tinyloss.losses.metric import *
 from tinyloss.losses.multiclass import *
 from tinyloss.losses.products import *
 from tinyloss.losses.regression import *
+from tinyloss.losses.segmentation import *
 
 __version__ = "0.1.0"
 

@@ -4,8 +4,11 @@ Only this module asks which library an array belongs to. It imports no library: 
 array that was passed in is loaded.
 """
 
+import itertools
 import sys
+from collections.abc import Sequence
 from functools import cache
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -228,6 +231,35 @@ def move_axis(xp: Namespace, array: Any, source: int, destination: int) -> Any:
     axis = axes.pop(source)
     axes.insert(destination % (len(axes) + 1), axis)
     return xp.permute_dims(array, tuple(axes))
+
+
+def axes_last(xp: Namespace, array: Any, axes: Sequence[int]) -> Any:
+    """Return `array` with axes, counted from the front in ascending order, as one, the last."""
+    if len(axes) == 1:
+        return move_axis(xp, array, axes[0], -1)
+    rest = [axis for axis in range(len(array.shape)) if axis not in axes]
+    moved = xp.permute_dims(array, (*rest, *axes))
+    return xp.reshape(moved, (*moved.shape[: len(rest)], prod(moved.shape[len(rest) :])))
+
+
+def axes_back(xp: Namespace, array: Any, axes: Sequence[int], lengths: Sequence[Any]) -> Any:
+    """Return `array` with its last axis as axes of these lengths: what `axes_last` has undone."""
+    if len(axes) == 1:
+        return move_axis(xp, array, -1, axes[0])
+    apart = xp.reshape(array, (*array.shape[:-1], *lengths))
+    ndim = len(apart.shape)
+    order = [*[axis for axis in range(ndim) if axis not in axes], *axes]
+    return xp.permute_dims(apart, tuple(sorted(range(ndim), key=order.__getitem__)))
+
+
+def are_one(array: Any, axes: Sequence[int]) -> bool:
+    """Return whether axes, in ascending order, lie in memory as one does."""
+    strides = getattr(array, "strides", None) or array.stride()
+    some = [axis for axis in axes if array.shape[axis] != 1]
+    return all(
+        strides[one] == strides[next_] * array.shape[next_]
+        for one, next_ in itertools.pairwise(some)
+    )
 
 
 def of_rank(xp: Namespace, array: Any, ndim: int) -> Any:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from tinyloss.typing import Array, ArrayLike, AxisName, Reduction
+from tinyloss.typing import Activation, Array, ArrayLike, AxisName, Reduction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -183,6 +183,7 @@ _ALIASES = {
     for name, alias in (
         ("ArrayLike", ArrayLike),
         ("Array", Array),
+        ("Activation | None", Activation | None),
         ("AxisName", AxisName),
         ("Reduction", Reduction),
     )

@@ -113,6 +113,27 @@ def axis_of_two(function: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def one_of(*choices: str | None) -> Callable[[str, str, Any], Any]:
+    """Return a check of a word, or None."""
+
+    def check(function: str, name: str, value: Any) -> Any:
+        if not (value is None or isinstance(value, str)) or value not in choices:
+            *others, last = map(repr, choices)
+            raise ValueError(
+                f"tinyloss.{function}: {name} is {value!r}, expected {', '.join(others)} or {last}"
+            )
+        return value
+
+    return check
+
+
+def integer(function: str, name: str, value: Any) -> int:
+    """Return an integer."""
+    if not is_integer(value):
+        raise TypeError(f"tinyloss.{function}: {name} is {value!r}, expected an integer")
+    return int(value)
+
+
 def one_or_two(function: str, name: str, value: Any) -> int:
     """Return 1 or 2."""
     if not is_integer(value) or value not in (1, 2):

@@ -98,6 +98,7 @@ class CustomLoss(LossFunction[...]):
         body |= {
             "__annotations__": dict.fromkeys(parameters, Any),
             "function": self,
+            "several_axes": True,
             "maker": self.with_options,
         }
         return type(f"{self.__name__}.with_options", (base,), body)
@@ -131,7 +132,7 @@ def loss(
     rowwise
         Whether an item is a row of classes, not an element. The function then gets the classes
         in the last dimension, reduces over axis=-1 and returns one loss for each row. The loss
-        takes an `axis`.
+        takes an `axis`; of values y also a tuple of axes, which then make a row.
     labels
         Whether y holds class indices, one for each row; implies rowwise.
         `y[..., None] == xp.arange(x.shape[-1])` tells the target's class.
@@ -346,6 +347,7 @@ def _formula_of(
     class _Custom(_Recorded):
         name = title
         rowwise = in_rows
+        several_axes = in_rows and not labels
         names = tuple(inputs)
         roles: ClassVar[Mapping[str, Role]] = {"y": LABEL} if labels else {}
 

@@ -53,6 +53,9 @@ class Formula:
     compares_classes: ClassVar[bool] = False
     """Whether a row of one class always has the loss 0."""
 
+    several_axes: ClassVar[bool] = False
+    """Whether a row may be several axes of x: no class has an index."""
+
     per_item: ClassVar[bool] = True
     """Whether the value of a rowwise formula is one number for each row."""
 

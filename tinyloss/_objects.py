@@ -23,7 +23,7 @@ from tinyloss._engine.run import fill, job_of, narrowed, run
 from tinyloss._engine.sums import ORDINARY, summed
 from tinyloss._function import Loss, LossFunction, parameters_of
 from tinyloss._partial import mapped
-from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
+from tinyloss.typing import Activation, Array, ArrayLike, AxisName, CallOptions, Reduction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -258,10 +258,13 @@ def _constructor_misfit(
     cls: "type[Configured]", args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> str | None:
     name, signature = cls.__name__, inspect.signature(cls)
+    made: Any = cls
+    takes = inspect.signature(made.__call__).parameters
     call = f"the call of the object takes it: {name}()(x, y, {{}}=...)"
     elsewhere = {"sample_weight": "weight", "mask": "where"}
     keywords = {
-        keyword: "; " + call.format(elsewhere.get(keyword, keyword))
+        keyword: "; "
+        + call.format(keyword if keyword in takes else elsewhere.get(keyword, keyword))
         for keyword in ("weight", "sample_weight", "where", "mask", "denominator")
     }
     if "class_weight" in signature.parameters:
@@ -270,8 +273,8 @@ def _constructor_misfit(
             f"{keywords['weight'].removeprefix('; ')}"
         )
     arrays = [each for each in args if not isinstance(each, (str, bool, int, float))]
-    made = f"; the object is called with the arrays: {name}()(x, y)" if arrays else None
-    return misfit(name, signature, args, kwargs, keywords, made)
+    advice = f"; the object is called with the arrays: {name}()(x, y)" if arrays else None
+    return misfit(name, signature, args, kwargs, keywords, advice)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -281,6 +284,8 @@ class Configured(Differentiable):
     function: ClassVar[LossFunction[...]]
     maker: ClassVar[Callable[..., Any] | None] = None
     """What makes its objects; None for the class."""
+    several_axes: ClassVar[bool] = False
+    """Whether `axis` may be a tuple."""
     _own: ClassVar[frozenset[str]]
     """The names of its parameters."""
     _parameters: Mapping[str, Any]
@@ -325,14 +330,14 @@ class Configured(Differentiable):
 
     def configure(self, parameters: dict[str, Any]) -> None:
         """Set and check the parameters."""
-        _check_arrays(type(self).__name__, parameters)
+        _check_arrays(type(self).__name__, parameters, self.several_axes)
         self.function.check(**parameters)
         changed = {name: each for name, each in self._changed().items() if name in parameters}
         object.__setattr__(self, "_parameters", changed)
         arrays = {
             name: _Numbers(each)  # pyright: ignore[reportUnknownArgumentType]
             for name, each in changed.items()
-            if isinstance(each, tuple) and name != "axis_name"
+            if isinstance(each, tuple) and name not in ("axis", "axis_name")
         }
         object.__setattr__(self, "_arrays", arrays)
 
@@ -474,15 +479,17 @@ def _are_numbers(parameter: Any) -> bool:
     return parameter is None or isinstance(parameter, Real)
 
 
-def _check_arrays(name: str, parameters: Mapping[str, Any]) -> None:
+def _check_arrays(name: str, parameters: Mapping[str, Any], several_axes: bool) -> None:
     """Raise what a call would raise about parameters that need x to be checked in full."""
     for field in ("class_weight", "pos_weight"):
         if not _are_numbers(parameters.get(field, 1.0)):
             came = _shown(parameters[field])
             raise TypeError(f"tinyloss.{name}: {field} is {came}, expected numbers")
     axis = parameters.get("axis", -1)
-    if not _check.is_integer(axis):
-        raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected an integer")
+    axes: Any = axis if several_axes and axis.__class__ is tuple else (axis,)
+    if not axes or not all(map(_check.is_integer, axes)):
+        expected = "an integer, or a tuple of them" if several_axes else "an integer"
+        raise TypeError(f"tinyloss.{name}: axis is {axis!r}, expected {expected}")
 
 
 class TargetLoss(Configured):
@@ -502,6 +509,31 @@ class RowLoss(TargetLoss):
 
     axis: int = -1
     axis_name: AxisName | None = None
+
+
+class RegionLoss(Configured):
+    """A loss of regions, whose items are along all axes but these."""
+
+    several_axes = True
+    axis: int | tuple[int, ...] = -1
+    class_axis: int = 1
+    from_logits: Activation | None = None
+    ignore_index: int | None = None
+    reduction: Reduction = "mean"
+    smooth: float = 0.0
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
 
 
 class LabelLoss(RowLoss):

@@ -256,6 +256,8 @@ def _describing(loss: Any) -> Any:
     ) -> Request:
         product = Product(h, w, bias, scale, class_axis, max_memory)
         request: Request = loss.request((product, y), options)
+        if request.x is not product:
+            raise TypeError(f"tinyloss.{title}: is no loss of scores, expected one")
         return request._replace(title=title)
 
     own = list(inspect.signature(describe, eval_str=True).parameters.values())[:-1]

@@ -12,17 +12,20 @@ from tinyloss._check import (
     axis_of_two,
     bytes_or_none,
     flag,
+    integer,
     integer_or_none,
+    one_of,
     one_or_two,
     or_none,
     within,
 )
 
 __all__ = [
-    "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2", "AxisName", "CallOptions",
-    "ClassAxis", "ClassIndex", "Flag", "Floor", "LabelOptions", "MemoryLimit", "Namespace",
-    "NonNegative", "Number", "OneOrTwo", "Options", "Positive", "PositiveOrNone", "ProductOptions",
-    "Reduction", "RowOptions", "Share", "ShareOrNone",
+    "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
+    "Axis", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Flag", "Floor", "LabelOptions",
+    "MemoryLimit", "Namespace", "NonNegative", "Number", "OneOrTwo", "Options", "Positive",
+    "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions", "Share",
+    "ShareOrNone",
 ]  # fmt: skip
 
 
@@ -100,6 +103,17 @@ ClassIndex: TypeAlias = Annotated[int | None, Check(integer_or_none)]
 """The index of a class, or None."""
 
 
+Axis: TypeAlias = Annotated[int, Check(integer)]
+"""An axis of an array."""
+
+Activation: TypeAlias = Literal["softmax", "sigmoid"]
+"""What makes probabilities of logits."""
+
+ActivationOrNone: TypeAlias = Annotated[
+    Activation | None, Check(one_of("softmax", "sigmoid", None))
+]
+"""What makes probabilities of logits; None where there are probabilities."""
+
 ClassAxis: TypeAlias = Annotated[Literal[0, 1], Check(axis_of_two)]
 """Which axis of a matrix the classes are along."""
 
@@ -132,6 +146,15 @@ class RowOptions(Options, total=False):
     """The axis of the classes."""
     axis_name: AxisName | None
     """JAX alone: the mapped axis over whose members the classes are split, in order."""
+
+
+class RegionOptions(Options, total=False):
+    """What a loss of regions takes."""
+
+    axis: int | tuple[int, ...]
+    """The axis of the pixels, or the axes."""
+    ignore_index: ClassIndex
+    """Pixels with this class index are left out. It need not be a class."""
 
 
 class LabelOptions(RowOptions, total=False):

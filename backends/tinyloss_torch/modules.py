@@ -16,11 +16,15 @@ __all__ = [
     "CircleLoss",
     "CosFaceLoss",
     "CrossEntropyLoss",
+    "DiceLoss",
+    "FocalTverskyLoss",
     "GaussianNLLLoss",
+    "GeneralizedDiceLoss",
     "HingeLoss",
     "HuberLoss",
     "InfoNCELoss",
     "JSDivLoss",
+    "JaccardLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
     "LinearCrossEntropyLoss",
@@ -44,6 +48,7 @@ __all__ = [
     "SoftmaxFocalLoss",
     "SquaredHingeLoss",
     "SupConLoss",
+    "TverskyLoss",
     "VICRegLoss",
 ]
 
@@ -160,8 +165,20 @@ class CrossEntropyLoss(LossModule):
     of = tinyloss.CrossEntropyLoss
 
 
+class DiceLoss(LossModule):
+    of = tinyloss.DiceLoss
+
+
+class FocalTverskyLoss(LossModule):
+    of = tinyloss.FocalTverskyLoss
+
+
 class GaussianNLLLoss(LossModule):
     of = tinyloss.GaussianNLLLoss
+
+
+class GeneralizedDiceLoss(LossModule):
+    of = tinyloss.GeneralizedDiceLoss
 
 
 class HingeLoss(LossModule):
@@ -178,6 +195,10 @@ class InfoNCELoss(LossModule):
 
 class JSDivLoss(LossModule):
     of = tinyloss.JSDivLoss
+
+
+class JaccardLoss(LossModule):
+    of = tinyloss.JaccardLoss
 
 
 class KLDivLoss(LossModule):
@@ -266,6 +287,10 @@ class SquaredHingeLoss(LossModule):
 
 class SupConLoss(LossModule):
     of = tinyloss.SupConLoss
+
+
+class TverskyLoss(LossModule):
+    of = tinyloss.TverskyLoss
 
 
 class VICRegLoss(LossModule):

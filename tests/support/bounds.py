@@ -451,3 +451,79 @@ def logsumexp(x: list[Any]) -> dict[str, Any]:
     if not any(_probabilities(x)[0]):
         return {"value": 0}
     return {"value": abs(max(x)) + Exact("logsumexp").value(x) - max(x)}
+
+
+def tversky(
+    x: Any, y: Any, *, fp_weight: Any = 0.5, fn_weight: Any = 0.5, smooth: Any = 0
+) -> dict[str, Any]:
+    """Sums of magnitudes of (A' B - A B') / (A + B)^2, where the target of a pixel has both."""
+    fp, fn = mp.mpf(fp_weight), mp.mpf(fn_weight)
+    pairs = [*zip(x, y, strict=True)]
+    lost = sum(fp * a * (1 - b) + fn * (1 - a) * b for a, b in pairs)
+    kept = sum(a * b for a, b in pairs) + smooth
+    whole = lost + kept or 1
+    lost, kept = lost / whole, kept / whole
+    both = [0 < b < 1 for b in y]
+    by_x = [((fp * (1 - b) + fn * b) * kept + b * lost) / whole for b in y]
+    by_y = [((fn * (1 - a) + fp * a) * kept + a * lost) / whole for a in x]
+    bent = [2 * (fp * (1 - b) + (1 + fn) * b) / whole * s for b, s in zip(y, by_x, strict=True)]
+    return {
+        "x": [s if soft else 0 for s, soft in zip(by_x, both, strict=True)],
+        "y": by_y,
+        "curvature": bent,
+    }
+
+
+def dice(x: Any, y: Any, *, squared: bool = False, smooth: Any = 0) -> dict[str, Any]:
+    if not squared:
+        return tversky(x, y, smooth=mp.mpf(smooth) / 2)
+    pairs = [*zip(x, y, strict=True)]
+    lost = sum((a - b) ** 2 for a, b in pairs)
+    kept = sum(2 * a * b for a, b in pairs) + smooth
+    whole = lost + kept or 1
+    soft = any(0 < b < 1 for b in y)
+    # where p and y are close, each is rounded on the way to their difference
+    value = sum((a + b) * abs(a - b) for a, b in pairs) / whole + lost / whole if soft else 0
+    lost, kept = lost / whole, kept / whole
+    by_x = [(2 * (a + b) * kept + 2 * b * (lost + value)) / whole for a, b in pairs]
+    by_y = [(2 * (a + b) * kept + 2 * a * (lost + value)) / whole for a, b in pairs]
+    bent = [2 * kept / whole + 4 * a / whole * s for a, s in zip(x, by_x, strict=True)]
+    hard = [not 0 < b < 1 for b in y]
+    return {
+        "value": value,
+        "x": [0 if exact and not soft else s for s, exact in zip(by_x, hard, strict=True)],
+        "y": by_y,
+        "curvature": bent,
+    }
+
+
+def focal_tversky(
+    x: Any,
+    y: Any,
+    *,
+    fp_weight: Any = 0.3,
+    fn_weight: Any = 0.7,
+    gamma: Any = 4 / 3,
+    smooth: Any = 0,
+) -> dict[str, Any]:
+    fp, fn = mp.mpf(fp_weight), mp.mpf(fn_weight)
+    pairs = [*zip(x, y, strict=True)]
+    lost = sum(fp * a * (1 - b) + fn * (1 - a) * b for a, b in pairs)
+    whole = lost + sum(a * b for a, b in pairs) + smooth or 1
+    one = tversky(x, y, fp_weight=fp, fn_weight=fn, smooth=smooth)
+    value = lost / whole
+    if not value:
+        return {name: [0] * len(x) for name in one}
+    exponent = 1 / mp.mpf(gamma)
+    outer = exponent * value ** (exponent - 1)
+    kept = 1 - value
+    slopes = [((fp * (1 - b) + fn * b) * kept + b * value) / whole for b in y]
+    bent = [
+        outer * (s + abs(exponent - 1) / value * slope**2)
+        for s, slope in zip(one["curvature"], slopes, strict=True)
+    ]
+    return {
+        "x": [outer * s for s in one["x"]],
+        "y": [outer * s for s in one["y"]],
+        "curvature": bent,
+    }

@@ -417,6 +417,47 @@ JS: Families = {
 }
 
 
+def hard_rows(x: Callable[[Draw], Array]) -> Family:
+    """Probabilities of pixels, each of the region or not."""
+
+    def family(d: Draw) -> Kwargs:
+        p = x(d)
+        return {"x": p, "y": d.cast(d.rng.integers(0, 2, p.shape))}
+
+    return family
+
+
+def nearly_right(d: Draw) -> Kwargs:
+    y = d.rng.integers(0, 2, (d.n, C))
+    off = d.powers(-20, -1, (d.n, C)).astype(float)
+    return {"x": d.cast(np.where(y == 1, 1 - off, off)), "y": d.cast(y)}
+
+
+def below_1(d: Draw) -> Array:
+    return d.cast(1 - d.eps / 2 * d.rng.integers(1, 100, (d.n, C)))
+
+
+def part_of_1(d: Draw, c: int = C) -> Array:
+    return d.uniform(0, 1, (d.n, c))
+
+
+REGIONS: Families = {
+    "uniform": hard_rows(part_of_1),
+    "near_0": hard_rows(lambda d: d.powers(max(np.log10(d.tiny) + 1, -30), -2, (d.n, C))),
+    "near_1": hard_rows(below_1),
+    "nearly_right": nearly_right,
+    "edges": hard_rows(lambda d: d.cast(d.rng.integers(0, 2, (d.n, C)))),
+    "right": near(lambda d: d.cast(d.rng.integers(0, 2, (d.n, C))), lambda d, y: y),
+    "absent": pair(part_of_1, lambda d: d.cast(np.zeros((d.n, C)))),
+    "nothing": pair(lambda d: d.cast(np.zeros((d.n, C))), lambda d: d.cast(np.zeros((d.n, C)))),
+    "everywhere": pair(part_of_1, lambda d: d.cast(np.ones((d.n, C)))),
+    "one_pixel": hard_rows(lambda d: part_of_1(d, 1)),
+    "soft": pair(part_of_1, part_of_1),
+    "soft_close": near(part_of_1, lambda d, y: np.minimum(d.nudged(y), d.cast(1))),
+    "uniform_c1000": few(hard_rows(lambda d: part_of_1(d, 1000))),
+}
+
+
 def alone(families: Families) -> Families:
     """Families for functions of x only."""
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tinyloss
@@ -40,6 +41,7 @@ __all__ = [
     "BOUNDS",
     "CLASSES",
     "EXACT",
+    "IMAGES",
     "LOSSES",
     "PRODUCTS",
     "PUBLIC",
@@ -112,6 +114,7 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "log-probabilities of shares": (row_inputs.KL, [(log_shares, shares())]),
     "two logits": (row_inputs.KL_LOGITS, [REAL]),
     "shares": (row_inputs.JS, [(shares(), shares())]),
+    "regions": (row_inputs.REGIONS, [PROBABILITY]),
     "elements": (row_inputs.alone(inputs.LOGITS), []),
     "rows": (row_inputs.FUNCTION_ROWS, []),
 }
@@ -420,6 +423,17 @@ def _special() -> Iterator[Spec]:
         underflow=1024,
     )
     yield _spec("js_div", unsettled=of.by_a_share_of_0)
+    squared = varied(row_inputs.REGIONS, tuple(row_inputs.REGIONS), squared=True)
+    smooth = varied(row_inputs.REGIONS, ("uniform", "absent", "nothing"), smooth=0.5)
+    yield _spec(
+        "dice",
+        row_inputs.REGIONS | smooth | squared,
+        [call(*PROBABILITY), call(*PROBABILITY, smooth=0.5, squared=True)],
+        scale=bounds.dice,
+    )
+    yield _spec("jaccard", scale=partial(bounds.tversky, fp_weight=1, fn_weight=1))
+    yield _spec("tversky", scale=bounds.tversky)
+    yield _spec("focal_tversky", scale=bounds.focal_tversky)
     yield _spec("logsumexp", scale=bounds.logsumexp)
     yield _spec("softplus", limit=of.softplus_limit)
     yield _spec("log_sigmoid", limit=of.log_sigmoid_limit)
@@ -434,6 +448,7 @@ EXACT = {name: spec.definition for name, spec in SPECS.items()}
 BOUNDS = {name: spec.bound for name, spec in SPECS.items()}
 ACTIVATIONS = [each.function for each in public_losses("predictions")]
 LOSSES = [each.name for each in public_losses("elements", "rows")]
+IMAGES = [each.name for each in public_losses("images")]
 PRODUCTS = [each.name for each in public_losses("arrays")]
 PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
 

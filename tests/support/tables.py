@@ -47,6 +47,7 @@ FAMILIES: Mapping[str, str] = {
     "margins": "binary",
     "one of many": "multiclass",
     "distributions": "divergence",
+    "regions": "segmentation",
 }
 """The documentation's pages of losses, and the modules of those."""
 
@@ -59,7 +60,9 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _losses(page: str | None = None) -> list[Public]:
     """Return the losses, of all families or of a page."""
     return [
-        each for each in public_losses("elements", "rows") if page is None or page == _page_of(each)
+        each
+        for each in public_losses("elements", "rows", "images")
+        if page is None or page == _page_of(each)
     ]
 
 

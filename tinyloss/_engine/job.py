@@ -250,7 +250,7 @@ def scaled(
             scale = weight * scale
     value, grads, curvature = parts(arrays)
     if value is not None and weight is not None:
-        value = value * weight
+        value = value * (weight if kind.formula.per_item else weight[..., None])
     if weight is not None and kind.rowwise:
         scale = scale[..., None]
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from tinyloss._formula import Formula
+from tinyloss.typing import Namespace
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -76,13 +77,39 @@ class Product(NamedTuple):
         return self.w is not None and self.pairs is not None and self.pairs.own
 
 
+class Activation(NamedTuple):
+    """What makes probabilities of logits, as formulas: of rows of classes, or of elements."""
+
+    forward: type[Formula]
+    """Its value is what the loss takes for x."""
+    pull: type[Formula]
+    """Of a gradient by that, its x, and of that, its y, the gradient by x is that by logits."""
+
+
+class Regions(NamedTuple):
+    """Predictions of regions, such as the pixels of a class of an image."""
+
+    x: Any
+    activation: Activation | None
+    """None where x is what the loss takes."""
+    class_axis: int
+    """The axis of the classes: of an activation of rows, and of targets that are class indices."""
+    mask: Any = None
+    """Which elements count, booleans that broadcast to x; None for all."""
+    of_classes: Callable[[Namespace, Any, int], Any] | None = None
+    """Makes of the sizes of the targets of a row's classes what elements of each count.
+
+    The classes are then part of a row. None where each class is a row.
+    """
+
+
 class Request(NamedTuple):
     """What a public function was asked."""
 
     formula: type[Formula] | None
     """The formula for a target of x's shape; None where there is none."""
     x: Any
-    """An array, or a `Product`."""
+    """An array, a `Product` or `Regions`."""
     y: Any
     params: Mapping[str, Any] = _NOTHING
     """Parameters of the formula, already checked: numbers may be 0-d arrays."""
@@ -90,8 +117,8 @@ class Request(NamedTuple):
     """Further arrays of the formula, broadcasting to x (variance, pos_weight)."""
     labels: type[Formula] | None = None
     """The formula for class indices; None where y cannot hold them."""
-    axis: int = -1
-    """The class axis of a rowwise loss."""
+    axis: int | tuple[int, ...] = -1
+    """The class axis of a rowwise loss, or the axes that make a row."""
     axis_name: Any = None
     """The mapped axis whose members hold a part of the classes each; None where x has them all."""
     class_weight: Any = None

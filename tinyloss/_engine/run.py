@@ -17,6 +17,7 @@ from typing import Any
 
 from tinyloss._arrays import (
     astype,
+    axes_back,
     bring,
     compiling,
     compute_dtype,
@@ -78,10 +79,12 @@ def finished_of(request: Request, form: Form, settled: Settled, out: tuple[Any, 
     answer = answer_with_moving_divisor(job) if divisor_moves(request, job) else answer_of(job)
     if form.want.sums:
         answer = answer._replace(value=(answer.value, settled.total))
-    if out:
+    if out and job.out:
         curvature = None if answer.curvature is None else out[-1]
         return Answer(answer.value, out[: len(answer.grads)], curvature)
-    return answer if form.axis is None else _moved(job, form.axis, answer)
+    if form.axes is not None:
+        answer = _moved(job, request.x, form.axes, answer)
+    return delivered(answer, out)
 
 
 def job_of(request: Request, want: Want) -> Job:
@@ -89,12 +92,13 @@ def job_of(request: Request, want: Want) -> Job:
     return settled_of(as_wanted(request, want), want)[1].job
 
 
-def _moved(job: Job, axis: int, answer: Answer) -> Answer:
-    """Return an answer with the classes of its derivatives where the caller has them."""
-    grads = tuple([move_axis(job.xp, grad, -1, axis) for grad in answer.grads])
+def _moved(job: Job, x: Any, axes: Sequence[int], answer: Answer) -> Answer:
+    """Return an answer with the axes of a row where the caller has them, in x."""
+    lengths = [x.shape[axis] for axis in axes]
+    grads = tuple([axes_back(job.xp, grad, axes, lengths) for grad in answer.grads])
     curvature = answer.curvature
     if curvature is not None:
-        curvature = move_axis(job.xp, curvature, -1, axis)
+        curvature = axes_back(job.xp, curvature, axes, lengths)
     return Answer(answer.value, grads, curvature)
 
 

@@ -1,6 +1,6 @@
 """A request settled: checked, its arrays brought to one library and layout, its kind told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from warnings import warn
 
 from tinyloss._arrays import (
+    are_one,
     astype,
+    axes_last,
     compiling,
     compute_dtype,
     dtype_name,
@@ -16,7 +18,6 @@ from tinyloss._arrays import (
     index_dtype,
     is_host,
     kind,
-    move_axis,
     result_dtype,
     widest_dtype,
 )
@@ -85,8 +86,8 @@ class Form:
     """What is wanted, without the arrays to write into."""
     rule: Rule
     formula: type[Formula]
-    axis: int | None
-    """Where the caller has the class axis, if not at the end."""
+    axes: tuple[int, ...] | None
+    """Which axes the caller has for a row's, in ascending order, if not one at the end."""
     dtypes: Mapping[str, Any]
     """What arguments are converted to before all else."""
     domain: Domain | None
@@ -129,7 +130,7 @@ class Form:
     ) -> Settled:
         """Return a request of this form settled: of x, and of what was brought beside it."""
         _, xp, _, _, index, dtype, _ = self.rule
-        formula, axis = self.formula, self.axis
+        formula, axes = self.formula, self.axes
         x = request.x
         if self.warns and not compiling():
             warn(
@@ -138,10 +139,10 @@ class Form:
                 RuntimeWarning,
                 stacklevel=users_level(),
             )
-        if axis is not None:
-            x = move_axis(xp, x, axis, -1)
-            y = y if index is not None else move_axis(xp, y, axis, -1)
-            more = {name: move_axis(xp, each, axis, -1) for name, each in more.items()}
+        if axes is not None:
+            x = axes_last(xp, x, axes)
+            y = y if index is not None else axes_last(xp, y, axes)
+            more = {name: axes_last(xp, each, axes) for name, each in more.items()}
         arrays = {"x": x, "y": y, **more}
         for name, to in self.dtypes.items():
             array = arrays[name]
@@ -166,13 +167,12 @@ class Form:
             self.kinds[key] = of_call
         if out:
             for name, into in zip([*of_call.grads, "x"][: len(out)], out, strict=True):
-                shape = tuple(arrays[name].shape)
-                if axis is not None:
-                    shape = (*shape[:axis], shape[-1], *shape[axis:-1])
+                shape = tuple(arrays[name].shape) if axes is None else tuple(request.x.shape)
                 check_out(xp, into, shape, result_dtype(arrays[name].dtype, dtype))
             check_apart(xp, out)
-            if axis is not None:
-                out = tuple([move_axis(xp, into, axis, -1) for into in out])
+            if axes is not None:
+                apart = not all(are_one(into, axes) for into in out)
+                out = () if apart else tuple([axes_last(xp, into, axes) for into in out])
         look = self.look(lambda: request, arrays["y"], weight) if self.looks else None
         ignored = request.ignore_index
         arrays |= held
@@ -230,11 +230,11 @@ def _form_of(
     request: Request, want: Want, xp: Namespace, y: Any, more: Mapping[str, Any], fuses: bool
 ) -> Form:
     """Return the form of a request, whose further arrays are brought to its library."""
-    x, axis, classes = request.x, None, None
+    x, axes, classes = request.x, None, None
     moved, formula = x, request.formula
     if formula is None or formula.rowwise:
-        formula, axis = _rowwise(request, x, y)
-        moved = x if axis is None else move_axis(xp, x, axis, -1)
+        formula, axes = _rowwise(request, x, y)
+        moved = x if axes is None else axes_last(xp, x, axes)
         classes = rows_of(request, xp, moved).length()
     else:
         _check_elements(formula, x, y)
@@ -253,8 +253,8 @@ def _form_of(
         dtypes["y"] = dtype
         y = astype(xp, y, dtype)
     domain = domain_of(formula, labels, y)
-    without = ("formula", "labels", "x", "y", *_WEIGHING)
-    nothing: Any = dict.fromkeys(without) | {"params": (), "arrays": ()}
+    arrays = ("formula", "labels", "x", "y", *_WEIGHING)
+    nothing: Any = dict.fromkeys(arrays) | {"params": (), "arrays": ()}
     takes_classes, index = "class_weight" in formula.roles, index_dtype(xp, y) if labels else None
     rule = Rule(
         request._replace(**nothing), xp, formula.rowwise, takes_classes, index, dtype, want.sums
@@ -274,7 +274,7 @@ def _form_of(
         want=want._replace(out=()),
         rule=rule,
         formula=formula,
-        axis=axis,
+        axes=axes,
         dtypes=dtypes,
         domain=domain,
         looks=domain is not None and may_look(y),
@@ -370,10 +370,15 @@ def _parameters(
     return held, normal(numbers, xp, dtype), normal(static, xp, dtype)
 
 
-def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | None]:
-    """Tell labels from a target of x's shape; also return the class axis, None for the last."""
-    axis, ndim = class_axis(x, request.axis, request.of_pairs), len(x.shape)
-    items = (*x.shape[:axis], *x.shape[axis + 1 :])
+def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], tuple[int, ...] | None]:
+    """Tell labels from a target of x's shape; also return a row's axes, None for the last alone."""
+    ndim, several = len(x.shape), request.formula is not None and request.formula.several_axes
+    axes = (
+        row_axes(x, request.axis)
+        if several
+        else (class_axis(x, request.axis, may_be_empty=request.of_pairs),)
+    )
+    items, axis = without(x.shape, axes), axes[-1]
     formula, expected = request.formula, x.shape
     if formula is None or (request.labels is not None and len(y.shape) != ndim):
         formula, expected = request.labels, items
@@ -382,7 +387,7 @@ def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | Non
         shapes += [] if request.formula is None else [f"{show(x)} (the shape of x)"]
         raise Refusal(
             f"y has shape {show(y)}, expected {' or '.join(shapes)} for x of shape {show(x)}"
-            + (f" with the classes along axis {request.axis}" if axis != ndim - 1 else "")
+            + (f" with the classes along axis {request.axis}" if axes != (ndim - 1,) else "")
             + (one_more(items, y.shape) if request.labels is not None else "")
             + other_axis(x.shape, y.shape, axis)
         )
@@ -399,17 +404,32 @@ def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], int | Non
         raise Refusal(
             "ignore_index is for class indices, expected where= beside a target of x's shape"
         )
-    return formula, None if axis == ndim - 1 else axis
+    return formula, None if axes == (ndim - 1,) else axes
 
 
-def class_axis(x: Any, axis: Any, may_be_empty: bool = False) -> int:
+def without(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
+    """Return a shape without axes that are counted from the front."""
+    return tuple([length for axis, length in enumerate(shape) if axis not in axes])
+
+
+def row_axes(x: Any, axis: Any) -> tuple[int, ...]:
+    """Return the axes that make a row, counted from the front, in ascending order."""
+    if axis.__class__ is not tuple:
+        return (class_axis(x, axis),)
+    axes = tuple(sorted([class_axis(x, each) for each in axis]))
+    if not axes or len({*axes}) < len(axes):
+        raise Refusal(f"axis is {axis!r}, expected an integer or different ones")
+    return axes
+
+
+def class_axis(x: Any, axis: Any, name: str = "axis", may_be_empty: bool = False) -> int:
     """Return the class axis, counted from the front."""
     ndim = len(x.shape)
     if ndim == 0:
         raise Refusal("x is 0-d, expected at least the class axis")
     integer = type(axis) is int or (isinstance(axis, Integral) and not isinstance(axis, bool))
     if not integer or not -ndim <= int(axis) < ndim:
-        raise Refusal(f"axis is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
+        raise Refusal(f"{name} is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
     if x.shape[axis] == 0 and not may_be_empty:
         raise Refusal(f"x has shape {show(x)}: no class along axis {axis}")
     return int(axis) % ndim

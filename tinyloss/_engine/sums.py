@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyloss._cache import cache_of
-from tinyloss._engine.request import Product, Request
+from tinyloss._engine.request import Product, Regions, Request
 from tinyloss._formula import Formula
 
 ORDINARY = 2.0**100
 """A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
-_ALIKE = ("rowwise", "per_item", "binary", "signed")
+_ALIKE = ("rowwise", "several_axes", "per_item", "binary", "signed")
 _SHARED = ("weight", "where", "reduction", "denominator", "axis", "axis_name", "ignore_index")
 
 
@@ -19,7 +19,7 @@ def summed(factors: Sequence[float], requests: Sequence[Request]) -> Request | N
     for factor, each in zip(factors, requests, strict=True):
         if not 1 / ORDINARY < abs(factor) < ORDINARY:
             return None
-        if each.arrays or each.class_weight is not None or isinstance(each.x, Product):
+        if each.arrays or each.class_weight is not None or isinstance(each.x, (Product, Regions)):
             return None
         if any(getattr(each, name) is not getattr(first, name) for name in _SHARED):
             return None
@@ -55,7 +55,7 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
 
     class Sum(Formula):
         name = first.name
-        rowwise, per_item = first.rowwise, first.per_item
+        rowwise, several_axes, per_item = first.rowwise, first.several_axes, first.per_item
         binary, signed = first.binary, first.signed
         compares_classes = any(part.compares_classes for part in parts)
         exact_curvature = all(part.exact_curvature for part in parts)

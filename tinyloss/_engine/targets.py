@@ -119,7 +119,7 @@ def look_at(
         return False
     if xp.any(wrong):
         if weight is not None:
-            wrong = wrong & (weight != 0)
+            wrong = wrong & (weight if kind(weight.dtype) == "bool" else weight != 0)
         if tracing and not looks(wrong):
             return False
         if bool(xp.any(wrong)):

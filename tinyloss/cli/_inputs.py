@@ -157,6 +157,7 @@ DRAWS: dict[str, Draw] = {
     "log-probabilities of shares": _pairs(_log_shares, _shares),
     "two logits": _pairs(lambda x: x, lambda y: y),
     "shares": _pairs(_shares, _shares),
+    "regions": _probabilities,
 }
 
 
@@ -230,4 +231,9 @@ PATHS: dict[str, Path] = {
     ),
     "two logits": Path(_LEAD_IN_X, _LEADS, lambda t: [_pair(t), np.zeros((*t.shape, 2))]),
     "shares": Path(_LEAD_IN_X, _LEADS, lambda t: [_shares(_pair(t)), _even(t)]),
+    "regions": Path(
+        "p of a pixel of the region, 1 - p of one beside it",
+        (0.0, 0.01, 0.5, 0.99, 1.0),
+        lambda t: [np.stack([t, 1 - t], axis=-1), _pair(np.ones_like(t))],
+    ),
 }

@@ -514,7 +514,7 @@ def _masks(subject: Subject, text: str) -> Tick | None:
         "where": ([poisoned, *given[1:]], {"where": kept}),
         "weight": ([poisoned, *given[1:]], {"weight": kept.astype(np.float32)}),
     }
-    if "ignore_index" in inspect.signature(subject.loss).parameters:
+    if given[1].dtype.kind == "i" and "ignore_index" in inspect.signature(subject.loss).parameters:
         labels = np.where(kept, given[1], -100)
         calls["ignore_index"] = [poisoned, labels], {"ignore_index": -100}
     for option, (arrays, options) in calls.items():

@@ -68,7 +68,7 @@ def _promise(text: str) -> Promise:
 
 def cards() -> dict[str, Card]:
     """Return the card of each loss, by name."""
-    return {each.name: card_of(each.name) for each in public_losses("elements", "rows")}
+    return {each.name: card_of(each.name) for each in public_losses("elements", "rows", "images")}
 
 
 def card_of(name: str) -> Card:

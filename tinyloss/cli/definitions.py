@@ -490,3 +490,50 @@ def js_div(x: Row, y: Row) -> Number:
         return a * (2 * a / (a + b)).ln() / 2 if a > 0 else 0
 
     return _sum(half(a, b) + half(b, a) for a, b in zip(x, y, strict=True))
+
+
+# --------------------------------------------------------------------------------------- regions
+
+
+def _overlap(x: Row, y: Row) -> tuple[Number, Number, Number]:
+    """Return what is rightly found, what is wrongly found, and what is missed."""
+    pairs = [*zip(x, y, strict=True)]
+    return (
+        _sum(a * b for a, b in pairs),
+        _sum(a * (1 - b) for a, b in pairs),
+        _sum((1 - a) * b for a, b in pairs),
+    )
+
+
+def _share_of(part: Number, whole: Number) -> Number:
+    return part / whole if whole > 0 else 0 * part
+
+
+@defined("regions", smooth=0.5)
+def dice(x: Row, y: Row, *, smooth: Number, squared: bool) -> Number:
+    found, wrong, missed = _overlap(x, y)
+    if not squared:
+        return _share_of(wrong + missed, 2 * found + wrong + missed + smooth)
+    apart = _sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+    return _share_of(apart, apart + 2 * found + smooth)
+
+
+@defined("regions", smooth=0.5)
+def jaccard(x: Row, y: Row, *, smooth: Number) -> Number:
+    found, wrong, missed = _overlap(x, y)
+    return _share_of(wrong + missed, found + wrong + missed + smooth)
+
+
+@defined("regions", smooth=0.5, fp_weight=0.125, fn_weight=0.75)
+def tversky(x: Row, y: Row, *, fp_weight: Number, fn_weight: Number, smooth: Number) -> Number:
+    found, wrong, missed = _overlap(x, y)
+    lost = fp_weight * wrong + fn_weight * missed
+    return _share_of(lost, found + lost + smooth)
+
+
+@defined("regions", smooth=0.5, fp_weight=0.125, fn_weight=0.75)
+def focal_tversky(
+    x: Row, y: Row, *, fp_weight: Number, fn_weight: Number, gamma: Number, smooth: Number
+) -> Number:
+    of_item = tversky(x, y, fp_weight=fp_weight, fn_weight=fn_weight, smooth=smooth)
+    return of_item ** (1 / gamma) if of_item > 0 else 0 * of_item

@@ -10,6 +10,8 @@ from inspect import signature
 from textwrap import fill
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from tinyloss._regions import ImageFunction
+
 __all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
 
 FAMILIES = (
@@ -17,6 +19,7 @@ FAMILIES = (
     "binary",
     "multiclass",
     "divergence",
+    "segmentation",
     "contrastive",
     "metric",
     "decorrelation",
@@ -25,7 +28,7 @@ FAMILIES = (
 )
 """The modules of public functions, in the order in which these are listed."""
 
-Kind: TypeAlias = Literal["elements", "rows", "arrays", "predictions"]
+Kind: TypeAlias = Literal["elements", "rows", "images", "arrays", "predictions"]
 
 
 class Public(NamedTuple):
@@ -34,8 +37,11 @@ class Public(NamedTuple):
     name: str
     function: Any
     kind: Kind
-    """What an item is: an element, or a row of classes. "arrays": it is called with what makes the
-    predictions; "predictions": with these alone, and it returns no loss."""
+    """What an item is: an element, a row of classes or pixels, an image with all its classes.
+
+    "arrays": it is called with what makes the predictions; "predictions": with these alone, and it
+    returns no loss.
+    """
     family: str
     """The module that it is in."""
 
@@ -58,6 +64,8 @@ def _kind_of(function: Any) -> Kind:
         return "arrays"
     if "reduction" not in parameters:
         return "predictions"
+    if isinstance(function, ImageFunction):
+        return "images"
     return "rows" if "axis" in parameters else "elements"
 
 
@@ -68,7 +76,7 @@ def listed() -> str:
     """Return a table of all losses: the function, its classes, the first words of its docstring."""
     classes = vars(import_module("tinyloss.losses.classes"))
     lines: list[str] = []
-    for each in public_losses("elements", "rows", "arrays"):
+    for each in public_losses("elements", "rows", "images", "arrays"):
         objects = [
             name
             for name in classes["__all__"]

@@ -70,6 +70,22 @@ def expm1_minus(d: Any) -> Any:
     return xp.where(xp.abs(d) < 0.5, 0.5 * small * small * series, xp.expm1(d) - d)
 
 
+def balanced(p: Any, q: Any) -> Any:
+    """Return a probability p and its complement q as one number: p, or -q where q is the smaller.
+
+    So neither loses digits where the other is almost 1. A q that underflows stays below 0.
+    """
+    xp = namespace(p)
+    least = float(xp.finfo(p.dtype).smallest_normal)
+    return xp.where(p > 0.5, -xp.maximum(q, least), p)
+
+
+def sides(b: Any) -> tuple[Any, Any]:
+    """Return p and q of a number that `balanced` made of them."""
+    xp = namespace(b)
+    return xp.where(b < 0, 1 + b, b), xp.where(b < 0, -b, 1 - b)
+
+
 class Sigmoids(NamedTuple):
     """What the losses of a logit are made of."""
 

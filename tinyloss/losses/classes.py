@@ -9,6 +9,7 @@ from tinyloss._objects import (
     LabelLoss,
     MarginLoss,
     MatchedPairLoss,
+    RegionLoss,
     RowLoss,
     TargetLoss,
     ViewsLoss,
@@ -24,6 +25,7 @@ from tinyloss.losses import (
     multiclass,
     products,
     regression,
+    segmentation,
 )
 from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
 
@@ -40,16 +42,20 @@ __all__ = [
     "CircleLoss",
     "CosFaceLoss",
     "CrossEntropyLoss",
+    "DiceLoss",
     "EpsilonInsensitiveLoss",
     "ExpectileLoss",
     "ExponentialLoss",
+    "FocalTverskyLoss",
     "GammaDevianceLoss",
     "GaussianNLLLoss",
     "GeneralizedCrossEntropyLoss",
+    "GeneralizedDiceLoss",
     "HingeLoss",
     "HuberLoss",
     "InfoNCELoss",
     "JSDivLoss",
+    "JaccardLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
     "LinearCrossEntropyLoss",
@@ -79,6 +85,7 @@ __all__ = [
     "SquaredEpsilonInsensitiveLoss",
     "SquaredHingeLoss",
     "SupConLoss",
+    "TverskyLoss",
     "TweedieDevianceLoss",
     "VICRegLoss",
     "WingLoss",
@@ -301,6 +308,32 @@ class KLDivWithLogitsLoss(RowLoss):
 
 class JSDivLoss(RowLoss):
     function = divergence.js_div
+
+
+class DiceLoss(RegionLoss):
+    function = segmentation.dice
+    squared: bool = False
+
+
+class JaccardLoss(RegionLoss):
+    function = segmentation.jaccard
+
+
+class TverskyLoss(RegionLoss):
+    function = segmentation.tversky
+    fp_weight: float = 0.5
+    fn_weight: float = 0.5
+
+
+class FocalTverskyLoss(RegionLoss):
+    function = segmentation.focal_tversky
+    fp_weight: float = 0.3
+    fn_weight: float = 0.7
+    gamma: float = 4 / 3
+
+
+class GeneralizedDiceLoss(RegionLoss):
+    function = segmentation.generalized_dice
 
 
 class GaussianNLLLoss(Configured):

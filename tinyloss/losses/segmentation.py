@@ -1,0 +1,694 @@
+"""Losses of regions: an item is a class of an image, a row is its pixels."""
+
+from typing import Any, Unpack
+
+from tinyloss._arrays import namespace
+from tinyloss._engine.request import Activation, Regions, Request
+from tinyloss._formula import Formula
+from tinyloss._regions import ImageFunction, RegionFunction
+from tinyloss.losses._numerics import balanced, sides, sigmoids, softmax_parts, steep
+from tinyloss.typing import (
+    ActivationOrNone,
+    Array,
+    ArrayLike,
+    Axis,
+    Flag,
+    NonNegative,
+    Positive,
+    RegionOptions,
+)
+
+__all__ = ["dice", "focal_tversky", "generalized_dice", "jaccard", "tversky"]
+
+
+class _Overlap(Formula):
+    """A / (A + B) of two sums over the pixels: A of what is wrong, B of what is right.
+
+    No term of either is below 0, so that nothing cancels in the value; for a target of 0 or 1
+    nothing does in the gradient, (A' B - A B') / (A + B)^2.
+    """
+
+    rowwise = True
+    several_axes = True
+
+    wrong: Any
+    """What each pixel adds to A."""
+    right: Any
+    """What each pixel adds to B."""
+
+    def __init__(self, x: Any, y: Any, *, mass: Any, balanced: bool, smooth: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.mass = mass
+        p, q = sides(x) if balanced else (xp.where((x < 0) | (x > 1), xp.nan, x), 1 - x)
+        # by more than any dtype rounds
+        t = xp.where((y < -0.0625) | (y > 1.0625), xp.nan, y)
+        if mass is not None:
+            p, q, t = (xp.where(mass == 0, 0.0, each) for each in (p, q, t))
+        self.p, self.q, self.t, self.u = p, q, t, 1 - t
+        self.terms()
+        a = xp.sum(self.weighed(self.wrong), axis=-1, keepdims=True)
+        b = xp.sum(self.weighed(self.right), axis=-1, keepdims=True) + smooth
+        # 0 / 0 is 0: nothing predicted where there is nothing
+        self.whole = xp.where(a + b == 0, 1.0, a + b)
+        self.lost, self.kept = a / self.whole, b / self.whole
+
+    def terms(self) -> None:
+        """Set `wrong` and `right`."""
+        raise NotImplementedError
+
+    def slopes_x(self) -> tuple[Any, Any, Any]:
+        """Return the derivatives by x of what a pixel adds to A, to B and to both."""
+        raise NotImplementedError
+
+    def bend(self) -> float:
+        """Return the second derivative by x of what a pixel adds to A; B has none."""
+        return 0.0
+
+    def weighed(self, each: Any) -> Any:
+        """Return what pixels add, by their mass."""
+        return each if self.mass is None else each * self.mass
+
+    def value(self) -> Any:
+        return self.lost[..., 0]
+
+    def grad_x(self) -> Any:
+        a, b, _ = self.slopes_x()
+        return self.slope(a, b)
+
+    def curvature(self) -> Any:
+        a, b, both = self.slopes_x()
+        bend = self.bend()
+        turn = -2 * self.weighed(both) / self.whole * self.slope(a, b)
+        return turn + self.weighed(bend * self.kept) / self.whole if bend else turn
+
+    boosting_curvature = steep
+
+    def slope(self, a: Any, b: Any) -> Any:
+        """Return the derivative of the quotient, of those of what a pixel adds."""
+        return self.weighed(a * self.kept - b * self.lost) / self.whole
+
+
+class _Weighted(_Overlap):
+    """False positives and false negatives by weights."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        fp_weight: Any = 1.0,
+        fn_weight: Any = 1.0,
+        smooth: Any,
+        mass: Any = None,
+        balanced: bool = False,
+    ) -> None:
+        self.fp, self.fn = fp_weight, fn_weight
+        super().__init__(x, y, mass=mass, balanced=balanced, smooth=smooth)
+
+    def terms(self) -> None:
+        self.wrong = self.fp * (self.p * self.u) + self.fn * (self.q * self.t)
+        self.right = self.p * self.t
+
+    def slopes_x(self) -> tuple[Any, Any, Any]:
+        no, yes = self.fp * self.u, self.t
+        return no - self.fn * yes, yes, no + (1 - self.fn) * yes
+
+
+class _Tversky(_Weighted):
+    name = "tversky"
+
+    def grad_y(self) -> Any:
+        return self.slope(self.fn * self.q - self.fp * self.p, self.p)
+
+
+class _Jaccard(_Tversky):
+    name = "jaccard"
+
+
+class _Dice(_Tversky):
+    name = "dice"
+
+    def __init__(self, x: Any, y: Any, *, smooth: Any, **others: Any) -> None:
+        super().__init__(x, y, fp_weight=0.5, fn_weight=0.5, smooth=0.5 * smooth, **others)
+
+
+class _GeneralizedDice(_Weighted):
+    """Dice of all classes of an image; by y it has no derivative, which moves the classes' mass."""
+
+    name = "generalized_dice"
+
+    def __init__(self, x: Any, y: Any, *, smooth: Any, **others: Any) -> None:
+        super().__init__(x, y, fp_weight=0.5, fn_weight=0.5, smooth=0.5 * smooth, **others)
+
+
+class _SquaredDice(_Overlap):
+    name = "dice"
+
+    def __init__(
+        self, x: Any, y: Any, *, smooth: Any, mass: Any = None, balanced: bool = False
+    ) -> None:
+        super().__init__(x, y, mass=mass, balanced=balanced, smooth=smooth)
+
+    def terms(self) -> None:
+        # the smaller of p and q has all digits
+        self.d = self.xp.where(self.t > 0.5, self.u - self.q, self.p - self.t)
+        self.wrong, self.right = self.d * self.d, 2 * self.p * self.t
+
+    def slopes_x(self) -> tuple[Any, Any, Any]:
+        return 2 * self.d, 2 * self.t, 2 * self.p
+
+    def grad_y(self) -> Any:
+        return self.slope(-2 * self.d, 2 * self.p)
+
+    def bend(self) -> float:
+        return 2.0
+
+
+class _FocalTversky(_Tversky):
+    name = "focal_tversky"
+
+    def __init__(self, x: Any, y: Any, *, gamma: Any, **others: Any) -> None:
+        super().__init__(x, y, **others)
+        xp = self.xp
+        self.exponent = 1 / gamma
+        some = xp.where(self.lost == 0, 1.0, self.lost)
+        self.power = xp.where(self.lost == 0, 0.0, some**self.exponent)
+        # of a perfect item 0, where the slope of the power is infinite
+        self.relative = self.exponent * self.power / some
+        self.bent = (self.exponent - 1) / some
+
+    def value(self) -> Any:
+        return self.power[..., 0]
+
+    def grad_x(self) -> Any:
+        return self.relative * super().grad_x()
+
+    def grad_y(self) -> Any:
+        return self.relative * super().grad_y()
+
+    def curvature(self) -> Any:
+        slope = super().grad_x()
+        return self.relative * (super().curvature() + self.bent * slope * slope)
+
+
+# ------------------------------------------------------------------------------------ from logits
+
+
+class _Softmax(Formula):
+    """Softmax as `sides` takes it: of the largest class what the others have."""
+
+    name = "softmax"
+    rowwise = True
+    per_item = False
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def value(self) -> Any:
+        s, xp = softmax_parts(self.x), namespace(self.x)
+        # Not s.rest, which counts the largest term and takes it off: autodiff would lose digits.
+        others = xp.sum(xp.where(s.top, 0.0, s.e), axis=-1, keepdims=True)
+        return balanced(s.e / s.z, others / s.z)
+
+
+class _Sigmoid(Formula):
+    name = "sigmoid"
+
+    def __init__(self, x: Any) -> None:
+        self.s = sigmoids(x)
+
+    def value(self) -> Any:
+        return balanced(self.s.plus, self.s.minus)
+
+
+class _SoftmaxPull(Formula):
+    """The gradient by logits, p_c (g_c - sum_k p_k g_k), of the gradient g by probabilities.
+
+    Where a class has more than half, its g is what the others are compared with: what is left of
+    the sum are the small probabilities' shares, and nothing cancels.
+    """
+
+    name = "softmax"
+    rowwise = True
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.p, _ = sides(y)
+        self.g = x - xp.sum(xp.where(y < 0, x, 0.0), axis=-1, keepdims=True)
+
+    def grad_x(self) -> Any:
+        return self.p * (self.g - self.xp.sum(self.p * self.g, axis=-1, keepdims=True))
+
+
+class _SigmoidPull(Formula):
+    name = "sigmoid"
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.g, (self.p, self.q) = x, sides(y)
+
+    def grad_x(self) -> Any:
+        return self.p * self.q * self.g
+
+
+_ACTIVATIONS = {
+    "softmax": Activation(_Softmax, _SoftmaxPull),
+    "sigmoid": Activation(_Sigmoid, _SigmoidPull),
+}
+
+
+def _regions(x: Any, from_logits: Any, class_axis: int, mask: Any, of_classes: Any = None) -> Any:
+    activation = None if from_logits is None else _ACTIVATIONS[from_logits]
+    return Regions(x, activation, class_axis, mask, of_classes)
+
+
+def _inverse_squares(xp: Any, sizes: Any, axis: int) -> Any:
+    """Return what classes of these sizes weigh; one that is absent as much as the heaviest."""
+    there = sizes > 0
+    safe = xp.where(there, sizes, 1.0)
+    weights = xp.where(there, 1 / safe / safe, 0.0)
+    return xp.where(there, weights, xp.max(weights, axis=axis, keepdims=True))
+
+
+@RegionFunction
+def dice(
+    x: Array,
+    y: ArrayLike,
+    *,
+    squared: Flag = False,
+    smooth: NonNegative = 0.0,
+    from_logits: ActivationOrNone = None,
+    class_axis: Axis = 1,
+    mask: ArrayLike | None = None,
+    **options: Unpack[RegionOptions],
+) -> Request:
+    """Dice loss: one minus the overlap of a region with the predicted one, the F1 score of pixels.
+
+    Parameters
+    ----------
+    x
+        Probabilities, or logits with `from_logits`.
+    y
+        Targets, 0 or 1 (booleans too) or a probability between; or class indices.
+    squared
+        Whether the denominator adds up the squares of probabilities and targets.
+    smooth
+        What is added to both sides of the quotient, at least 0. It counts as pixels that are right.
+    from_logits
+        What makes probabilities of logits: "softmax" over `class_axis`, "sigmoid", or None: x are
+        probabilities.
+    class_axis
+        The axis of the classes, of softmax and of class indices.
+    mask
+        Which pixels count, booleans that broadcast to x. Others are left out of the sums, NaN
+        included. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    ignore_index
+        Pixels with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: regions of an image, such as organs or roads, also where they are small.
+
+    Shapes: x and y (..., P), or the pixels along `axis`; of class indices y has no `class_axis`.
+    An item is what is along the other axes: a class of an image.
+
+    Domain: 0 <= x <= 1, NaN outside, or finite logits. A target outside [0, 1] by more than a few
+    eps, or an index that is no class, is an error where it can be seen (`tinyloss.validation`).
+    Elsewhere such an index, and a target outside by 1/16, gives NaN for its item.
+
+    Formula: 1 - (2 tp + smooth) / (2 tp + fp + fn + smooth),
+    tp = sum p y, fp = sum p (1 - y), fn = sum (1 - p) y; with `squared`
+    1 - (2 tp + smooth) / (sum p^2 + sum y^2 + smooth)
+
+    Gradient: (A' B - A B') / (A + B)^2 by x and by y, the loss being A / (A + B). Curvature
+    -2 (A' + B') / (A + B) of that, for boosting 1 where it is not above 0.
+
+    Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
+    and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
+    keep their digits in both tails, as those by probabilities do.
+
+    Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
+    there is nothing to find, any other prediction costs 1 if `smooth` is 0.
+
+    Source: Dice, Measures of the amount of ecologic association between species, Ecology 26, 1945;
+    Milletari, Navab and Ahmadi, V-Net, 3DV 2016, which is `squared`.
+
+    Elsewhere: MONAI `DiceLoss`; Keras `Dice`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.5, 0.5, 1.0]), np.array([1, 0, 1])
+    >>> tinyloss.dice(x, y, axis=0).item()
+    0.25
+    """
+    return Request(
+        _SquaredDice if squared else _Dice,
+        _regions(x, from_logits, class_axis, mask),
+        y,
+        {"smooth": smooth},
+        **options,
+    )
+
+
+@RegionFunction
+def jaccard(
+    x: Array,
+    y: ArrayLike,
+    *,
+    smooth: NonNegative = 0.0,
+    from_logits: ActivationOrNone = None,
+    class_axis: Axis = 1,
+    mask: ArrayLike | None = None,
+    **options: Unpack[RegionOptions],
+) -> Request:
+    """Jaccard loss: one minus the intersection of two regions over their union.
+
+    Parameters
+    ----------
+    x
+        Probabilities, or logits with `from_logits`.
+    y
+        Targets, 0 or 1 (booleans too) or a probability between; or class indices.
+    smooth
+        What is added to both sides of the quotient, at least 0. It counts as pixels that are right.
+    from_logits
+        What makes probabilities of logits: "softmax" over `class_axis`, "sigmoid", or None: x are
+        probabilities.
+    class_axis
+        The axis of the classes, of softmax and of class indices.
+    mask
+        Which pixels count, booleans that broadcast to x. Others are left out of the sums, NaN
+        included. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    ignore_index
+        Pixels with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: regions that are judged by intersection over union.
+
+    Shapes: x and y (..., P), or the pixels along `axis`; of class indices y has no `class_axis`.
+    An item is what is along the other axes: a class of an image.
+
+    Domain: 0 <= x <= 1, NaN outside, or finite logits. A target outside [0, 1] by more than a few
+    eps, or an index that is no class, is an error where it can be seen (`tinyloss.validation`).
+    Elsewhere such an index, and a target outside by 1/16, gives NaN for its item.
+
+    Formula: 1 - (tp + smooth) / (tp + fp + fn + smooth),
+    tp = sum p y, fp = sum p (1 - y), fn = sum (1 - p) y
+
+    Gradient: as that of `dice`.
+
+    Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
+    and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
+    keep their digits in both tails, as those by probabilities do.
+
+    Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
+    there is nothing to find, any other prediction costs 1 if `smooth` is 0.
+
+    Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologist 11, 1912.
+
+    Elsewhere: MONAI `DiceLoss(jaccard=True)`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.5, 0.5, 1.0]), np.array([1, 0, 1])
+    >>> tinyloss.jaccard(x, y, axis=0).item()
+    0.4
+    """
+    return Request(
+        _Jaccard, _regions(x, from_logits, class_axis, mask), y, {"smooth": smooth}, **options
+    )
+
+
+@RegionFunction
+def tversky(
+    x: Array,
+    y: ArrayLike,
+    *,
+    fp_weight: NonNegative = 0.5,
+    fn_weight: NonNegative = 0.5,
+    smooth: NonNegative = 0.0,
+    from_logits: ActivationOrNone = None,
+    class_axis: Axis = 1,
+    mask: ArrayLike | None = None,
+    **options: Unpack[RegionOptions],
+) -> Request:
+    """Tversky loss: Dice loss where false positives and false negatives cost differently.
+
+    Parameters
+    ----------
+    x
+        Probabilities, or logits with `from_logits`.
+    y
+        Targets, 0 or 1 (booleans too) or a probability between; or class indices.
+    fp_weight, fn_weight
+        What false positives and false negatives cost, at least 0. Some call them alpha and beta,
+        others the other way round.
+    smooth
+        What is added to both sides of the quotient, at least 0. It counts as pixels that are right.
+    from_logits
+        What makes probabilities of logits: "softmax" over `class_axis`, "sigmoid", or None: x are
+        probabilities.
+    class_axis
+        The axis of the classes, of softmax and of class indices.
+    mask
+        Which pixels count, booleans that broadcast to x. Others are left out of the sums, NaN
+        included. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    ignore_index
+        Pixels with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: regions where to miss a pixel is worse than to find one too many, or the reverse.
+
+    Shapes: x and y (..., P), or the pixels along `axis`; of class indices y has no `class_axis`.
+    An item is what is along the other axes: a class of an image.
+
+    Domain: 0 <= x <= 1, NaN outside, or finite logits. A target outside [0, 1] by more than a few
+    eps, or an index that is no class, is an error where it can be seen (`tinyloss.validation`).
+    Elsewhere such an index, and a target outside by 1/16, gives NaN for its item.
+
+    Formula: 1 - (tp + smooth) / (tp + fp_weight fp + fn_weight fn + smooth),
+    tp = sum p y, fp = sum p (1 - y), fn = sum (1 - p) y
+
+    Gradient: as that of `dice`.
+
+    Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
+    and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
+    keep their digits in both tails, as those by probabilities do.
+
+    Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
+    there is nothing to find, any other prediction costs 1 if `smooth` is 0.
+
+    Source: Tversky, Features of similarity, Psychological Review 84, 1977; Salehi, Erdogmus and
+    Gholipour, Tversky loss function for image segmentation using 3D fully convolutional deep
+    networks, MLMI 2017.
+
+    Elsewhere: MONAI `TverskyLoss`; Keras `Tversky`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.5, 0.5, 1.0]), np.array([1, 0, 1])
+    >>> tinyloss.tversky(x, y, fp_weight=0.3, fn_weight=0.7, axis=0).item()
+    0.25
+    """
+    return Request(
+        _Tversky,
+        _regions(x, from_logits, class_axis, mask),
+        y,
+        {"fp_weight": fp_weight, "fn_weight": fn_weight, "smooth": smooth},
+        **options,
+    )
+
+
+@RegionFunction
+def focal_tversky(
+    x: Array,
+    y: ArrayLike,
+    *,
+    fp_weight: NonNegative = 0.3,
+    fn_weight: NonNegative = 0.7,
+    gamma: Positive = 4 / 3,
+    smooth: NonNegative = 0.0,
+    from_logits: ActivationOrNone = None,
+    class_axis: Axis = 1,
+    mask: ArrayLike | None = None,
+    **options: Unpack[RegionOptions],
+) -> Request:
+    """Focal Tversky loss: a root of the Tversky loss of each item.
+
+    Parameters
+    ----------
+    x
+        Probabilities, or logits with `from_logits`.
+    y
+        Targets, 0 or 1 (booleans too) or a probability between; or class indices.
+    fp_weight, fn_weight
+        What false positives and false negatives cost, at least 0.
+    gamma
+        The root that is taken of the loss, above 0: from 1 on, good items count for more.
+    smooth
+        What is added to both sides of the quotient, at least 0. It counts as pixels that are right.
+    from_logits
+        What makes probabilities of logits: "softmax" over `class_axis`, "sigmoid", or None: x are
+        probabilities.
+    class_axis
+        The axis of the classes, of softmax and of class indices.
+    mask
+        Which pixels count, booleans that broadcast to x. Others are left out of the sums, NaN
+        included. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    ignore_index
+        Pixels with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: small regions among large ones.
+
+    Shapes: x and y (..., P), or the pixels along `axis`; of class indices y has no `class_axis`.
+    An item is what is along the other axes: a class of an image.
+
+    Domain: 0 <= x <= 1, NaN outside, or finite logits. A target outside [0, 1] by more than a few
+    eps, or an index that is no class, is an error where it can be seen (`tinyloss.validation`).
+    Elsewhere such an index, and a target outside by 1/16, gives NaN for its item.
+
+    Formula: (1 - (tp + smooth) / (tp + fp_weight fp + fn_weight fn + smooth))^(1 / gamma),
+    tp = sum p y, fp = sum p (1 - y), fn = sum (1 - p) y
+
+    Gradient: that of `tversky`, times L^(1 / gamma - 1) / gamma of its value L; 0 for an item
+    without loss, where it may have no limit.
+
+    Accuracy: value 8 eps; gradient 16 eps; curvature 16 eps. Of targets between 0 and 1 the
+    gradient and the curvature have these eps of the sum of their terms' sizes. Value and gradient
+    by logits keep their digits in both tails, as those by probabilities do.
+
+    Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
+    there is nothing to find, any other prediction costs 1 if `smooth` is 0.
+
+    Source: Abraham and Khan, A novel focal Tversky loss function with improved attention U-Net for
+    lesion segmentation, ISBI 2019.
+
+    Elsewhere: none.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.5, 0.5, 1.0]), np.array([1, 0, 1])
+    >>> tinyloss.focal_tversky(x, y, gamma=2.0, axis=0).item()
+    0.5
+    """
+    return Request(
+        _FocalTversky,
+        _regions(x, from_logits, class_axis, mask),
+        y,
+        {"fp_weight": fp_weight, "fn_weight": fn_weight, "gamma": gamma, "smooth": smooth},
+        **options,
+    )
+
+
+@ImageFunction
+def generalized_dice(
+    x: Array,
+    y: ArrayLike,
+    *,
+    smooth: NonNegative = 0.0,
+    from_logits: ActivationOrNone = None,
+    class_axis: Axis = 1,
+    mask: ArrayLike | None = None,
+    **options: Unpack[RegionOptions],
+) -> Request:
+    """Generalized Dice loss: of all classes of an image, each by the inverse square of its size.
+
+    Parameters
+    ----------
+    x
+        Probabilities, or logits with `from_logits`.
+    y
+        Targets, 0 or 1 (booleans too) or a probability between; or class indices.
+    smooth
+        What is added to both sides of the quotient, at least 0. It counts as pixels that are right.
+    from_logits
+        What makes probabilities of logits: "softmax" over `class_axis`, "sigmoid", or None: x are
+        probabilities.
+    class_axis
+        The axis of the classes, of softmax and of class indices.
+    mask
+        Which pixels count, booleans that broadcast to x. Others are left out of the sums, NaN
+        included. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    ignore_index
+        Pixels with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: several regions of an image at once, small ones as much as large ones.
+
+    Shapes: x and y (..., P), or the pixels along `axis`; of class indices y has no `class_axis`.
+    An item is what is along the other axes: an image.
+
+    Domain: 0 <= x <= 1, NaN outside, or finite logits. A target outside [0, 1] by more than a few
+    eps, or an index that is no class, is an error where it can be seen (`tinyloss.validation`).
+    Elsewhere such an index, and a target outside by 1/16, gives NaN for its item.
+
+    Formula: 1 - (2 sum_c w_c tp_c + smooth) / (sum_c w_c (2 tp_c + fp_c + fn_c) + smooth),
+    w_c = 1 / (sum y)^2; tp = sum p y, fp = sum p (1 - y), fn = sum (1 - p) y
+    of a class
+
+    Gradient: as that of `dice`, by x alone: y decides the weights of classes.
+
+    Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
+    and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
+    keep their digits in both tails, as those by probabilities do.
+
+    Edge cases: a class that is absent weighs as much as the heaviest one; where all are absent the
+    loss is 0.
+
+    Source: Sudre et al., Generalised Dice overlap as a deep learning loss function for highly
+    unbalanced segmentations, DLMIA 2017.
+
+    Elsewhere: MONAI `GeneralizedDiceLoss`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([[0.5, 0.5, 1.0], [0.5, 0.5, 0.0]]), np.array([[1, 0, 1], [0, 1, 0]])
+    >>> tinyloss.generalized_dice(x, y, class_axis=0).round(6).item()
+    0.416667
+    """
+    return Request(
+        _GeneralizedDice,
+        _regions(x, from_logits, class_axis, mask, _inverse_squares),
+        y,
+        {"smooth": smooth},
+        **options,
+    )
