@@ -296,7 +296,7 @@ def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
             panel.set_axis_off()
         legend(figure, axes.flat[0], 2)
         straight = len(drawn) - len(bent)
-        finding = f"{straight} of {len(drawn)} losses are convex in the prediction"
+        finding = f"{straight} of {len(drawn)} losses have a convex curve"
         names = ", ".join(name_of(each.loss) for each in drawn)
         shown = f"Loss and gradient of one item for {names}. Not convex: {', '.join(bent)}."
         shown += f" Not drawn: {', '.join(left_out)}." if left_out else ""
