@@ -17,6 +17,7 @@ from tinyloss.cli._inputs import DRAWS, PATHS
 from tinyloss.cli.cards import card_of, cards
 from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.compiler import disk
+from tinyloss.losses import public_losses
 
 on = pytest.mark.parametrize
 Said = pytest.CaptureFixture[str]
@@ -113,7 +114,7 @@ def test_info_empties_the_cache(
 
 def test_the_cards_are_of_the_docstrings() -> None:
     known = cards()
-    assert {*known} == {*LOSSES}
+    assert {*known} == {*LOSSES, *[each.name for each in public_losses("images")]}
     for name, card in known.items():
         assert card.summary.endswith(".")
         for section in ("Use for", "Formula", "Gradient", "Accuracy", "Source"):

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.libraries import peer
 from tests.support.specs import ACTIVATIONS, CLASSES, LOSSES, PUBLIC
+from tinyloss.losses import public_losses
 
 FILES = Path(__file__).parent / "typing_misuse"
 
@@ -134,13 +135,14 @@ def names_used(path: Path, lines: set[int] | None = None) -> set[str]:
     }
 
 
+OF_IMAGES = [each.name for each in public_losses("images")]
 # A loss of elements, of class indices, of rows, of three arrays, and their classes; one activation.
 # The types of the others are made as theirs are.
 ARCHETYPES = {
     *("huber", "cross_entropy", "kl_div", "gaussian_nll", "softmax"),
     *("HuberLoss", "CrossEntropyLoss", "KLDivLoss", "GaussianNLLLoss"),
 }
-ALIKE = {*LOSSES, *(each.__name__ for each in (*CLASSES, *ACTIVATIONS))} - ARCHETYPES
+ALIKE = {*LOSSES, *OF_IMAGES, *(each.__name__ for each in (*CLASSES, *ACTIVATIONS))} - ARCHETYPES
 NAMES = set(PUBLIC) - ALIKE
 
 

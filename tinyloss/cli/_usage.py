@@ -46,7 +46,8 @@ def _unknown(name: str) -> UsageError:
             f"{name} is no loss of predictions and targets, and has no card",
             f"python -c 'import tinyloss; help(tinyloss.{name})'",
         )
-    near = get_close_matches(name.lower(), meant, n=1)
+    near = [each for each in meant if each.split("_")[-1] == name.lower()]
+    near = near or get_close_matches(name.lower(), meant, n=1)
     near = near or [each for each in meant if name.lower() in each]
     return UsageError(
         f"no loss is called {name!r}",

@@ -771,7 +771,7 @@ def poly_cross_entropy(
     Source: Leng et al., PolyLoss: a polynomial expansion perspective of classification loss
     functions, ICLR 2022.
 
-    Elsewhere: optax `poly_loss_cross_entropy`, of one-hot rows.
+    Elsewhere: optax `poly_loss_cross_entropy` (of one-hot rows).
 
     Examples
     --------
