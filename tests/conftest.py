@@ -63,12 +63,13 @@ def _fail_instead(config: pytest.Config, call: Any, report: Any) -> None:
         report.longrepr = f"{missing[1]} is required: {call.excinfo.value}"
 
 
-def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield what the default leaves out of the tests on many libraries.
+def _for_the_long_run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, str]]:
+    """Yield what the default leaves out of the tests on many libraries, with its mark.
 
     Those that compile each call take turns: each third case of a test, from the first on, runs on
     one of them. An emulated GPU has no turn: g++ takes half a second for each kernel. Of the others
-    each case of a test of many cases runs on NumPy and on one more in turn.
+    each case of a test of many cases runs on NumPy and on one more in turn. Where there are very
+    many cases, the longest run alone tries each of them on every library.
     """
     tests = defaultdict[str, dict[str, list[Any]]](lambda: defaultdict(list))
     for item in items:
@@ -87,13 +88,46 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[pytest.Item]:
                 chosen.add(slow[(start + n // 3) % len(slow)])
             if fast:
                 chosen |= {*fast} if len(cases) < 3 * len(fast) else {fast[(start + n) % len(fast)]}
-            yield from (item for item in each if item.callspec.params["xp"] not in chosen)
+            for item in each:
+                name = item.callspec.params["xp"]
+                waits = len(cases) >= 24 and (start + n + len(name)) % 2
+                if name not in chosen:
+                    yield item, "slow" if waits else "long"
+
+
+MOST = {"slow": 180, "long": 80}
+"""Cases of one test that are tried at most without these: an even selection of all."""
+
+
+def _test_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _beyond(items: list[pytest.Item], mark: str, chosen: set[str]) -> Iterator[pytest.Item]:
+    """Yield the cases of tests that have more than `MOST`, but of those that are chosen already."""
+    left_out = {"long", "slow", "gpu"} if mark == "long" else {"slow", "gpu"}
+    tests = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if left_out.isdisjoint(each.name for each in item.iter_markers()):
+            tests[_test_of(item)].append(item)
+    for test, cases in tests.items():
+        if test not in chosen:
+            kept = {n * len(cases) // MOST[mark] for n in range(MOST[mark])}
+            yield from (item for n, item in enumerate(cases) if n not in kept)
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in _for_the_long_run(items):
-        item.add_marker(pytest.mark.long)
+    chosen = {
+        _test_of(item)
+        for item in items
+        if not {"long", "slow"}.isdisjoint(each.name for each in item.own_markers)
+    }
+    for item, mark in [*_for_the_long_run(items)]:
+        item.add_marker(mark)
+    for mark in MOST:
+        for item in [*_beyond(items, mark, chosen)]:
+            item.add_marker(mark)
     file: Path | None = config.getoption("--passed")
     if file is not None and file.exists():
         passed = {*file.read_text("utf-8").splitlines()}

@@ -32,13 +32,17 @@ def _drawn(name: str, dtype: str) -> dict[str, dict[str, Any]]:
     return dict(families(name, dtype, n=ITEMS))
 
 
+def _mark(turn: int) -> Any:
+    return () if turn == 0 else pytest.mark.long if turn in (1, 4) else pytest.mark.slow
+
+
 def _cases() -> list[Any]:
-    """Every family in every dtype; by default every other, and the dtypes take turns."""
+    """Every family in every dtype. By default every other; the dtypes take turns, but if slow."""
     return [
         pytest.param(
             *(name, dtype, family),
             id=f"{name}-{dtype}-{family}",
-            marks=() if (turn + 2 * other) % (2 * len(DTYPES)) == 0 else pytest.mark.long,
+            marks=_mark((turn + 2 * other) % (2 * len(DTYPES))),
         )
         for name in EXACT
         for other, dtype in enumerate(DTYPES)
