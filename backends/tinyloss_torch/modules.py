@@ -12,13 +12,22 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "BarlowTwinsLoss",
+    "BarronLoss",
     "BinaryCrossEntropyLoss",
+    "BrierLoss",
+    "CORALLoss",
+    "CategoricalHingeLoss",
     "CircleLoss",
     "CosFaceLoss",
     "CrossEntropyLoss",
     "DiceLoss",
+    "EpsilonInsensitiveLoss",
+    "ExpectileLoss",
+    "ExponentialLoss",
     "FocalTverskyLoss",
+    "GammaDevianceLoss",
     "GaussianNLLLoss",
+    "GeneralizedCrossEntropyLoss",
     "GeneralizedDiceLoss",
     "HingeLoss",
     "HuberLoss",
@@ -35,21 +44,30 @@ __all__ = [
     "MSELoss",
     "MSLELoss",
     "MeanSquaredError",
+    "ModifiedHuberLoss",
+    "MultiMarginLoss",
     "MultiSimilarityLoss",
+    "MultilabelSoftMarginLoss",
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
+    "PerceptronLoss",
     "PoissonNLLLoss",
+    "PolyCrossEntropyLoss",
     "QuantileLoss",
+    "SMAPELoss",
     "SigLIPLoss",
     "SigmoidFocalLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
+    "SquaredEpsilonInsensitiveLoss",
     "SquaredHingeLoss",
     "SupConLoss",
     "TverskyLoss",
+    "TweedieDevianceLoss",
     "VICRegLoss",
+    "WingLoss",
 ]
 
 _WEIGHTS = ("class_weight", "pos_weight")
@@ -149,8 +167,24 @@ class BarlowTwinsLoss(LossModule):
     of = tinyloss.BarlowTwinsLoss
 
 
+class BarronLoss(LossModule):
+    of = tinyloss.BarronLoss
+
+
 class BinaryCrossEntropyLoss(LossModule):
     of = tinyloss.BinaryCrossEntropyLoss
+
+
+class BrierLoss(LossModule):
+    of = tinyloss.BrierLoss
+
+
+class CORALLoss(LossModule):
+    of = tinyloss.CORALLoss
+
+
+class CategoricalHingeLoss(LossModule):
+    of = tinyloss.CategoricalHingeLoss
 
 
 class CircleLoss(LossModule):
@@ -169,12 +203,32 @@ class DiceLoss(LossModule):
     of = tinyloss.DiceLoss
 
 
+class EpsilonInsensitiveLoss(LossModule):
+    of = tinyloss.EpsilonInsensitiveLoss
+
+
+class ExpectileLoss(LossModule):
+    of = tinyloss.ExpectileLoss
+
+
+class ExponentialLoss(LossModule):
+    of = tinyloss.ExponentialLoss
+
+
 class FocalTverskyLoss(LossModule):
     of = tinyloss.FocalTverskyLoss
 
 
+class GammaDevianceLoss(LossModule):
+    of = tinyloss.GammaDevianceLoss
+
+
 class GaussianNLLLoss(LossModule):
     of = tinyloss.GaussianNLLLoss
+
+
+class GeneralizedCrossEntropyLoss(LossModule):
+    of = tinyloss.GeneralizedCrossEntropyLoss
 
 
 class GeneralizedDiceLoss(LossModule):
@@ -237,8 +291,20 @@ class MeanSquaredError(LossModule):
     of = tinyloss.MeanSquaredError
 
 
+class ModifiedHuberLoss(LossModule):
+    of = tinyloss.ModifiedHuberLoss
+
+
+class MultiMarginLoss(LossModule):
+    of = tinyloss.MultiMarginLoss
+
+
 class MultiSimilarityLoss(LossModule):
     of = tinyloss.MultiSimilarityLoss
+
+
+class MultilabelSoftMarginLoss(LossModule):
+    of = tinyloss.MultilabelSoftMarginLoss
 
 
 class NLLLoss(LossModule):
@@ -253,12 +319,24 @@ class NTXentLoss(LossModule):
     of = tinyloss.NTXentLoss
 
 
+class PerceptronLoss(LossModule):
+    of = tinyloss.PerceptronLoss
+
+
 class PoissonNLLLoss(LossModule):
     of = tinyloss.PoissonNLLLoss
 
 
+class PolyCrossEntropyLoss(LossModule):
+    of = tinyloss.PolyCrossEntropyLoss
+
+
 class QuantileLoss(LossModule):
     of = tinyloss.QuantileLoss
+
+
+class SMAPELoss(LossModule):
+    of = tinyloss.SMAPELoss
 
 
 class SigLIPLoss(LossModule):
@@ -281,6 +359,10 @@ class SoftmaxFocalLoss(LossModule):
     of = tinyloss.SoftmaxFocalLoss
 
 
+class SquaredEpsilonInsensitiveLoss(LossModule):
+    of = tinyloss.SquaredEpsilonInsensitiveLoss
+
+
 class SquaredHingeLoss(LossModule):
     of = tinyloss.SquaredHingeLoss
 
@@ -293,5 +375,13 @@ class TverskyLoss(LossModule):
     of = tinyloss.TverskyLoss
 
 
+class TweedieDevianceLoss(LossModule):
+    of = tinyloss.TweedieDevianceLoss
+
+
 class VICRegLoss(LossModule):
     of = tinyloss.VICRegLoss
+
+
+class WingLoss(LossModule):
+    of = tinyloss.WingLoss
