@@ -210,7 +210,7 @@ def _on_a_grid(loss: Public) -> tuple[str, Any, Any]:
         else:
             rows = np.stack([inside, 1 - inside], axis=-1)
             rows = np.log(rows) if "log-" in x_is else rows
-        if "indices" in y_is:
+        if y_is.startswith("class indices"):
             return "class 0", *derivatives(rows, np.zeros(len(rows), dtype=int))
         y = np.full_like(rows, 0.0 if "logits" in y_is else 0.5)
         return "both classes alike", *derivatives(rows, y)
