@@ -23,9 +23,6 @@ from tinyloss._engine.request import Refusal, Request
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
 
-_ORDINARY = 2.0**20
-"""Weights are divided by a unit where the largest is above this, or below its inverse."""
-
 
 class Rule(NamedTuple):
     """What decides how items are weighed, besides arrays."""
@@ -69,9 +66,8 @@ def weighed(rule: Rule, given: Request | Mapping[str, Any], x: Any, y: Any) -> W
 class _Weights:
     """What items weigh: weight, class weight and every mask as one weight for each item.
 
-    A mean does not depend on the scale of its weights. So those that are huge or tiny are divided
-    by units of about the size of the largest: their products with losses neither overflow nor
-    underflow before the mean.
+    A mean does not depend on the scale of its weights. So they are divided by units of about the
+    size of the largest: their products with losses neither overflow nor underflow before the mean.
     """
 
     def __init__(self, rule: Rule, request: Request, x: Any, y: Any) -> None:
@@ -142,7 +138,7 @@ class _Weights:
         return array if name == "float64" else astype(xp, array, self._dtype)
 
     def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
-        """Return weights whose largest is of an ordinary size; count the unit that they are in."""
+        """Return weights whose largest is about 1, where it is a number; count their unit."""
         xp = self._xp
         if not self._scales or 0 in weight.shape or any(map(unknown, weight.shape)):
             return weight
@@ -151,7 +147,7 @@ class _Weights:
             low, high, total = spread
             size = max(high, -low)
             self._summed = weight, total
-            if not 0 < size < inf or 1 / _ORDINARY <= size <= _ORDINARY:
+            if not 0 < size < inf or 0.5 <= size <= 1:
                 return weight
             # A power of two, so that nothing is rounded; one that the dtype holds.
             last = 127 if dtype_name(weight.dtype) == "float32" else 1023
