@@ -82,7 +82,7 @@ def test_its_loss_is_added_as_it_says(tmp_path: Path, marks: str) -> None:
         assert program == "python"
         # -u, since one argument alone is taken for code
         python("-u", *arguments, cwd=tree, PYTHONPATH=f"{tree}{pathsep}{tree / 'backends'}")
-    assert "| `charbonnier` | numbers with outliers, " in (tree / "README.md").read_text("utf-8")
+    assert "`charbonnier`: numbers with outliers, " in (tree / "README.md").read_text("utf-8")
 
 
 def of_third_parties(name: str, *args: Any) -> Any:

@@ -67,6 +67,13 @@ ROWS = {
     "kl_div": ("rows",),
     "kl_div_with_logits": ("rows",),
     "js_div": ("rows",),
+    "poly_cross_entropy": ("labels", "rows"),
+    "generalized_cross_entropy": ("labels",),
+    "brier": ("labels", "rows"),
+    "categorical_hinge": ("labels",),
+    "multi_margin": ("labels",),
+    **dict.fromkeys(("multilabel_soft_margin", "coral"), ("rows",)),
+    **dict.fromkeys(("dice", "jaccard", "tversky", "focal_tversky"), ("rows",)),
 }
 KINDS = ("value", "everything", "in place")
 """The value; with all gradients and the curvature; with the gradient by x in its place."""

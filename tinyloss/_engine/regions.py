@@ -166,8 +166,8 @@ def _items_that_count(request: Request, xp: Namespace, x: Any) -> Any:
             array = brought(xp, x, name, given)
             check_items(name, array, items)
             array = of_rank(xp, array if kind(array.dtype) == "bool" else array != 0, len(items))
-            for axis in axes:
-                array = xp.expand_dims(array, axis=axis)
+            for axis in axes:  # expand_dims of Dask needs to know all lengths
+                array = array[(slice(None),) * axis + (None,)]
             counts = _both(counts, array)
     return counts
 

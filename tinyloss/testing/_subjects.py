@@ -120,7 +120,8 @@ def subjects_of(np: Any, watch: Watch, loss: Any) -> Iterator[Subject]:
         if job is None:
             continue
         formula = job.kind.formula
-        found = replace(subject, rows=formula.rowwise, binary=formula.binary, signs=formula.signed)
+        binary = formula.binary or formula.several_axes
+        found = replace(subject, rows=formula.rowwise, binary=binary, signs=formula.signed)
         if not alone:
             found = _described(watch, replace(found, labels=job.kind.role("y").integer), given)
         domains = [tuple(_domains(np, watch, found, params)) for params in found.variants]
