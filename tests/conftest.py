@@ -63,6 +63,10 @@ def _fail_instead(config: pytest.Config, call: Any, report: Any) -> None:
         report.longrepr = f"{missing[1]} is required: {call.excinfo.value}"
 
 
+def _test_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
 def _for_the_long_run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, str]]:
     """Yield what the default leaves out of the tests on many libraries, with its mark.
 
@@ -76,7 +80,7 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, s
         given = getattr(item, "callspec", None)
         name = given.params.get("xp") if given else None
         if given and name in LIBRARIES and name != "numpy":
-            tests[item.nodeid.partition("[")[0]][given.id.replace(name, "", 1)].append(item)
+            tests[_test_of(item)][given.id.replace(name, "", 1)].append(item)
     for test, cases in tests.items():
         there = {item.callspec.params["xp"] for each in cases.values() for item in each}
         slow = [name for name in TURNS if name in there]
@@ -97,10 +101,6 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, s
 
 MOST = {"slow": 180, "long": 80}
 """Cases of one test that are tried at most without these: an even selection of all."""
-
-
-def _test_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("[")[0]
 
 
 def _beyond(items: list[pytest.Item], mark: str, chosen: set[str]) -> Iterator[pytest.Item]:

@@ -103,14 +103,19 @@ def bytes_or_none(function: str, name: str, value: Any) -> int | None:
     return int(value)
 
 
-def axis_of_two(function: str, name: str, value: Any) -> int:
-    """Return 0 or 1."""
-    if not is_integer(value) or value not in (0, 1):
-        raise ValueError(
-            f"tinyloss.{function}: {name} is {value!r}, expected 0 for w of (classes, features) "
-            "or 1 for (features, classes)"
-        )
-    return int(value)
+def integer_of(choices: tuple[int, ...], what: str) -> Callable[[str, str, Any], int]:
+    """Return a check of an integer that is one of a few; `what` names these."""
+
+    def check(function: str, name: str, value: Any) -> int:
+        if not is_integer(value) or value not in choices:
+            raise ValueError(f"tinyloss.{function}: {name} is {value!r}, expected {what}")
+        return int(value)
+
+    return check
+
+
+axis_of_two = integer_of((0, 1), "0 for w of (classes, features) or 1 for (features, classes)")
+one_or_two = integer_of((1, 2), "1 or 2")
 
 
 def one_of(*choices: str | None) -> Callable[[str, str, Any], Any]:
@@ -131,13 +136,6 @@ def integer(function: str, name: str, value: Any) -> int:
     """Return an integer."""
     if not is_integer(value):
         raise TypeError(f"tinyloss.{function}: {name} is {value!r}, expected an integer")
-    return int(value)
-
-
-def one_or_two(function: str, name: str, value: Any) -> int:
-    """Return 1 or 2."""
-    if not is_integer(value) or value not in (1, 2):
-        raise ValueError(f"tinyloss.{function}: {name} is {value!r}, expected 1 or 2")
     return int(value)
 
 

@@ -125,10 +125,9 @@ def loss(
         A function (x, y, *, parameters) over `tinyloss.namespace(x)`; arrays between y and the star
         are further arguments, which broadcast to x; those of its shape have a gradient. It uses
         array-API functions, operators and Python numbers, and `xp.where` instead of `if` on data.
-        Parameters are
-        keyword-only: Python numbers, strings, None, or tuples of these. Numbers read from elsewhere
-        (a global, a closure, an attribute) may change between calls. Lists, dictionaries and
-        objects may not be read, since their change cannot be detected.
+        Parameters are keyword-only: Python numbers, strings, None, or tuples of these. Numbers read
+        from elsewhere (a global, a closure, an attribute) may change between calls. Lists,
+        dictionaries and objects may not be read, since their change cannot be detected.
     rowwise
         Whether an item is a row of classes, not an element. The function then gets the classes
         in the last dimension, reduces over axis=-1 and returns one loss for each row. The loss

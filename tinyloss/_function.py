@@ -119,6 +119,13 @@ class LossFunction(Generic[P]):
         return self.__qualname__
 
 
+class AnsweringFunction(LossFunction[P]):
+    """A loss function that answers a call for its value as it answers all else that is wanted."""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return self.ask(_VALUE, *args, **kwargs).value
+
+
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return a function's parameters, its **options as the parameters that they stand for.
 

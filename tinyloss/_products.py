@@ -10,19 +10,14 @@ from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.products import Memory, job_of_product, memory_of, run_columns, run_product
 from tinyloss._engine.request import Product, Request, Want
 from tinyloss._engine.run import fill, narrowed
-from tinyloss._function import LossFunction
+from tinyloss._function import AnsweringFunction, LossFunction
 from tinyloss.typing import Array, ArrayLike, ClassAxis, MemoryLimit
 
 P = ParamSpec("P")
 
-_VALUE = Want(value=True)
 
-
-class ProductFunction(LossFunction[P]):
+class ProductFunction(AnsweringFunction[P]):
     """A loss of scores that are products: called with their factors, and differentiable by them."""
-
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return self.ask(_VALUE, *args, **kwargs).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
@@ -227,7 +222,7 @@ def memory(loss: Any, /, *arrays: Any, **options: Any) -> Memory:
     >>> takes.rows, takes.chunk // 2**20, takes.results // 2**20
     (456, 233, 528)
     """
-    want: Want = getattr(loss, "want", _VALUE)
+    want: Want = getattr(loss, "want", Want(value=True))
     asked: Any = getattr(loss, "loss", loss)
     function = getattr(asked, "function", asked)
     if not isinstance(function, ProductFunction):

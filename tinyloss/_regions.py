@@ -7,18 +7,13 @@ from typing import Any, ParamSpec
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.regions import job_of_regions, run_regions
 from tinyloss._engine.request import Want
-from tinyloss._function import LossFunction
+from tinyloss._function import AnsweringFunction
 
 P = ParamSpec("P")
 
-_VALUE = Want(value=True)
 
-
-class RegionFunction(LossFunction[P]):
+class RegionFunction(AnsweringFunction[P]):
     """A loss of regions: the request that its description returns has `Regions` for x."""
-
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return self.ask(_VALUE, *args, **kwargs).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""

@@ -198,7 +198,7 @@ def _one_hot(
     domain = Domain("labels")
     weight = kept
     if counts is not None:  # for some class
-        some = _over_classes(xp, counts, axis)
+        some = xp.any(counts, axis=axis)
         weight = some if kept is None else kept & some
     seen = not looks or (
         may_look(y)
@@ -219,11 +219,6 @@ def _one_hot(
         None if each is None else xp.expand_dims(each, axis=axis) for each in (known, kept)
     )
     return hot, known, kept
-
-
-def _over_classes(xp: Namespace, counts: Any, axis: int) -> Any:
-    """Return whether elements count for some class, without the axis of the classes."""
-    return xp.any(counts, axis=axis)
 
 
 class _Shares(Formula):
@@ -356,5 +351,5 @@ class _Logits:
         """Return the weight of each item of the activation: 0 where no loss depends on it."""
         xp = self._xp
         if self._axis is not None:
-            counts = _over_classes(xp, counts, self._axis)
+            counts = xp.any(counts, axis=self._axis)  # of some class
         return astype(xp, counts, self._dtype)

@@ -36,7 +36,9 @@ class _Overlap(Formula):
     right: Any
     """What each pixel adds to B."""
 
-    def __init__(self, x: Any, y: Any, *, mass: Any, balanced: bool, smooth: Any) -> None:
+    def __init__(
+        self, x: Any, y: Any, *, smooth: Any, mass: Any = None, balanced: bool = False
+    ) -> None:
         self.xp = xp = namespace(x)
         self.mass = mass
         p, q = sides(x) if balanced else (xp.where((x < 0) | (x > 1), xp.nan, x), 1 - x)
@@ -92,18 +94,10 @@ class _Weighted(_Overlap):
     """False positives and false negatives by weights."""
 
     def __init__(
-        self,
-        x: Any,
-        y: Any,
-        *,
-        fp_weight: Any = 1.0,
-        fn_weight: Any = 1.0,
-        smooth: Any,
-        mass: Any = None,
-        balanced: bool = False,
+        self, x: Any, y: Any, *, fp_weight: Any = 1.0, fn_weight: Any = 1.0, **others: Any
     ) -> None:
         self.fp, self.fn = fp_weight, fn_weight
-        super().__init__(x, y, mass=mass, balanced=balanced, smooth=smooth)
+        super().__init__(x, y, **others)
 
     def terms(self) -> None:
         self.wrong = self.fp * (self.p * self.u) + self.fn * (self.q * self.t)
@@ -125,13 +119,6 @@ class _Jaccard(_Tversky):
     name = "jaccard"
 
 
-class _Dice(_Tversky):
-    name = "dice"
-
-    def __init__(self, x: Any, y: Any, *, smooth: Any, **others: Any) -> None:
-        super().__init__(x, y, fp_weight=0.5, fn_weight=0.5, smooth=0.5 * smooth, **others)
-
-
 class _GeneralizedDice(_Weighted):
     """Dice of all classes of an image; by y it has no derivative, which moves the classes' mass."""
 
@@ -141,13 +128,12 @@ class _GeneralizedDice(_Weighted):
         super().__init__(x, y, fp_weight=0.5, fn_weight=0.5, smooth=0.5 * smooth, **others)
 
 
-class _SquaredDice(_Overlap):
+class _Dice(_GeneralizedDice, _Tversky):
     name = "dice"
 
-    def __init__(
-        self, x: Any, y: Any, *, smooth: Any, mass: Any = None, balanced: bool = False
-    ) -> None:
-        super().__init__(x, y, mass=mass, balanced=balanced, smooth=smooth)
+
+class _SquaredDice(_Overlap):
+    name = "dice"
 
     def terms(self) -> None:
         # the smaller of p and q has all digits

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinyloss.backend import Role
 from tinyloss.compiler.program import Node, Program, is_number
-from tinyloss.testing._exact import as_decimal, decimals, exactly, floats, last_axis
+from tinyloss.testing._exact import brought, decimals, exactly, floats, last_axis
 
 __all__ = ["advice", "first_lost", "line_of"]
 
@@ -39,10 +39,8 @@ def first_lost(
     """
     lasts = {name: last_axis(array, roles[name]) for name, array in arrays.items()}
     near = floats(numpy, numpy.float32).nodes(program, lasts)
-    of_decimals = numpy.frompyfunc(as_decimal, 1, 1)
     with exactly():
-        given = {name: of_decimals(array) for name, array in lasts.items()}
-        exact = decimals(numpy).nodes(program, given)
+        exact = decimals(numpy).nodes(program, brought(numpy, arrays, roles))
     eps, least = numpy.finfo(numpy.float32).eps, numpy.finfo(numpy.float32).smallest_normal
     for node in program.nodes():
         if node.boolean or not node.args:

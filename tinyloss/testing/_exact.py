@@ -13,7 +13,7 @@ from typing import Any
 from tinyloss.backend import NUMBER, Role
 from tinyloss.compiler.program import Node, Program
 
-__all__ = ["DIGITS", "Numbers", "as_decimal", "decimals", "exactly", "floats", "last_axis"]
+__all__ = ["as_decimal", "brought", "decimals", "exactly", "floats", "last_axis"]
 
 DIGITS = 110
 # Nothing overflows, and what is no number is NaN, as in floating-point arithmetic.
@@ -111,10 +111,6 @@ def _log(x: Decimal) -> Decimal:
     return x.ln() if x else Decimal("-Infinity")
 
 
-def _root(x: Decimal) -> Decimal:
-    return x.sqrt()
-
-
 def _sin(x: Decimal) -> Decimal:
     return _series(x, x, 1)
 
@@ -124,7 +120,7 @@ def _cos(x: Decimal) -> Decimal:
 
 
 _OF_ONE: dict[str, Callable[..., Any]] = {
-    "abs": abs, "negative": operator.neg, "sqrt": _root, "exp": Decimal.exp, "log": _log,
+    "abs": abs, "negative": operator.neg, "sqrt": Decimal.sqrt, "exp": Decimal.exp, "log": _log,
     "expm1": _expm1, "log1p": _log1p, "sinh": _sinh, "cosh": _cosh, "tanh": _tanh,
     "sin": _turned(_sin), "cos": _turned(_cos),
     "isnan": Decimal.is_nan, "isinf": Decimal.is_infinite, "isfinite": Decimal.is_finite,
@@ -182,7 +178,6 @@ class Numbers:
 
 def decimals(numpy: Any) -> Numbers:
     """Return exact numbers, in arrays of objects."""
-
     of_one = {op: numpy.frompyfunc(each, 1, 1) for op, each in _OF_ONE.items()}
     of_two = {op: numpy.frompyfunc(each, 2, 1) for op, each in _OF_TWO.items()}
     return Numbers(numpy, of_one | of_two, Decimal)
@@ -196,6 +191,12 @@ def floats(numpy: Any, dtype: Any) -> Numbers:
 def as_decimal(number: Any) -> Decimal:
     """Return a float exactly."""
     return Decimal(float(number)) if math.isfinite(number) else Decimal(str(float(number)))
+
+
+def brought(numpy: Any, arrays: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
+    """Return arrays of floats exactly, the items first."""
+    of_decimals = numpy.frompyfunc(as_decimal, 1, 1)
+    return {name: of_decimals(last_axis(each, roles[name])) for name, each in arrays.items()}
 
 
 def last_axis(array: Any, role: Role) -> Any:

@@ -18,7 +18,7 @@ from tinyloss.backend import Role
 from tinyloss.compiler.program import Program
 from tinyloss.compiler.recorder import BadFormula, Unrecordable, record
 from tinyloss.testing._blame import advice, first_lost, line_of
-from tinyloss.testing._exact import as_decimal, decimals, exactly, last_axis
+from tinyloss.testing._exact import as_decimal, brought, decimals, exactly
 
 __all__ = ["LossReport", "check_loss"]
 
@@ -157,7 +157,8 @@ class _Check:
         labels = request.labels is not None and arrays[1].ndim < arrays[0].ndim
         formula: Any = request.labels if labels else request.formula or request.labels
         self.formula, self.rowwise = formula, formula.rowwise
-        self._names = names = ["x", "y", *request.arrays]
+        self.names: list[str] = ["x", "y", *request.arrays]
+        names = self.names
         self.roles: dict[str, Role] = {name: formula.role(name) for name in names}
         self.parts = {name: _float32(numpy, each) for name, each in zip(names, arrays, strict=True)}
         self.by = [
@@ -200,11 +201,10 @@ class _Check:
     # ----------------------------------------------------------------------------------- accuracy
 
     def _accurate(self, title: str, arrays: dict[str, Any]) -> None:
-        exact = _Exact(
-            self.numpy, self.program, self.roles, arrays, [self._named(n) for n in self.by]
-        )
+        by = [self.names[n] for n in self.by]
+        exact = _Exact(self.numpy, self.program, self.roles, arrays, by)
+        ask: Any = value_and_grad(self.loss, tuple(self.by)) if self.by else None
         for name, module in self._libraries.items():
-            ask: Any = value_and_grad(self.loss, tuple(self.by)) if self.by else None
             given = [module.asarray(each) for each in arrays.values()]
             options: dict[str, Any] = {**self.parameters, "reduction": "none"}
             try:
@@ -213,14 +213,9 @@ class _Check:
                 self.findings.append(f"- on {name}: {type(error).__name__}: {error}")
                 return
             self._judge("value", name, title, arrays, self._host(value), *exact.value)
-            for place, grad in zip(self.by, grads, strict=True):
-                of = self._named(place)
+            for of, grad in zip(by, grads, strict=True):
                 found = exact.slopes[of]
                 self._judge(f"gradient by {of}", name, title, arrays, self._host(grad), *found)
-
-    def _named(self, place: int) -> str:
-        name: str = self._names[place]
-        return name
 
     def _host(self, array: Any) -> Any:
         array = array.detach() if hasattr(array, "detach") else array
@@ -369,11 +364,8 @@ class _Exact:
     ) -> None:
         self._numpy, self._program, self._roles = numpy, program, roles
         self._numbers = decimals(numpy)
-        of_decimals = numpy.frompyfunc(as_decimal, 1, 1)
         with exactly():
-            given = {
-                name: of_decimals(last_axis(array, roles[name])) for name, array in arrays.items()
-            }
+            given = brought(numpy, arrays, roles)
             here = self._value(given)
             eps = as_decimal(numpy.finfo(numpy.float32).eps)
             least = as_decimal(numpy.finfo(numpy.float32).smallest_normal)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import tinyloss
+from tinyloss._regions import RegionFunction
 from tinyloss.testing._arrays import draw
 from tinyloss.testing._watch import Watch
 
@@ -120,7 +121,7 @@ def subjects_of(np: Any, watch: Watch, loss: Any) -> Iterator[Subject]:
         if job is None:
             continue
         formula = job.kind.formula
-        binary = formula.binary or formula.several_axes
+        binary = formula.binary or isinstance(loss, RegionFunction)
         found = replace(subject, rows=formula.rowwise, binary=binary, signs=formula.signed)
         if not alone:
             found = _described(watch, replace(found, labels=job.kind.role("y").integer), given)
