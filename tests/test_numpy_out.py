@@ -101,8 +101,11 @@ def test_gradient_over_other_arguments(mode: Any) -> None:
 
 @pytest.mark.long
 @MODES
-def test_gradient_over_a_class_weight(mode: Any) -> None:
+@pytest.mark.parametrize("largest", [0.01, 0.75, 3.0])
+def test_gradient_over_a_class_weight(largest: float, mode: Any) -> None:
+    """Whatever its size: one that is not divided by a unit is read where it lies."""
     x, y, class_weight = numbers(5), probabilities(5), probabilities(5)
+    class_weight *= largest / class_weight.max()
     loss = tinyloss.cross_entropy
     with mode():
         expected = tinyloss.grad(loss)(x, y, class_weight=class_weight)

@@ -36,9 +36,10 @@ def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
 
     New arrays have the inputs' order of strides. A reduced value is left to the backend. A
     derivative goes into the caller's `out`, unless that overlaps an input in part: it may overlap
-    none, or be exactly one.
+    none, or be exactly one that has a number for each item.
     """
     x, kind = job.arrays["x"], job.kind
+    read_again = [a for name, a in job.arrays.items() if not kind.formula.role(name).per_item]
     value = curvature = None
     if kind.value and not kind.reduce:
         dtype = kind.value_dtype or kind.dtype
@@ -48,9 +49,8 @@ def empty_answer(memory: Memory, job: Job, inputs: Sequence[Any]) -> Answer:
     def derivative(name: str, number: int) -> Any:
         if job.out:
             into = job.out[number]
-            if not any(
-                memory.may_overlap(into, a) and not _same_memory(memory, into, a) for a in inputs
-            ):
+            apart = [a for a in inputs if not _same_memory(memory, into, a)] + read_again
+            if not any(memory.may_overlap(into, a) for a in apart):
                 return into
         return memory.empty_like(job.arrays[name], kind.derivative_dtype(name))
 
