@@ -112,8 +112,27 @@ def _beyond(items: list[pytest.Item], mark: str, chosen: set[str]) -> Iterator[p
             tests[_test_of(item)].append(item)
     for test, cases in tests.items():
         if test not in chosen:
-            kept = {n * len(cases) // MOST[mark] for n in range(MOST[mark])}
-            yield from (item for n, item in enumerate(cases) if n not in kept)
+            yield from _left_out(cases, MOST[mark])
+
+
+def _left_out(cases: list[pytest.Item], most: int) -> Iterator[pytest.Item]:
+    """Yield the cases that an even selection of so many leaves out."""
+    kept = {n * len(cases) // most for n in range(most)}
+    yield from (item for n, item in enumerate(cases) if n not in kept)
+
+
+def _too_heavy(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield the long cases of heavy tests that CI leaves out."""
+    tests = defaultdict[str, list[pytest.Item]](list)
+    most: dict[str, int] = {}
+    for item in items:
+        heavy = item.get_closest_marker("heavy")
+        marks = {each.name for each in item.iter_markers()}
+        if heavy is not None and "long" in marks and marks.isdisjoint({"slow", "gpu"}):
+            tests[_test_of(item)].append(item)
+            (most[_test_of(item)],) = heavy.args
+    for test, cases in tests.items():
+        yield from _left_out(cases, most[test])
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are long are left out
@@ -128,6 +147,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for mark in MOST:
         for item in [*_beyond(items, mark, chosen)]:
             item.add_marker(mark)
+    for item in [*_too_heavy(items)]:
+        item.add_marker("slow")
     file: Path | None = config.getoption("--passed")
     if file is not None and file.exists():
         passed = {*file.read_text("utf-8").splitlines()}

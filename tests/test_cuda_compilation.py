@@ -83,6 +83,7 @@ def compiles_and_fits(text: str, architecture: int) -> nvrtc.Compiled:
 
 
 @on_an_architecture(ELEMENTS)
+@pytest.mark.heavy(32)
 def test_kernels_of_elements_compile_and_fit(name: str, architecture: int) -> None:
     """Every dtype of a loss, each on one of the architectures."""
     loss = getattr(anyloss, name)
@@ -101,6 +102,7 @@ def moves_in_packets(ptx: str) -> bool:
 
 
 @on_an_architecture(ROWS)
+@pytest.mark.heavy(16)
 def test_kernels_of_rows_compile_and_fit(name: str, architecture: int) -> None:
     """A number of classes for each way to keep a row: architectures and dtypes take turns."""
     texts: dict[str, tuple[str, int]] = {}

@@ -53,6 +53,7 @@ IN_FULL = ("mse", "cross_entropy", "kl_div_with_logits", *FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
+@pytest.mark.heavy(16)
 def test_kernels_answer_as_the_formulas_do(name: str) -> None:
     """Of three losses that follow each other each tries a third of the cases."""
     only = None if name in IN_FULL else range(LOSSES.index(name) % 3, 10_000, 3)
@@ -61,6 +62,7 @@ def test_kernels_answer_as_the_formulas_do(name: str) -> None:
 
 @pytest.mark.parametrize("capability", [CLUSTERS, NO_CLUSTERS])
 @pytest.mark.parametrize("name", ROWS)
+@pytest.mark.heavy(14)
 def test_rows_of_any_length(name: str, capability: str) -> None:
     """Every length for each loss; a generation takes every other one, those of its neighbour's."""
     become(capability)

@@ -155,6 +155,7 @@ def test_value_and_gradient_by_formulas_are_those_of_the_function(kind: str, see
     # The first three draw each operation and each leaf.
     [pytest.param(seed, marks=pytest.mark.slow if seed >= 8 else ()) for seed in range(30)],
 )
+@pytest.mark.heavy(8)
 def test_every_way_gives_the_same(kind: str, seed: int) -> None:
     drawn = Draw(seed, kind)
     with tinyloss_numpy.compilation("never"):

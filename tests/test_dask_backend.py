@@ -230,6 +230,7 @@ def example(*arguments: str) -> dict[str, Any]:
     [("--chunk-rows=150",), ("--chunk-classes=100",), ("--chunk-rows=4000", "--chunk-classes=400")],
     ids=["rows", "classes", "both"],
 )
+@pytest.mark.heavy(1)
 def test_memory_holds_a_few_blocks(chunks: tuple[str, ...]) -> None:
     """600 MB of logits in 100 blocks: 6 MB each, of which two threads hold some."""
     report = example("--rows=15000", "--classes=10000", "--split", *chunks)

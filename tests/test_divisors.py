@@ -33,6 +33,7 @@ def both(*arrays: Any, **options: Any) -> Any:
     [{"ignore_index": -100}, {"where": np.zeros(2, bool)}, {"weight": np.zeros(2, np.float32)}],
     ids=str,
 )
+@pytest.mark.heavy(12)
 def test_any_denominator_of_nothing_gives_0(how: Any, xp: Library) -> None:
     x, y = xp.asarray(np.full((2, 3), np.nan)), xp.asarray([-100, -100], "int32")
     for zero in ZEROS.values():

@@ -44,6 +44,7 @@ def test_every_dtype_learns(dtype: str) -> None:
 
 @pytest.mark.parametrize("array", turns(["numpy", "jax", "torch"], 3))
 @pytest.mark.parametrize(("dtype", "eps"), [("bfloat16", 2.0**-7), ("float16", 2.0**-10)])
+@pytest.mark.heavy(2)
 def test_half_types_follow_float32(array: str, dtype: str, eps: float) -> None:
     pytest.importorskip(array)
     half, single = first_losses(array, dtype), first_losses("numpy")

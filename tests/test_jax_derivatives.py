@@ -180,6 +180,7 @@ class TestSecondDerivatives:
     ONE_EACH = tuple({(c.loss.__name__, c.x.ndim == c.y.ndim): c for c in CASES[::-1]}.values())
 
     @pytest.mark.parametrize("case", turns(ONE_EACH, 8), ids=lambda case: case.name)
+    @pytest.mark.heavy(24)
     def test_the_hessians_diagonal_is_the_closed_curvature(self, case: Case, jax: Any) -> None:
         arrays, options = in_doubles(case)
         axis = options.get("axis", -1)
@@ -228,6 +229,7 @@ class TestSecondDerivatives:
             close(result, results["hessian"], eps=128, why=BY_LINES)
 
     @pytest.mark.parametrize("name", turns([name for name in EXACT if EXACT[name].target], 12))
+    @pytest.mark.heavy(16)
     def test_none_is_nan_where_the_closed_curvature_is_finite(self, name: str, jax: Any) -> None:
         """At inputs from ordinary to extreme, where a product of 0 and an infinity may lurk."""
         loss, rowwise = getattr(tinyloss, name), EXACT[name].rowwise

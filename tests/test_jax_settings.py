@@ -28,6 +28,7 @@ def ask(case: Case, grad: Any, arrays: Any, options: Any, weight: Any, where: An
 
 @pytest.mark.long
 @every_case
+@pytest.mark.heavy(24)
 def test_every_loss_spells_out_ranks(jax: Any, case: Case) -> None:
     weight, where = weight_and_mask(case)
     expected = ask(case, tinyloss.grad, *in_doubles(case), weight.astype(np.float64), where)

@@ -52,6 +52,7 @@ def waits(name: str, case: Case) -> bool:
     [(name, case) for name in LIBRARIES for case in (FEW_CASES if name in ELSEWHERE else CASES)],
     long=waits,
 )
+@pytest.mark.heavy(180)
 def test_loss_is_numpys_on_every_library(xp: Library, case: Case) -> None:
     weight, where = weight_and_mask(case)
     expected = in_numpy(case)
@@ -98,6 +99,7 @@ def test_activation_is_numpys_on_every_library(xp: Library, function: Any) -> No
         for case in (CASES if name in ("numpy", "torch", "jax") else FEW_CASES)
     ]
 )
+@pytest.mark.heavy(80)
 def test_half_precision_is_float32_rounded_once(xp: Library, case: Case) -> None:
     """Rule 9: computed in float32, so the loss is float32; the gradient is rounded once."""
 

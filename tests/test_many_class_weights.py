@@ -30,6 +30,7 @@ def brought(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return converted
 
 
+@pytest.mark.heavy(4)
 def test_object_equals_its_function(xp: Library) -> None:
     loss = tinyloss.CrossEntropyLoss(class_weight=WEIGHTS)
     x, y = xp.asarray(X), xp.asarray(Y, "int32")

@@ -82,6 +82,7 @@ def test_a_jitted_step_is_traced_once(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of its own, while it traces
 @schedules
 @pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.heavy(6)
 def test_a_step_that_torch_compiles_takes_every_number(name: str, dynamic: bool | None) -> None:
     """torch takes a number for a constant until it changes, then for an unknown."""
     torch = pytest.importorskip("torch")

@@ -323,6 +323,7 @@ def test_logits_have_neither_curvature_nor_a_hessian() -> None:
 
 @on("loss", LOSSES)
 @on("activation", ["softmax", "sigmoid", None])
+@pytest.mark.heavy(60)
 def test_nan_under_a_mask_leaks_nowhere(loss: Any, activation: Any, xp: Library) -> None:
     """MONAI multiplies the input by the mask."""
     rng = np.random.default_rng(7)

@@ -117,6 +117,7 @@ def test_floating_targets_of_a_margin_may_be_any(loss: Any) -> None:
 @pytest.mark.long
 @on("loss", turns(BINARY + MARGIN, 3), ids=named)
 @on("mode", ["always", "never"])
+@pytest.mark.heavy(4)
 def test_compiled_or_not_the_error_is_the_same(loss: Any, mode: Any) -> None:
     asks = (loss, anyloss.value_and_grad(loss), anyloss.grad(loss))
     for n, bad in enumerate(bad_targets(loss)):

@@ -88,21 +88,31 @@ def compiled(torch: Any) -> Callable[[Any], Any]:
     return through
 
 
-@pytest.mark.long
+ONE_IN_THREE = range(0, 10_000, 3)
+part = pytest.mark.parametrize(
+    "only",
+    [
+        pytest.param(ONE_IN_THREE, marks=pytest.mark.long, id="one in three"),
+        pytest.param(None, marks=pytest.mark.slow, id="all"),
+    ],
+)
+
+
+@part
 @pytest.mark.parametrize("derive", [None, backward])
-def test_it_answers_every_call(torch: Any, derive: Any) -> None:
-    assert checked(torch, losses=FEW, value_and_grad=derive).declined == 0
+def test_it_answers_every_call(torch: Any, derive: Any, only: Any) -> None:
+    assert checked(torch, losses=FEW, value_and_grad=derive, only=only).declined == 0
 
 
-@pytest.mark.long
-def test_vmap_answers_every_call(torch: Any) -> None:
-    assert checked(torch, through=mapped(torch), losses=FEW[:1]).declined == 0
+@part
+def test_vmap_answers_every_call(torch: Any, only: Any) -> None:
+    assert checked(torch, through=mapped(torch), losses=FEW[:1], only=only).declined == 0
 
 
 @pytest.mark.long
 def test_torch_compile_answers_calls_of_all_kinds(torch: Any) -> None:
     """Each is seconds of tracing: one in three."""
-    report = checked(torch, through=compiled(torch), losses=FEW[:1], only=range(0, 100, 3))
+    report = checked(torch, through=compiled(torch), losses=FEW[:1], only=ONE_IN_THREE)
     assert report.declined == 0
 
 

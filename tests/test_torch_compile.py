@@ -48,9 +48,17 @@ assert torch.isnan(compiled[1]).any().item() == (name == "cross_entropy")
 """
 
 
-@long
-@on("name", ["mse", "cross_entropy"])
-@on(("backend", "graph"), [("eager", "breaks"), ("inductor", "fullgraph")])
+@on(
+    ("backend", "graph", "name"),
+    [
+        pytest.param(*how, name, marks=long if name == usual else pytest.mark.slow)
+        for how, usual in [
+            (("eager", "breaks"), "cross_entropy"),
+            (("inductor", "fullgraph"), "mse"),
+        ]
+        for name in ("mse", "cross_entropy")
+    ],
+)
 def test_first_call_of_a_process_may_be_compiled(
     torch: Any, backend: str, graph: str, name: str
 ) -> None:
@@ -85,6 +93,7 @@ def backward(torch: Any, function: Any, *tensors: Any) -> tuple[Any, Any]:
         for weighted in ([True, False] if case in FEW_CASES else [True])
     ],
 )
+@pytest.mark.heavy(12)
 def test_one_graph_gives_the_eager_answer(torch: Any, case: Case, weighted: bool) -> None:
     def tensor(value: Any) -> Any:
         return torch.asarray(np.array(value)) if isinstance(value, np.ndarray) else value

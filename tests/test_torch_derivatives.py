@@ -59,6 +59,7 @@ def moving(torch: Any, case: Case) -> tuple[Callable[..., Any], list[Any]]:
         for reduction in (["mean", "none"] if case in FEW_CASES else ["none"])
     ],
 )
+@pytest.mark.heavy(40)
 def test_first_and_second_derivatives_are_those_of_differences(
     torch: Any, case: Case, reduction: str
 ) -> None:

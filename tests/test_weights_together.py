@@ -87,6 +87,7 @@ libraries = pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
 
 @libraries
 @pytest.mark.parametrize(("reduction", "loss", "target", "names"), rows(COMBINATIONS, [*OF_ROWS]))
+@pytest.mark.heavy(8)
 def test_rows_compiled_as_by_the_formulas(
     xp: Library, reduction: str, loss: str, target: str, names: tuple[str, ...]
 ) -> None:
