@@ -243,6 +243,16 @@ def test_compiled_value_needs_no_memory(square: tuple[Array, Array]) -> None:
         assert peak(lambda: tinyloss.cross_entropy(*square)) < 4 * MIB
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e30])
+def test_weights_and_masks_are_read_as_they_came(scale: float) -> None:
+    x, y = np.zeros((2, 2**22), np.float32)
+    weight = np.full(2**22, scale, np.float32)
+    with compiled():
+        for options in ({"weight": weight}, {"where": weight > 0}):
+            assert tinyloss.mse(x, y, **options) == 0  # the first call compiles
+            assert peak(lambda options=options: tinyloss.mse(x, y, **options)) < MIB
+
+
 def test_compiled_gradient_needs_its_own_memory(square: tuple[Array, Array]) -> None:
     with compiled():
         derive = tinyloss.value_and_grad(tinyloss.cross_entropy)

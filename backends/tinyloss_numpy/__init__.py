@@ -17,6 +17,7 @@ from tinyloss_numpy._arrays import spread
 from tinyloss_numpy._products import indices, multiply
 from tinyloss_numpy._run import (
     LOOKS,
+    RAW,
     SOURCE,
     compilation,
     example,
@@ -29,6 +30,7 @@ from tinyloss_numpy._threads import threads
 
 __all__ = [
     "LOOKS",
+    "RAW",
     "SOURCE",
     "compilation",
     "example",

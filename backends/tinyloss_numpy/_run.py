@@ -85,6 +85,9 @@ def quiet() -> Any:
     return np.errstate(all="ignore")
 
 
+RAW = True
+"""Loops read weights as they came."""
+
 LOOKS = True
 """Targets are looked at here: by the loop while it runs, or before the formulas do."""
 
@@ -140,7 +143,7 @@ class _Prepared:
             return None
         if weighing is not None:
             kind = job.kind if weighing.domain is None else job.kind.checked
-            kind = replace(kind, weighted=True, divided=weighing.mean or kind.divided)
+            kind = replace(kind, weighted=True, raw=False, divided=weighing.mean or kind.divided)
         return _ready(self._loss(kind), job, weighing, given, memory)
 
 
@@ -157,7 +160,7 @@ def _ready(
     loss: CompiledLoss, job: Job, weighing: Weighing | None, given: Sequence[Any], memory: Any
 ) -> Callable[..., Answer | None] | None:
     kind = job.kind
-    plain = replaced(job, weight=None, out=())
+    plain = replaced(job, weight=None, raw=False, out=())
     arrays = [*_inputs(plain), *given]
     first = empty_answer(_arrays, plain, arrays)
     outputs = results(first)
@@ -175,7 +178,7 @@ def _ready(
         kernel = loss.compile(plan, layouts)
     if kernel is None:
         return None
-    own = {name: float(number) for name, number in numbers_of(job).items()}
+    own = {name: float(number) for name, number in numbers_of(plain).items()}
     mean = weighing is not None and weighing.mean
     divisor = 1.0 if mean else own.get(DIVISOR, 1.0)
     if mean:

@@ -74,6 +74,11 @@ class Kind:
     """Names of the parameters that are numbers of each call."""
     weighted: bool = False
     """Whether items have weights."""
+    raw: bool = False
+    """Whether weights are as they came, of any dtype, and an item's is one times the job's factor.
+
+    Only for a backend that says `RAW = True`: a loop reads them once, another array costs more.
+    """
     divided: bool = False
     """Whether there is a divisor."""
     reduce: bool = True
@@ -157,6 +162,8 @@ class Job:
     """The class index that the weights leave out."""
     look: Callable[[], bool] | None = None
     """Looks at the targets, and raises the error of one outside its domain: see `looked`."""
+    factor: float = 1.0
+    """What raw weights are multiplied by: a power of two."""
 
 
 def replaced(job: Job, **changes: Any) -> Job:
@@ -172,8 +179,7 @@ def looked(job: Job) -> Job:
     """
     if job.look is None:
         return job
-    kind = job.kind.checked if job.look() else job.kind
-    return Job(kind, job.xp, job.arrays, job.weight, job.divisor, job.numbers, job.out, job.ignored)
+    return replace(job, kind=job.kind.checked if job.look() else job.kind, look=None)
 
 
 def evaluate(job: Job) -> Answer:
@@ -186,7 +192,10 @@ def evaluate(job: Job) -> Answer:
         name: job.arrays[name] if role.integer else astype(xp, job.arrays[name], kind.dtype)
         for name, _, role in kind.arguments
     }
-    parts = items(kind, arrays, job.numbers, job.weight, job.divisor)
+    weight = job.weight
+    if kind.raw:
+        weight = astype(xp, weight, kind.dtype) * job.factor
+    parts = items(kind, arrays, job.numbers, weight, job.divisor)
     return delivered(finished(job, parts), job.out)
 
 

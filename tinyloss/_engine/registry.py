@@ -26,6 +26,8 @@ class Backend(Protocol):
     One whose library raises or warns where results overflow may add `quiet()`, a context in which
     it does not.
 
+    One that takes weights as they came says so by `RAW = True`: see `Kind.raw`.
+
     One that looks at targets by itself says so by `LOOKS = True`: if a job has `look`, it calls
     that before it answers, or where it has seen a target outside its domain.
 

@@ -110,7 +110,7 @@ class Form:
     """Whether arrays are only handed on: nothing is brought, converted or computed."""
     warns: bool
     kinds: dict[Any, Kind]
-    """The kinds of its jobs, by whether items have weights and whether there is a divisor."""
+    """The kinds of its jobs, by whether there are weights, a divisor, and raw weights."""
 
     def again(self, request: Request, out: tuple[Any, ...]) -> Settled:
         """Return another request of this form settled."""
@@ -129,7 +129,7 @@ class Form:
         self, request: Request, out: tuple[Any, ...], y: Any, more: Mapping[str, Any]
     ) -> Settled:
         """Return a request of this form settled: of x, and of what was brought beside it."""
-        _, xp, _, _, index, dtype, _ = self.rule
+        xp, index, dtype = self.rule.xp, self.rule.index, self.rule.dtype
         formula, axes = self.formula, self.axes
         x = request.x
         if self.warns and not compiling():
@@ -148,19 +148,19 @@ class Form:
             array = arrays[name]
             signs = formula.signed and kind(array.dtype) == "bool"
             arrays[name] = xp.astype(array, to) * 2 - 1 if signs else astype(xp, array, to)
-        weight, divisor, total = None, self.divisor, None
+        weight, divisor, total, factor = None, self.divisor, None, None
         if self.weighs:
             if self.fused is None:
                 found = weighed(self.rule, request, x, arrays["y"])
             else:
                 given = {name: getattr(request, name) for name in self.given}
                 found = self.fused(self.rule, given, x, arrays["y"])
-            weight, divisor, total, own = found
+            weight, divisor, total, own, factor = found
             arrays |= own
         elif index is not None:
             arrays["y"] = astype(xp, y, index)
         held, numbers, static = self.parameters or _parameters(request, xp, x, formula, dtype)
-        key = weight is not None, divisor is not None
+        key = weight is not None, divisor is not None, factor is not None
         of_call = self.kinds.get(key)
         if of_call is None:
             of_call = self._kind(request, arrays, held, tuple(numbers), static, *key)
@@ -177,7 +177,8 @@ class Form:
         ignored = request.ignore_index
         arrays |= held
         return Settled(
-            Job(of_call, xp, arrays, weight, divisor, numbers, out, ignored, look), total
+            Job(of_call, xp, arrays, weight, divisor, numbers, out, ignored, look, factor or 1.0),
+            total,
         )
 
     def look(self, ask: Callable[[], Request], y: Any, weight: Any) -> Callable[[], bool]:
@@ -194,6 +195,7 @@ class Form:
         static: Mapping[str, Any],
         weighted: bool,
         divided: bool,
+        raw: bool,
     ) -> Kind:
         xp, dtype, formula, want = self.rule.xp, self.rule.dtype, self.formula, self.want
         arguments = [
@@ -213,6 +215,7 @@ class Form:
             static_key=exact(tuple(static.items())),
             numbers=numbers,
             weighted=weighted,
+            raw=raw,
             divided=divided,
             reduce=request.reduction != "none" and not want.curvature,
             value=want.value,
@@ -270,6 +273,8 @@ def _form_of(
     fused = None
     if fuses and all(type(getattr(request, name)) is type(x) for name in given):
         fused = registry.fused(xp, weighed)
+    if fuses and not want.sums and request.class_weight is None:
+        rule = rule._replace(raw=getattr(registry.backend_of(xp), "RAW", False))
     return Form(
         want=want._replace(out=()),
         rule=rule,

@@ -39,6 +39,8 @@ class Rule(NamedTuple):
     """The floating dtype to compute in."""
     sums: bool
     """Whether the sum of the weights is wanted."""
+    raw: bool = False
+    """Whether weights may be left as they came, beside a factor: see `Kind.raw`."""
 
 
 class Weighed(NamedTuple):
@@ -51,6 +53,8 @@ class Weighed(NamedTuple):
     """The sum of the weights, where it is wanted."""
     arrays: dict[str, Any]
     """Class indices in their dtype, weights of classes that the formula takes."""
+    factor: float | None = None
+    """What the weights are still to be multiplied by; None where they are not raw."""
 
 
 def weighed(rule: Rule, given: Request | Mapping[str, Any], x: Any, y: Any) -> Weighed:
@@ -60,7 +64,7 @@ def weighed(rule: Rule, given: Request | Mapping[str, Any], x: Any, y: Any) -> W
     total, divisor = weights.sums() if rule.sums else (None, weights.divisor())
     if isinstance(total, (int, float)):
         total = xp.asarray(total, dtype=widest_dtype(xp, x), **beside(x))[()]  # NumPy's are scalars
-    return Weighed(weights.item, divisor, total, weights.arrays)
+    return Weighed(weights.item, divisor, total, weights.arrays, weights.factor)
 
 
 class _Weights:
@@ -71,7 +75,7 @@ class _Weights:
     """
 
     def __init__(self, rule: Rule, request: Request, x: Any, y: Any) -> None:
-        _, xp, rowwise, takes_classes, index, dtype, sums = rule
+        _, xp, rowwise, takes_classes, index, dtype, sums, raw = rule
         self._request, self._xp, self._x, self._dtype = request, xp, x, dtype
         # Sums are not in units: where they are of float32, these would overflow on the way back.
         self._scales = request.reduction == "mean" and request.denominator is None
@@ -123,10 +127,19 @@ class _Weights:
                 mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
             if not takes_classes:
                 weight, mass = _product(xp, weight, mass), None
+        self.factor: float | None = None
+        """What weights are still to be multiplied by, where they may be left as they came."""
+        raw = raw and weight is not None and (weight is mask or self._is_narrow(weight))
         if weight is not None and weight is not mask:
-            weight = self._in_units(weight)
-        self.item = None if weight is None else astype(xp, weight, dtype)
+            unit = self._unit(weight) if raw else None
+            weight = self._in_units(weight) if unit is None else weight
+            self.factor = None if unit is None else 1 / unit
+        elif raw:
+            self.factor = 1.0
+        self.item = weight
         """The weight of each item, which broadcasts to the items; None for 1."""
+        if weight is not None and self.factor is None:
+            self.item = astype(xp, weight, dtype)
         self._counted: Any = weight if mass is None else _product(xp, weight, mass)
         """What the divisor of the mean is the sum of."""
 
@@ -137,24 +150,34 @@ class _Weights:
             return xp.astype(array, widest_dtype(xp, self._x))
         return array if name == "float64" else astype(xp, array, self._dtype)
 
-    def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
-        """Return weights whose largest is about 1, where it is a number; count their unit."""
-        xp = self._xp
+    def _is_narrow(self, weight: Any) -> bool:
+        """Return whether the dtype computed in holds weights as they came."""
+        return weight.dtype == self._dtype or dtype_name(weight.dtype) == "float32"
+
+    def _unit(self, weight: Any) -> float | None:
+        """Return the unit of weights, None where they cannot be seen; count it, keep their sum."""
         if not self._scales or 0 in weight.shape or any(map(unknown, weight.shape)):
-            return weight
+            return 1.0
         spread = registry.spread(weight)
-        if spread is not None:
-            low, high, total = spread
-            size = max(high, -low)
-            self._summed = weight, total
-            if not 0 < size < inf or 0.5 <= size <= 1:
-                return weight
+        if spread is None:
+            return None
+        low, high, total = spread
+        size, unit = max(high, -low), 1.0
+        if 0 < size < inf and not 0.5 <= size <= 1:
             # A power of two, so that nothing is rounded; one that the dtype holds.
             last = 127 if dtype_name(weight.dtype) == "float32" else 1023
             unit = 2.0 ** max(1 - last, min(frexp(size)[1], last))
             self._units.append(unit)
-            weight = weight / unit
-            self._summed = weight, total / unit
+        self._summed = weight, total / unit
+        return unit
+
+    def _in_units(self, weight: Any, rows: Rows | None = None) -> Any:
+        """Return weights whose largest is about 1, where it is a number; count their unit."""
+        xp, unit = self._xp, self._unit(weight)
+        if unit is not None:
+            if unit != 1:
+                weight = weight / unit
+                self._summed = weight, self._summed[1]
             return weight
         size = xp.max(xp.abs(weight)) if rows is None else rows.max(xp.abs(weight))[..., 0]
         size = xp.where((size > 0) & (size < inf), size, 1.0)
@@ -210,7 +233,7 @@ class _Weights:
             spread = None if kind(counted.dtype) == "bool" else registry.spread(counted)
             total = None if spread is None else spread[2]
             if is_host(counted) and total is None:
-                total = float(xp.sum(counted, dtype=xp.int64))
+                total = float(xp.count_nonzero(counted))
         if total is not None:
             return total * (prod(self._items) // (prod(counted.shape) or 1))
         wide = widest_dtype(xp, self._x)

@@ -29,7 +29,7 @@ __all__ = [
     "roles_of",
 ]
 
-WEIGHT, DIVISOR = "weight=", "divisor="
+WEIGHT, FACTOR, DIVISOR = "weight=", "factor=", "divisor="
 """Inputs that are no arrays of the formula: no name that one may have."""
 
 
@@ -175,6 +175,8 @@ def recording_of(kind: Kind, real: str) -> Recording:
 
     def answer(**arrays: Any) -> tuple[Any, ...]:
         weight, divisor = arrays.pop(WEIGHT, None), arrays.pop(DIVISOR, None)
+        if kind.raw:
+            weight = weight * arrays.pop(FACTOR)
         numbers = {name: arrays.pop(name) for name in kind.numbers}
         value, grads, curvature = items(kind, arrays, numbers, weight, divisor)
         return tuple([each for each in (value, *grads, curvature) if each is not None])
@@ -188,6 +190,8 @@ def recording_of(kind: Kind, real: str) -> Recording:
     inputs = roles_of(kind) | dict.fromkeys(kind.numbers, NUMBER)
     if kind.weighted:
         inputs[WEIGHT] = Role()
+    if kind.raw:
+        inputs[FACTOR] = NUMBER
     if kind.divided:
         inputs[DIVISOR] = NUMBER
     totals = int(kind.value and kind.reduce)
@@ -208,6 +212,8 @@ def numbers_of(job: Job) -> dict[str, Any]:
     for name, _, role in job.kind.arguments:
         if role == NUMBER:
             numbers[name] = job.arrays[name]
+    if job.kind.raw:
+        numbers[FACTOR] = job.factor
     if job.divisor is not None:
         numbers[DIVISOR] = job.divisor
     return numbers
