@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -250,7 +251,26 @@ def test_weights_and_masks_are_read_as_they_came(scale: float) -> None:
     with compiled():
         for options in ({"weight": weight}, {"where": weight > 0}):
             assert tinyloss.mse(x, y, **options) == 0  # the first call compiles
-            assert peak(lambda options=options: tinyloss.mse(x, y, **options)) < MIB
+            assert peak(partial(tinyloss.mse, x, y, **options)) < MIB
+
+
+@pytest.mark.parametrize("mode", [compiled, by_formulas])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_size_and_sum_of_weights_are_those_of_long_doubles(dtype: str, mode: Any) -> None:
+    weights = np.random.default_rng(5).standard_normal(2**17 + 2**16 + 7).astype(dtype)
+    with mode():
+        sums: set[float] = set()
+        for number in (1, 2, 3):
+            with tinyloss_numpy.threads(number):
+                size, total = tinyloss_numpy.extent(weights)
+            assert size == np.abs(weights).max()
+            sums.add(total)
+        (total,) = sums
+        # float64 sums of blocks of 2**16, whatever the order inside
+        assert abs(total - np.sum(weights, dtype=np.longdouble)) <= 2**-42 * weights.size
+        for odd in (np.nan, np.inf, -np.inf):
+            weights[70_000] = odd
+            np.testing.assert_equal(tinyloss_numpy.extent(weights)[0], abs(odd))
 
 
 def test_compiled_gradient_needs_its_own_memory(square: tuple[Array, Array]) -> None:

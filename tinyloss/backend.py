@@ -48,7 +48,7 @@ from tinyloss._engine.products import (
     known_of_columns,
     seen_of_columns,
 )
-from tinyloss._engine.registry import Backend, spread
+from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Role
@@ -83,6 +83,7 @@ __all__ = [
     "domain_of",
     "dtype_name",
     "evaluate",
+    "extent",
     "finished",
     "items",
     "known_of_columns",
@@ -94,6 +95,5 @@ __all__ = [
     "scaled",
     "scores_and_target",
     "seen_of_columns",
-    "spread",
     "widest_dtype",
 ]

@@ -10,10 +10,11 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     _plans          arrays of any strides as plain loops
     _threads        those that help, and one that no signal reaches
     _blocks         the formulas, block by block
+    _extent         the size and the sum of weights, before a mean of large arrays
     _products       products of matrices, by BLAS
 """
 
-from tinyloss_numpy._arrays import spread
+from tinyloss_numpy._extent import extent
 from tinyloss_numpy._products import indices, multiply
 from tinyloss_numpy._run import (
     LOOKS,
@@ -34,12 +35,12 @@ __all__ = [
     "SOURCE",
     "compilation",
     "example",
+    "extent",
     "indices",
     "layout",
     "multiply",
     "prepare",
     "quiet",
     "source",
-    "spread",
     "threads",
 ]

@@ -8,12 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinyloss_numpy._plans import WORTH_THREADS
-from tinyloss_numpy._threads import run_slabs
-
-_BLOCK = 2**16
-"""Numbers that are read once from memory and three times from the cache."""
-
 _byte = ctypes.c_char
 
 
@@ -42,26 +36,6 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
 def empty_like(array: Any, dtype: Any) -> Any:
     """Return a new array, not set, that lies as another does."""
     return np.empty_like(array, dtype, subok=False)
-
-
-def spread(array: Any) -> tuple[float, float, float]:
-    """Return an array's smallest and largest number, and the sum of all in float64."""
-    if array.size < WORTH_THREADS or not array.flags.c_contiguous:
-        return _spread(array)
-    flat, blocks = array.reshape(-1), -(-array.size // _BLOCK)
-    found = np.empty((blocks, 3))
-
-    def work(first: int, last: int) -> None:
-        for block in range(first, last):
-            found[block] = _spread(flat[block * _BLOCK : (block + 1) * _BLOCK])
-
-    run_slabs(work, blocks)
-    return float(found[:, 0].min()), float(found[:, 1].max()), float(np.add.reduce(found[:, 2]))
-
-
-def _spread(array: Any) -> tuple[float, float, float]:
-    low, high = np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
-    return float(low), float(high), float(np.add.reduce(array, axis=None, dtype=np.float64))
 
 
 def may_overlap(a: Any, b: Any) -> bool:

@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from warnings import warn
 
@@ -46,6 +47,35 @@ class Compiled(NamedTuple):
     run: Any
     lane_bytes: int
     scratch_arrays: int
+
+
+def kernel_of(
+    known: dict[Any, Compiled | str], key: Any, text: Callable[[], Text], real: str, title: str
+) -> Compiled | str:
+    """Return the kernel known by a key, or why there is none; compile it once.
+
+    In a thread that no signal reaches: what is raised there is the compiler's.
+    """
+
+    def compile_it() -> None:
+        with _compiling:
+            if key in known:
+                return
+            try:
+                from tinyloss_numpy._compiler import load
+
+                own = text()
+                kernel = load(own, real, title)
+            except MemoryError:  # another time there may be enough
+                raise
+            except Exception as error:
+                known[key] = _complaint(error, title)
+            else:
+                known[key] = Compiled(kernel, own.lane_bytes, own.scratch_arrays)
+
+    if key not in known:
+        elsewhere(compile_it)
+    return known[key]
 
 
 class CompiledLoss:
@@ -116,10 +146,10 @@ class CompiledLoss:
 
     def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
-        variant = plan.variant
-        if variant not in self._kernels:
-            elsewhere(lambda: self._compile(variant))
-        compiled = self._kernels[variant]
+        variant, recording = plan.variant, self.recording
+        compiled = kernel_of(
+            self._kernels, variant, lambda: self.text(variant), recording.real, recording.title
+        )
         if isinstance(compiled, str):
             self._decline(layouts)
             _warn_once(compiled)
@@ -130,23 +160,6 @@ class CompiledLoss:
             plan.scratch_bytes += 16 * plan.items
         plan.kernel = compiled.run
         return plan.kernel
-
-    def _compile(self, variant: Variant) -> None:
-        """Compile in a thread that no signal reaches: what is raised here is the compiler's."""
-        with _compiling:
-            if variant in self._kernels:
-                return
-            try:
-                from tinyloss_numpy._compiler import load
-
-                text = self.text(variant)
-                kernel = load(text, self.recording.real, self.recording.title)
-            except MemoryError:  # another time there may be enough
-                raise
-            except Exception as error:
-                self._kernels[variant] = _complaint(error, self.recording.title)
-            else:
-                self._kernels[variant] = Compiled(kernel, text.lane_bytes, text.scratch_arrays)
 
     def _decline(self, layouts: Layouts) -> None:
         """Remember how inputs lay that the formulas have to take."""

@@ -80,6 +80,9 @@ def compilation(mode: Literal["auto", "always", "never"], /) -> Generator[None]:
         _compilation.reset(token)
 
 
+compilation_mode = _compilation.get
+
+
 def quiet() -> Any:
     """Return a context in which NumPy neither raises nor warns where results overflow."""
     return np.errstate(all="ignore")

@@ -32,10 +32,10 @@ def __getattr__(name: str) -> Any:
         from tinyloss_torch import _products
 
         return getattr(_products, name)
-    if name == "spread":
+    if name == "extent":
         from tinyloss_torch import _kernels
 
-        return _kernels.spread_of
+        return _kernels.extent_of
     if name not in ("layout", "prepare", "traced"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_torch import _run

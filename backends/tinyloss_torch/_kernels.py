@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind, spread
+from tinyloss.backend import NUMBER, Answer, Job, Kind, extent
 from tinyloss_torch import _device, _host
 from tinyloss_torch._device import is_on_device
 from tinyloss_torch._memory import array_of, dtype_of
@@ -36,14 +36,14 @@ def is_plain(tensor: Any) -> bool:
     )
 
 
-def spread_of(tensor: Any) -> tuple[float, float, float] | None:
-    """Return the smallest, the largest and the sum of weights that nobody differentiates by.
+def extent_of(tensor: Any) -> tuple[float, float] | None:
+    """Return the largest size and the sum of weights that nobody differentiates by.
 
     torch's own sum has other bits for other numbers of threads.
     """
     if not tensor.is_cpu or tensor.requires_grad or is_transforming() or not reachable(tensor):
         return None
-    return spread(array_of(tensor))
+    return extent(array_of(tensor))
 
 
 def computed(job: Job) -> Answer | None:

@@ -39,7 +39,7 @@ class Backend(Protocol):
     `seen(array)` may return an array that can be read without waiting as one of NumPy, where
     operations on that take less time.
 
-    `spread(array)` may return the smallest, the largest and the sum of an array, None where that
+    `extent(array)` may return the largest absolute number and the sum of an array, None where that
     would take a wait. The sum then has the same bits for any number of threads.
 
     `fused(function)` may return a function of arrays, after a first argument that is none, as one
@@ -79,16 +79,16 @@ def backend_of(xp: Namespace) -> Backend | None:
         return backend
 
 
-def spread(array: Any) -> tuple[float, float, float] | None:
-    """Return the smallest, the largest and the sum, where reading these costs no wait."""
+def extent(array: Any) -> tuple[float, float] | None:
+    """Return the largest absolute number and the sum, where reading these costs no wait."""
     xp = namespace(array)
-    own: Any = getattr(backend_of(xp), "spread", None)
+    own: Any = getattr(backend_of(xp), "extent", None)
     if own is not None:
-        found: tuple[float, float, float] | None = own(array)
+        found: tuple[float, float] | None = own(array)
         return found
     if not is_host(array):
         return None
-    return float(xp.min(array)), float(xp.max(array)), float(xp.sum(array, dtype=xp.float64))
+    return float(xp.max(xp.abs(array))), float(xp.sum(array, dtype=xp.float64))
 
 
 def traced(job: Any) -> Any:

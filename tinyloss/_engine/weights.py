@@ -158,11 +158,10 @@ class _Weights:
         """Return the unit of weights, None where they cannot be seen; count it, keep their sum."""
         if not self._scales or 0 in weight.shape or any(map(unknown, weight.shape)):
             return 1.0
-        spread = registry.spread(weight)
-        if spread is None:
+        extent = registry.extent(weight)
+        if extent is None:
             return None
-        low, high, total = spread
-        size, unit = max(high, -low), 1.0
+        (size, total), unit = extent, 1.0
         if 0 < size < inf and not 0.5 <= size <= 1:
             # A power of two, so that nothing is rounded; one that the dtype holds.
             last = 127 if dtype_name(weight.dtype) == "float32" else 1023
@@ -230,8 +229,8 @@ class _Weights:
             return prod(self._items)
         weight, total = self._summed
         if counted is not weight:
-            spread = None if kind(counted.dtype) == "bool" else registry.spread(counted)
-            total = None if spread is None else spread[2]
+            extent = None if kind(counted.dtype) == "bool" else registry.extent(counted)
+            total = None if extent is None else extent[1]
             if is_host(counted) and total is None:
                 total = float(xp.count_nonzero(counted))
         if total is not None:
