@@ -47,7 +47,7 @@ def test_every_loss_has_a_class() -> None:
     expected = {*LOSSES, *IMAGES, *PRODUCTS} - {"linear_logprobs", "linear_entropy"}
     assert set(CLASSES.values()) == {getattr(tinyloss, name) for name in expected}
     extra = {tinyloss.BinaryCrossEntropyLoss, tinyloss.WeightedSum, tinyloss.PartialMean}
-    extra |= {tinyloss.LossScaler, tinyloss.Memory}
+    extra |= {tinyloss.LossScaler, tinyloss.Memory, tinyloss.Traits}
     public = {getattr(tinyloss, name) for name in vars(tinyloss)["__all__"]}
     assert {each for each in public if inspect.isclass(each)} == {*CLASSES, *extra}
 

@@ -246,6 +246,8 @@ def test_programs_get_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
     cards = json.loads(capsys.readouterr().out)
     assert set(cards) == {"mse", "huber"}
     assert cards["huber"]["elsewhere"]["Keras"] == "Huber"
+    assert cards["huber"]["traits"]["lipschitz"] == 1
+    assert cards["mse"]["traits"]["range"] == [0, "inf"]
 
 
 def test_the_losses_are_all_known() -> None:

@@ -161,6 +161,11 @@ def test_a_card_tells_the_worst_errors_beside_torchs(capsys: Said) -> None:
     pytest.importorskip("torch")
     assert main(["info", "cross_entropy"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    said = " ".join(line[14:] for line in lines[:40] if not line[:1].isdigit())
+    assert "traits        convex: yes; slope: at most 1.414; curvature: at most 0.5" in "\n".join(
+        lines
+    )
+    assert "best prediction: log(class probabilities); proper: yes" in said
     first = next(at for at, line in enumerate(lines) if line.startswith("worst in float32"))
     ours, theirs = lines[first + 1 : first + 3]
     errors = re.fullmatch(r"tinyloss +([\d.]+) eps +([\d.]+) eps", ours)

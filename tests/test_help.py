@@ -15,7 +15,7 @@ from tests.support.specs import LOSSES, PUBLIC
 
 on = pytest.mark.parametrize
 
-NO_LOSSES = ("LossScaler", "Memory", "PartialMean", "WeightedSum")
+NO_LOSSES = ("LossScaler", "Memory", "PartialMean", "Traits", "WeightedSum")
 CLASSES = [name for name in PUBLIC if inspect.isclass(getattr(tinyloss, name))]
 
 

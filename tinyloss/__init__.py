@@ -17,6 +17,7 @@ value_and_grad, grad                functions of a loss's gradient
 grad_and_hess                       and of its curvature, item by item
 hvp                                 of its Hessian times a direction
 constant_minimizer                  the best constant prediction: what boosting starts from
+traits, Traits                      convex or not, its steepest slope, what it elicits
 partial_mean, PartialMean           means over data in parts
 loss                                makes a loss of a function of yours
 of_products                         makes of a loss of scores one of two matrices
@@ -65,6 +66,8 @@ from tinyloss._partial import partial_mean as partial_mean
 from tinyloss._products import memory as memory
 from tinyloss._products import of_products as of_products
 from tinyloss._scaler import LossScaler as LossScaler
+from tinyloss._traits import Traits as Traits
+from tinyloss._traits import traits as traits
 from tinyloss._transforms import grad as grad
 from tinyloss._transforms import grad_and_hess as grad_and_hess
 from tinyloss._transforms import hvp as hvp

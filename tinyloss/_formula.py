@@ -12,6 +12,8 @@ from numbers import Rational, Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
+from tinyloss._traits import Traits
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -84,6 +86,11 @@ class Formula:
     def role(cls, name: str) -> Role:
         """Return what an argument varies by."""
         return cls.roles.get(name) or Role(per_class=cls.rowwise)
+
+    @classmethod
+    def traits(cls, *_: Any, **parameters: Any) -> Traits:
+        """Return what is known of the loss, of the formula's parameters."""
+        return Traits()
 
     def value(self) -> Any:
         """Return the loss of each item."""

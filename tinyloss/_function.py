@@ -18,6 +18,7 @@ from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.memo import Known, answered
 from tinyloss._engine.request import Request, Want
 from tinyloss._engine.run import job_of
+from tinyloss._traits import Traits, numbers_of, weighed
 from tinyloss.typing import Options
 
 P = ParamSpec("P")
@@ -44,6 +45,11 @@ class Loss(Protocol[P_contra]):
 
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
+        ...
+
+    @property
+    def traits(self) -> Callable[..., Traits]:
+        """What returns the loss's traits, of the parameters that are not set."""
         ...
 
 
@@ -94,6 +100,21 @@ class LossFunction(Generic[P]):
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
         return self._described(parameters).labels is not None
+
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of the loss, for an item of weight 1."""
+        request = self._described(parameters)
+        for name in ("weight", "where", "denominator"):
+            if getattr(request, name) is not None:
+                raise TypeError(
+                    f"tinyloss.traits: {name} is given, expected parameters of {self.__name__}: "
+                    "traits are those of an item of weight 1"
+                )
+        formula = request.formula or request.labels
+        assert formula is not None
+        known = formula.traits(**request.params, **request.arrays)
+        weights = request.class_weight
+        return known if weights is None else weighed(known, numbers_of(weights))
 
     def check(self, **parameters: Any) -> None:
         """Raise what a call with these parameters would raise about them."""

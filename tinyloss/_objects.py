@@ -23,6 +23,7 @@ from tinyloss._engine.run import fill, job_of, narrowed, run
 from tinyloss._engine.sums import ORDINARY, summed
 from tinyloss._function import Loss, LossFunction, parameters_of
 from tinyloss._partial import mapped
+from tinyloss._traits import Traits, added
 from tinyloss.typing import Activation, Array, ArrayLike, AxisName, CallOptions, Reduction
 
 P = ParamSpec("P")
@@ -231,6 +232,10 @@ class WeightedSum(Differentiable):
         """Return whether y may hold class indices, for every term."""
         return all(loss.takes_labels(**parameters) for _, loss in self.terms)
 
+    def traits(self) -> Traits:
+        """Return what is known of the sum."""
+        return added([(factor, loss.traits()) for factor, loss in self.terms])
+
     def __repr__(self) -> str:
         return " + ".join(
             repr(loss) if factor == 1 and len(self.terms) > 1 else f"{factor} * {loss!r}"
@@ -371,6 +376,10 @@ class Configured(Differentiable):
     def takes_labels(self, **parameters: Any) -> bool:
         """Return whether y may hold class indices."""
         return self.function.takes_labels(**self._parameters, **parameters)
+
+    def traits(self) -> Traits:
+        """Return what is known of the loss."""
+        return self.function.traits(**self._parameters)
 
     def _advice(self, kwargs: Mapping[str, Any]) -> dict[str, str]:
         name = type(self).__name__

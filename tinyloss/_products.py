@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, ParamSpec
+from typing import Any, ClassVar, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.products import Memory, job_of_product, memory_of, run_columns, run_product
 from tinyloss._engine.request import Product, Request, Want
 from tinyloss._engine.run import fill, narrowed
 from tinyloss._function import AnsweringFunction, LossFunction
+from tinyloss._traits import Traits
 from tinyloss.typing import Array, ArrayLike, ClassAxis, MemoryLimit
 
 P = ParamSpec("P")
@@ -18,6 +19,14 @@ P = ParamSpec("P")
 
 class ProductFunction(AnsweringFunction[P]):
     """A loss of scores that are products: called with their factors, and differentiable by them."""
+
+    by_scores: ClassVar[bool] = True
+    """Whether a row's loss is a function of its scores, of which something is known."""
+
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of the loss as a function of its scores."""
+        known = super().traits(**parameters)
+        return known if self.by_scores else Traits()
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
@@ -61,6 +70,8 @@ class PairFunction(ProductFunction[P]):
     compared with itself, it is both factors of the product.
     """
 
+    by_scores = False
+
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
         request = self.request(args, kwargs)
@@ -99,6 +110,8 @@ class ColumnsFunction(ProductFunction[P]):
 
     The request's product has a and b, rows of features: an item is a column there.
     """
+
+    by_scores = False
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""

@@ -9,13 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 import tinyloss
 from tests.support.differences import DIFFERENCES, GROUPS, Row
-from tinyloss.cli.cards import cards
+from tinyloss.cli.cards import cards, told
 from tinyloss.losses import Public, classes, public_losses
 
 README = Path(__file__).parents[2] / "README.md"
@@ -142,7 +139,10 @@ _SIGNS = {"^2": "²", "<=": "≤", ">=": "≥", "sum_": "Σ_", "|": r"\|", " - "
 
 
 def _formula(loss: Public) -> str:
-    text = CARDS[loss.name].sections["Formula"]
+    return _signed(CARDS[loss.name].sections["Formula"])
+
+
+def _signed(text: str) -> str:
     for plain, sign in _SIGNS.items():
         text = text.replace(plain, sign)
     return text
@@ -199,41 +199,15 @@ def _differences() -> str:
     )
 
 
-def _on_a_grid(loss: Public) -> tuple[str, Any, Any]:
-    """Return the target in words, and a loss's gradients and curvatures over a grid."""
-    derivatives: Any = tinyloss.grad_and_hess(loss.function)
-    x_is, y_is = _arguments(loss)
-    x, inside = np.linspace(-10, 10, 2001), np.linspace(0.001, 0.999, 999)
-    if loss.kind == "rows":
-        if "logits" in x_is:
-            rows = np.stack([x, np.zeros_like(x)], axis=-1)
-        else:
-            rows = np.stack([inside, 1 - inside], axis=-1)
-            rows = np.log(rows) if "log-" in x_is else rows
-        if y_is.startswith("class indices"):
-            return "class 0", *derivatives(rows, np.zeros(len(rows), dtype=int))
-        y = np.full_like(rows, 0.0 if "logits" in y_is else 0.5)
-        return "both classes alike", *derivatives(rows, y)
-    if x_is.startswith("probabilities"):
-        x = inside
-    x = x[x > -1] if loss.name == "msle" else x
-    more = [np.ones_like(x)] if loss.name == "gaussian_nll" else []
-    return "1", *derivatives(x, np.ones_like(x), *more)
-
-
-def _span(numbers: Any) -> str:
-    low, high = (f"{each + 0.0:.3g}" for each in (numbers.min(), numbers.max()))
-    return low if low == high else f"{low} to {high}"
-
-
 def traits() -> str:
-    """Return what gradients and curvatures are like, measured."""
-    rows: list[tuple[str, ...]] = []
-    for loss in _losses():
-        if loss.kind != "images":  # whose items are no rows
-            target, g, h = _on_a_grid(loss)
-            rows.append((_link(loss.name), target, _span(g), _span(h)))
-    return _table(("loss", "target", "gradient", "curvature"), rows)
+    """Return what is known of each loss with its default parameters."""
+    known = {each.name: told(tinyloss.traits(each.function)) for each in _losses()}
+    heads = next(iter(known.values()))
+    rows = [
+        [_link(name), *(_signed(each).replace("inf", "∞") for each in said.values())]
+        for name, said in known.items()
+    ]
+    return _table(("loss", *heads), rows)
 
 
 def _reference(names: Iterable[str]) -> str:

@@ -51,6 +51,9 @@ def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
     loss, gradient = tinyloss.value_and_grad(tinyloss.cross_entropy, out=x)(x, labels)
     print(tinyloss.hvp(tinyloss.mse)(x, y, x, weight=y))
     print(tinyloss.constant_minimizer(tinyloss.cross_entropy, labels, y, classes=3))
+    known: tinyloss.Traits = tinyloss.traits(tinyloss.huber, delta=2.0)
+    every = [tinyloss.traits(each) for each in (tinyloss.HuberLoss, tinyloss.MSELoss() * 2)]
+    print(known.convex, known.bounded, every)
     both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x.copy()))(x, x)
     text: str = tinyloss.source(tinyloss.mse, x, x, target="numba", reduction="sum")
     print(loss, both, text, tinyloss.source(tinyloss.CrossEntropyLoss()))

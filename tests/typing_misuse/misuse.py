@@ -61,6 +61,9 @@ def derivatives(x: Floats, y: Floats) -> None:
     tinyloss.value_and_grad(tinyloss.mse)(x, y, out=x)  # error
     tinyloss.hvp(np.square)  # error
     tinyloss.constant_minimizer(tinyloss.mse)  # error
+    tinyloss.traits(np.square)  # error
+    tinyloss.traits(tinyloss.mse).convexity  # error
+    tinyloss.Traits(convex="yes")  # error
     tinyloss.source(np.square)  # error
     tinyloss.source(tinyloss.mse, target=1)  # error
 

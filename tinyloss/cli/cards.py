@@ -2,13 +2,14 @@
 
 import inspect
 import re
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, NamedTuple, cast
 
 import tinyloss
 from tinyloss.losses import public_losses
 
-__all__ = ["Card", "Promise", "card_of", "cards", "promises"]
+__all__ = ["Card", "Promise", "card_of", "cards", "plain", "promises", "told"]
 
 _SECTION = re.compile(r"^([A-Z][a-z ]*): ((?:.+\n?)+)", re.MULTILINE)
 
@@ -87,6 +88,43 @@ def card_of(name: str) -> Card:
         sections,
         dict(pairs),
     )
+
+
+def plain(known: tinyloss.Traits) -> dict[str, Any]:
+    """Return traits as JSON has them: an infinite number is "inf" or "-inf"."""
+    return {name: _plain(each) for name, each in asdict(known).items()}
+
+
+def _plain(known: Any) -> Any:
+    if isinstance(known, tuple):
+        return [_plain(each) for each in cast("tuple[float, ...]", known)]
+    return str(known) if isinstance(known, float) and not isfinite(known) else known
+
+
+def told(known: tinyloss.Traits) -> dict[str, str]:
+    """Return traits in words, "–" for what is not known or means nothing."""
+    strong, kinks = known.strong_convexity, known.kinks
+    answers = {True: "yes", False: "no", None: "–"}
+    at = ", ".join(f"{each:g}" for each in kinks) if kinks else ""
+    return {
+        "convex": f"strongly, {strong:g}" if known.convex and strong else answers[known.convex],
+        "slope": _most(known.lipschitz),
+        "curvature": _most(known.smoothness),
+        "range": "–" if known.range is None else "{:.3g} to {:.3g}".format(*known.range),
+        "symmetric": answers[known.symmetric],
+        "gradient jumps": "–" if kinks is None else f"{known.variable} = {at}" if at else "no",
+        "best prediction": known.elicits or "–",
+        "proper": answers[known.proper],
+        "calibrated": answers[known.calibrated],
+    }
+
+
+def _most(constant: float | None) -> str:
+    if constant is None:
+        return "–"
+    if not isfinite(constant):
+        return "unbounded"
+    return f"at most {constant:.4g}" if constant else "0"
 
 
 def _signature(loss: Any) -> str:

@@ -15,7 +15,7 @@ import tinyloss
 from tinyloss.cli._libraries import LIBRARIES
 from tinyloss.cli._screen import Part, Screen, dim, good, name, strong, warn
 from tinyloss.cli._usage import LOSSES, losses_called
-from tinyloss.cli.cards import card_of, cards
+from tinyloss.cli.cards import card_of, cards, plain, told
 from tinyloss.compiler import disk
 
 __all__ = ["register"]
@@ -50,7 +50,9 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
         _installation(arguments, screen)
     elif arguments.json:
         chosen = losses_called(arguments.losses)
-        screen.json({each: vars(card_of(each)) for each in chosen})
+        screen.json(
+            {each: vars(card_of(each)) | {"traits": plain(_traits(each))} for each in chosen}
+        )
     else:
         for number, each in enumerate(losses_called(arguments.losses)):
             if number:
@@ -288,6 +290,12 @@ _SHOWN = {
 }
 
 
+def _traits(loss: str) -> tinyloss.Traits:
+    """Return the traits of a loss with its default parameters."""
+    known: tinyloss.Traits = tinyloss.traits(getattr(tinyloss, loss))
+    return known
+
+
 def _card(loss: str, screen: Screen) -> None:
     card = card_of(loss)
     screen.print(strong(card.name), card.signature.removeprefix(card.name))
@@ -295,6 +303,8 @@ def _card(loss: str, screen: Screen) -> None:
     screen.print()
     for label, section in _SHOWN.items():
         screen.field(label, card.sections.get(section, ""))
+    known = told(_traits(loss)).items()
+    screen.field("traits", "; ".join(f"{trait}: {said}" for trait, said in known if said != "–"))
     for library, said in card.elsewhere.items():
         screen.field(library, said)
     screen.field("object", ", ".join(card.objects))

@@ -1,12 +1,15 @@
 """Losses of yes or no: an item is an element."""
 
-from math import ceil, log2
+from dataclasses import replace
+from functools import cache
+from math import ceil, exp, inf, log, log1p, log2
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
+from tinyloss._traits import Traits, highest, numbers_of
 from tinyloss.losses._numerics import (
     exponent,
     positive_part,
@@ -29,6 +32,18 @@ __all__ = [
     "soft_margin",
     "squared_hinge",
 ]
+
+_OF_LOGIT = Traits(
+    convex=True,
+    strong_convexity=0.0,
+    range=(0.0, inf),
+    kinks=(),
+    proper=True,
+    calibrated=True,
+)
+"""Those of a convex loss of a yes that tells probabilities; what a loss says besides is its own."""
+_OF_MARGIN = replace(_OF_LOGIT, lipschitz=inf, smoothness=inf, variable="y x")
+"""The same of the margin alone, for targets of -1 and 1."""
 
 
 class _BCE(Formula):
@@ -64,6 +79,17 @@ class _BCE(Formula):
         # Not y / a / a: a compiler may divide by a * a instead, which underflows.
         a, b, y = self.a, self.b, self.y
         return (y / a) * (1 / a) + ((1 - y) / b) * (1 / b)
+
+    @classmethod
+    def traits(cls, *, eps: float | None) -> Traits:
+        known = replace(_OF_LOGIT, elicits="probability")
+        if eps is None:  # the smallest normal number, which counts as none
+            return replace(known, strong_convexity=1.0, lipschitz=inf, smoothness=inf)
+        # Below the floor the value is flat, and the gradient is not: it is that of the floor.
+        slope, most = 1 / eps, -log(eps)
+        return replace(
+            known, convex=False, lipschitz=slope, smoothness=slope * slope, range=(0.0, most)
+        )
 
 
 @LossFunction
@@ -151,6 +177,19 @@ class BCEWithLogits(Formula):
     def curvature(self) -> Any:
         return self._total(self.s.plus * self.s.minus)
 
+    @classmethod
+    def traits(cls, *, pos_weight: Any = None) -> Traits:
+        weights = [1.0] if pos_weight is None else numbers_of(pos_weight)
+        largest, fair = max(1.0, *weights), {*weights} == {1.0}
+        return replace(
+            _OF_LOGIT,
+            lipschitz=largest,
+            smoothness=0.25 * largest,
+            elicits="log-odds" if fair else None,
+            proper=fair,
+            calibrated=fair,
+        )
+
 
 @LossFunction
 def binary_cross_entropy_with_logits(
@@ -209,6 +248,31 @@ def binary_cross_entropy_with_logits(
     return Request(BCEWithLogits, x, y, arrays=arrays, **options)
 
 
+@cache
+def focal_constants(gamma: float) -> tuple[float, float]:
+    """Return the largest slope and curvature, by size, of a focal loss of a logit.
+
+    They are where the target is certain; the steepest place has no closed form.
+    """
+
+    def parts(x: float) -> tuple[float, float, float]:
+        odds = exp(-abs(x))
+        near, far = 1 / (1 + odds), odds / (1 + odds)
+        c = log1p(odds) + max(-x, 0.0)
+        return (near, far, c) if x > 0 else (far, near, c)
+
+    def slope(x: float) -> float:
+        p, q, c = parts(x)
+        return float(q**gamma * (gamma * p * c + q))
+
+    def bend(x: float) -> float:
+        p, q, c = parts(x)
+        inner = gamma * p * ((gamma - 1) * p * c - (q - p) * c + 2 * q) + p * q
+        return float(abs(q**gamma * inner))
+
+    return highest(slope, -40, 40), highest(bend, -40, 40)
+
+
 class _SigmoidFocal(Formula):
     """q = 1 - p_t = y s(-x) + (1 - y) s(x), a sum of positive terms, and c the cross-entropy."""
 
@@ -264,6 +328,20 @@ class _SigmoidFocal(Formula):
 
     def boosting_curvature(self, curvature: Any) -> Any:
         return self.xp.maximum(curvature, self.share * self.power * self.ddc)
+
+    @classmethod
+    def traits(cls, *, alpha: float | None, gamma: float, **_: Any) -> Traits:
+        slope, bend = focal_constants(gamma)
+        fair, largest = alpha in (None, 0.5), 1.0 if alpha is None else max(alpha, 1 - alpha)
+        return replace(
+            _OF_LOGIT,
+            convex=gamma == 0,
+            lipschitz=largest * slope,
+            smoothness=largest * bend,
+            elicits="log-odds" if fair and gamma == 0 else None,
+            proper=fair and gamma == 0,
+            calibrated=fair,
+        )
 
 
 def _of_small(gamma: Any) -> Any:
@@ -369,6 +447,10 @@ class _Hinge(Formula):
         short = self.short
         return self.xp.where(short > 0, slope, self.xp.where(short <= 0, 0.0, short))
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_MARGIN, lipschitz=1.0, kinks=(1.0,), elicits="mode", proper=False)
+
 
 @LossFunction
 def hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
@@ -439,6 +521,10 @@ class _SquaredHinge(Formula):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_MARGIN, smoothness=2.0, elicits="mean")
+
 
 @LossFunction
 def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
@@ -506,6 +592,10 @@ class _SoftMargin(Formula):
 
     def curvature(self) -> Any:
         return self.y * self.y * (self.s.plus * self.s.minus)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_MARGIN, lipschitz=1.0, smoothness=0.25, elicits="log-odds")
 
 
 @LossFunction
@@ -586,6 +676,10 @@ class _ModifiedHuber(Formula):
         xp, margin = self.xp, self.margin
         return xp.where(self.near, near, xp.where(margin < -1, far, margin))
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_MARGIN, lipschitz=4.0, smoothness=2.0, elicits="mean")
+
 
 @LossFunction
 def modified_huber(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
@@ -655,6 +749,10 @@ class _Exponential(Formula):
     def curvature(self) -> Any:
         return self.y * self.y * self.e
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_MARGIN, elicits="log-odds / 2")
+
 
 @LossFunction
 def exponential(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
@@ -710,6 +808,11 @@ class _Perceptron(_Hinge):
         self.xp = namespace(x)
         self.x, self.y = x, y
         self.short = -y * x
+
+    @classmethod
+    def traits(cls) -> Traits:
+        # A score of 0 is the best whatever the probabilities.
+        return replace(_OF_MARGIN, lipschitz=1.0, kinks=(0.0,), proper=False, calibrated=False)
 
 
 @LossFunction

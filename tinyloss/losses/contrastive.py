@@ -8,6 +8,7 @@ from tinyloss._arrays import beside, namespace
 from tinyloss._engine.request import Pairs, Product, Request
 from tinyloss._formula import LABEL, Formula
 from tinyloss._products import PairFunction, ProductFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import classes_of, sigmoids
 from tinyloss.losses.multiclass import LabelCrossEntropy, cross_entropy
 from tinyloss.typing import (
@@ -290,6 +291,11 @@ class _CosFace(LabelCrossEntropy):
     def grad_x(self) -> Any:
         return self.scale * super().grad_x()
 
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()
+
 
 class _ArcFace(LabelCrossEntropy):
     name = "arcface"
@@ -310,6 +316,11 @@ class _ArcFace(LabelCrossEntropy):
 
     def grad_x(self) -> Any:
         return self.scale * self.slope * super().grad_x()
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()
 
 
 @ProductFunction

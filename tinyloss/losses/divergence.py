@@ -1,11 +1,14 @@
 """Divergences between distributions over classes. An item is a row."""
 
+from dataclasses import replace
+from math import inf, log
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import (
     exact_difference,
     expm1_minus,
@@ -15,6 +18,7 @@ from tinyloss.losses._numerics import (
     steep,
     xlogy,
 )
+from tinyloss.losses.multiclass import SharesCrossEntropy
 from tinyloss.typing import Array, ArrayLike, Flag, RowOptions
 
 __all__ = ["js_div", "kl_div", "kl_div_with_logits"]
@@ -44,6 +48,10 @@ class _KL(Formula):
         return self.xp.zeros_like(self.x)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(SharesCrossEntropy.traits(), lipschitz=1.0, smoothness=0.0)
 
 
 class _KLLogTarget(_KL):
@@ -194,6 +202,11 @@ class _KLWithLogits(Formula):
         s = self.prediction
         return self.q * (others(s.e, s.top, 1, s.rest) / s.z)
 
+    @classmethod
+    def traits(cls) -> Traits:
+        known = SharesCrossEntropy.traits()
+        return replace(known, elicits="log(mean softmax(y))", proper=None, calibrated=None)
+
 
 @LossFunction
 def kl_div_with_logits(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
@@ -297,6 +310,17 @@ class _JS(Formula):
         near = tilt > -0.3
         ratio = xp.where(near, 1.0, 2 * x / self.divisor)
         return 0.5 * xp.where(near, xp.log1p(xp.where(near, tilt, 0.0)), xp.log(ratio))
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(
+            SharesCrossEntropy.traits(),
+            lipschitz=inf,
+            smoothness=inf,
+            range=(0.0, log(2)),
+            elicits=None,
+            proper=False,
+        )
 
 
 @LossFunction

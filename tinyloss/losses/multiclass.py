@@ -1,12 +1,15 @@
 """Losses among many classes: an item is a row."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf, log, log1p, sqrt
 from typing import Any, ClassVar, Unpack
 
 from tinyloss._arrays import astype, namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import CLASS, LABEL, Formula, InParts
 from tinyloss._function import LossFunction
+from tinyloss._traits import Traits, highest
 from tinyloss.losses._in_parts import LabelsInParts, SharesInParts, SmoothedInParts
 from tinyloss.losses._numerics import (
     Logits,
@@ -24,7 +27,7 @@ from tinyloss.losses._numerics import (
     steep,
     sum_of_others,
 )
-from tinyloss.losses.binary import BCEWithLogits
+from tinyloss.losses.binary import BCEWithLogits, focal_constants
 from tinyloss.typing import (
     Array,
     ArrayLike,
@@ -51,6 +54,23 @@ __all__ = [
     "poly_cross_entropy",
     "softmax_focal",
 ]
+
+_OF_LOGITS = Traits(
+    convex=True,
+    strong_convexity=0.0,
+    lipschitz=sqrt(2),
+    smoothness=0.5,
+    range=(0.0, inf),
+    kinks=(),
+    proper=True,
+    calibrated=True,
+)
+"""Those of cross-entropy of logits, but for what it elicits.
+
+The gradient p - q is longest between two certainties, the matrix diag(p) - p p^T has the largest
+eigenvalue where two classes have 1 / 2 each: Böhning, Multinomial logistic regression algorithm,
+Ann. Inst. Stat. Math. 44, 1992.
+"""
 
 
 class LabelCrossEntropy(Formula):
@@ -87,6 +107,10 @@ class LabelCrossEntropy(Formula):
 
     def curvature(self) -> Any:
         return (self.e * self.inverse_z) * (sum_of_others(self.e) * self.inverse_z)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return SharesCrossEntropy.traits()
 
 
 class SharesCrossEntropy(Formula):
@@ -131,6 +155,25 @@ class SharesCrossEntropy(Formula):
     def curvature(self) -> Any:
         s = self.softmax
         return self.mass * (s.e / s.z) * (others(s.e, s.top, 1, s.rest) / s.z)
+
+    @classmethod
+    def traits(cls, *, label_smoothing: float = 0.0, **_: Any) -> Traits:
+        if not label_smoothing:
+            known = replace(_OF_LOGITS, elicits="log(class probabilities)")
+        else:
+            # A smoothed target has an entropy, the least for two classes. The furthest from it is
+            # another class that is certain, of very many.
+            small = 0.5 * label_smoothing
+            least = -small * log(small) - (1 - small) * log1p(-small)
+            furthest = sqrt(1 + (1 - label_smoothing) ** 2)
+            known = replace(
+                _OF_LOGITS,
+                lipschitz=furthest,
+                range=(least, inf),
+                proper=False,
+                calibrated=label_smoothing < 1,
+            )
+        return known
 
 
 class _SmoothedLabelCrossEntropy(SharesCrossEntropy):
@@ -206,6 +249,40 @@ class Shaped(Formula):
         del curvature  # without what may be negative: where the cap bends, and where lse does
         return self._bend(None if self.z_loss is None else positive_part(self.lse))
 
+    @classmethod
+    def traits(
+        cls,
+        *,
+        temperature: float | None = None,
+        softcap: float | None = None,
+        z_loss: float | None = None,
+        **params: Any,
+    ) -> Traits:
+        of_own: Any = super()
+        known: Traits = of_own.traits(**params)
+        t = temperature or 1.0
+        known = replace(
+            known,
+            lipschitz=None if known.lipschitz is None else known.lipschitz / t,
+            smoothness=None if known.smoothness is None else known.smoothness / t / t,
+        )
+        if t != 1 and known.elicits is not None:
+            known = replace(known, elicits=f"{t} {known.elicits}")
+        if softcap is not None:  # probabilities beyond those of capped logits are out of reach
+            known = replace(
+                known,
+                convex=False,
+                lipschitz=None,
+                smoothness=None,
+                range=None,
+                elicits=None,
+                proper=None,
+                calibrated=None,
+            )
+        if z_loss is not None:
+            known = replace(known, convex=False, lipschitz=inf, smoothness=inf)
+        return known
+
 
 def shape_of(**given: Any) -> dict[str, Any]:
     """Return those parameters of shaped logits that change something."""
@@ -267,6 +344,10 @@ class _LabelCrossEntropyOfProbabilities(Formula):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return _CrossEntropyOfProbabilities.traits()
+
 
 class _CrossEntropyOfProbabilities(Formula):
     name = "cross_entropy"
@@ -301,6 +382,12 @@ class _CrossEntropyOfProbabilities(Formula):
         return (self.q / self.p) * (1 / self.p)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls, *, label_smoothing: float = 0.0) -> Traits:
+        known = SharesCrossEntropy.traits(label_smoothing=label_smoothing)
+        elicits = known.elicits and "class probabilities"
+        return replace(known, lipschitz=inf, smoothness=inf, elicits=elicits)
 
 
 class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
@@ -467,6 +554,12 @@ class _NLL(Formula):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(
+            _OF_LOGITS, lipschitz=1.0, smoothness=0.0, elicits="log(class probabilities)"
+        )
+
 
 @LossFunction
 def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
@@ -627,6 +720,16 @@ class _SoftmaxFocal(_SharesOfLoss):
     name = "softmax_focal"
     of_loss = _FocalOfLoss
 
+    @classmethod
+    def traits(cls, *, gamma: float) -> Traits:
+        # steepest and most bent between the target's class and one other
+        slope, bend = focal_constants(gamma)
+        if gamma == 0:
+            return SharesCrossEntropy.traits()
+        return replace(
+            _OF_LOGITS, convex=False, lipschitz=sqrt(2) * slope, smoothness=2 * bend, proper=False
+        )
+
 
 @LossFunction
 def softmax_focal(
@@ -716,6 +819,21 @@ class _LabelPolyCrossEntropy(_LabelOfLoss):
 class _PolyCrossEntropy(_SharesOfLoss):
     name = "poly_cross_entropy"
     of_loss = _PolyOfLoss
+
+    @classmethod
+    def traits(cls, *, epsilon: float) -> Traits:
+        if epsilon == 0:
+            return SharesCrossEntropy.traits()
+        # As functions of p, between the target's class and one other.
+        slope = 0.25 * (1 + epsilon) ** 2 / epsilon if epsilon > 1 else 1.0
+        bend = highest(lambda p: p * (1 - p) * abs(1 + epsilon * (2 * p - 1)), 0.0, 1.0)
+        return replace(
+            _OF_LOGITS,
+            convex=epsilon <= 1,
+            lipschitz=sqrt(2) * slope,
+            smoothness=2 * bend,
+            proper=False,
+        )
 
 
 @LossFunction
@@ -810,6 +928,23 @@ class _LabelGeneralizedCrossEntropy(_LabelOfLoss):
 class _GeneralizedCrossEntropy(_SharesOfLoss):
     name = "generalized_cross_entropy"
     of_loss = _PowerOfLoss
+
+    @classmethod
+    def traits(cls, *, k: float) -> Traits:
+        if k == 0:
+            return SharesCrossEntropy.traits()
+        # As functions of p, between the target's class and one other.
+        slope = (k / (1 + k)) ** k / (1 + k)
+        bend = highest(lambda p: p**k * (1 - p) * abs((1 + k) * p - k), 0.0, 1.0)
+        return replace(
+            _OF_LOGITS,
+            convex=False,
+            lipschitz=sqrt(2) * slope,
+            smoothness=2 * bend,
+            range=(0.0, 1 / k),
+            elicits="mode" if k == 1 else None,
+            proper=False,
+        )
 
 
 @LossFunction
@@ -929,6 +1064,20 @@ class _Brier(Formula):
     def boosting_curvature(self, curvature: Any) -> Any:
         return self.xp.maximum(curvature, self.mass * self._bend())
 
+    @classmethod
+    def traits(cls) -> Traits:
+        # Between the target's class and one other p (1 - p)^2 and its like are largest at 1 / 3 and
+        # at a root of 12 p^2 - 9 p + 1.
+        p = (9 + sqrt(33)) / 24
+        return replace(
+            _OF_LOGITS,
+            convex=False,
+            lipschitz=16 * sqrt(2) / 27,
+            smoothness=8 * p * (1 - p) ** 2 * (3 * p - 1),
+            range=(0.0, 2.0),
+            elicits="log(class probabilities)",
+        )
+
 
 class _LabelBrier(_Brier):
     roles = {"y": LABEL}
@@ -952,6 +1101,18 @@ class _BrierOfProbabilities(_Brier):
 
     def boosting_curvature(self, curvature: Any) -> Any:
         return curvature
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(
+            _OF_LOGITS,
+            strong_convexity=2.0,
+            lipschitz=2 * sqrt(2),
+            smoothness=2.0,
+            range=(0.0, 2.0),
+            symmetric=True,
+            elicits="class probabilities",
+        )
 
 
 class _LabelBrierOfProbabilities(_BrierOfProbabilities):
@@ -1067,6 +1228,18 @@ class _CategoricalHinge(Formula):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls) -> Traits:
+        # Its gradient jumps also where two others tie, which no lead tells.
+        return replace(
+            _OF_LOGITS,
+            smoothness=inf,
+            variable="x_y - x_c",
+            kinks=None,
+            proper=False,
+            calibrated=False,
+        )
+
 
 @LossFunction
 def categorical_hinge(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
@@ -1167,6 +1340,18 @@ class _MultiMargin(Formula):
     def _sum(self, each: Any) -> Any:
         return self.xp.sum(each, axis=-1, keepdims=True)
 
+    @classmethod
+    def traits(cls, *, margin: float) -> Traits:
+        return replace(
+            _OF_LOGITS,
+            lipschitz=1.0,
+            smoothness=inf,
+            variable="x_y - x_c",
+            kinks=(margin,),
+            proper=False,
+            calibrated=False,
+        )
+
 
 class _SquaredMultiMargin(_MultiMargin):
     def _of_short(self) -> Any:
@@ -1177,6 +1362,13 @@ class _SquaredMultiMargin(_MultiMargin):
 
     def _bend(self) -> Any:
         return self.xp.where(self.short > 0, 2.0, self.short)
+
+    @classmethod
+    def traits(cls, *, margin: float) -> Traits:
+        del margin
+        return replace(
+            _OF_LOGITS, lipschitz=inf, smoothness=2.0, variable="x_y - x_c", proper=False
+        )
 
 
 @LossFunction
@@ -1274,6 +1466,11 @@ class _MultilabelSoftMargin(Formula):
     def curvature(self) -> Any:
         return self.bce.curvature() * self.share
 
+    @classmethod
+    def traits(cls) -> Traits:
+        # of one label: several have 1 / sqrt(C) of the slope and 1 / C of the curvature
+        return BCEWithLogits.traits()
+
 
 @LossFunction
 def multilabel_soft_margin(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
@@ -1332,6 +1529,11 @@ class _Coral(_MultilabelSoftMargin):
 
     def _share(self, x: Any) -> Any:
         return 1.0
+
+    @classmethod
+    def traits(cls) -> Traits:
+        # The slope is at most the root of the number of thresholds.
+        return replace(BCEWithLogits.traits(), lipschitz=None)
 
 
 @LossFunction

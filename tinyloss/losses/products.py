@@ -6,6 +6,7 @@ from tinyloss._arrays import beside, namespace
 from tinyloss._engine.request import Product, Request
 from tinyloss._formula import LABEL, Formula
 from tinyloss._products import ProductFunction
+from tinyloss._traits import Traits, weighed
 from tinyloss.losses._numerics import product, softmax_parts
 from tinyloss.losses.multiclass import LabelCrossEntropy, Shaped, cross_entropy, shape_of
 from tinyloss.typing import (
@@ -138,6 +139,10 @@ class _LogProbability(LabelCrossEntropy):
     def grad_x(self) -> Any:
         return -super().grad_x()
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return weighed(super().traits(), [-1.0])
+
 
 class _ShapedLogProbability(Shaped, _LogProbability):
     pass
@@ -248,6 +253,10 @@ class _Entropy(Formula):
 
     def grad_x(self) -> Any:
         return product(self.p, self.below - self.mean)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return Traits()
 
 
 class _ShapedEntropy(Shaped, _Entropy):

@@ -1,12 +1,14 @@
 """Losses for real-valued targets. An item is an element: x and y have one shape."""
 
-from math import exp, log, pi
+from dataclasses import replace
+from math import exp, inf, log, log1p, pi
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import (
     expm1_minus,
     magnitude,
@@ -48,6 +50,20 @@ __all__ = [
     "wing",
 ]
 
+_OF_ERROR = Traits(
+    convex=True,
+    strong_convexity=0.0,
+    lipschitz=inf,
+    smoothness=inf,
+    range=(0.0, inf),
+    symmetric=True,
+    variable="x - y",
+    kinks=(),
+)
+"""Those of a convex loss of the error alone; what a loss says besides is its own."""
+_OF_AMOUNT = replace(_OF_ERROR, symmetric=False, variable=None)
+"""Those of a convex likelihood of what is not negative, without a bound of slope or curvature."""
+
 
 class _OfError(Formula):
     """A loss of the error x - y alone."""
@@ -74,6 +90,10 @@ class _MSE(_OfError):
 
     def curvature(self) -> Any:
         return self.xp.full_like(self.d, 2.0)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_ERROR, strong_convexity=2.0, smoothness=2.0, elicits="mean")
 
 
 @LossFunction
@@ -134,6 +154,10 @@ class _MAE(_OfError):
         return self.xp.zeros_like(self.d)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_ERROR, lipschitz=1.0, kinks=(0.0,), elicits="median")
 
 
 @LossFunction
@@ -199,6 +223,10 @@ class _Huber(_OfError):
         return self.xp.astype(self.a <= self.delta, self.d.dtype)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls, *, delta: float) -> Traits:
+        return replace(_OF_ERROR, lipschitz=delta, smoothness=1.0)
 
 
 @LossFunction
@@ -269,6 +297,10 @@ class _SmoothL1(_OfError):
         return self.xp.where(tip, 1.0 / self.width, 0.0)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls, *, beta: float) -> Traits:
+        return replace(_OF_ERROR, lipschitz=1.0, smoothness=1 / beta) if beta else _MAE.traits()
 
 
 @LossFunction
@@ -346,6 +378,10 @@ class _LogCosh(_OfError):
         # and Jordan, Bayesian parameter estimation via variational methods, Stat. Comput. 10, 2000
         xp, a = self.xp, self.a
         return xp.where(a == 0, 1.0, xp.tanh(a) / xp.where(a == 0, 1.0, a))
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_ERROR, lipschitz=1.0, smoothness=1.0)
 
 
 @LossFunction
@@ -460,6 +496,19 @@ class _Barron(_OfError):
         root = self.h / self.scale
         return root * root
 
+    @classmethod
+    def traits(cls, *, alpha: float, scale: float, **_: Any) -> Traits:
+        bend = 1 / scale / scale
+        if alpha == 2:
+            known = replace(_OF_ERROR, strong_convexity=bend, elicits="mean")
+        else:
+            # Steepest where z^2 = b / (1 - alpha); above 1 slopes grow with |z|^(alpha - 1).
+            logarithm = 0.5 * (1 - alpha) * log1p(1 / (1 - alpha)) if alpha < 1 else 0.0
+            slope = exp(-logarithm) / scale if alpha <= 1 else inf
+            most = (2 - alpha) / -alpha if alpha < 0 else inf
+            known = replace(_OF_ERROR, convex=alpha >= 1, lipschitz=slope, range=(0.0, most))
+        return replace(known, smoothness=bend)
+
 
 def _shape(alpha: Any) -> dict[str, Any]:
     """Return alpha, of which -1e37 is as good as -inf, and what `_Barron` needs of it.
@@ -563,6 +612,17 @@ class _Quantile(_OfError):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls, *, q: float) -> Traits:
+        return replace(
+            _OF_ERROR,
+            lipschitz=max(q, 1 - q),
+            symmetric=q == 0.5,
+            kinks=(0.0,),
+            # For 0 and 1 what is beyond all targets costs nothing either.
+            elicits="median" if q == 0.5 else f"{q}-quantile" if 0 < q < 1 else None,
+        )
+
 
 @LossFunction
 def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Options]) -> Request:
@@ -632,6 +692,16 @@ class _Expectile(_OfError):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls, *, tau: float) -> Traits:
+        return replace(
+            _OF_ERROR,
+            strong_convexity=2 * min(tau, 1 - tau),
+            smoothness=2 * max(tau, 1 - tau),
+            symmetric=tau == 0.5,
+            elicits="mean" if tau == 0.5 else f"{tau}-expectile",
+        )
+
 
 @LossFunction
 def expectile(x: Array, y: ArrayLike, *, tau: Share = 0.5, **options: Unpack[Options]) -> Request:
@@ -700,6 +770,12 @@ class _EpsilonInsensitive(_OfError):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls, *, epsilon: float) -> Traits:
+        if epsilon == 0:
+            return _MAE.traits()
+        return replace(_OF_ERROR, lipschitz=1.0, kinks=(-epsilon, epsilon))
+
 
 @LossFunction
 def epsilon_insensitive(
@@ -761,6 +837,10 @@ class _SquaredEpsilonInsensitive(_EpsilonInsensitive):
 
     def curvature(self) -> Any:
         return self.xp.where(self.beyond == 0, 0.0, self.xp.full_like(self.d, 2.0))
+
+    @classmethod
+    def traits(cls, *, epsilon: float) -> Traits:
+        return replace(_OF_ERROR, smoothness=2.0) if epsilon else _MSE.traits()
 
 
 @LossFunction
@@ -838,6 +918,11 @@ class _Wing(_OfError):
         return self.xp.where(self.near & (self.d != 0), bend, 0.0)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls, *, width: float, epsilon: float) -> Traits:
+        steepest = max(width / epsilon, 1.0)
+        return replace(_OF_ERROR, convex=False, lipschitz=steepest, kinks=(-width, 0.0, width))
 
 
 @LossFunction
@@ -928,6 +1013,16 @@ class _MSLE(Formula):
         two = self.xp.where(self.root == self.root, 2.0, self.root)
         return two / self.x1 / self.x1
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(
+            _OF_ERROR,
+            convex=False,
+            symmetric=False,
+            variable="(1 + x) / (1 + y)",
+            elicits="exp(mean log(1 + y)) - 1",
+        )
+
 
 @LossFunction
 def msle(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
@@ -1001,6 +1096,11 @@ class _MAPE(Formula):
 
     def boosting_curvature(self, curvature: Any) -> Any:
         return 1 / self.size
+
+    @classmethod
+    def traits(cls, *, eps: float) -> Traits:
+        weighed = "median, weighed by 1 / max(|y|, eps)"
+        return replace(_OF_ERROR, lipschitz=1 / eps, kinks=(0.0,), elicits=weighed)
 
 
 @LossFunction
@@ -1095,6 +1195,17 @@ class _SMAPE(Formula):
         # 2 / (|x| + |y|), as the absolute error has 1
         least = float(self.xp.finfo(self.x.dtype).smallest_normal)
         return 2 / self.sum / self.xp.maximum(self.large, least)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(
+            _OF_ERROR,
+            convex=False,
+            range=(0.0, 2.0),
+            symmetric=False,
+            variable="x / y",
+            kinks=(0.0, 1.0),
+        )
 
 
 @LossFunction
@@ -1202,6 +1313,12 @@ class _PoissonLog(Formula):
     def curvature(self) -> Any:
         return self.rate
 
+    @classmethod
+    def traits(cls, *, full: bool) -> Traits:
+        # Without log y! a likely count of many has a loss far below 0.
+        least = 0.0 if full else -inf
+        return replace(_OF_AMOUNT, range=(least, inf), elicits="log(mean)")
+
 
 class _PoissonRate(_PoissonLog):
     def __init__(self, x: Any, y: Any, *, full: bool, eps: Any) -> None:
@@ -1234,6 +1351,16 @@ class _PoissonRate(_PoissonLog):
     def _share(self) -> Any:
         """Return y / rate, 0 for y = 0 whatever the rate."""
         return self.y / self.xp.where(self.y == 0, 1.0, self.rate)
+
+    @classmethod
+    def traits(cls, *, full: bool, eps: float = 0.0) -> Traits:
+        # -eps + log(2 pi y) / 2 is the least for counts above 1, 0 for others
+        least = min(0.0, 0.5 * log(2 * pi) - eps) if eps < 1 else None
+        return replace(
+            _OF_AMOUNT,
+            range=(-inf, inf) if not full else None if least is None else (least, inf),
+            elicits=f"mean - {eps}" if eps else "mean",
+        )
 
 
 @LossFunction
@@ -1331,6 +1458,10 @@ class _GammaLog(Formula):
     def curvature(self) -> Any:
         return 2 * self.ratio
 
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_AMOUNT, elicits="log(mean)")
+
 
 def _log_ratio(x: Any, y: Any) -> tuple[Any, Any, Any]:
     """Return y / x, y / x - 1 and log(y / x) of positive numbers, close ones to the last digits."""
@@ -1377,6 +1508,10 @@ class _GammaMean(Formula):
         least = float(self.xp.finfo(self.x.dtype).smallest_normal)
         mean = self.xp.maximum(self.x + 0 * self.y, least)
         return 2 * (1 / mean) * (1 / mean)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_AMOUNT, convex=False, elicits="mean")
 
 
 @LossFunction
@@ -1512,6 +1647,11 @@ class _TweedieLog(_Tweedie):
         # Negative for some powers above 2, where the expected one, of this mean, is not.
         return self.xp.where(curvature <= 0, 2 * self.m_a, curvature)
 
+    @classmethod
+    def traits(cls, *, a: float, b: float) -> Traits:
+        del b
+        return replace(_OF_AMOUNT, convex=a >= 0, elicits="log(mean)")
+
 
 class _TweedieMean(_Tweedie):
     name = "tweedie_deviance"
@@ -1533,6 +1673,11 @@ class _TweedieMean(_Tweedie):
         # The expected one, of an amount with this mean. NaN where the loss is.
         least = float(self.xp.finfo(self.x.dtype).smallest_normal)
         return 2 * self.m_b / self.xp.maximum(self.x + 0 * self.y, least)
+
+    @classmethod
+    def traits(cls, *, a: float, b: float) -> Traits:
+        del a
+        return replace(_OF_AMOUNT, convex=b == 0, elicits="mean")
 
 
 @LossFunction
@@ -1624,6 +1769,12 @@ class _Gaussian(_OfError):
 
     def curvature(self) -> Any:
         return 1 / self.v + self.xp.zeros_like(self.d)
+
+    @classmethod
+    def traits(cls, *, var: Any, full: bool, eps: float) -> Traits:
+        del var  # without a bound above
+        least = 0.5 * log(eps) + (0.5 * log(2 * pi) if full else 0.0)
+        return replace(_OF_ERROR, smoothness=1 / eps, range=(least, inf), elicits="mean")
 
 
 @LossFunction

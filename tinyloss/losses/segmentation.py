@@ -6,6 +6,7 @@ from tinyloss._arrays import namespace
 from tinyloss._engine.request import Activation, Regions, Request
 from tinyloss._formula import Formula
 from tinyloss._regions import ImageFunction, RegionFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import balanced, sides, sigmoids, softmax_parts, steep
 from tinyloss.typing import (
     ActivationOrNone,
@@ -88,6 +89,12 @@ class _Overlap(Formula):
     def slope(self, a: Any, b: Any) -> Any:
         """Return the derivative of the quotient, of those of what a pixel adds."""
         return self.weighed(a * self.kept - b * self.lost) / self.whole
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        # Of one pixel beside others it is a quotient, which bends downwards where it rises.
+        return Traits(convex=False, strong_convexity=0.0, range=(0.0, 1.0))
 
 
 class _Weighted(_Overlap):
