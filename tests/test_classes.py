@@ -13,7 +13,7 @@ import pytest
 import tinyloss
 from tests.support.cases import CASES, Case, every_case, in_doubles
 from tests.support.compare import equal
-from tests.support.specs import CLASSES, IMAGES, LOSSES, PRODUCTS
+from tests.support.specs import CLASSES, IMAGES, LOSSES, PAIRS, PRODUCTS
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
@@ -44,7 +44,7 @@ LOGITS, LABELS = np.array([[0.5, -1.0, 2.0], [0.0, 1.0, 1.0]]), np.array([2, 0])
 
 
 def test_every_loss_has_a_class() -> None:
-    expected = {*LOSSES, *IMAGES, *PRODUCTS} - {"linear_logprobs", "linear_entropy"}
+    expected = {*LOSSES, *IMAGES, *PAIRS, *PRODUCTS} - {"linear_logprobs", "linear_entropy"}
     assert set(CLASSES.values()) == {getattr(tinyloss, name) for name in expected}
     extra = {tinyloss.BinaryCrossEntropyLoss, tinyloss.WeightedSum, tinyloss.PartialMean}
     extra |= {tinyloss.LossScaler, tinyloss.Memory, tinyloss.Traits}

@@ -114,7 +114,7 @@ def test_info_empties_the_cache(
 
 def test_the_cards_are_of_the_docstrings() -> None:
     known = cards()
-    assert {*known} == {*LOSSES, *[each.name for each in public_losses("images")]}
+    assert {*known} == {*LOSSES, *[each.name for each in public_losses("images", "pairs")]}
     for name, card in known.items():
         assert card.summary.endswith(".")
         for section in ("Use for", "Formula", "Gradient", "Accuracy", "Source"):

@@ -346,5 +346,50 @@ def test_what_is_outside_of_the_domain_is_nan(torch: Any, sklearn: Any) -> None:
         sklearn.mean_squared_log_error([0.0, 0.0], [-2.0, 1.0])
 
 
+@shows("equal-points")
+def test_points_that_are_equal_are_0_apart(torch: Any, jax: Any, optax: Any) -> None:
+    a, far = np.zeros((1, 4), np.float32), np.full((1, 4), 0.5, np.float32)
+    assert tinyloss.triplet_margin(a, a, far, margin=1.0) == 0
+    assert tinyloss.pairwise_distance(a, a) == 0
+    assert not tinyloss.grad(tinyloss.pairwise_distance)(a, a).any()
+    same = jax.numpy.asarray(a)
+    theirs = optax.triplet_margin_loss(same, same, jax.numpy.asarray(far), margin=1.0)
+    assert float(theirs[0]) > 9e-4
+    tensor = torch.asarray(a)
+    apart = torch.nn.functional.pairwise_distance(tensor, tensor).item()
+    np.testing.assert_allclose(apart, 2e-6, rtol=1e-6)
+
+
+@shows("odd-norms")
+def test_a_norm_of_odd_order_is_of_sizes(jax: Any, optax: Any) -> None:
+    anchor, positive, negative = np.array([[[1.0, 1.0]], [[1.1, 1.1]], [[2.0, 1.0]]])
+    value = tinyloss.triplet_margin(anchor, positive, negative, p=3)
+    np.testing.assert_allclose(value, 0.002 ** (1 / 3), rtol=1e-14)
+    arrays = [jax.numpy.asarray(each, "float32") for each in (anchor, positive, negative)]
+    assert np.isnan(optax.triplet_margin_loss(*arrays, norm_degree=3)).all()
+
+
+@shows("zero-vectors")
+def test_a_vector_of_zeros_has_no_direction(torch: Any) -> None:
+    zero, ones = np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
+    value, slope = tinyloss.value_and_grad(tinyloss.cosine_similarity)(zero, ones)
+    assert value == 0
+    assert not slope.any()
+    cosine = torch.nn.functional.cosine_similarity
+    tensors = torch.asarray(zero.copy()), torch.asarray(ones)
+    other, theirs = _torch_gradient(lambda t: cosine(t, tensors[1]), tensors[0])
+    assert other == [0]
+    np.testing.assert_allclose(theirs[0], 5e7, rtol=1e-6)
+
+
+@shows("parallel")
+def test_vectors_that_are_nearly_parallel_are_apart(torch: Any) -> None:
+    a, b = _float32([1, 1, 1]), _float32([1, 1, 1.0001])
+    # 1 - (2 + t) / sqrt(3 (2 + t^2)) of the float32 number t
+    close(tinyloss.cosine_embedding(a, b, np.array([1])) / 1.11140579e-9, 1, np.float32)
+    tensors = torch.asarray(a), torch.asarray(b), torch.ones(1)
+    assert torch.nn.functional.cosine_embedding_loss(*tensors).item() == -(2.0**-23)
+
+
 def test_every_difference_has_its_test() -> None:
     shows.check(globals())

@@ -20,7 +20,7 @@ import tinyloss_jax
 import tinyloss_numpy
 import tinyloss_torch
 from tests.support.process import ROOT, python
-from tests.support.specs import IMAGES, LOSSES, PRODUCTS, PUBLIC
+from tests.support.specs import IMAGES, LOSSES, PAIRS, PRODUCTS, PUBLIC
 
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
 BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy, tinyloss_torch]
@@ -158,7 +158,7 @@ def test_public_name_has_docstring_and_example(name: str) -> None:
     assert ">>> " in documentation
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *PRODUCTS])
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *PAIRS, *PRODUCTS])
 def test_loss_docstring_has_every_section(name: str) -> None:
     documentation = inspect.getdoc(getattr(tinyloss, name)) or ""
     assert re.findall(rf"^({'|'.join(SECTIONS)}): ", documentation, re.MULTILINE) == SECTIONS

@@ -82,6 +82,7 @@ from tinyloss.losses.decorrelation import *
 from tinyloss.losses.divergence import *
 from tinyloss.losses.metric import *
 from tinyloss.losses.multiclass import *
+from tinyloss.losses.pairs import *
 from tinyloss.losses.products import *
 from tinyloss.losses.regression import *
 from tinyloss.losses.segmentation import *

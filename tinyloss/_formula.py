@@ -43,7 +43,7 @@ class Formula:
     else: weights, masks, reductions, half precision, other axes.
 
     Subclasses define `__init__(self, x, y, **parameters)`, `value()`, `curvature()` and a
-    `grad_<argument>()` for each differentiable argument.
+    `grad_<argument>()` for each differentiable argument, of that argument's shape.
     """
 
     name: ClassVar[str]

@@ -617,6 +617,39 @@ class MarginLoss(Configured):
     ask = asked(__call__)
 
 
+class RankLoss(Configured):
+    """A loss of the scores of two items, and of which is to be the higher."""
+
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(self, a: Array, b: ArrayLike, y: ArrayLike, **options: Unpack[CallOptions]) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class SignedVectorsLoss(RankLoss):
+    """A loss of two vectors, and of whether they are alike."""
+
+    axis: int = -1
+    axis_name: AxisName | None = None
+
+
+class VectorsLoss(Configured):
+    """A loss of two vectors."""
+
+    axis: int = -1
+    axis_name: AxisName | None = None
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(self, a: Array, b: ArrayLike, **options: Unpack[CallOptions]) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
 class ViewsLoss(Configured):
     """A loss of two views of a batch."""
 

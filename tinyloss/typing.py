@@ -22,10 +22,10 @@ from tinyloss._check import (
 
 __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
-    "Axis", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Flag", "Floor", "LabelOptions",
-    "MemoryLimit", "Namespace", "NonNegative", "Number", "OneOrTwo", "Options", "Positive",
-    "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions", "Share",
-    "ShareOrNone",
+    "Axis", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Cosine", "Flag", "Floor",
+    "LabelOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number", "OneOrTwo",
+    "Options", "Positive", "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions",
+    "RowOptions", "Share", "ShareOrNone",
 ]  # fmt: skip
 
 
@@ -63,6 +63,8 @@ _at_least_0 = within("a number of at least 0.0", lambda n: n >= 0)
 _at_least_1 = within("a number of at least 1.0", lambda n: n >= 1)
 _at_least_minus_1 = within("a number of at least -1.0", lambda n: n >= -1)
 _at_most_2 = within("a number of at most 2.0, or -inf", lambda n: n <= 2, infinite=True)
+_order = within("a number above 0, or inf", lambda n: n > 0, infinite=True)
+_cosine = within("a number from -1.0 to 1.0", lambda n: -1 <= n <= 1)
 _share = within("a number from 0.0 to 1.0", lambda n: 0 <= n <= 1)
 _floor = within("a number above 0, at most 0.5", lambda n: 0 < n <= 0.5)
 
@@ -83,6 +85,12 @@ AtLeastMinus1: TypeAlias = Annotated[float | Array, Check(_at_least_minus_1)]
 
 AtMost2: TypeAlias = Annotated[float | Array, Check(_at_most_2)]
 """A number of at most 2, -inf included, or a 0-d array."""
+
+NormOrder: TypeAlias = Annotated[float | Array, Check(_order)]
+"""The order of a norm, a number above 0, inf included, or a 0-d array."""
+
+Cosine: TypeAlias = Annotated[float | Array, Check(_cosine)]
+"""A number from -1 to 1, or a 0-d array."""
 
 Share: TypeAlias = Annotated[float | Array, Check(_share)]
 """A number from 0 to 1, or a 0-d array."""

@@ -180,8 +180,10 @@ def _taken_apart(job: Job, answers: Any) -> Answer:
         )
 
     def derivative(argument: str, name: str, number: int | None = None) -> Any:
-        whole = part(name, number, of_all, kind.derivative_dtype(argument))
-        split = rowwise and x.numblocks[-1] > 1
+        of_classes = kind.role(argument).per_class
+        chunks = of_all if of_classes else of_items
+        whole = part(name, number, chunks, kind.derivative_dtype(argument))
+        split = rowwise and of_classes and x.numblocks[-1] > 1
         return whole.rechunk({x.ndim - 1: x.chunks[-1]}) if split else whole
 
     value = curvature = None

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from tinyloss.backend import NUMBER, Kind, Rows, of_rank
+from tinyloss.backend import ITEM, NUMBER, Kind, Rows, of_rank
 from tinyloss.compiler.evaluation import Evaluation, row_numbers
 from tinyloss.compiler.kernels import asked_of, record_parts, roles_of
 from tinyloss.compiler.numbers import Numbers, on_host
@@ -160,12 +160,16 @@ class Rule:
         @partial(jax.checkpoint, prevent_cse=False)
         def tangent(arrays: Any, known: list[Any], moves: Any) -> Any:
             evaluate, rows = self._evaluation(arrays, zip(numbers, known, strict=True))
-            terms = [
-                self._part(f"grad_{name}", evaluate, arrays) * moves[name].astype(self._dtype)
-                for name in gradients
-            ]
-            total = sum(terms[1:], terms[0])
-            return rows.sum(total)[..., 0] if self._rowwise else total
+            terms: dict[bool, Any] = {}  # of classes, and of items
+            for name in gradients:
+                slope = self._part(f"grad_{name}", evaluate, arrays)
+                term = slope * moves[name].astype(self._dtype)
+                of_classes = self._rowwise and self._inputs[name].per_class
+                terms[of_classes] = term + terms[of_classes] if of_classes in terms else term
+            if True in terms:
+                terms[True] = rows.sum(terms[True])[..., 0]
+            first, *others = terms.values()
+            return sum(others, first)
 
         return tangent(arrays, [evaluate(node) for node in numbers], moves)
 
@@ -179,7 +183,9 @@ class Rule:
         x = wide["x"]
         # by our hand: whoever set jax_numpy_rank_promotion="raise" means his own mistakes
         wide = {
-            name: array if self._inputs[name].integer else of_rank(jnp, array, x.ndim)
+            name: array
+            if self._inputs[name].integer
+            else of_rank(jnp, array, x.ndim - (self._rowwise and self._inputs[name] == ITEM))
             for name, array in wide.items()
         }
         rows = WholeRows(jnp, x) if self._axis_name is None else SplitRows(x, self._axis_name)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from tinyloss.backend import NUMBER, Kind
+from tinyloss.backend import ITEM, NUMBER, Kind
 from tinyloss_torch import _kernels
 
 Arrays = tuple[Any, ...]
@@ -56,17 +56,15 @@ class Part:
             return None
         return Part(self.kind, method, self.names, self.numbers)
 
-    @property
-    def _reduces(self) -> bool:
-        """Whether a row has one number."""
+    def reduces(self, name: str) -> bool:
+        """Return whether a row has one number, and an array one for each class."""
         formula = self.kind.formula
-        return self.name == "value" and formula.rowwise and formula.per_item
+        one_each = self.name == "value" and formula.rowwise and formula.per_item
+        return one_each and self.kind.role(name).per_class
 
-    def along(self, slope: Any, factor: Any) -> Any:
-        """Return a derivative times what an item's part moves by, or is pulled by."""
-        if self._reduces:
-            factor = factor[..., None]
-        return slope * factor
+    def along(self, name: str, slope: Any, factor: Any) -> Any:
+        """Return a derivative by an array times what an item's part is pulled by."""
+        return slope * (factor[..., None] if self.reduces(name) else factor)
 
     def pulled(self, arrays: Arrays, needed: Arrays, upstream: Any, apply: Any) -> Arrays:
         """Return the derivatives by the needed arrays of what is pulled by `upstream`."""
@@ -79,7 +77,7 @@ class Part:
             if closed is None:
                 open_places.append(place)
             else:
-                slope = self.along(apply(closed, *arrays), upstream)
+                slope = self.along(name, apply(closed, *arrays), upstream)
                 results[place] = _summed_to(slope, array.shape)
         if open_places:
             _, pull = _vjp(self._of(open_places, arrays), *_at(open_places, arrays))
@@ -99,7 +97,7 @@ class Part:
                 open_places.append(place)
                 continue
             share = apply(closed, *arrays) * move
-            if self._reduces:
+            if self.reduces(name):
                 share = share.sum(-1)
             total = share if total is None else total + share
         if open_places:
@@ -202,7 +200,8 @@ class Eager(Function):
             if kind.rowwise and role == NUMBER:
                 return _one_by_one(info, in_dims, part, arrays), 0
             array = array.movedim(dim, 0)
-            missing = (rank - 1 if role.integer else rank) - array.ndim + 1
+            one_each = role.integer or (kind.rowwise and role == ITEM)
+            missing = rank - one_each - array.ndim + 1
             moved.append(array.reshape(array.shape[0], *[1] * missing, *array.shape[1:]))
         return part_of(part, *moved), 0
 

@@ -18,7 +18,10 @@ __all__ = [
     "CORALLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
+    "ContrastiveLoss",
     "CosFaceLoss",
+    "CosineEmbeddingLoss",
+    "CosineSimilarityLoss",
     "CrossEntropyLoss",
     "DiceLoss",
     "EpsilonInsensitiveLoss",
@@ -43,6 +46,7 @@ __all__ = [
     "MAPELoss",
     "MSELoss",
     "MSLELoss",
+    "MarginRankingLoss",
     "MeanSquaredError",
     "ModifiedHuberLoss",
     "MultiMarginLoss",
@@ -51,6 +55,7 @@ __all__ = [
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
+    "PairwiseDistanceLoss",
     "PerceptronLoss",
     "PoissonNLLLoss",
     "PolyCrossEntropyLoss",
@@ -64,6 +69,7 @@ __all__ = [
     "SquaredEpsilonInsensitiveLoss",
     "SquaredHingeLoss",
     "SupConLoss",
+    "TripletMarginLoss",
     "TverskyLoss",
     "TweedieDevianceLoss",
     "VICRegLoss",
@@ -191,8 +197,20 @@ class CircleLoss(LossModule):
     of = tinyloss.CircleLoss
 
 
+class ContrastiveLoss(LossModule):
+    of = tinyloss.ContrastiveLoss
+
+
 class CosFaceLoss(LossModule):
     of = tinyloss.CosFaceLoss
+
+
+class CosineEmbeddingLoss(LossModule):
+    of = tinyloss.CosineEmbeddingLoss
+
+
+class CosineSimilarityLoss(LossModule):
+    of = tinyloss.CosineSimilarityLoss
 
 
 class CrossEntropyLoss(LossModule):
@@ -287,6 +305,10 @@ class MSLELoss(LossModule):
     of = tinyloss.MSLELoss
 
 
+class MarginRankingLoss(LossModule):
+    of = tinyloss.MarginRankingLoss
+
+
 class MeanSquaredError(LossModule):
     of = tinyloss.MeanSquaredError
 
@@ -317,6 +339,10 @@ class NPairsLoss(LossModule):
 
 class NTXentLoss(LossModule):
     of = tinyloss.NTXentLoss
+
+
+class PairwiseDistanceLoss(LossModule):
+    of = tinyloss.PairwiseDistanceLoss
 
 
 class PerceptronLoss(LossModule):
@@ -369,6 +395,10 @@ class SquaredHingeLoss(LossModule):
 
 class SupConLoss(LossModule):
     of = tinyloss.SupConLoss
+
+
+class TripletMarginLoss(LossModule):
+    of = tinyloss.TripletMarginLoss
 
 
 class TverskyLoss(LossModule):

@@ -154,6 +154,30 @@ VALUES: dict[str, Row] = {
         "torch, scikit-learn: an error",
         "the same",
     ),
+    "equal-points": Row(
+        "`triplet_margin` and `pairwise_distance` of points that are equal",
+        "the distance is 0, and so is its gradient",
+        "torch: 1e-6 times the root of the number of elements; optax: 1e-3",
+        "nothing has to be added under the root to have a gradient there",
+    ),
+    "odd-norms": Row(
+        "`triplet_margin` with p = 3",
+        "the p-norm",
+        "optax: NaN, powers of differences and not of their sizes",
+        "a norm is of sizes",
+    ),
+    "zero-vectors": Row(
+        "`cosine_similarity` with a vector of zeros",
+        "0, gradient 0",
+        "torch: 0, with a gradient of 5e7 beside a vector of four ones",
+        "a vector without a direction has none to turn to",
+    ),
+    "parallel": Row(
+        "`cosine_embedding` of vectors of three elements that differ by 1e-4 in one, float32",
+        "1.1e-9, all digits",
+        "torch: -1.2e-7",
+        "1 - cos is taken of what the vectors differ by",
+    ),
 }
 """What is computed otherwise."""
 
@@ -259,11 +283,12 @@ DIFFERENCES = VALUES | CALLS
 
 GROUPS: Mapping[str, Sequence[str]] = {
     "Digits": "confident tails small-errors close-logits soft-margin bce-probabilities "
-    "half-precision".split(),
+    "half-precision parallel".split(),
     "Means, weights and what is left out": "nothing-selected weighted-mean class-weights weight-0 "
     "ignore-index ignore-index-probabilities kl-mean".split(),
     "Zeros, infinities and the edges of a domain": "impossible-class smoothing kl-zeros "
-    "infinite-logits negative-variance outside msle-negative".split(),
+    "infinite-logits negative-variance outside msle-negative equal-points odd-norms "
+    "zero-vectors".split(),
     "Derivatives": "kinks gaussian-floor no-curvature".split(),
     "Shapes and axes": "shapes weight-shape class-axis square-weight square-variance".split(),
     "Targets, dtypes and parameters": "label-range target-range label-dtypes signed-booleans "

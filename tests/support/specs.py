@@ -43,6 +43,7 @@ __all__ = [
     "EXACT",
     "IMAGES",
     "LOSSES",
+    "PAIRS",
     "PRODUCTS",
     "PUBLIC",
     "SPECS",
@@ -449,6 +450,7 @@ BOUNDS = {name: spec.bound for name, spec in SPECS.items()}
 ACTIVATIONS = [each.function for each in public_losses("predictions")]
 LOSSES = [each.name for each in public_losses("elements", "rows")]
 IMAGES = [each.name for each in public_losses("images")]
+PAIRS = [each.name for each in public_losses("pairs")]
 PRODUCTS = [each.name for each in public_losses("arrays")]
 PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
 

@@ -45,6 +45,7 @@ FAMILIES: Mapping[str, str] = {
     "one of many": "multiclass",
     "distributions": "divergence",
     "regions": "segmentation",
+    "pairs": "pairs",
 }
 """The documentation's pages of losses, and the modules of those."""
 
@@ -58,7 +59,7 @@ def _losses(page: str | None = None) -> list[Public]:
     """Return the losses, of all families or of a page."""
     return [
         each
-        for each in public_losses("elements", "rows", "images")
+        for each in public_losses("elements", "rows", "images", "pairs")
         if page is None or page == _page_of(each)
     ]
 
@@ -94,6 +95,13 @@ def _arguments(loss: Public) -> tuple[str, str]:
         short = "".join(re.findall(r"(?:^|;)[^,;]*", text.partition(". ")[0].rstrip(".")))
         return short[:1].lower() + short[1:].replace(";", ",")
 
+    if loss.kind == "pairs":
+        first, *others = [
+            name
+            for name, each in inspect.signature(loss.function).parameters.items()
+            if each.kind is each.POSITIONAL_OR_KEYWORD and name != "y"
+        ]
+        return told(", ".join([first, *others])), told("y") or "no target"
     together = told("x, y")
     if not together:
         return told("x"), told("y")

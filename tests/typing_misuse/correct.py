@@ -132,6 +132,17 @@ def products(h: Floats, w: Floats, labels: Ints) -> None:
     print(tinyloss.SupConLoss(temperature=0.2).value_and_grad(h, labels))
 
 
+def pairs(a: Floats, b: Floats, y: Ints) -> None:
+    print(tinyloss.margin_ranking(a, b, y, margin=0.5), tinyloss.MarginRankingLoss()(a, b, y))
+    print(tinyloss.pairwise_distance(a, b, p=1, axis=0), tinyloss.PairwiseDistanceLoss(p=3)(a, b))
+    print(tinyloss.triplet_margin(a, b, b, swap=True), tinyloss.TripletMarginLoss()(a, b, b))
+    value, (by_a, by_b) = tinyloss.value_and_grad(tinyloss.cosine_similarity, (0, 1))(a, b)
+    print(value, by_a, by_b, tinyloss.CosineSimilarityLoss(reduction="none")(a, b, weight=y))
+    print(tinyloss.cosine_embedding(a, b, y, margin=0.5, weight=y))
+    print(tinyloss.contrastive(a, b, y, squared=False), tinyloss.ContrastiveLoss(p=1)(a, b, y))
+    print(tinyloss.CosineEmbeddingLoss(margin=0.5).value_and_grad(a, b, y))
+
+
 def scaled(x: Floats, y: Floats) -> None:
     scaler = tinyloss.LossScaler(scale=2.0**10)
     value, gradient = scaler.value_and_grad(tinyloss.mse)(x, y, weight=y)

@@ -44,6 +44,21 @@ def pieces(x: Floats) -> None:
     tinyloss.softmax([1.0, 2.0])  # error
 
 
+def pairs(a: Floats, b: Floats, y: Floats) -> None:
+    tinyloss.margin_ranking(a, b)  # error
+    tinyloss.pairwise_distance(a, b, p="2")  # error
+    tinyloss.triplet_margin(a, b, margin=1.0)  # error
+    tinyloss.cosine_similarity(a, b, y)  # error
+    tinyloss.cosine_embedding(a, b, y, margin="0")  # error
+    tinyloss.contrastive(a, b, y, squared=2)  # error
+    tinyloss.ContrastiveLoss()(a, b)  # error
+    tinyloss.MarginRankingLoss(margin="0")  # error
+    tinyloss.PairwiseDistanceLoss()(a)  # error
+    tinyloss.TripletMarginLoss()(a, b)  # error
+    tinyloss.CosineSimilarityLoss(margin=1.0)  # error
+    tinyloss.CosineEmbeddingLoss()(a, b)  # error
+
+
 def derivatives(x: Floats, y: Floats) -> None:
     tinyloss.value_and_grad(tinyloss.mse)(x)  # error
     tinyloss.value_and_grad(tinyloss.mse)(x, y, reduction="avg")  # error

@@ -260,13 +260,15 @@ def scaled(
     value, grads, curvature = parts(arrays)
     if value is not None and weight is not None:
         value = value * (weight if kind.formula.per_item else weight[..., None])
-    if weight is not None and kind.rowwise:
-        scale = scale[..., None]
+    of_rows = weight is not None and kind.rowwise
 
-    def times_scale(result: Any) -> Any:
-        return result if scale is None or result is None else result * scale
+    def times_scale(result: Any, name: str) -> Any:
+        if scale is None or result is None:
+            return result
+        return result * (scale[..., None] if of_rows and kind.role(name).per_class else scale)
 
-    return Answer(value, tuple(map(times_scale, grads)), times_scale(curvature))
+    scaled_grads = map(times_scale, grads, kind.grads)
+    return Answer(value, tuple(scaled_grads), times_scale(curvature, "x"))
 
 
 def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a public function was asked, what is wanted of it, and what to say of bad input."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -19,9 +20,10 @@ class Refusal(Exception):
         super().__init__(message)
         self.kind = kind
 
-    def of(self, name: str) -> Exception:
-        """Return the error that users see."""
-        return self.kind(f"tinyloss.{name}: {self}")
+    def of(self, name: str, called: Mapping[str, str] = _NOTHING) -> Exception:
+        """Return the error that users see; `called` has what x and y are to them."""
+        text = re.sub(r"\b[xy]\b", lambda found: called.get(found[0], found[0]), str(self))
+        return self.kind(f"tinyloss.{name}: {text}")
 
 
 class Pairs(NamedTuple):
@@ -129,6 +131,11 @@ class Request(NamedTuple):
     denominator: Any = None
     title: str | None = None
     """The public function's name, where it is not the formula's."""
+    called: Mapping[str, str] = _NOTHING
+    """What users call x, y and the further arrays, in their order; empty where x and y come first.
+
+    These arrays all have x's shape or a number for each row: none is broadcast.
+    """
     of_pairs: bool = False
     """Whether columns of x are items as its rows are: there may be one, or none."""
 

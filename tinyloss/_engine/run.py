@@ -70,7 +70,7 @@ def settled_of(request: Request, want: Want, fuses: bool = False) -> tuple[Form,
     try:
         return settle(request, want, fuses)
     except Refusal as refusal:
-        raise refusal.of(request.name) from None
+        raise refusal.of(request.name, request.called) from None
 
 
 def finished_of(request: Request, form: Form, settled: Settled, out: tuple[Any, ...]) -> Answer:
@@ -95,7 +95,12 @@ def job_of(request: Request, want: Want) -> Job:
 def _moved(job: Job, x: Any, axes: Sequence[int], answer: Answer) -> Answer:
     """Return an answer with the axes of a row where the caller has them, in x."""
     lengths = [x.shape[axis] for axis in axes]
-    grads = tuple([axes_back(job.xp, grad, axes, lengths) for grad in answer.grads])
+    grads = tuple(
+        [
+            axes_back(job.xp, grad, axes, lengths) if job.kind.role(name).per_class else grad
+            for grad, name in zip(answer.grads, job.kind.grads, strict=True)
+        ]
+    )
     curvature = answer.curvature
     if curvature is not None:
         curvature = axes_back(job.xp, curvature, axes, lengths)

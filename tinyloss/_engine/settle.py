@@ -123,7 +123,7 @@ class Form:
                     y, more = _brought(request, self.rule.xp)
                 return self.settled(request, out, y, more)
         except Refusal as refusal:
-            raise refusal.of(request.name) from None
+            raise refusal.of(request.name, request.called) from None
 
     def settled(
         self, request: Request, out: tuple[Any, ...], y: Any, more: Mapping[str, Any]
@@ -139,11 +139,13 @@ class Form:
                 RuntimeWarning,
                 stacklevel=users_level(),
             )
-        if axes is not None:
-            x = axes_last(xp, x, axes)
-            y = y if index is not None else axes_last(xp, y, axes)
-            more = {name: axes_last(xp, each, axes) for name, each in more.items()}
         arrays = {"x": x, "y": y, **more}
+        if axes is not None:
+            arrays = {
+                name: axes_last(xp, each, axes) if formula.role(name).per_class else each
+                for name, each in arrays.items()
+            }
+        x, y = arrays["x"], arrays["y"]
         for name, to in self.dtypes.items():
             array = arrays[name]
             signs = formula.signed and kind(array.dtype) == "bool"
@@ -166,13 +168,17 @@ class Form:
             of_call = self._kind(request, arrays, held, tuple(numbers), static, *key)
             self.kinds[key] = of_call
         if out:
-            for name, into in zip([*of_call.grads, "x"][: len(out)], out, strict=True):
-                shape = tuple(arrays[name].shape) if axes is None else tuple(request.x.shape)
+            names = [*of_call.grads, "x"][: len(out)]
+            moved = [axes is not None and formula.role(name).per_class for name in names]
+            for name, into, moves in zip(names, out, moved, strict=True):
+                shape = tuple(request.x.shape) if moves else tuple(arrays[name].shape)
                 check_out(xp, into, shape, result_dtype(arrays[name].dtype, dtype))
             check_apart(xp, out)
             if axes is not None:
-                apart = not all(are_one(into, axes) for into in out)
-                out = () if apart else tuple([axes_last(xp, into, axes) for into in out])
+                pairs = [*zip(out, moved, strict=True)]
+                apart = not all(are_one(into, axes) for into, moves in pairs if moves)
+                out = tuple([axes_last(xp, into, axes) if moves else into for into, moves in pairs])
+                out = () if apart else out
         look = self.look(lambda: request, arrays["y"], weight) if self.looks else None
         ignored = request.ignore_index
         arrays |= held
@@ -244,7 +250,8 @@ def _form_of(
     labels = formula.role("y").integer
     # A list or a number has no dtype of its own to widen the computation by.
     wide = has_dtype(request.y) or hasattr(request.y, "__array__")
-    dtype = compute_dtype(xp, x, *((y,) if wide and not labels else ()))
+    beside = [more[name] for name in request.called.keys() & more if has_dtype(more[name])]
+    dtype = compute_dtype(xp, x, *((y,) if wide and not labels else ()), *beside)
     dtypes = {
         name: dtype
         for name, array in more.items()
@@ -257,7 +264,7 @@ def _form_of(
         y = astype(xp, y, dtype)
     domain = domain_of(formula, labels, y)
     arrays = ("formula", "labels", "x", "y", *_WEIGHING)
-    nothing: Any = dict.fromkeys(arrays) | {"params": (), "arrays": ()}
+    nothing: Any = dict.fromkeys(arrays) | {"params": (), "arrays": (), "called": ()}
     takes_classes, index = "class_weight" in formula.roles, index_dtype(xp, y) if labels else None
     rule = Rule(
         request._replace(**nothing), xp, formula.rowwise, takes_classes, index, dtype, want.sums
@@ -307,6 +314,13 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
     rowwise = (request.formula or request.labels or Formula).rowwise
     for name, given in request.arrays.items():
         array = more[name] = brought(xp, x, name, given)
+        if name in request.called:
+            if not same_shape(array.shape, x.shape):
+                raise Refusal(
+                    f"{name} has shape {show(array)}, expected {show(x)}, the shape of x"
+                    + one_more(x.shape, array.shape)
+                )
+            continue
         if not broadcasts(array.shape, x.shape):
             raise Refusal(
                 f"{name} has shape {show(array)}, expected one that broadcasts to x's {show(x)}"
@@ -384,7 +398,8 @@ def _rowwise(request: Request, x: Any, y: Any) -> tuple[type[Formula], tuple[int
         else (class_axis(x, request.axis, may_be_empty=request.of_pairs),)
     )
     items, axis = without(x.shape, axes), axes[-1]
-    formula, expected = request.formula, x.shape
+    formula = request.formula
+    expected = x.shape if formula is None or formula.role("y").per_class else items
     if formula is None or (request.labels is not None and len(y.shape) != ndim):
         formula, expected = request.labels, items
     if formula is None or not same_shape(y.shape, expected):
@@ -444,7 +459,7 @@ def _argument(
     formula: type[Formula], request: Request, arrays: Mapping[str, Any], argnum: int
 ) -> str:
     """Return the name of the argument to differentiate by."""
-    names = list(arrays)
+    names = list(request.called or arrays)
     if not 0 <= argnum < len(names):
         raise Refusal(f"argnums holds {argnum!r}, expected integers from 0 to {len(names) - 1}")
     name = names[argnum]
@@ -452,6 +467,8 @@ def _argument(
         raise Refusal("has no derivative by y, which holds class indices", TypeError)
     if not hasattr(formula, f"grad_{name}"):
         raise Refusal(f"has no derivative by {name}", TypeError)
+    if not formula.role(name).per_class and formula.rowwise:
+        return name  # one number for each row, as was checked
     array, x = arrays[name], arrays["x"]
     if has_dtype(request.arrays.get(name)):  # as it came
         array, x = request.arrays[name], request.x

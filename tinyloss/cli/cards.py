@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, NamedTuple, cast
 
 import tinyloss
-from tinyloss.losses import public_losses
+from tinyloss.losses import Kind, public_losses
 
 __all__ = ["Card", "Promise", "card_of", "cards", "plain", "promises", "told"]
 
@@ -69,7 +69,8 @@ def _promise(text: str) -> Promise:
 
 def cards() -> dict[str, Card]:
     """Return the card of each loss, by name."""
-    return {each.name: card_of(each.name) for each in public_losses("elements", "rows", "images")}
+    kinds: tuple[Kind, ...] = ("elements", "rows", "images", "pairs")
+    return {each.name: card_of(each.name) for each in public_losses(*kinds)}
 
 
 def card_of(name: str) -> Card:

@@ -4,7 +4,7 @@ For backends that compile.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tinyloss.backend import NUMBER, Job, Kind, Role, items
@@ -182,7 +182,7 @@ def recording_of(kind: Kind, real: str) -> Recording:
         return tuple([each for each in (value, *grads, curvature) if each is not None])
 
     per_class = Role(per_class=kind.rowwise)
-    results = [(f"grad_{name}", per_class) for name in kind.grads]
+    results = [(f"grad_{name}", replace(kind.role(name), integer=False)) for name in kind.grads]
     if kind.value and not kind.reduce:
         results.insert(0, ("value", Role(per_class=kind.rowwise and not kind.formula.per_item)))
     if kind.curvature:

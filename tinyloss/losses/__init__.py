@@ -10,6 +10,7 @@ from inspect import signature
 from textwrap import fill
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from tinyloss._products import ProductFunction
 from tinyloss._regions import ImageFunction
 
 __all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
@@ -20,6 +21,7 @@ FAMILIES = (
     "multiclass",
     "divergence",
     "segmentation",
+    "pairs",
     "contrastive",
     "metric",
     "decorrelation",
@@ -28,7 +30,7 @@ FAMILIES = (
 )
 """The modules of public functions, in the order in which these are listed."""
 
-Kind: TypeAlias = Literal["elements", "rows", "images", "arrays", "predictions"]
+Kind: TypeAlias = Literal["elements", "rows", "images", "pairs", "arrays", "predictions"]
 
 
 class Public(NamedTuple):
@@ -39,8 +41,8 @@ class Public(NamedTuple):
     kind: Kind
     """What an item is: an element, a row of classes or pixels, an image with all its classes.
 
-    "arrays": it is called with what makes the predictions; "predictions": with these alone, and it
-    returns no loss.
+    "pairs": two items or three, each an argument. "arrays": it is called with what makes the
+    predictions; "predictions": with these alone, and it returns no loss.
     """
     family: str
     """The module that it is in."""
@@ -61,7 +63,7 @@ def public_losses(*kinds: Kind) -> list[Public]:
 def _kind_of(function: Any) -> Kind:
     parameters = [*signature(function).parameters]
     if parameters[0] != "x":
-        return "arrays"
+        return "arrays" if isinstance(function, ProductFunction) else "pairs"
     if "reduction" not in parameters:
         return "predictions"
     if isinstance(function, ImageFunction):
@@ -76,7 +78,7 @@ def listed() -> str:
     """Return a table of all losses: the function, its classes, the first words of its docstring."""
     classes = vars(import_module("tinyloss.losses.classes"))
     lines: list[str] = []
-    for each in public_losses("elements", "rows", "images", "arrays"):
+    for each in public_losses("elements", "rows", "images", "pairs", "arrays"):
         objects = [
             name
             for name in classes["__all__"]

@@ -136,6 +136,26 @@ def exact_difference(x: Any, m: Any) -> tuple[Any, Any]:
     return d, xp.where(xp.abs(d) < 1e18, r, 0.0)
 
 
+def exact_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """Return p = fl(a * b) and its rounding error e = a * b - p, itself a floating-point number.
+
+    TwoProduct (Dekker, A floating-point technique for extending the available precision, Numer.
+    Math. 18, 1971). The product is exact where neither overflows times 2^27 nor e underflows.
+    """
+    p = a * b
+    (one, rest), (other, left) = _halves(a), _halves(b)
+    return p, ((one * other - p) + one * left + rest * other) + rest * left
+
+
+def _halves(a: Any) -> tuple[Any, Any]:
+    """Return two numbers of half the digits each, whose sum is a (Veltkamp's splitting)."""
+    shift = 2.0**27 if float(namespace(a).finfo(a.dtype).max) > 2.0**128 else 2.0**12
+    # a sum, not a product with shift + 1: fused with what follows, that would not be rounded
+    c = a * shift + a
+    high = c - (c - a)
+    return high, a - high
+
+
 def exp_difference(x: Any, m: Any) -> Any:
     """Return exp(x - m) as if x - m were not rounded: exp(d + r) = exp(d) (1 + r) to the last bit.
 

@@ -9,9 +9,12 @@ from tinyloss._objects import (
     LabelLoss,
     MarginLoss,
     MatchedPairLoss,
+    RankLoss,
     RegionLoss,
     RowLoss,
+    SignedVectorsLoss,
     TargetLoss,
+    VectorsLoss,
     ViewsLoss,
     asked,
     called,
@@ -23,6 +26,7 @@ from tinyloss.losses import (
     divergence,
     metric,
     multiclass,
+    pairs,
     products,
     regression,
     segmentation,
@@ -40,7 +44,10 @@ __all__ = [
     "CORALLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
+    "ContrastiveLoss",
     "CosFaceLoss",
+    "CosineEmbeddingLoss",
+    "CosineSimilarityLoss",
     "CrossEntropyLoss",
     "DiceLoss",
     "EpsilonInsensitiveLoss",
@@ -64,6 +71,7 @@ __all__ = [
     "MAPELoss",
     "MSELoss",
     "MSLELoss",
+    "MarginRankingLoss",
     "MeanSquaredError",
     "ModifiedHuberLoss",
     "MultiMarginLoss",
@@ -72,6 +80,7 @@ __all__ = [
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
+    "PairwiseDistanceLoss",
     "PerceptronLoss",
     "PoissonNLLLoss",
     "PolyCrossEntropyLoss",
@@ -85,6 +94,7 @@ __all__ = [
     "SquaredEpsilonInsensitiveLoss",
     "SquaredHingeLoss",
     "SupConLoss",
+    "TripletMarginLoss",
     "TverskyLoss",
     "TweedieDevianceLoss",
     "VICRegLoss",
@@ -345,6 +355,54 @@ class GaussianNLLLoss(Configured):
     @called
     def __call__(
         self, x: Array, y: ArrayLike, var: ArrayLike, **options: Unpack[CallOptions]
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class MarginRankingLoss(RankLoss):
+    function = pairs.margin_ranking
+    margin: float = 0.0
+
+
+class ContrastiveLoss(SignedVectorsLoss):
+    function = pairs.contrastive
+    margin: float = 1.0
+    p: float = 2.0
+    squared: bool = True
+
+
+class PairwiseDistanceLoss(VectorsLoss):
+    function = pairs.pairwise_distance
+    p: float = 2.0
+
+
+class CosineSimilarityLoss(VectorsLoss):
+    function = pairs.cosine_similarity
+
+
+class CosineEmbeddingLoss(SignedVectorsLoss):
+    function = pairs.cosine_embedding
+    margin: float = 0.0
+
+
+class TripletMarginLoss(Configured):
+    function = pairs.triplet_margin
+    axis: int = -1
+    axis_name: AxisName | None = None
+    margin: float = 1.0
+    p: float = 2.0
+    reduction: Reduction = "mean"
+    swap: bool = False
+
+    @called
+    def __call__(
+        self,
+        anchor: Array,
+        positive: ArrayLike,
+        negative: ArrayLike,
+        **options: Unpack[CallOptions],
     ) -> Any:
         """Return the loss."""
 

@@ -148,7 +148,7 @@ def place(library: Library, case: Case, arrays: list[Any], options: Mapping[str,
 
 def _out(library: Library, case: Case, out: str, placed: Placed, argnum: int) -> Any:
     if out == "x":
-        del placed.bases["x"]
+        del placed.bases[case.subject.arguments[0]]
         return placed.arrays[0]
     array = library.to_numpy(placed.arrays[argnum])
     dtype = array.dtype if kind(array.dtype) == "float" else compute_dtype_of(library, case)
