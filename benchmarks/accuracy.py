@@ -45,7 +45,8 @@ from rich.table import Table
 import tinyloss_numpy
 from benchmarks._printing import console_of, markdown_table, progress_bar, write_report
 from benchmarks.gpu import device, no_gpu
-from tests.support.answers import ARGUMENTS, answers, differentiable, split
+from tests.support.answers import answers, differentiable, split
+from tests.support.definitions import ARGUMENTS
 from tests.support.dtypes import DTYPES, compute_dtype
 from tests.support.exact import Truth, evaluate
 from tests.support.families import HALF_BOUND, allowed, families, judge, scales
@@ -54,13 +55,7 @@ from tinyloss.cli.measure import library, machine, versions
 
 N = 120
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-NAMES = {
-    "value": "value",
-    "x": "d/dx",
-    "y": "d/dy",
-    "var": "d/dvar",
-    "curvature": "curvature",
-}
+NAMES = {"value": "value", **{name: f"d/d{name}" for name in ARGUMENTS}, "curvature": "curvature"}
 OURS = ("numpy", "compiled", "cupy", "jax.jit", "jax.grad", "torch.backward", "torch.compile")
 LIBRARIES = {
     "numpy": ("float32", "float64", "float16", "bfloat16"),

@@ -44,7 +44,11 @@ LOGITS, LABELS = np.array([[0.5, -1.0, 2.0], [0.0, 1.0, 1.0]]), np.array([2, 0])
 
 
 def test_every_loss_has_a_class() -> None:
-    expected = {*LOSSES, *IMAGES, *PAIRS, *PRODUCTS} - {"linear_logprobs", "linear_entropy"}
+    expected = {*LOSSES, *IMAGES, *PAIRS, *PRODUCTS} - {
+        "linear_logprobs",
+        "linear_entropy",
+        "sequence_logprob",
+    }
     assert set(CLASSES.values()) == {getattr(tinyloss, name) for name in expected}
     extra = {tinyloss.BinaryCrossEntropyLoss, tinyloss.WeightedSum, tinyloss.PartialMean}
     extra |= {tinyloss.LossScaler, tinyloss.Memory, tinyloss.Traits}

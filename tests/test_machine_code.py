@@ -25,7 +25,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 from tests.support.process import python
-from tests.support.specs import LOSSES
+from tests.support.specs import EXACT, LOSSES
 from tinyloss._engine.request import Want
 from tinyloss.compiler.kernels import recording_of
 from tinyloss_numpy import _compiler, _programs, _run
@@ -119,8 +119,7 @@ def compiled(name: str, target: str, classes: int, dtype: str, weighted: bool, k
     shape = (16, classes) if classes else (64,)
     x = np.full(shape, 0.5, dtype)
     arrays: list[Array] = [x, np.zeros(16, np.int64) if target == "labels" else x]
-    if name == "gaussian_nll":
-        arrays.append(x)
+    arrays += [x] * (len(EXACT[name].arguments) - 2)
     argnums = {"value": (), "in place": (0,)}.get(
         kind, (0,) if target == "labels" else tuple(range(len(arrays)))
     )

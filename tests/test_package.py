@@ -19,6 +19,7 @@ import tinyloss_dask
 import tinyloss_jax
 import tinyloss_numpy
 import tinyloss_torch
+from tests.support.calls import called_of
 from tests.support.process import ROOT, python
 from tests.support.specs import IMAGES, LOSSES, PAIRS, PRODUCTS, PUBLIC
 
@@ -90,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_regions": {"_engine", "_function"},
     "_rows": {"_arrays", "typing"},
     "_traits": set(),
+    "_sequences": {"_arrays", "_engine", "_function"},
     "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
     "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
@@ -105,6 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_objects",
         "_products",
         "_regions",
+        "_sequences",
         "_traits",
         "typing",
     },
@@ -170,7 +173,7 @@ def test_loss_docstring_has_every_section(name: str) -> None:
 def test_loss_signature_has_one_order(name: str) -> None:
     parameters = inspect.signature(getattr(tinyloss, name)).parameters
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    assert positional[:2] == ["x", "y"]
+    assert tuple(positional[:2]) == called_of(getattr(tinyloss, name))
     assert list(parameters)[-4:] == ["weight", "where", "reduction", "denominator"]
     if "axis" in parameters:
         assert parameters["axis"].default == -1

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import tinyloss
+from tests.support.definitions import ARGUMENTS
 from tests.support.params import turns
-from tests.support.peers import ARGUMENTS, TORCH_CASES, Arrays, Case, Params, close, rng_of
+from tests.support.peers import TORCH_CASES, Arrays, Case, Params, close, rng_of
 from tests.support.peers_optax import optax_cases
 
 # Losses are picked by name here, so that their signatures are not known to a type checker.

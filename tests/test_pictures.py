@@ -228,6 +228,7 @@ KINDS = {
     "lead": {"cross_entropy", "softmax_focal", "kl_div_with_logits"},
     "share": {"js_div"},
     "log share": {"kl_div", "nll"},
+    "log-probability": {"orpo"},
 }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinyloss
+from tests.support.calls import called_of
 from tests.support.cases import Case, brought, every_case
 from tests.support.libraries import Library
 from tests.support.params import turns
@@ -42,7 +43,8 @@ class TestRule1Shapes:
         x, y = (np.full(shape, 0.5) for shape in shapes)
         more = [x] * len(case.more)
         with pytest.raises(
-            ValueError, match=rf"tinyloss\.{case.loss.__name__}: y has shape"
+            ValueError,
+            match=rf"tinyloss\.{case.loss.__name__}: {called_of(case.loss)[1]} has shape",
         ) as error:
             case.loss(x, y, *more)
         assert str(x.shape) in str(error.value)

@@ -10,7 +10,16 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from tinyloss.typing import Activation, Array, ArrayLike, AxisName, Reduction
+from tinyloss.typing import (
+    Activation,
+    Array,
+    ArrayLike,
+    AxisName,
+    CPOKind,
+    DPOKind,
+    Reduction,
+    SequenceReduction,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -185,7 +194,10 @@ _ALIASES = {
         ("Array", Array),
         ("Activation | None", Activation | None),
         ("AxisName", AxisName),
+        ("CPOKind", CPOKind),
+        ("DPOKind", DPOKind),
         ("Reduction", Reduction),
+        ("SequenceReduction", SequenceReduction),
     )
 }
 

@@ -64,6 +64,9 @@ class Formula:
     binary: ClassVar[bool] = False
     """Whether targets are probabilities, from 0 to 1."""
 
+    harmless: ClassVar[float] = 1.0
+    """What all numbers of an item may be without an infinity: items that are left out are this."""
+
     signed: ClassVar[bool] = False
     """Whether targets are -1 and +1; booleans stand for these."""
 

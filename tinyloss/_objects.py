@@ -520,6 +520,19 @@ class RowLoss(TargetLoss):
     axis_name: AxisName | None = None
 
 
+class AnswersLoss(Configured):
+    """A loss of a chosen and of a rejected answer."""
+
+    beta: float = 0.1
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(self, chosen: Array, rejected: ArrayLike, **options: Unpack[CallOptions]) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
 class RegionLoss(Configured):
     """A loss of regions, whose items are along all axes but these."""
 

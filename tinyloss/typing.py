@@ -5,7 +5,7 @@ shares, and results are typed `Any`: what a call returns is whatever the caller'
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from tinyloss._check import (
     Check,
@@ -22,10 +22,11 @@ from tinyloss._check import (
 
 __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
-    "Axis", "AxisName", "CallOptions", "ClassAxis", "ClassIndex", "Cosine", "Flag", "Floor",
-    "LabelOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number", "OneOrTwo",
-    "Options", "Positive", "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions",
-    "RowOptions", "Share", "ShareOrNone",
+    "Axis", "AxisName", "CPOKind", "CallOptions", "CheckedCPOKind", "CheckedDPOKind", "ClassAxis",
+    "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "LabelOptions", "MemoryLimit", "Namespace",
+    "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options", "Positive", "PositiveOrNone",
+    "ProductOptions", "Reduction", "RegionOptions", "RowOptions", "SequenceReduction", "Share",
+    "ShareOrNone",
 ]  # fmt: skip
 
 
@@ -51,6 +52,9 @@ ArrayLike: TypeAlias = Array | Sequence[Any] | Number
 
 AxisName: TypeAlias = str | tuple[str, ...]
 """The name of an axis that JAX maps a function over, or the names of several."""
+
+SequenceReduction: TypeAlias = Literal["sum", "mean"]
+"""How the tokens of a sequence are put together."""
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 """How the items of a batch are put together."""
@@ -121,6 +125,29 @@ ActivationOrNone: TypeAlias = Annotated[
     Activation | None, Check(one_of("softmax", "sigmoid", None))
 ]
 """What makes probabilities of logits; None where there are probabilities."""
+
+DPOKind: TypeAlias = Literal[
+    "sigmoid",
+    "robust",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "apo_zero",
+    "apo_down",
+]
+"""A function of how far the policy is from the reference, for both answers of a pair."""
+
+CPOKind: TypeAlias = Literal["sigmoid", "hinge", "ipo"]
+"""A function of how far the chosen answer is above the rejected one."""
+
+CheckedDPOKind: TypeAlias = Annotated[DPOKind, Check(one_of(*get_args(DPOKind)))]
+"""A `DPOKind`, checked."""
+
+CheckedCPOKind: TypeAlias = Annotated[CPOKind, Check(one_of(*get_args(CPOKind)))]
+"""A `CPOKind`, checked."""
 
 ClassAxis: TypeAlias = Annotated[Literal[0, 1], Check(axis_of_two)]
 """Which axis of a matrix the classes are along."""

@@ -16,6 +16,7 @@ __all__ = [
     "BinaryCrossEntropyLoss",
     "BrierLoss",
     "CORALLoss",
+    "CPOLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
     "ContrastiveLoss",
@@ -23,6 +24,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarityLoss",
     "CrossEntropyLoss",
+    "DPOLoss",
     "DiceLoss",
     "EpsilonInsensitiveLoss",
     "ExpectileLoss",
@@ -39,6 +41,7 @@ __all__ = [
     "JaccardLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
+    "KTOLoss",
     "LinearCrossEntropyLoss",
     "LogCoshLoss",
     "LossModule",
@@ -55,6 +58,7 @@ __all__ = [
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
+    "ORPOLoss",
     "PairwiseDistanceLoss",
     "PerceptronLoss",
     "PoissonNLLLoss",
@@ -63,6 +67,7 @@ __all__ = [
     "SMAPELoss",
     "SigLIPLoss",
     "SigmoidFocalLoss",
+    "SimPOLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
@@ -189,6 +194,10 @@ class CORALLoss(LossModule):
     of = tinyloss.CORALLoss
 
 
+class CPOLoss(LossModule):
+    of = tinyloss.CPOLoss
+
+
 class CategoricalHingeLoss(LossModule):
     of = tinyloss.CategoricalHingeLoss
 
@@ -215,6 +224,10 @@ class CosineSimilarityLoss(LossModule):
 
 class CrossEntropyLoss(LossModule):
     of = tinyloss.CrossEntropyLoss
+
+
+class DPOLoss(LossModule):
+    of = tinyloss.DPOLoss
 
 
 class DiceLoss(LossModule):
@@ -281,6 +294,10 @@ class KLDivWithLogitsLoss(LossModule):
     of = tinyloss.KLDivWithLogitsLoss
 
 
+class KTOLoss(LossModule):
+    of = tinyloss.KTOLoss
+
+
 class LinearCrossEntropyLoss(LossModule):
     of = tinyloss.LinearCrossEntropyLoss
 
@@ -345,6 +362,10 @@ class PairwiseDistanceLoss(LossModule):
     of = tinyloss.PairwiseDistanceLoss
 
 
+class ORPOLoss(LossModule):
+    of = tinyloss.ORPOLoss
+
+
 class PerceptronLoss(LossModule):
     of = tinyloss.PerceptronLoss
 
@@ -371,6 +392,10 @@ class SigLIPLoss(LossModule):
 
 class SigmoidFocalLoss(LossModule):
     of = tinyloss.SigmoidFocalLoss
+
+
+class SimPOLoss(LossModule):
+    of = tinyloss.SimPOLoss
 
 
 class SmoothL1Loss(LossModule):

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 import tinyloss
 import tinyloss_numpy
-from tests.support.specs import LOSSES
+from tests.support.specs import EXACT, LOSSES
 from tinyloss_numpy import _arrays, _blocks, _run
 
 Array = npt.NDArray[Any]
@@ -178,7 +178,7 @@ def numbers_of(name: str, target: str, shape: tuple[int, ...], draw: Any) -> lis
         case "gaussian_nll":
             return [x, y, share[0] + 0.5]
         case _:
-            return [x, y]
+            return [x, y, *[y] * (len(EXACT[name].arguments) - 2)]
 
 
 class Call:
@@ -245,7 +245,7 @@ class Call:
             function: Any = tinyloss.grad_and_hess(self.loss, out=out)
             return lambda *arrays, **options: tuple(function(*arrays, **options))
         one = self.kind != "all" or self.target == "labels"
-        argnums = (0,) if one else (0, 1, 2) if self.name == "gaussian_nll" else (0, 1)
+        argnums = (0,) if one else tuple(range(len(EXACT[self.name].arguments)))
         both: Any = tinyloss.value_and_grad(self.loss, argnums, out=out)
 
         def answer(*arrays: Any, **options: Any) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import tinyloss
+from tests.support.definitions import ARGUMENTS
 from tests.support.exact import evaluate
 from tests.support.families import judge
 from tests.support.specs import EXACT
@@ -13,8 +14,6 @@ from tests.support.specs import EXACT
 # Losses are picked by name here, so that their signatures are not known to a type checker.
 value_and_grad: Any = tinyloss.value_and_grad
 grad_and_hess: Any = tinyloss.grad_and_hess
-
-ARGUMENTS = ("x", "y", "var")
 
 
 def split(kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -30,7 +29,7 @@ def differentiable(loss: str, x: Any, y: Any) -> dict[str, int]:
     exact = EXACT[loss]
     labels = exact.rowwise and y.ndim < x.ndim
     names = [name for name in exact.gradients if not (labels and name == "y")]
-    return {name: ARGUMENTS.index(name) for name in names}
+    return {name: exact.arguments.index(name) for name in names}
 
 
 def answers(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -527,3 +527,130 @@ def focal_tversky(
         "y": [outer * s for s in one["y"]],
         "curvature": bent,
     }
+
+
+def _conditioned(z: Any) -> Any:
+    """How many eps a rounded z moves the exponential of it by."""
+    return 1 + abs(z)
+
+
+def dpo(
+    x: Any,
+    y: Any,
+    ref_chosen: Any = 0,
+    ref_rejected: Any = 0,
+    *,
+    beta: Any = 0.1,
+    kind: str = "sigmoid",
+    label_smoothing: Any = 0,
+    gamma: Any = 0,
+    alpha: Any = 0,
+) -> dict[str, Any]:
+    """Sums of magnitudes, times what a rounded z moves them by."""
+    beta, share = mp.mpf(beta), mp.mpf(label_smoothing)
+    c, r, half = mp.mpf(x) - ref_chosen, mp.mpf(y) - ref_rejected, 1 / (2 * beta)
+    z_c, z_r, z = beta * c, beta * r, beta * (c - r) - gamma
+    u = _conditioned(abs(beta * (c - r)) + gamma)
+    both = _conditioned(max(abs(z_c), abs(z_r), abs(z)))
+
+    def s(z: Any) -> Any:
+        return 1 / (1 + exp(-z))
+
+    def soft(z: Any) -> Any:
+        return max(z, 0) + mp.log1p(exp(-abs(z)))
+
+    def bend(z: Any) -> Any:
+        return s(z) * s(-z)
+
+    match kind:
+        case "robust":
+            kept = 1 - 2 * share
+            value = u * (soft(-z) + share / kept * abs(z))
+            by_c = by_r = u * beta * ((1 - share) * s(-z) + share * s(z)) / kept
+            curvature = u * beta**2 * bend(z)
+        case "hinge":
+            value, by_c, by_r, curvature = 1 + abs(z), 0, 0, 0
+        case "ipo":
+            size = abs(c - r) + half
+            value, by_c, by_r, curvature = size**2, 2 * size, 2 * size, 0
+        case "exo_pair":
+            share = share or mp.mpf("0.001")
+            yes, no = abs(mp.log1p(-share)), abs(mp.log(share))
+            value = u * (s(z) * (soft(-z) + yes) + s(-z) * (soft(z) + no))
+            lead = abs(z) + yes + no
+            by_c = by_r = u * beta * bend(z) * lead
+            curvature = u * beta**2 * bend(z) * (1 + lead)
+        case "nca_pair":
+            value = both * (soft(-z_c) + soft(z_c) / 2 + soft(z_r) / 2)
+            by_c = both * beta * (s(-z_c) + s(z_c) / 2)
+            by_r = both * beta * s(z_r) / 2
+            curvature = both * beta**2 * 1.5 * bend(z_c)
+        case "bco_pair":
+            value = both * (soft(-z_c) + soft(z_r))
+            by_c, by_r = both * beta * s(-z_c), both * beta * s(z_r)
+            curvature = both * beta**2 * bend(z_c)
+        case "sppo_hard":
+            below, over = abs(c) + half, abs(r) + half
+            value, by_c, by_r, curvature = below**2 + over**2, 2 * below, 2 * over, 0
+        case "apo_zero":
+            value = both * (s(-z_c) + s(z_r))
+            by_c, by_r = both * beta * bend(z_c), both * beta * bend(z_r)
+            curvature = both * beta**2 * bend(z_c)
+        case "apo_down":
+            value = both * (s(z_c) + s(-z))
+            by_c, by_r = both * beta * (bend(z_c) + bend(z)), both * beta * bend(z)
+            curvature = both * beta**2 * (bend(z_c) + bend(z))
+        case _:
+            value = u * ((1 - share) * soft(-z) + share * soft(z))
+            by_c = by_r = u * beta * ((1 - share) * s(-z) + share * s(z))
+            curvature = u * beta**2 * bend(z)
+    return {
+        "value": value + alpha * abs(x),
+        "x": by_c + alpha,
+        "y": by_r,
+        "ref_chosen": by_c,
+        "ref_rejected": by_r,
+        "curvature": curvature,
+    }
+
+
+def cpo(x: Any, y: Any, *, alpha: Any = 1.0, **parameters: Any) -> dict[str, Any]:
+    sizes = dpo(x, y, alpha=alpha, **parameters)
+    return {name: sizes[name] for name in ("value", "x", "y", "curvature")}
+
+
+def simpo(x: Any, y: Any, *, beta: Any = 2.0, gamma: Any = 0.5, **more: Any) -> dict[str, Any]:
+    return cpo(x, y, alpha=0, beta=beta, gamma=gamma, **more)
+
+
+def orpo(x: Any, y: Any, *, beta: Any = 0.1, alpha: Any = 1.0) -> dict[str, Any]:
+    if x >= 0 or y >= 0:
+        return {"curvature": 0}
+    # over the larger of p and q, so that neither underflows
+    top = max(x, y)
+    d = exp(x - top) * -mp.expm1(y) + exp(y - top) * -mp.expm1(x)
+    return {"curvature": beta * exp(x - top) / d * exp(y - top) / d * (1 + 2 * exp(y))}
+
+
+def kto(
+    x: Any,
+    y: Any,
+    ref_logp: Any,
+    *,
+    beta: Any = 0.1,
+    kl: Any = 0,
+    desirable_weight: Any = 1,
+    undesirable_weight: Any = 1,
+) -> dict[str, Any]:
+    size = beta * (abs(mp.mpf(x) - ref_logp) + kl)
+    z = beta * (mp.mpf(x) - ref_logp - kl)
+    right, wrong = 1 / (1 + exp(-z)), 1 / (1 + exp(z))
+    yes, no = desirable_weight * y, undesirable_weight * (1 - y)
+    slope = (1 + size) * beta * right * wrong * (yes + no)
+    return {
+        "value": (1 + size) * (yes * wrong + no * right),
+        "x": slope,
+        "y": (1 + size) * (desirable_weight * wrong + undesirable_weight * right),
+        "ref_logp": slope,
+        "curvature": slope * beta,
+    }

@@ -1,5 +1,6 @@
 """Ordinary calls of a loss: no kink, no infinity, every float exact in float32."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,14 @@ class Call:
 
     arrays: tuple[Drawn, ...]
     options: dict[str, Any]
+
+
+def called_of(loss: Any) -> tuple[str, str]:
+    """Return what a loss calls x and y."""
+    parameters = inspect.signature(loss).parameters.values()
+    arrays = [None for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    called: tuple[str, str] = loss.request(arrays, {}).called
+    return called
 
 
 def call(*arrays: Drawn, **options: Any) -> Call:
@@ -60,6 +69,8 @@ def indices(*shape: int) -> Drawn:
 PER_CLASS = np.array([0.5, 1.0, 2.5], dtype=np.float32)
 REAL = (logits(), logits())
 POSITIVE = (values(0, 5), values(0, 5))
+ANSWERS = (values(-20, -1), values(-20, -1))
+MEAN_ANSWERS = (values(-3, -0.1), values(-3, -0.1))
 PROBABILITY = (values(0.05, 0.95), values(0, 1))
 BINARY = (logits(), values(0, 1))
 SCORES = (logits(), signs)

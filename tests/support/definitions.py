@@ -16,8 +16,11 @@ import tinyloss
 from tests.support.jets import Jet, Number, jet, mp, times
 from tinyloss.cli.definitions import DEFINITIONS
 
+ARGUMENTS = ("x", "y", "var", "ref_logp", "ref_chosen", "ref_rejected")
+"""The arrays of losses, by the names that definitions have for them."""
+
 Item = dict[str, Any]
-"""Results of one item by name: value, x, y, var (derivatives) and curvature."""
+"""Results of one item by name: value, a derivative for each argument, and curvature."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def _numbers(result: Any) -> Any:
 def _exact(a: Any) -> Any:
     if isinstance(a, list):
         return [jet(each) for each in a]
-    return a if a is None or isinstance(a, int) else jet(a)
+    return a if a is None or isinstance(a, int | str) else jet(a)
 
 
 def _variables(name: str, a: Any) -> Any:
@@ -216,6 +219,22 @@ def at_the_margin(
     near[y] = False
     open = [any(near) if at == y else each for at, each in enumerate(near)]
     return {"x": [each and p == 1 for each in open], "curvature": open}
+
+
+def at_the_kink_of_a_pair(
+    x: Number,
+    y: Number,
+    ref_chosen: Number = 0,
+    ref_rejected: Number = 0,
+    *,
+    beta: Number = 0.1,
+    kind: str = "sigmoid",
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Where rounding may move a pair over the point from which it costs nothing."""
+    z = beta * (mp.mpf(x) - ref_chosen - y + ref_rejected)
+    near = kind == "hinge" and abs(1 - z) <= mp.mpf(2) ** -16
+    return dict.fromkeys(("x", "y", "ref_chosen", "ref_rejected"), near) if near else {}
 
 
 def by_an_amount_of_0(x: Number, y: Number, **parameters: Any) -> dict[str, Any]:

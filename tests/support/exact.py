@@ -93,12 +93,12 @@ def _normal(value: Any, dtype: np.dtype[Any]) -> Any:
     return _number(np.copysign(min(max(abs(value), least), largest), value) if value else 0)
 
 
-def items(
-    loss: str, x: Any, y: Any = None, var: Any = None, **parameters: Any
-) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+def items(loss: str, *args: Any, **kwargs: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Yield the exact arguments and parameters of each item, classes in the last axis."""
     exact = EXACT[loss]
-    x = np.asarray(x)
+    given = dict(zip(exact.arguments, args, strict=False)) | kwargs
+    arrays = [np.asarray(given.pop(name)) for name in exact.arguments]
+    x, parameters = arrays[0], given
     compute = compute_dtype(x.dtype)
     if loss == "binary_cross_entropy" and parameters.get("eps") is None:
         parameters["eps"] = float(np.finfo(compute).smallest_normal)
@@ -108,11 +108,14 @@ def items(
     if parameters.get("pos_weight", 0) is None:
         del parameters["pos_weight"]
     shape = x.shape[:-1] if exact.rowwise else x.shape
-    given = {n: _parameter(n, v, exact.rowwise, shape) for n, v in parameters.items()}
-    columns = [_columns(a, x.shape, exact.rowwise) for a in (x, y, var) if a is not None]
+    of_item = {n: _parameter(n, v, exact.rowwise, shape) for n, v in parameters.items()}
+    columns = [_columns(a, x.shape, exact.rowwise) for a in arrays]
     for i in range(int(np.prod(shape))):
         args = tuple(column[i] for column in columns)
-        yield args, {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in given.items()}
+        yield (
+            args,
+            {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in of_item.items()},
+        )
 
 
 def _columns(a: Any, shape: tuple[int, ...], rowwise: bool) -> list[Any]:
@@ -185,16 +188,16 @@ def pack(numbers: Sequence[Any], shape: tuple[int, ...]) -> Truth:
     )
 
 
-def evaluate(
-    loss: str, x: Any, y: Any = None, var: Any = None, **parameters: Any
-) -> dict[str, Truth]:
-    """Return value, derivatives by x, y and var, and curvature of each item, exactly."""
-    exact, x = EXACT[loss], np.asarray(x)
+def evaluate(loss: str, *args: Any, **kwargs: Any) -> dict[str, Truth]:
+    """Return value, derivatives by the arguments, and curvature of each item, exactly."""
+    exact = EXACT[loss]
+    given = dict(zip(exact.arguments, args, strict=False)) | kwargs
+    x = np.asarray(given["x"])
     results = [
-        settle(partial(exact.item, *args, **given), exact.bits)
-        for args, given in items(loss, x, y, var, **parameters)
+        settle(partial(exact.item, *args, **parameters), exact.bits)
+        for args, parameters in items(loss, **given)
     ]
-    labels = exact.rowwise and np.ndim(y) != x.ndim
+    labels = exact.rowwise and exact.target and np.ndim(given["y"]) != x.ndim
     truths: dict[str, Truth] = {}
     for name in results[0] if results else ():
         if name == "y" and labels:

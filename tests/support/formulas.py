@@ -8,7 +8,7 @@ import pytest
 import tinyloss
 from tests.support.slopes import CASES as SLOPES
 from tinyloss._formula import Formula, Role
-from tinyloss.losses import binary, divergence, multiclass, regression
+from tinyloss.losses import binary, divergence, multiclass, preference, regression
 
 
 def _asked() -> dict[type[Formula], list[Any]]:
@@ -25,10 +25,11 @@ ASKED = _asked()
 LABELS = {formula for formula, asked in ASKED.items() if formula is asked[0].labels}
 FORMULAS = [
     each
-    for module in (regression, binary, multiclass, divergence)
+    for module in (regression, binary, multiclass, divergence, preference)
     for each in vars(module).values()
     if isinstance(each, type) and issubclass(each, Formula) and each.__module__ == module.__name__
-    if hasattr(each, "name")  # what formulas share has none
+    # not what formulas share
+    if each in ASKED or not any(issubclass(formula, each) for formula in ASKED)
 ]
 
 
@@ -36,8 +37,12 @@ def arguments(formula: type[Formula]) -> tuple[dict[str, Role], dict[str, Any]]:
     """What a formula's arrays vary by, and arrays inside every loss's domain."""
     rng = np.random.default_rng(0)
     rows, labels = formula.rowwise, formula in LABELS
-    arrays: dict[str, Any] = {"x": rng.random((6, 5)) * 0.8 + 0.1}
-    arrays["y"] = rng.integers(0, 5, 6) if labels else rng.random((6, 5)) * 0.8 + 0.1
+
+    def inside() -> Any:
+        return (rng.random((6, 5)) * 0.8 + 0.1) * formula.harmless
+
+    arrays: dict[str, Any] = {"x": inside()}
+    arrays["y"] = rng.integers(0, 5, 6) if labels else inside()
     inputs = {"x": Role(per_class=rows), "y": Role(per_class=rows and not labels)}
     if formula.signed:
         arrays["y"] = np.where(arrays["y"] > 0.5, 1.0, -1.0)

@@ -380,3 +380,108 @@ SOFT_MARGIN: Families = {
     "subnormal": scores(lambda d, y: d.tiniest().astype(float)),
     "infinite": scores(lambda d, y: d.signs().astype(float) * np.inf),
 }
+
+
+# Preferences: log-probabilities of answers, the sums over their tokens or the means.
+
+
+def answer(d: Draw, scale: float) -> Array:
+    return d.cast(-np.abs(d.normal(scale).astype(float)))
+
+
+def apart(d: Draw, *, right: bool) -> Kwargs:
+    """Answers of which one is much less likely, by up to ten times what leaves a normal number."""
+    gap = min(10 * (d.gap - 5), d.max / 100)
+    one, other = d.cast(-d.uniform(0, 1).astype(float)), d.cast(-d.uniform(1, gap).astype(float))
+    return {"x": one, "y": other} if right else {"x": other, "y": one}
+
+
+def long_answers(d: Draw, move: float = 1.0) -> Kwargs:
+    y = d.cast(-d.uniform(1e3, 2e4).astype(float))
+    return {"x": d.cast(y.astype(float) + move * d.normal().astype(float)), "y": y}
+
+
+ANSWERS: Families = {
+    "normal": pair(lambda d: answer(d, 10), lambda d: answer(d, 10)),
+    "scale_100": pair(lambda d: answer(d, 100), lambda d: answer(d, 100)),
+    "close": near(lambda d: answer(d, 10), lambda d, y: d.nudged(y)),
+    "equal": near(lambda d: answer(d, 10), lambda d, y: y),
+    "right": lambda d: apart(d, right=True),
+    "wrong": lambda d: apart(d, right=False),
+    "long": long_answers,
+    "small": pair(
+        lambda d: d.cast(-d.powers(max(-d.digits, -30), -1).astype(float)),
+        lambda d: d.cast(-d.powers(max(-d.digits, -30), -1).astype(float)),
+    ),
+    "huge": pair(
+        lambda d: d.cast(-d.powers(d.digits / 2, d.digits - 1.5).astype(float)),
+        lambda d: d.cast(-d.powers(d.digits / 2, d.digits - 1.5).astype(float)),
+    ),
+    "subnormal": pair(lambda d: -d.tiniest(), lambda d: -d.tiniest()),
+}
+
+
+def referred(base: str, move: Callable[[Draw, Array], Array]) -> Family:
+    """Answers whose references are theirs, moved."""
+
+    def family(d: Draw) -> Kwargs:
+        pair = ANSWERS[base](d)
+        refs = {"ref_chosen": move(d, pair["x"]), "ref_rejected": move(d, pair["y"])}
+        return pair | refs
+
+    return family
+
+
+def elsewhere(scale: float) -> Callable[[Draw, Array], Array]:
+    return lambda d, a: d.cast(a.astype(float) + d.normal(scale).astype(float))
+
+
+REFERRED: Families = {
+    "normal": referred("normal", elsewhere(3)),
+    "far": referred("scale_100", elsewhere(100)),
+    "near_the_reference": referred("scale_100", lambda d, a: d.nudged(a)),
+    "at_the_reference": referred("scale_100", lambda d, a: a),
+    "long": referred("long", elsewhere(2)),
+    "long_near_the_reference": referred("long", lambda d, a: d.nudged(a)),
+    "without": referred("normal", lambda d, a: d.cast(np.zeros(d.n))),
+    "right": referred("right", lambda d, a: d.cast(np.zeros(d.n))),
+    "wrong": referred("wrong", lambda d, a: d.cast(np.zeros(d.n))),
+    "small": referred("small", lambda d, a: -d.powers(-6, -1)),
+    "huge": referred("huge", lambda d, a: answer(d, 10)),
+    "subnormal": referred("subnormal", lambda d, a: -d.tiniest()),
+}
+
+
+def labelled(base: str, y: Callable[[Draw], Array]) -> Family:
+    """Answers, each with a label and its reference."""
+
+    def family(d: Draw) -> Kwargs:
+        found = REFERRED[base](d)
+        return {"x": found["x"], "y": y(d), "ref_logp": found["ref_chosen"]}
+
+    return family
+
+
+LABELLED_ANSWERS: Families = {
+    **{base: labelled(base, lambda d: d.bits()) for base in REFERRED},
+    "soft": labelled("normal", lambda d: d.uniform(0, 1)),
+}
+
+MEAN_ANSWERS: Families = {
+    "normal": pair(lambda d: answer(d, 1), lambda d: answer(d, 1)),
+    "scale_10": pair(lambda d: answer(d, 10), lambda d: answer(d, 10)),
+    "equal": near(lambda d: answer(d, 1), lambda d, y: y),
+    "close": near(lambda d: answer(d, 1), lambda d, y: d.nudged(y)),
+    "half": pair(lambda d: answer(d, 1), lambda d: d.nudged(d.cast(np.full(d.n, -np.log(2))), 40)),
+    "chosen_certain": pair(
+        lambda d: -d.powers(max(np.log10(d.tiny) + 1, -300), -2), lambda d: answer(d, 1)
+    ),
+    "rejected_certain": pair(
+        lambda d: answer(d, 1), lambda d: -d.powers(max(np.log10(d.tiny) + 1, -300), -2)
+    ),
+    "both_certain": pair(lambda d: -d.powers(-4, -1), lambda d: -d.powers(-4, -1)),
+    "right": pair(lambda d: answer(d, 1), lambda d: d.cast(-d.uniform(2, d.gap).astype(float))),
+    "wrong": pair(lambda d: d.cast(-d.uniform(2, d.gap).astype(float)), lambda d: answer(d, 1)),
+    "huge": ANSWERS["huge"],
+    "positive": pair(lambda d: d.uniform(0.1, 2), lambda d: answer(d, 1)),
+}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.support.definitions import ARGUMENTS
+
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 Params = dict[str, Any]
-
-ARGUMENTS = ("x", "y", "var")
 
 
 # The peers' own errors, not ours: they cancel (p - y, log p + ...) between terms of the size of the

@@ -15,7 +15,6 @@ Array = npt.NDArray[Any]
 Params = dict[str, Any]
 
 ITEMS, CLASSES = (2, 3), 4
-ARGUMENTS = ("x", "y", "var")
 
 
 # ----------------------------------------------------------------------------------- what is tried
@@ -221,7 +220,7 @@ def _others(known: set[str]) -> Iterator[Case]:
         if call.loss.__name__ in known or "axis" in call.options:
             continue
         arrays: dict[str, Array] = {}
-        for name, each in zip(ARGUMENTS, call.arrays, strict=False):
+        for name, each in zip(EXACT[call.loss.__name__].arguments, call.arrays, strict=True):
             classes = each.shape[len(call.items) :]
             wide = each.astype(np.float64) if each.dtype.kind == "f" else each
             arrays[name] = np.resize(wide, (*ITEMS, *classes))

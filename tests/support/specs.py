@@ -4,15 +4,17 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import tinyloss
 from tests.support import bounds, inputs, row_inputs
 from tests.support import definitions as of
 from tests.support.bounds import Bound
 from tests.support.calls import (
+    ANSWERS,
     BINARY,
     LABELS,
+    MEAN_ANSWERS,
     PER_CLASS,
     POSITIVE,
     PROBABILITY,
@@ -35,6 +37,7 @@ from tinyloss._function import LossFunction
 from tinyloss.cli.cards import promises
 from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.losses import public_losses
+from tinyloss.typing import DPOKind
 
 __all__ = [
     "ACTIVATIONS",
@@ -104,6 +107,10 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "counts": (inputs.POISSON, [(logits(), values(0, 5))]),
     "amounts": (inputs.GAMMA, [(logits(), values(0.5, 5))]),
     "variances": (inputs.GAUSSIAN, [(*REAL, values(0.5, 2))]),
+    "answers": (inputs.ANSWERS, [ANSWERS]),
+    "answers and references": (inputs.REFERRED, [(*ANSWERS, *ANSWERS)]),
+    "mean answers": (inputs.MEAN_ANSWERS, [MEAN_ANSWERS]),
+    "labelled answers": (inputs.LABELLED_ANSWERS, [(values(-20, -1), values(0, 1), ANSWERS[0])]),
     "probabilities": (inputs.BCE, [PROBABILITY]),
     "binary logits": (inputs.LOGITS | inputs.SOFT_LOGITS, [BINARY]),
     "near binary logits": (inputs.LOGITS | inputs.SOFT_LOGITS, [BINARY]),
@@ -435,6 +442,51 @@ def _special() -> Iterator[Spec]:
     yield _spec("jaccard", scale=partial(bounds.tversky, fp_weight=1, fn_weight=1))
     yield _spec("tversky", scale=bounds.tversky)
     yield _spec("focal_tversky", scale=bounds.focal_tversky)
+    pairs = inputs.REFERRED
+    near = ("normal", "long_near_the_reference", "right")
+    kinds = [kind for kind in get_args(DPOKind) if kind != "sigmoid"]
+    referred = (*ANSWERS, *ANSWERS)
+    yield _spec(
+        "dpo",
+        {
+            **pairs,
+            **{
+                key: family
+                for kind in kinds
+                for key, family in varied(pairs, ("normal", "far", "wrong"), kind=kind).items()
+            },
+            **varied(pairs, near, label_smoothing=0.9),
+            **varied(pairs, near, label_smoothing=0.3, kind="robust"),
+            **varied(pairs, ("normal",), label_smoothing=0.25, kind="exo_pair"),
+            **varied(pairs, ("normal",), beta=1e-50),
+        },
+        [
+            call(*referred),
+            call(*referred, label_smoothing=0.125),
+            call(*referred, kind="robust", label_smoothing=0.125),
+            *[call(*referred, kind=kind) for kind in kinds],
+        ],
+        unsettled=of.at_the_kink_of_a_pair,
+        scale=bounds.dpo,
+        underflow=1024,
+    )
+    yield _spec(
+        "cpo",
+        {
+            **inputs.ANSWERS,
+            **varied(inputs.ANSWERS, tuple(inputs.ANSWERS), alpha=0.0),
+            **varied(inputs.ANSWERS, ("normal", "right"), alpha=0.25, label_smoothing=0.125),
+            **varied(inputs.ANSWERS, ("normal", "wrong", "long"), kind="hinge"),
+            **varied(inputs.ANSWERS, ("normal", "wrong", "long"), kind="ipo", beta=0.5),
+        },
+        [call(*ANSWERS), call(*ANSWERS, kind="ipo"), call(*ANSWERS, alpha=0.0, kind="hinge")],
+        unsettled=of.at_the_kink_of_a_pair,
+        scale=bounds.cpo,
+        underflow=1024,
+    )
+    yield _spec("simpo", scale=bounds.simpo, underflow=1024)
+    yield _spec("orpo", bits=1400, scale=bounds.orpo, underflow=1024)
+    yield _spec("kto", scale=bounds.kto, underflow=1024)
     yield _spec("logsumexp", scale=bounds.logsumexp)
     yield _spec("softplus", limit=of.softplus_limit)
     yield _spec("log_sigmoid", limit=of.log_sigmoid_limit)

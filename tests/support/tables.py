@@ -16,7 +16,7 @@ from tinyloss.cli.cards import cards, told
 from tinyloss.losses import Public, classes, public_losses
 
 README = Path(__file__).parents[2] / "README.md"
-EVERY_LOSS = {"x", "y", "weight", "where", "reduction", "denominator", "axis_name"}
+EVERY_LOSS = {"weight", "where", "reduction", "denominator", "axis_name"}
 CARDS = cards()
 
 SUPPORT: dict[str, tuple[str, str, str]] = {
@@ -46,6 +46,7 @@ FAMILIES: Mapping[str, str] = {
     "distributions": "divergence",
     "regions": "segmentation",
     "pairs": "pairs",
+    "preferences": "preference",
 }
 """The documentation's pages of losses, and the modules of those."""
 
@@ -73,7 +74,8 @@ def _page_of(loss: Public) -> str:
 
 
 def _parameters(loss: Public) -> str:
-    own = [name for name in inspect.signature(loss.function).parameters if name not in EVERY_LOSS]
+    _, _, *others = inspect.signature(loss.function).parameters
+    own = [name for name in others if name not in EVERY_LOSS]
     return ", ".join(f"`{name}`" for name in own)
 
 
@@ -87,7 +89,8 @@ def _link(name: str) -> str:
 
 
 def _arguments(loss: Public) -> tuple[str, str]:
-    """Return in a few words what x is and what y is, from the docstring."""
+    """Return in a few words what the first two arguments are, from the docstring."""
+    first, second, *_ = inspect.signature(loss.function).parameters
 
     def told(name: str) -> str:
         found = re.search(rf"^{name}\n((?:    .*\n)+)", inspect.getdoc(loss.function) or "", re.M)
@@ -102,9 +105,9 @@ def _arguments(loss: Public) -> tuple[str, str]:
             if each.kind is each.POSITIONAL_OR_KEYWORD and name != "y"
         ]
         return told(", ".join([first, *others])), told("y") or "no target"
-    together = told("x, y")
+    together = told(f"{first}, {second}")
     if not together:
-        return told("x"), told("y")
+        return told(first), told(second)
     x, _, y = together.partition(" and ")
     return _NUMBERS.get(x, x), _NUMBERS.get(y, y) or x
 
@@ -226,8 +229,9 @@ def _reference(names: Iterable[str]) -> str:
 
 
 def reference_of_losses(page: str) -> str:
-    """Return the reference of the losses of a page."""
-    return _reference(loss.name for loss in _losses(page))
+    """Return the reference of the losses of a page, and of what makes their arguments."""
+    beside = [each for each in public_losses("arrays") if each.family == FAMILIES[page]]
+    return _reference(loss.name for loss in (*_losses(page), *beside))
 
 
 def reference_of_pieces() -> str:
@@ -245,7 +249,8 @@ def _restructured(text: str) -> str:
 
 def reference_of_products() -> str:
     """Return the reference of the losses of scores that are products."""
-    return _documented("autofunction", (each.name for each in public_losses("arrays")))
+    others = [each for each in public_losses("arrays") if each.family not in FAMILIES.values()]
+    return _documented("autofunction", (each.name for each in others))
 
 
 def reference_of_classes() -> str:

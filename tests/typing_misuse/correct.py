@@ -121,6 +121,7 @@ def products(h: Floats, w: Floats, labels: Ints) -> None:
     value, (by_h, by_w) = both(h, w, labels, max_memory=2**20, where=labels > 0)
     print(value, by_h, by_w, tinyloss.linear_logprobs(h, w, labels, class_axis=1))
     print(tinyloss.linear_entropy(h, w, temperature=0.7))
+    print(tinyloss.sequence_logprob(h, labels, where=labels > 0, reduction="mean"))
     print(tinyloss.of_products(tinyloss.mse)(h, w, h, scale=2.0))
     takes: tinyloss.Memory = tinyloss.memory(both, h, w, labels)
     print(takes.total, tinyloss.info_nce(h, w, temperature=0.1), tinyloss.siglip(h, w, bias=-1.0))

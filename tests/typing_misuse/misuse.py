@@ -146,6 +146,7 @@ def products(h: Floats, w: Floats) -> None:
     tinyloss.linear_cross_entropy(h, w, h, class_axis=2)  # error
     tinyloss.linear_logprobs(h, w, h, reduction="sum")  # error
     tinyloss.linear_entropy(h, w, h)  # error
+    tinyloss.sequence_logprob(h, h, reduction="none")  # error
     tinyloss.info_nce(h, w, temperature="0.1")  # error
     tinyloss.siglip(h, w, scale=None)  # error
     tinyloss.nt_xent(h)  # error

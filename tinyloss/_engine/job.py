@@ -275,7 +275,7 @@ def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, A
     """Return the arrays with items of weight 0 replaced by harmless ones.
 
     Replaced before the formulas, not after, so that autodiff through them sees no NaN either.
-    Every loss is finite where all its arguments are 1 (label 0).
+    Every loss is finite where all its arguments are that (label 0).
     """
     where = namespace(weight).where
     keep = weight != 0
@@ -283,7 +283,7 @@ def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, A
     selected = dict(arrays)
     for name, _, role in kind.arguments:
         if role.per_item:
-            harmless: Any = 0 if role.integer else 1.0
+            harmless: Any = 0 if role.integer else kind.formula.harmless
             selected[name] = where(of_classes if role.per_class else keep, arrays[name], harmless)
     return selected
 

@@ -9,7 +9,7 @@ from tinyloss._arrays import astype, compiling, dtype_name, is_host, kind, looks
 from tinyloss._engine.checks import brought
 from tinyloss._engine.job import Domain
 from tinyloss._engine.registry import seen
-from tinyloss._engine.request import Request
+from tinyloss._engine.request import Refusal, Request
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
 
@@ -125,7 +125,7 @@ def look_at(
         if bool(xp.any(wrong)):
             request = ask()
             what = _describe(request, xp, y, wrong, domain, classes)
-            raise ValueError(f"tinyloss.{request.name}: {what}")
+            raise Refusal(what).of(request.name, request.called)
     return True
 
 

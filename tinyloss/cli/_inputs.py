@@ -69,6 +69,24 @@ def _variances(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) 
     return [x, y, _powers(rng, shape, -5, 5)]
 
 
+def _answer(
+    rng: np.random.Generator, shape: tuple[int, ...], extreme: bool, tokens: float = 1.0
+) -> Array:
+    """Return log-probabilities, of which those of several tokens are sums."""
+    size = _powers(rng, shape, -4, 0.3) if extreme else rng.uniform(0.3, 2, shape)
+    return -tokens * size
+
+
+def _answers(count: int, tokens: float) -> Draw:
+    """Return what draws log-probabilities of answers."""
+    return lambda rng, shape, extreme: [_answer(rng, shape, extreme, tokens) for _ in range(count)]
+
+
+def _labelled(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, ref = (_answer(rng, shape, extreme, 8) for _ in range(2))
+    return [x, rng.integers(0, 2, shape).astype(float), ref]
+
+
 def _probabilities(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
     y = rng.integers(0, 2, shape).astype(float)
     if not extreme:
@@ -145,6 +163,10 @@ DRAWS: dict[str, Draw] = {
     "counts": _counts,
     "amounts": _amounts,
     "variances": _variances,
+    "answers": _answers(2, 8),
+    "answers and references": _answers(4, 8),
+    "mean answers": _answers(2, 1),
+    "labelled answers": _labelled,
     "probabilities": _probabilities,
     # exp(-80) is a normal float32; a focal loss has the cube of that, of which 25 is the limit.
     "binary logits": _logits(80, "bits"),
@@ -196,6 +218,7 @@ _LEADS = (-1000.0, -2.0, 0.0, 2.0, 20.0, 80.0)
 _LEAD = "lead of the target's class"
 _LEAD_IN_X = "lead of a class in x, none in y"
 _LOGITS = Path("x, for y = 1", _LEADS, lambda t: [t, np.ones_like(t)])
+_ANSWERS = Path("chosen, for rejected = -1", _LEADS, lambda t: [t, -np.ones_like(t)])
 _ROWS = Path(_LEAD, _LEADS, lambda t: [_pair(t), _first(t)])
 
 PATHS: dict[str, Path] = {
@@ -215,6 +238,18 @@ PATHS: dict[str, Path] = {
         "x, for y = 0 and var = 1",
         (-1000.0, -1.0, 0.0, 1.0, 1000.0),
         lambda t: [t, np.zeros_like(t), np.ones_like(t)],
+    ),
+    "answers": _ANSWERS.through(-1000.0, -20.0, -2.0, 0.0, 2.0),
+    "answers and references": Path(
+        "chosen above its reference, rejected as its",
+        (-1000.0, -20.0, 0.0, 20.0, 1000.0),
+        lambda t: [t - 9, np.full_like(t, -9), np.full_like(t, -9), np.full_like(t, -9)],
+    ),
+    "mean answers": _ANSWERS.through(-8.0, -2.0, -1.0, -0.01, -1e-6),
+    "labelled answers": Path(
+        "a desirable answer above its reference",
+        (-1000.0, -20.0, 0.0, 20.0, 1000.0),
+        lambda t: [t - 9, np.ones_like(t), np.full_like(t, -9)],
     ),
     "probabilities": _LOGITS.through(0.0, 1e-30, 0.01, 0.5, 0.99, 0.99999994),
     "binary logits": _LOGITS,

@@ -251,6 +251,7 @@ class Learned(Subject):
 class _Known:
     """Arguments of a loss and its exact results."""
 
+    names: tuple[str, ...]
     given: Arguments
     value: list[Truth]
     gradient: list[list[Truth]]
@@ -266,9 +267,9 @@ class _Known:
 
     def shown(self, at: int) -> str:
         """Return the arguments of an item as text."""
-        names = ("x", "y", "var")
         return ", ".join(
-            f"{name}={_shown(array[at])}" for name, array in zip(names, self.given, strict=False)
+            f"{name}={_shown(array[at])}"
+            for name, array in zip(self.names, self.given, strict=False)
         )
 
 
@@ -283,7 +284,8 @@ def _known(name: str, extreme: bool) -> _Known:
     given = arguments(of.draw, (count, 3) if of.rows else (count,), extreme=extreme)
     truths = [truth(of, item_of(given, at)) for at in range(count)]
     value, gradient, curvature = zip(*truths, strict=True)
-    return _Known(given, [*value], [*gradient], [*curvature])
+    names = tuple(inspect.signature(getattr(tinyloss, name)).parameters)
+    return _Known(names, given, [*value], [*gradient], [*curvature])
 
 
 def _error(got: float, true: Truth) -> float:

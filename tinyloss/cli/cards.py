@@ -54,8 +54,10 @@ def promises(name: str) -> dict[str, Promise]:
         return {"value": _promise(value)}
     every = inspect.signature(getattr(tinyloss, name)).parameters.values()
     arguments = [each.name for each in every if each.kind is each.POSITIONAL_OR_KEYWORD]
+    # The first two are x and y to formulas and definitions, whatever a caller calls them.
+    known = dict(zip(arguments, ("x", "y"), strict=False))
     by = {
-        argument: _promise(eps)
+        known.get(argument, argument): _promise(eps)
         for eps, told in re.findall(rf"({bound})({names})", gradients)
         for argument in (told.removeprefix(" by ").split(" and ") if told else arguments)
     }

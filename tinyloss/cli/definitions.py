@@ -295,6 +295,91 @@ def perceptron(x: Number, y: Number) -> Number:
     return max(0, -y * x)
 
 
+@defined("answers and references", relative=False, beta=0.5, label_smoothing=0.125)
+def dpo(
+    x: Number,
+    y: Number,
+    ref_chosen: Number,
+    ref_rejected: Number,
+    *,
+    beta: Number,
+    kind: str,
+    label_smoothing: Number,
+) -> tuple[Number, ...]:
+    c, r, half = x - ref_chosen, y - ref_rejected, 1 / (2 * beta)
+    z = beta * (c - r)
+    share = Decimal("0.001") if kind == "exo_pair" and label_smoothing == 0 else label_smoothing
+    match kind:
+        case "robust":
+            kept = 1 - 2 * share
+            return (1 - share) / kept * softplus(-z), -share / kept * softplus(z)
+        case "hinge":
+            return (max(0, 1 - z),)
+        case "ipo":
+            return ((c - r - half) ** 2,)
+        case "exo_pair":
+            right, wrong = (-softplus(-z)).exp(), (-softplus(z)).exp()
+            odds = -softplus(-z), -softplus(z), -(1 - share).ln(), -share.ln()
+            return right * odds[0], right * odds[2], wrong * odds[1], wrong * odds[3]
+        case "nca_pair":
+            return softplus(-beta * c), softplus(beta * c) / 2, softplus(beta * r) / 2
+        case "bco_pair":
+            return softplus(-beta * c), softplus(beta * r)
+        case "sppo_hard":
+            return (c - half) ** 2, (r + half) ** 2
+        case "apo_zero":
+            return (-softplus(beta * c)).exp(), (-softplus(-beta * r)).exp()
+        case "apo_down":
+            return (-softplus(-beta * c)).exp(), (-softplus(z)).exp()
+        case _:
+            return (1 - share) * softplus(-z), share * softplus(z)
+
+
+@defined("answers", relative=False, alpha=0.25, beta=0.5, label_smoothing=0.125)
+def cpo(
+    x: Number, y: Number, *, alpha: Number, beta: Number, kind: str, label_smoothing: Number
+) -> tuple[Number, ...]:
+    pair = dpo(x, y, 0, 0, beta=beta, kind=kind, label_smoothing=label_smoothing)
+    return *pair, -alpha * x
+
+
+@defined("mean answers", relative=False, beta=0.5, gamma=1.5, label_smoothing=0.125)
+def simpo(
+    x: Number, y: Number, *, beta: Number, gamma: Number, label_smoothing: Number
+) -> tuple[Number, ...]:
+    z = beta * (x - y) - gamma
+    return (1 - label_smoothing) * softplus(-z), label_smoothing * softplus(z)
+
+
+@defined("mean answers", alpha=0.25, beta=0.5)
+def orpo(x: Number, y: Number, *, alpha: Number, beta: Number) -> Number:
+    lead = x - _log1p(-x.exp()) - y + _log1p(-y.exp())
+    return beta * softplus(-lead) - alpha * x
+
+
+@defined(
+    "labelled answers",
+    relative=False,
+    beta=0.5,
+    desirable_weight=2.0,
+    undesirable_weight=0.5,
+    kl=0.25,
+)
+def kto(
+    x: Number,
+    y: Number,
+    ref_logp: Number,
+    *,
+    beta: Number,
+    desirable_weight: Number,
+    kl: Number,
+    undesirable_weight: Number,
+) -> tuple[Number, ...]:
+    z = beta * (x - ref_logp - kl)
+    right, wrong = (-softplus(-z)).exp(), (-softplus(z)).exp()
+    return desirable_weight * y * wrong, undesirable_weight * (1 - y) * right
+
+
 # ------------------------------------------------------------------------------------------ rows
 
 

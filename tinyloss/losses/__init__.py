@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tinyloss._products import ProductFunction
 from tinyloss._regions import ImageFunction
+from tinyloss._sequences import SequenceFunction
 
 __all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
 
@@ -22,6 +23,7 @@ FAMILIES = (
     "divergence",
     "segmentation",
     "pairs",
+    "preference",
     "contrastive",
     "metric",
     "decorrelation",
@@ -42,7 +44,8 @@ class Public(NamedTuple):
     """What an item is: an element, a row of classes or pixels, an image with all its classes.
 
     "pairs": two items or three, each an argument. "arrays": it is called with what makes the
-    predictions; "predictions": with these alone, and it returns no loss.
+    predictions, or returns what makes them; "predictions": it is called with these alone, and
+    returns no loss.
     """
     family: str
     """The module that it is in."""
@@ -52,7 +55,7 @@ def public_losses(*kinds: Kind) -> list[Public]:
     """Return the public functions of these kinds, of all without one, family by family."""
     modules = {family: vars(import_module(f"tinyloss.losses.{family}")) for family in FAMILIES}
     every = [
-        Public(name, module[name], _kind_of(module[name]), family)
+        Public(name, module[name], _kind_of(module[name], family), family)
         for family, module in modules.items()
         for name in module
         if name in module["__all__"]
@@ -60,10 +63,12 @@ def public_losses(*kinds: Kind) -> list[Public]:
     return [each for each in every if not kinds or each.kind in kinds]
 
 
-def _kind_of(function: Any) -> Kind:
-    parameters = [*signature(function).parameters]
-    if parameters[0] != "x":
-        return "arrays" if isinstance(function, ProductFunction) else "pairs"
+def _kind_of(function: Any, family: str) -> Kind:
+    parameters = signature(function).parameters
+    if isinstance(function, (ProductFunction, SequenceFunction)):
+        return "arrays"
+    if family == "pairs":
+        return "pairs"
     if "reduction" not in parameters:
         return "predictions"
     if isinstance(function, ImageFunction):

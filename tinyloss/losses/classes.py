@@ -4,6 +4,7 @@ from typing import Any, Unpack
 
 from tinyloss import _check
 from tinyloss._objects import (
+    AnswersLoss,
     Configured,
     LabelledPairLoss,
     LabelLoss,
@@ -27,11 +28,12 @@ from tinyloss.losses import (
     metric,
     multiclass,
     pairs,
+    preference,
     products,
     regression,
     segmentation,
 )
-from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, Reduction
+from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, CPOKind, DPOKind, Reduction
 
 __all__ = [
     "ArcFaceLoss",
@@ -42,6 +44,7 @@ __all__ = [
     "BinaryCrossEntropyLoss",
     "BrierLoss",
     "CORALLoss",
+    "CPOLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
     "ContrastiveLoss",
@@ -49,6 +52,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarityLoss",
     "CrossEntropyLoss",
+    "DPOLoss",
     "DiceLoss",
     "EpsilonInsensitiveLoss",
     "ExpectileLoss",
@@ -65,6 +69,7 @@ __all__ = [
     "JaccardLoss",
     "KLDivLoss",
     "KLDivWithLogitsLoss",
+    "KTOLoss",
     "LinearCrossEntropyLoss",
     "LogCoshLoss",
     "MAELoss",
@@ -80,6 +85,7 @@ __all__ = [
     "NLLLoss",
     "NPairsLoss",
     "NTXentLoss",
+    "ORPOLoss",
     "PairwiseDistanceLoss",
     "PerceptronLoss",
     "PoissonNLLLoss",
@@ -88,6 +94,7 @@ __all__ = [
     "SMAPELoss",
     "SigLIPLoss",
     "SigmoidFocalLoss",
+    "SimPOLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SoftmaxFocalLoss",
@@ -402,6 +409,67 @@ class TripletMarginLoss(Configured):
         anchor: Array,
         positive: ArrayLike,
         negative: ArrayLike,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class DPOLoss(Configured):
+    function = preference.dpo
+    beta: float = 0.1
+    kind: DPOKind = "sigmoid"
+    label_smoothing: float = 0.0
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(
+        self,
+        chosen: Array,
+        rejected: ArrayLike,
+        ref_chosen: ArrayLike,
+        ref_rejected: ArrayLike,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class CPOLoss(AnswersLoss):
+    function = preference.cpo
+    alpha: float = 1.0
+    kind: CPOKind = "sigmoid"
+    label_smoothing: float = 0.0
+
+
+class SimPOLoss(AnswersLoss):
+    function = preference.simpo
+    beta: float = 2.0
+    gamma: float = 0.5
+    label_smoothing: float = 0.0
+
+
+class ORPOLoss(AnswersLoss):
+    function = preference.orpo
+    alpha: float = 1.0
+
+
+class KTOLoss(Configured):
+    function = preference.kto
+    beta: float = 0.1
+    desirable_weight: float = 1.0
+    kl: float = 0.0
+    reduction: Reduction = "mean"
+    undesirable_weight: float = 1.0
+
+    @called
+    def __call__(
+        self,
+        logp: Array,
+        desirable: ArrayLike,
+        ref_logp: ArrayLike,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Return the loss."""

@@ -129,7 +129,7 @@ def linear_cross_entropy(
     return request._replace(title="linear_cross_entropy")
 
 
-class _LogProbability(LabelCrossEntropy):
+class LogProbability(LabelCrossEntropy):
     name = "linear_logprobs"
     in_parts = None
 
@@ -143,8 +143,11 @@ class _LogProbability(LabelCrossEntropy):
     def traits(cls) -> Traits:
         return weighed(super().traits(), [-1.0])
 
+    def curvature(self) -> Any:
+        return -super().curvature()
 
-class _ShapedLogProbability(Shaped, _LogProbability):
+
+class _ShapedLogProbability(Shaped, LogProbability):
     pass
 
 
@@ -226,7 +229,7 @@ def linear_logprobs(
         Product(h, w, bias, None, class_axis, max_memory),
         y,
         shape,
-        labels=_ShapedLogProbability if shape else _LogProbability,
+        labels=_ShapedLogProbability if shape else LogProbability,
         axis_name=axis_name,
         weight=weight,
         where=where,

@@ -35,6 +35,7 @@ SPANS: Mapping[str, tuple[float, float]] = {
     "lead": (-6, 6),
     "share": (0.005, 0.995),
     "log share": (-6, -0.005),
+    "log-probability": (-6, -0.005),
     "row": (-4, 4),
 }
 """The kinds of predictions, in the order of an overview, and the range that is drawn."""
@@ -145,6 +146,8 @@ def _element(at: Callable[..., Array | None], same: Callable[..., bool], more: i
         target = 1.0
         kind = "probability" if is_nan(2.0, 1.0) else "logit"
         label = f"{kind}, target 1"
+    elif is_nan(0.5, 1.0) and not is_nan(-0.5, -1.0):
+        kind, label, target = "log-probability", "log-probability, target −1", -1.0
     elif same((1.5, 0.25), (2.5, 1.25)) and same((-0.75, 0.5), (0.25, 1.5)):
         kind, label = "error", "error x − y"
     elif same((0.4, 0.5), (0.2, 1.0), (0.5, 0.4)) and same((-0.4, 0.5), (0.4, -0.5)):
