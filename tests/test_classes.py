@@ -96,7 +96,7 @@ def test_binary_cross_entropy_of_either_kind(logits: bool) -> None:
 
 @every_class
 def test_parameters_and_defaults_are_the_functions(cls: Any) -> None:
-    call_time = {"weight", "where", "denominator", "labels", "labels_b", "mask"}
+    call_time = {"weight", "where", "denominator", "labels", "labels_b", "mask", "member_weight"}
     of_function = {
         name: each.default
         for name, each in inspect.signature(CLASSES[cls]).parameters.items()

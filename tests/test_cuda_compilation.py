@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 import tinyloss
 from tests.support.emulation import nvrtc
 from tests.support.params import turns
-from tests.support.specs import EXACT
+from tests.support.specs import EXACT, PAIRED
 from tinyloss._engine.request import Want
 from tinyloss.losses import public_losses
 from tinyloss_cuda.source import write_total
@@ -32,12 +32,14 @@ DTYPES: dict[str, Any] = {
     "float32": np.float32,
     "float64": np.float64,
 }
-ELEMENTS, ROWS = ([each.name for each in public_losses(kind)] for kind in ("elements", "rows"))
 SHORT, LONG = (7, 100, 1000), (5003, 32000, 50257, 131072, 262144, 1_000_003)
 SPILL = 16
 """Bytes that a thread may lay down in memory."""
 
 anyloss: Any = tinyloss
+
+ELEMENTS, OF_ROWS = ([each.name for each in public_losses(kind)] for kind in ("elements", "rows"))
+ROWS = [name for name in OF_ROWS if name not in PAIRED]
 
 
 def of_shape(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -99,6 +101,12 @@ def test_kernels_of_elements_compile_and_fit(name: str, architecture: int) -> No
 def moves_in_packets(ptx: str) -> bool:
     """Return whether 16 bytes are read, and written, at a time."""
     return all(f"{verb}.global.cg.v4.u32" in ptx for verb in ("ld", "st"))
+
+
+@pytest.mark.parametrize("name", sorted(PAIRED))
+def test_no_kernel_adds_up_over_pairs(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^tinyloss.{name}: no kernel adds up over pairs$"):
+        source(getattr(anyloss, name), True, *[np.ones((4, 100), np.float32)] * 2)
 
 
 @on_an_architecture(ROWS)

@@ -22,7 +22,7 @@ from tests.support.on_cupy import (
     on_host,
 )
 from tests.support.process import python
-from tests.support.specs import LOSSES
+from tests.support.specs import LOSSES, PAIRED
 from tinyloss.testing import Report, check_backend
 
 pytestmark = emulated
@@ -48,16 +48,23 @@ def check(**options: Any) -> Report:
     return report
 
 
+KERNELS = [name for name in LOSSES if name not in PAIRED]
 IN_FULL = ("mse", "cross_entropy", "kl_div_with_logits", *FUNCTIONS)
 """A loss of each kind, and activations, which have few cases."""
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
+@pytest.mark.parametrize("name", [*KERNELS, *FUNCTIONS])
 @pytest.mark.heavy(16)
 def test_kernels_answer_as_the_formulas_do(name: str) -> None:
     """Of three losses that follow each other each tries a third of the cases."""
-    only = None if name in IN_FULL else range(LOSSES.index(name) % 3, 10_000, 3)
+    only = None if name in IN_FULL else range(KERNELS.index(name) % 3, 10_000, 3)
     assert check(losses=[getattr(tinyloss, name)], only=only).cases > 10
+
+
+@pytest.mark.parametrize("name", sorted(PAIRED))
+def test_formulas_answer_losses_that_add_up_over_pairs(name: str) -> None:
+    x, y = logits(3, 40), np.round(logits(3, 40))
+    assert_as_on_numpy(tinyloss.value_and_grad(getattr(tinyloss, name)), x, y)
 
 
 @pytest.mark.parametrize("capability", [CLUSTERS, NO_CLUSTERS])
@@ -82,7 +89,7 @@ def test_rows_of_any_length_and_dtype(name: str, capability: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*LOSSES, *FUNCTIONS])
+@pytest.mark.parametrize("name", [*KERNELS, *FUNCTIONS])
 def test_kernels_answer_as_the_formulas_do_in_thousands_of_cases(name: str) -> None:
     check(losses=[getattr(tinyloss, name)], full=True)
 

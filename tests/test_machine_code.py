@@ -25,7 +25,7 @@ pytest.importorskip("numba")
 
 import tinyloss
 from tests.support.process import python
-from tests.support.specs import EXACT, LOSSES
+from tests.support.specs import EXACT, LOSSES, PAIRED
 from tinyloss._engine.request import Want
 from tinyloss.compiler.kernels import recording_of
 from tinyloss_numpy import _compiler, _programs, _run
@@ -73,6 +73,8 @@ ROWS = {
     "categorical_hinge": ("labels",),
     "multi_margin": ("labels",),
     **dict.fromkeys(("multilabel_soft_margin", "coral"), ("rows",)),
+    **dict.fromkeys(PAIRED, ("rows",)),
+    "pairwise_mse": ("rows",),
     **dict.fromkeys(("dice", "jaccard", "tversky", "focal_tversky"), ("rows",)),
 }
 KINDS = ("value", "everything", "in place")

@@ -107,6 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_objects",
         "_products",
         "_regions",
+        "_rows",
         "_sequences",
         "_traits",
         "typing",

@@ -12,6 +12,7 @@ import tinyloss
 from tests.support.cases import Case, every_case
 from tests.support.on_cupy import emulated
 from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
+from tests.support.specs import PAIRED
 
 pytestmark = emulated
 
@@ -51,7 +52,9 @@ def test_kernels_answer_both_passes_on_the_current_stream(
     value.backward()
     assert_close((value, x.grad), on_numpy(case))
     assert x.grad.stride() == x.stride()
-    assert device.streams == [(0, 42), (0, 42)]
+    assert {*device.streams} == {(0, 42)}
+    # no kernel adds up over pairs: the formulas do
+    assert len(device.streams) == 2 or case.loss.__name__ in PAIRED
 
 
 @few

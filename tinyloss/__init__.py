@@ -85,6 +85,7 @@ from tinyloss.losses.multiclass import *
 from tinyloss.losses.pairs import *
 from tinyloss.losses.preference import *
 from tinyloss.losses.products import *
+from tinyloss.losses.ranking import *
 from tinyloss.losses.regression import *
 from tinyloss.losses.segmentation import *
 

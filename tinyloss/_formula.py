@@ -58,6 +58,9 @@ class Formula:
     several_axes: ClassVar[bool] = False
     """Whether a row may be several axes of x: no class has an index."""
 
+    paired: ClassVar[bool] = False
+    """Whether it adds up over pairs of a row's classes (see `tinyloss._rows.over_pairs`)."""
+
     per_item: ClassVar[bool] = True
     """Whether the value of a rowwise formula is one number for each row."""
 

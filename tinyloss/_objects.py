@@ -558,6 +558,47 @@ class RegionLoss(Configured):
     ask = asked(__call__)
 
 
+class ListLoss(Configured):
+    """A loss of lists."""
+
+    axis: int = -1
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class PairwiseLoss(Configured):
+    """A loss of lists whose members have weights."""
+
+    axis: int = -1
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        member_weight: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
 class LabelLoss(RowLoss):
     """A loss with class indices."""
 

@@ -4,10 +4,30 @@ A backend has a subclass for rows that are split over several arrays, one for ea
 mapped axis.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, TypeAlias
 
-from tinyloss._arrays import beside
+from tinyloss._arrays import beside, namespace
 from tinyloss.typing import Namespace
+
+OfPairs: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]]
+"""Takes arrays at one class of a row, and the same at another; returns arrays of pairs."""
+
+PAIRS = 2**20
+"""Pairs that are computed at a time: each array of them takes 4 MiB in float32."""
+
+
+def over_pairs(function: OfPairs, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """Return sums over the other class of each pair, for each class of the rows of arrays.
+
+    No array of all pairs is made: the recorder has this as a loop in a loop, a library as blocks.
+    """
+    xp = namespace(arrays[0])
+    recorded: Any = getattr(xp, "over_pairs", None)
+    if recorded is not None:
+        return recorded(function, arrays)  # type: ignore[no-any-return]
+    return Rows(xp, arrays[0]).over_pairs(function, arrays, arrays)
 
 
 class Rows:
@@ -31,6 +51,21 @@ class Rows:
     def max(self, values: Any) -> Any:
         """Return the maximum over the classes."""
         return self.xp.max(values, axis=-1, keepdims=True)
+
+    def over_pairs(
+        self, function: OfPairs, own: Sequence[Any], other: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """Return sums over the other class of each pair, for each class."""
+        xp, count = self.xp, self.x.shape[-1]
+        there = [each[..., None, :] for each in other]
+        step = max(1, PAIRS // (prod(self.x.shape) or 1))
+        parts: list[list[Any]] = []
+        for first in range(0, count, step):
+            some = slice(first, min(first + step, count))
+            here = [each[..., some, None] if each.shape[-1] == count else each[..., None]
+                    for each in own]  # fmt: skip
+            parts.append([xp.sum(each, axis=-1) for each in function(here, there)])
+        return tuple([xp.concat(each, axis=-1) for each in zip(*parts, strict=True)])
 
     def pick(self, values: Any, index: Any) -> Any:
         """Return each row's value at the class `index`, 0 where there is no such class."""

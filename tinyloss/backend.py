@@ -52,7 +52,7 @@ from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Role
-from tinyloss._rows import Rows
+from tinyloss._rows import PAIRS, OfPairs, Rows
 
 __all__ = [
     "CLASS",
@@ -61,6 +61,7 @@ __all__ = [
     "LABEL",
     "NUMBER",
     "OF_ROWS",
+    "PAIRS",
     "Answer",
     "Argument",
     "Backend",
@@ -70,6 +71,7 @@ __all__ = [
     "Formula",
     "Job",
     "Kind",
+    "OfPairs",
     "Role",
     "Rows",
     "Scored",

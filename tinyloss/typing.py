@@ -23,10 +23,10 @@ from tinyloss._check import (
 __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
     "Axis", "AxisName", "CPOKind", "CallOptions", "CheckedCPOKind", "CheckedDPOKind", "ClassAxis",
-    "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "LabelOptions", "MemoryLimit", "Namespace",
-    "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options", "Positive", "PositiveOrNone",
-    "ProductOptions", "Reduction", "RegionOptions", "RowOptions", "SequenceReduction", "Share",
-    "ShareOrNone",
+    "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "LabelOptions", "ListOptions",
+    "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options",
+    "Positive", "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions",
+    "SequenceReduction", "Share", "ShareOrNone",
 ]  # fmt: skip
 
 
@@ -190,6 +190,13 @@ class RegionOptions(Options, total=False):
     """The axis of the pixels, or the axes."""
     ignore_index: ClassIndex
     """Pixels with this class index are left out. It need not be a class."""
+
+
+class ListOptions(Options, total=False):
+    """What a loss of lists takes."""
+
+    axis: int
+    """The axis of a list's members."""
 
 
 class LabelOptions(RowOptions, total=False):

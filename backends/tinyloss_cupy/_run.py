@@ -18,6 +18,8 @@ from tinyloss_cupy._modules import Kernel
 
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     """Return what answers the jobs of a kind."""
+    if kind.formula.paired:  # no kernel has a loop in a loop
+        return lambda job: NotImplemented
     loss = _loss_of(kind)
     held = any(role == NUMBER for _, _, role in kind.arguments)
 
@@ -134,6 +136,8 @@ def source(job: Job, clusters: bool = True) -> str:
     divisor, role = divisor_of(job.divisor), job.kind.role("y")
     # targets on a GPU are not looked at
     domain = domain_of(job.kind.formula, role.integer, job.arrays["y"])
+    if job.kind.formula.paired:
+        raise TypeError(f"tinyloss.{job.kind.formula.name}: no kernel adds up over pairs")
     loss = _loss_of(replace(job.kind, unchecked=domain))
     arrays = arrays_of(job)
     memory: Any = np

@@ -1,5 +1,6 @@
 """Reductions over the classes, wherever these are."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tinyloss.backend import Rows, of_rank
+from tinyloss.backend import PAIRS, OfPairs, Rows, of_rank
 
 
 class WholeRows(Rows):
@@ -16,6 +17,41 @@ class WholeRows(Rows):
     def index(self) -> Any:
         """Return the index of each class."""
         return of_rank(jnp, super().index(), self.x.ndim)
+
+    def over_pairs(
+        self, function: OfPairs, own: Sequence[Any], other: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """Return sums over the other class of each pair, block after block in one loop."""
+        count = self.x.shape[-1]
+        step = max(1, PAIRS // self.x.size)
+        if step >= count:
+            return super().over_pairs(function, own, other)
+        there = [each[..., None, :] for each in other]
+
+        def block(number: Any) -> tuple[Any, ...]:
+            # the last one goes over some classes again
+            first = jnp.minimum(number * step, count - step)
+            here = [
+                lax.dynamic_slice_in_dim(each, first, step, -1) if each.shape[-1] == count else each
+                for each in own
+            ]
+            found = function([each[..., None] for each in here], there)
+            return tuple([jnp.sum(each, axis=-1) for each in found])
+
+        blocks = -(-count // step)
+        begun = (blocks - 1) * step
+        return tuple(
+            [
+                jnp.concatenate(
+                    [
+                        jnp.moveaxis(each[:-1], 0, -2).reshape(*each.shape[1:-1], begun),
+                        each[-1, ..., begun - count :],
+                    ],
+                    axis=-1,
+                )
+                for each in lax.map(jax.checkpoint(block), jnp.arange(blocks))
+            ]
+        )
 
     def pick(self, values: Any, index: Any) -> Any:
         """Return each row's value at one class: gathered, which reads one number of the row."""

@@ -76,7 +76,7 @@ class Rule:
 
     def parts(self, names: Sequence[str], arrays: dict[str, Any]) -> Parts:
         """Return parts of the formula."""
-        evaluate, _ = self._evaluation(arrays)
+        evaluate, _ = self._evaluation(arrays, wanted=names)
         return tuple([self._part(name, evaluate, arrays) for name in names])
 
     def _by_blocks(self, arrays: dict[str, Any]) -> Parts:
@@ -132,7 +132,7 @@ class Rule:
         """Return the parts that are asked for and their tangents."""
         (arrays,), (all_moves,) = primals, tangents
         moves = _moving(all_moves)
-        evaluate, _ = self._evaluation(arrays)
+        evaluate, _ = self._evaluation(arrays, wanted=self.asked)
         parts = tuple([self._part(name, evaluate, arrays) for name in self.asked])
         names = [name for name in self.asked if name != "value"]
         along = dict(zip(names, _pushed(partial(self.parts, names), arrays, moves), strict=True))
@@ -174,7 +174,10 @@ class Rule:
         return tangent(arrays, [evaluate(node) for node in numbers], moves)
 
     def _evaluation(
-        self, arrays: Mapping[str, Any], known: Iterable[tuple[Node, Any]] = ()
+        self,
+        arrays: Mapping[str, Any],
+        known: Iterable[tuple[Node, Any]] = (),
+        wanted: Sequence[str] = (),
     ) -> tuple[Evaluation, Rows]:
         wide = {
             name: arrays[name] if role.integer else arrays[name].astype(self._dtype)
@@ -191,7 +194,8 @@ class Rule:
         rows = WholeRows(jnp, x) if self._axis_name is None else SplitRows(x, self._axis_name)
         numbers = {id(node): arrays[f"={n}"] for n, node in enumerate(self._known)}
         results = numbers | {id(node): result for node, result in known}
-        return Evaluation(self._program, xp, wide, rows, results), rows
+        together = [self._nodes[name] for name in wanted]
+        return Evaluation(self._program, xp, wide, rows, results, together), rows
 
 
 def _block(x: Any) -> int | None:

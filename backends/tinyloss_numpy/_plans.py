@@ -58,20 +58,22 @@ class Plan:
         geometry: Geometry,
         class_steps: Sequence[int],
         real: str,
+        paired: bool = False,
     ) -> None:
         self.variant, self.classes = variant, classes
+        row = classes * classes if paired else classes  # what it takes to go over it
         inner, lanes = geometry.inner, LANES[real]
         number_size = SIZES[real]
         row_bytes = -(-classes * number_size // CACHE_LINE) * CACHE_LINE
         batch = max(1, min(lanes, _BATCH_BYTES // row_bytes)) if variant.rows else lanes
-        length = batch * max(1, _CHUNK // (batch * classes))
+        length = batch * max(1, _CHUNK // (batch * row))
         chunks_per_outer = -(-inner // length)
         chunks = chunks_per_outer * geometry.runs
-        chunks_per_group = max(1, _GROUP // (min(length, inner) * classes))
+        chunks_per_group = max(1, _GROUP // (min(length, inner) * row))
         self.scratch_size = batch * row_bytes if variant.rows else lanes * classes * number_size
         """Bytes of a scratch array, in whole cache lines."""
         self.groups = -(-chunks // chunks_per_group)
-        self.elements = inner * geometry.runs * classes
+        self.elements = inner * geometry.runs * row
         self.small = self.elements < WORTH_THREADS
         self.items = inner * geometry.runs
         self.kernel: Any = None
@@ -142,7 +144,7 @@ def make_plan(
         weighing,
         watched,
     )
-    return Plan(variant, classes, geometry, class_steps, real)
+    return Plan(variant, classes, geometry, class_steps, real, recording.paired)
 
 
 def _name_of(dtype: Any) -> str | None:

@@ -94,8 +94,9 @@ class CompiledLoss:
         self._kernels: dict[Variant, Compiled | str] = {}
         """Kernels by variant, or why there is none."""
 
-    def pays(self, elements: int) -> bool:
+    def pays(self, x: Any) -> bool:
         """Count elements that would go through it uncompiled; return whether to compile it."""
+        elements = x.size * x.shape[-1] if self.recording.paired else x.size
         self._work += elements + _WORTH_A_CALL
         self.waiting = self._work < _WORTH_COMPILING
         return not self.waiting

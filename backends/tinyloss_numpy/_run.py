@@ -254,7 +254,7 @@ _address_of = ctypes.addressof
 def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
     # First what sends a job to the formulas, which make their results themselves.
-    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"].size):
+    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"]):
         return None
     arrays = _inputs(job)
     if loss.declined and not job.out and _layouts(arrays) in loss.declined:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from tinyloss.backend import Domain, Weighing
 from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
-from tinyloss.compiler.program import Node, compared_index, in_order
+from tinyloss.compiler.program import Node, compared_index, in_order, inside, needed_of
 
 DIMENSIONS = 6
 """The most outer dimensions that a table describes."""
@@ -451,7 +451,7 @@ class _Writer(Writer):
 
     def used_in(self, step: Pass, last: bool) -> list[Node]:
         """Return the items' numbers that a pass's loop over the classes reads."""
-        used = [a for n in (*step.elements, *step.reductions) for a in n.args]
+        used = [a for n in (*step.elements, *step.reductions) for a in needed_of(n)]
         if last:
             used += [n for _, n in self.of_classes]
         return [*{id(n): n for n in used if n.per_item and not n.per_class}.values()]
@@ -543,8 +543,11 @@ class _Writer(Writer):
         write, name = self.write, self.staged.name
         for node in step.read:
             write(f"{name(node)} = take_{name(node)}({self.kept_at(node)})")
-        for node in step.elements:
-            self.element(node, count)
+        for nodes in step.in_turn():
+            if nodes[0].op == "pair_sum":
+                self.pairs(nodes)
+            else:
+                self.element(nodes[0], count)
         for node in step.keep:
             write(f"put_{name(node)}({self.kept_at(node)}, {name(node)})")
         for node in step.reductions:
@@ -556,6 +559,37 @@ class _Writer(Writer):
                 write(f"{name(node)}_term = {term}")
         for array, node in self.of_classes if last else ():
             self.put_class(array, self.staged.as_real(node), count)
+
+    def pairs(self, sums: Sequence[Node]) -> None:
+        """Write the loop over the other class of each pair of a vector's."""
+        write, name, terms = self.write, self.staged.name, TERMS[self.real]
+        for node in sums:
+            write(f"{name(node)}_sums = no_sums(0.0)")
+        with write.loop(f"for part in range(0, classes, {terms}):"):
+            for node in sums:
+                write(f"{name(node)}_part = spread(real(0.0))")
+            with write.loop(f"for other in range(part, min(part + {terms}, classes)):"):
+                for node in inside(sums):
+                    if node.op == "other":
+                        self.other(node)
+                    else:
+                        self.node(node)
+                for node in sums:
+                    term = self.staged.as_real(node.args[0])
+                    write(f"{name(node)}_part = {name(node)}_part + {term}")
+            for node in sums:
+                write(f"{name(node)}_sums = added({name(node)}_sums, {name(node)}_part)")
+        for node in sums:
+            write(f"{name(node)} = rounded({name(node)}_sums)")
+
+    def other(self, node: Node) -> None:
+        """Read a node at the other class of a pair."""
+        raise NotImplementedError
+
+    def read_there(self, step: Pass) -> list[ArrayUse]:
+        """Return the inputs that a pass reads at the other class of a pair."""
+        read = [n.args[0] for n in inside(step.pairs) if n.op == "other"]
+        return [self.arrays[self.staged.name(n)] for n in read if n.op == "input"]
 
     def ahead(self, step: Pass, last: bool) -> list[tuple[ArrayUse, str]]:
         """Return the arrays that a pass brings into the cache for others, and how.
@@ -626,11 +660,12 @@ class Rows(_Writer):
                 write(f"put_{lane}({lane}_lanes, {self.items.name(node)})")
         with write.loop("for r in range(n):"):
             arrays = [self.arrays[name(n)] for n in step.elements if n.op == "input"]
+            arrays += self.read_there(step)
             arrays += [self.target(array) for array, _ in self.of_classes] if last else []
             for array in {a.name: a for a in arrays}.values():
                 place = f"{array.name}_at + r * {array.name}_item"
                 write(f"{array.name}_row = {place if array.per_item else f'{array.name}_start'}")
-            for node in [*step.read, *step.keep]:
+            for node in {id(n): n for n in (*step.read, *step.keep, *step.others)}.values():
                 write(f"{name(node)}_row = {name(node)}_scratch + r * row_bytes")
             for node in used:
                 if node.op != "constant":
@@ -707,6 +742,14 @@ class Rows(_Writer):
             self.write(f"{self.staged.name(node)} = spread(False)")
         else:
             self.node(node)
+
+    def other(self, node: Node) -> None:
+        name, arg = self.staged.name(node), node.args[0]
+        if arg.op == "class_index":
+            self.write(f"{name} = index(other)")
+        else:
+            own = self.staged.name(arg)
+            self.write(f"{name} = load_{own}({own}_row, other)")
 
     def place(self, array: ArrayUse) -> str:
         """Return where a row's classes from j on lie: side by side."""
@@ -824,6 +867,18 @@ class Tiles(_Writer):
             self.write("class_index = index(j)")
         else:
             self.node(node)
+
+    def other(self, node: Node) -> None:
+        name, arg = self.staged.name(node), node.args[0]
+        if arg.op == "class_index":
+            self.write(f"{name} = index(other)")
+            return
+        own = self.staged.name(arg)
+        if arg.op == "input" and not self.arrays[own].per_item:
+            self.write(f"{name} = load_{own}({own}_start + other * {own}_class, 0)")
+            return
+        packed = f"{own}_packed" if arg.op == "input" else own
+        self.write(f"{name} = take_{packed}({packed}_scratch + other * (LANES * SIZE))")
 
     def put_class(self, array: ArrayUse, value: str, count: str) -> None:
         packed = self.packed[array.name]

@@ -60,6 +60,10 @@ __all__ = [
     "NTXentLoss",
     "ORPOLoss",
     "PairwiseDistanceLoss",
+    "PairwiseHingeLoss",
+    "PairwiseLogisticLoss",
+    "PairwiseMSELoss",
+    "PairwiseSoftZeroOneLoss",
     "PerceptronLoss",
     "PoissonNLLLoss",
     "PolyCrossEntropyLoss",
@@ -364,6 +368,22 @@ class PairwiseDistanceLoss(LossModule):
 
 class ORPOLoss(LossModule):
     of = tinyloss.ORPOLoss
+
+
+class PairwiseHingeLoss(LossModule):
+    of = tinyloss.PairwiseHingeLoss
+
+
+class PairwiseLogisticLoss(LossModule):
+    of = tinyloss.PairwiseLogisticLoss
+
+
+class PairwiseMSELoss(LossModule):
+    of = tinyloss.PairwiseMSELoss
+
+
+class PairwiseSoftZeroOneLoss(LossModule):
+    of = tinyloss.PairwiseSoftZeroOneLoss
 
 
 class PerceptronLoss(LossModule):

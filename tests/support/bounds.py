@@ -654,3 +654,46 @@ def kto(
         "ref_logp": slope,
         "curvature": slope * beta,
     }
+
+
+def _leads(x: list[Any], y: list[Any]) -> list[tuple[int, int, Any]]:
+    """Return the pairs of a list whose first has the higher label, and its lead."""
+    every = range(len(x))
+    return [(i, j, mp.mpf(x[i]) - x[j]) for i in every for j in every if y[i] > y[j]]
+
+
+def _of_members(x: list[Any], y: list[Any], size: Callable[[Any], Any]) -> list[Any]:
+    """Return for each member the sum of sizes over its pairs, of the lead of the better."""
+    total = [mp.zero for _ in x]
+    for i, j, lead in _leads(x, y):
+        total[i] += size(lead)
+        total[j] += size(lead)
+    return total
+
+
+def _slope(lead: Any) -> Any:
+    return 1 / (1 + exp(abs(lead))) / (1 + exp(-abs(lead)))
+
+
+def pairwise_logistic(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    return {"x": _of_members(x, y, lambda lead: 1 / (1 + exp(lead)))}
+
+
+def pairwise_soft_zero_one(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    each = _of_members(x, y, _slope)
+    return {"x": each, "curvature": each}
+
+
+def pairwise_hinge(x: list[Any], y: list[Any], *, margin: Any = 1.0) -> dict[str, Any]:
+    short = [margin + abs(lead) for _, _, lead in _leads(x, y) if margin - lead > 0]
+    return {
+        "value": mp.fsum(short),
+        "x": _of_members(x, y, lambda lead: int(margin - lead > 0)),
+    }
+
+
+def pairwise_mse(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    n, errors = len(x), [abs(mp.mpf(a) - b) for a, b in zip(x, y, strict=True)]
+    sizes = [each + mp.fsum(errors) / n for each in errors]
+    slopes = [4 * n * each for each in sizes]
+    return {"value": 2 * n * mp.fsum(each**2 for each in sizes), "x": slopes, "y": slopes}

@@ -66,6 +66,11 @@ def indices(*shape: int) -> Drawn:
     return lambda rng: rng.permutation(np.arange(np.prod(wanted)) % 3).reshape(wanted)
 
 
+def grades(rng: np.random.Generator) -> Array:
+    """Labels of lists, of which no two are equal."""
+    return rng.permuted(np.tile(np.arange(SHAPE[1], dtype=np.float32), (SHAPE[0], 1)), axis=1)
+
+
 PER_CLASS = np.array([0.5, 1.0, 2.5], dtype=np.float32)
 REAL = (logits(), logits())
 POSITIVE = (values(0, 5), values(0, 5))

@@ -237,6 +237,17 @@ def at_the_kink_of_a_pair(
     return dict.fromkeys(("x", "y", "ref_chosen", "ref_rejected"), near) if near else {}
 
 
+def at_the_margin_of_pairs(x: list[Any], y: list[Any], *, margin: Number = 1.0) -> dict[str, Any]:
+    """Where rounding may move a pair over the point from which it costs nothing."""
+    near = [
+        (i, j)
+        for i in range(len(x))
+        for j in range(len(x))
+        if y[i] > y[j] and abs(margin - (x[i] - x[j])) <= (abs(x[i]) + margin) * mp.mpf(2) ** -16
+    ]
+    return {"x": [any(at in pair for pair in near) for at in range(len(x))]}
+
+
 def by_an_amount_of_0(x: Number, y: Number, **parameters: Any) -> dict[str, Any]:
     return {"y": y == 0}
 

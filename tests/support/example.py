@@ -24,6 +24,7 @@ def loaded(name: str) -> Any:
 digits = loaded("train_digits")
 with_torch = loaded("train_torch")
 half_precision = loaded("half_precision")
+ranking = loaded("ranking")
 EPS = float(np.finfo(np.float32).eps)
 
 

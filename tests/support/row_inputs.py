@@ -458,6 +458,46 @@ REGIONS: Families = {
 }
 
 
+def graded(x: Callable[[Draw], Array], grades: int = 5) -> Family:
+    """Scores of lists, and labels of a few grades."""
+
+    def family(d: Draw) -> Kwargs:
+        scores = x(d)
+        return {"x": scores, "y": d.cast(d.rng.integers(0, grades, scores.shape))}
+
+    return family
+
+
+def by_label(distance: float) -> Family:
+    """Lists in the right order, or with a negative distance in the reverse of it."""
+
+    def family(d: Draw) -> Kwargs:
+        y = d.rng.integers(0, 5, (d.n, C))
+        return {"x": d.cast(distance * y + d.rng.normal(size=y.shape)), "y": d.cast(y)}
+
+    return family
+
+
+LISTS: Families = {
+    "normal_1": graded(rows(1)),
+    "normal_10": graded(rows(10)),
+    "normal_100": graded(rows(100)),
+    "ordered": by_label(10),
+    "reversed": by_label(-10),
+    "ties": lambda d: {**graded(rows(1))(d), "x": ties(d)["x"]},
+    "equal": graded(lambda d: d.cast(np.zeros((d.n, C)) + d.rng.normal(size=(d.n, 1)))),
+    "one_grade": graded(rows(1), 1),
+    "two_grades": graded(rows(3), 2),
+    "offset": graded(lambda d: d.cast(1000 + d.rng.normal(size=(d.n, C)))),
+    "near": graded(lambda d: d.cast(1 + d.eps * d.rng.integers(0, 100, (d.n, C)))),
+    "huge": graded(lambda d: d.normal(d.max / 1e4, (d.n, C))),
+    "subnormal": graded(lambda d: d.tiniest((d.n, C))),
+    "one_member": graded(rows(1, 1)),
+    "two_members": graded(rows(1, 2)),
+    "normal_1_c60": few(graded(rows(1, 60))),
+}
+
+
 def alone(families: Families) -> Families:
     """Families for functions of x only."""
 

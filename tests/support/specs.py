@@ -24,6 +24,7 @@ from tests.support.calls import (
     Call,
     Drawn,
     call,
+    grades,
     indices,
     log_shares,
     logits,
@@ -46,6 +47,7 @@ __all__ = [
     "EXACT",
     "IMAGES",
     "LOSSES",
+    "PAIRED",
     "PAIRS",
     "PRODUCTS",
     "PUBLIC",
@@ -123,6 +125,7 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "two logits": (row_inputs.KL_LOGITS, [REAL]),
     "shares": (row_inputs.JS, [(shares(), shares())]),
     "regions": (row_inputs.REGIONS, [PROBABILITY]),
+    "lists": (row_inputs.LISTS, [(logits(), grades)]),
     "elements": (row_inputs.alone(inputs.LOGITS), []),
     "rows": (row_inputs.FUNCTION_ROWS, []),
 }
@@ -415,6 +418,9 @@ def _special() -> Iterator[Spec]:
     )
     for name in ("multilabel_soft_margin", "coral"):
         yield _spec(name, scale=bounds.multilabel_soft_margin)
+    for name in ("pairwise_logistic", "pairwise_soft_zero_one", "pairwise_mse"):
+        yield _spec(name, scale=getattr(bounds, name))
+    yield _spec("pairwise_hinge", unsettled=of.at_the_margin_of_pairs, scale=bounds.pairwise_hinge)
     yield _spec("nll", calls=[call(log_shares, indices(), class_weight=PER_CLASS, ignore_index=0)])
     yield _spec(
         "kl_div",
@@ -513,3 +519,12 @@ CLASSES: dict[Any, Any] = {
     and isinstance(loss := getattr(each, "function", None), LossFunction)
 }
 """The loss of each class."""
+
+
+def _is_paired(name: str) -> bool:
+    request = getattr(tinyloss, name).request([None] * len(EXACT[name].arguments), {})
+    return bool((request.formula or request.labels).paired)
+
+
+PAIRED = frozenset(filter(_is_paired, LOSSES))
+"""Losses that add up over pairs of a row's classes: no kernel of a GPU does."""

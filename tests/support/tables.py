@@ -47,6 +47,7 @@ FAMILIES: Mapping[str, str] = {
     "regions": "segmentation",
     "pairs": "pairs",
     "preferences": "preference",
+    "lists": "ranking",
 }
 """The documentation's pages of losses, and the modules of those."""
 

@@ -127,6 +127,11 @@ def _many(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Ar
     return [x, rng.integers(0, 2, shape).astype(float)]
 
 
+def _lists(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, _ = _rows(40)(rng, shape, extreme)
+    return [x, rng.integers(0, 5, shape).astype(float)]
+
+
 def _log_shares(x: Array) -> Array:
     e = x - x.max(axis=-1, keepdims=True)
     shares: Array = e - np.log(np.exp(e).sum(axis=-1, keepdims=True))
@@ -180,6 +185,7 @@ DRAWS: dict[str, Draw] = {
     "two logits": _pairs(lambda x: x, lambda y: y),
     "shares": _pairs(_shares, _shares),
     "regions": _probabilities,
+    "lists": _lists,
 }
 
 
@@ -271,4 +277,5 @@ PATHS: dict[str, Path] = {
         (0.0, 0.01, 0.5, 0.99, 1.0),
         lambda t: [np.stack([t, 1 - t], axis=-1), _pair(np.ones_like(t))],
     ),
+    "lists": Path("lead of the better member", _LEADS, _first_of_two),
 }

@@ -622,3 +622,35 @@ def focal_tversky(
 ) -> Number:
     of_item = tversky(x, y, fp_weight=fp_weight, fn_weight=fn_weight, smooth=smooth)
     return of_item ** (1 / gamma) if of_item > 0 else 0 * of_item
+
+
+# ----------------------------------------------------------------------------------------- lists
+
+
+def _ordered(x: Row, y: Row) -> Iterable[tuple[Number, Number]]:
+    """Return the scores of the pairs whose first has the higher label."""
+    members = [*zip(x, y, strict=True)]
+    return [(a, b) for a, high in members for b, low in members if high > low]
+
+
+@defined("lists")
+def pairwise_logistic(x: Row, y: Row) -> Number:
+    return 0 * x[0] + _sum(softplus(b - a) for a, b in _ordered(x, y))
+
+
+@defined("lists")
+def pairwise_soft_zero_one(x: Row, y: Row) -> Number:
+    return 0 * x[0] + _sum((-softplus(a - b)).exp() for a, b in _ordered(x, y))
+
+
+@defined("lists", relative=False, margin=0.5)
+def pairwise_hinge(x: Row, y: Row, *, margin: Number) -> tuple[Number, ...]:
+    short = [(a, b) for a, b in _ordered(x, y) if margin - a + b > 0]
+    return 0 * x[0], *(each for a, b in short for each in (margin, -a, b))
+
+
+@defined("lists", relative=False)
+def pairwise_mse(x: Row, y: Row) -> tuple[Number, ...]:
+    errors = [a - b for a, b in zip(x, y, strict=True)]
+    squares = 2 * len(x) * _sum(e**2 for e in errors)
+    return squares, -2 * _sum(errors) ** 2

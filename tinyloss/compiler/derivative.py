@@ -35,8 +35,11 @@ def differentiate(program: Program, name: str) -> Program:
         for arg, share in zip(node.args, shares, strict=True):
             if share is None or arg.op == "constant" or arg.boolean or is_number(share.node, 0.0):
                 continue
-            if node.per_class and not arg.per_class:  # every class uses it
-                share = symbol(graph.node("sum", share.node))
+            if node.per_other and node.op != "other" and not arg.per_other:
+                # every other class uses it
+                share = symbol(graph.node("pair_sum", share.node))
+            if (node.per_class or node.per_other) and not (arg.per_class or arg.per_other):
+                share = symbol(graph.node("sum", share.node))  # every class uses it
             known = slopes.get(id(arg))
             slopes[id(arg)] = share if known is None else known + share
     wanted = graph.input(name, program.inputs[name])
@@ -99,8 +102,11 @@ def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None
             return _larger(g, b, a)
         case "where":
             return None, xp.where(args[0], g, 0.0), xp.where(args[0], 0.0, g)
-        case "sum":
+        case "sum" | "pair_sum":
             return (g,)
+        case "other":  # the pairs in which a class is the other one
+            graph = g.graph
+            return (Symbol(graph, graph.node("pair_sum", graph.exchanged(g.node)), last=True),)
         case "max":
             top = a == n
             return (xp.where(top, g / xp.sum(top, axis=-1, keepdims=True), 0.0),)

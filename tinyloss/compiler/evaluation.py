@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyloss.backend import Rows
-from tinyloss.compiler.program import Node, Program, in_order, one_class
+from tinyloss.compiler.program import Node, Program, in_order, inside, needed_of, one_class
 from tinyloss.compiler.recorder import Symbol
 from tinyloss.typing import Namespace
 
@@ -13,7 +13,7 @@ __all__ = ["Evaluation", "row_numbers", "run"]
 
 def run(program: Program, xp: Namespace, arrays: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return a program's outputs."""
-    evaluation = Evaluation(program, xp, arrays)
+    evaluation = Evaluation(program, xp, arrays, wanted=program.outputs)
     return tuple([evaluation.output(node) for node in program.outputs])
 
 
@@ -30,17 +30,24 @@ class Evaluation:
         arrays: Mapping[str, Any],
         rows: Rows | None = None,
         known: Mapping[int, Any] | None = None,
+        wanted: Sequence[Node] = (),
     ) -> None:
+        """Take what a run has; sums over pairs that `wanted` nodes need are computed together."""
         self._xp, self._arrays = xp, arrays
         self._x = next(iter(arrays.values()))
         self._rowwise = any(varies.per_class for varies in program.inputs.values())
         self._rows = Rows(xp, self._x) if rows is None else rows
         self._results = dict(known or {})
+        self._pairs = [node for node in in_order(wanted) if node.op == "pair_sum"]
 
     def __call__(self, node: Node) -> Any:
         """Return the result of a node."""
         for each in in_order([node], self._needed):
-            if id(each) not in self._results:
+            if id(each) in self._results:
+                continue
+            if each.op == "pair_sum" and not isinstance(self._x, Symbol):
+                self._add_pairs(each)
+            else:
                 self._results[id(each)] = self._compute(each)
         return self._results[id(node)]
 
@@ -56,7 +63,39 @@ class Evaluation:
         """Return the nodes that a node is computed from, none if its result is known."""
         if id(node) in self._results:
             return ()
+        if node.op == "pair_sum" and not isinstance(self._x, Symbol):
+            return (*needed_of(node), *_there([node]).values())
         return self._gathered(node) or node.args
+
+    def _add_pairs(self, first: Node) -> None:
+        """Compute a sum over pairs, and with it all for which as much is known."""
+        nodes = [first]
+        for node in self._pairs:
+            known = all(id(each) in self._results for each in self._needed(node))
+            if node is not first and id(node) not in self._results and known:
+                nodes.append(node)
+        own = {id(each): each for node in nodes for each in needed_of(node)}
+        there = _there(nodes)
+        held = {at: self._results[at] for at in (*own, *map(id, there.values()))}
+        arrays = {at: each for at, each in held.items() if getattr(each, "shape", ())}
+        here = [at for at in own if at in arrays]
+        others = [at for at, node in there.items() if id(node) in arrays]
+
+        def of_pairs(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+            results = {at: held[at] for at in own} | {
+                at: held[id(node)] for at, node in there.items()
+            }
+            results |= dict(zip(here, one, strict=True)) | dict(zip(others, other, strict=True))
+            for node in inside(nodes):
+                if id(node) not in results:
+                    args = [results[id(arg)] for arg in node.args]
+                    results[id(node)] = getattr(self._xp, node.op)(*args)
+            return [results[id(node.args[0])] for node in nodes]
+
+        found = self._rows.over_pairs(
+            of_pairs, [arrays[at] for at in here], [arrays[id(there[at])] for at in others]
+        )
+        self._results |= dict(zip(map(id, nodes), found, strict=True))
 
     def _gathered(self, node: Node) -> tuple[Node, Node] | None:
         """Return the input and the class's index, if a sum is a gather (see `one_class`)."""
@@ -97,6 +136,11 @@ class Evaluation:
         return getattr(xp, node.op)(*args)
 
 
+def _there(sums: Sequence[Node]) -> dict[int, Node]:
+    """Return what sums over pairs read at the other class, by the nodes that it is there."""
+    return {id(node): node.args[0] for node in inside(sums) if node.op == "other"}
+
+
 def row_numbers(outputs: list[Node]) -> list[Node]:
     """Return the numbers of a row that outputs are computed from, inputs excepted.
 
@@ -104,7 +148,8 @@ def row_numbers(outputs: list[Node]) -> list[Node]:
     """
 
     def is_one(node: Node) -> bool:
-        return node.per_item and not node.per_class and node.op not in ("input", "constant")
+        varies = node.per_class or node.per_other
+        return node.per_item and not varies and node.op not in ("input", "constant")
 
     nodes = in_order(outputs, lambda node: () if is_one(node) else node.args)
     return [node for node in nodes if is_one(node)]

@@ -104,6 +104,7 @@ class Recording:
         inputs: Mapping[str, Role],
         results: Sequence[tuple[str, Role]],
         totals: int,
+        paired: bool = False,
     ) -> None:
         self.title = title
         self.real = real
@@ -113,6 +114,8 @@ class Recording:
         self._spelled = spelled(self._inputs)
         self.results = tuple([(self._spell(name), role) for name, role in results])
         """Results that are arrays: name, and what each varies by."""
+        self.paired = paired
+        """Whether each class of a row is compared with all others."""
         self.totals = totals
         """How many sums over all items there are."""
         arrays = {name: role for name, role in inputs.items() if role != NUMBER}
@@ -195,7 +198,8 @@ def recording_of(kind: Kind, real: str) -> Recording:
     if kind.divided:
         inputs[DIVISOR] = NUMBER
     totals = int(kind.value and kind.reduce)
-    return Recording(kind.formula.name, real, answer, inputs, results, totals)
+    paired = kind.formula.paired
+    return Recording(kind.formula.name, real, answer, inputs, results, totals, paired)
 
 
 def arrays_of(job: Job) -> list[Any]:

@@ -58,7 +58,7 @@ def on_host(program: Program, on_device: Collection[str] = ()) -> tuple[Node, ..
     nodes = program.nodes()
     known: set[int] = set()
     for node in nodes:
-        varies = node.per_item or node.per_class or node.op in KNOWN
+        varies = node.per_item or node.per_class or node.per_other or node.op in KNOWN
         held = node.op == "input" and node.constant in on_device
         if not varies and not held and all(a.op in KNOWN or id(a) in known for a in node.args):
             known.add(id(node))

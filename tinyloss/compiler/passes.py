@@ -6,6 +6,9 @@ finishes the reductions that depend on k others. Numbers of the whole row are co
 passes. Outputs of each class are written in the last pass, when all inputs have been read, so they
 may overwrite them.
 
+A sum over pairs is a loop over the other class of each, inside such a pass. What it reads of the
+other class is an input, or was stored by an earlier pass. No pass with such a sum writes outputs.
+
 The text of a line is the same for every language with infix operators and function calls. Loops,
 declarations and the functions' definitions belong to the backends.
 
@@ -16,7 +19,7 @@ such a name: x_0_row, load_x_0. Its own names have no underscore before a number
 
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tinyloss.compiler.numbers import INFIX, KNOWN
@@ -25,7 +28,9 @@ from tinyloss.compiler.program import (
     Node,
     Program,
     in_order,
+    inside,
     is_whole,
+    needed_of,
     one_class,
 )
 from tinyloss.compiler.ranges import NARROW
@@ -34,7 +39,7 @@ __all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stag
 
 # Storing the result of one of these and reading it back costs less than computing it again.
 _COSTLY = frozenset(
-    (*"cos cosh divide exp expm1 log log1p pow sin sinh sqrt tanh".split(), *NARROW),
+    (*"cos cosh divide exp expm1 log log1p pair_sum pow sin sinh sqrt tanh".split(), *NARROW),
 )
 
 
@@ -50,8 +55,30 @@ class Pass:
     """Computed for each class, in this order."""
     keep: list[Node] = field(default_factory=list[Node])
     """Those of the elements that a later pass reads back."""
+    others: list[Node] = field(default_factory=list[Node])
+    """Stored by an earlier pass, read at the other class of each pair."""
     reductions: list[Node] = field(default_factory=list[Node])
     """Maxima and sums over the classes, known after the loop."""
+
+    @property
+    def pairs(self) -> list[Node]:
+        """Sums over pairs, among the elements."""
+        return [node for node in self.elements if node.op == "pair_sum"]
+
+    def in_turn(self) -> Iterator[list[Node]]:
+        """Yield the elements one by one, but sums over pairs that one loop can add up."""
+        together: list[Node] = []
+        for node in self.elements:
+            needs = {id(arg) for arg in needed_of(node)}
+            if together and (node.op != "pair_sum" or needs & {id(each) for each in together}):
+                yield together
+                together = []
+            if node.op == "pair_sum":
+                together.append(node)
+            else:
+                yield [node]
+        if together:
+            yield together
 
 
 @dataclass(slots=True)
@@ -149,9 +176,14 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     nodes = program.nodes()
     gathers = {id(n): pick for n in nodes if (pick := _gathered(n)) is not None}
     level = levels_of(nodes, gathers)
+    pairs = [n for n in nodes if n.op == "pair_sum"]
+    stored = {id(n.args[0]): n.args[0] for n in inside(pairs) if n.op == "other" and _is_stored(n)}
+    """What is read at the other class of a pair."""
+    per_class = [n for n in program.outputs if n.per_class]
     last = max(
         [level[id(n.args[0])] for n in nodes if reduces(n) and id(n) not in gathers]
-        + [level[id(n)] for n in program.outputs if n.per_class],
+        + [level[id(n)] for n in per_class]
+        + [level[id(n)] + bool(per_class) for n in pairs],
         default=-1,
     )
     passes = [Pass() for _ in range(last + 1)]
@@ -169,12 +201,17 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
             n for n in nodes if reduces(n) and id(n) not in gathers and level[id(n)] == number + 1
         ]
         roots = [n.args[0] for n in step.reductions]
+        roots += [n for n in (*stored.values(), *pairs) if level[id(n)] == number]
         if number == last:
-            roots += [n for n in program.outputs if n.per_class]
+            roots += per_class
         _collect(step, roots, computed, costly, needed)
         computed.update(id(n) for n in step.elements)
+        if pairs:
+            step.elements = _in_turn(step)
     for step in passes:
-        for node in step.read:
+        there = {id(n.args[0]) for n in inside(step.pairs) if n.op == "other"}
+        step.others = [node for at, node in stored.items() if at in there]
+        for node in (*step.read, *step.others):
             first = next(p for p in passes if node in p.elements)
             if node not in first.keep:
                 first.keep.append(node)
@@ -193,6 +230,25 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
         else:
             staged.final.append(node)
     return staged
+
+
+def _is_stored(other: Node) -> bool:
+    """Return whether what is read at the other class of a pair has to be stored before."""
+    return other.args[0].op not in ("input", "class_index")
+
+
+def _in_turn(step: Pass) -> list[Node]:
+    """Return the elements of a pass with sums over pairs side by side, where none needs another."""
+    turn: dict[int, int] = {}
+    for node in step.elements:
+        before = [turn[id(arg)] for arg in needed_of(node) if id(arg) in turn]
+        # even: any element; odd: sums over pairs
+        turn[id(node)] = _even(before) | (node.op == "pair_sum")
+    return sorted(step.elements, key=lambda node: turn[id(node)])
+
+
+def _even(turns: list[int]) -> int:
+    return max([each + each % 2 for each in turns], default=0)
 
 
 def reduces(node: Node) -> bool:
@@ -226,7 +282,8 @@ def levels_of(nodes: Iterable[Node], gathers: dict[int, tuple[Node, Node]]) -> d
             level[id(node)] = level[id(gathers[id(node)][1])]
             continue
         below = max((level[id(a)] for a in node.args), default=0)
-        level[id(node)] = below + 1 if reduces(node) else below
+        after = reduces(node) or (node.op == "other" and _is_stored(node))
+        level[id(node)] = below + 1 if after else below
     return level
 
 
@@ -243,7 +300,7 @@ def _collect(
         return id(node) in computed and costly[id(node)] and not node.boolean
 
     for node in in_order(
-        roots, lambda node: node.args if node.per_class and not reads(node) else ()
+        roots, lambda node: needed_of(node) if node.per_class and not reads(node) else ()
     ):
         if not node.per_class:
             needed[id(node)] = node

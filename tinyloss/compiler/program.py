@@ -3,6 +3,9 @@
 Equal expressions are one node. Each node knows what it varies by: the items of the batch, the
 classes of a row, both or neither. A program needs no shapes beyond that. Reductions are over the
 classes.
+
+What compares two classes of a row varies by another class, too: "other" of a node is that node
+there, and "pair_sum" adds up over it. So pairs are a loop inside the loop over the classes.
 """
 
 import operator
@@ -13,8 +16,8 @@ from typing import Any
 from tinyloss.backend import Role
 
 __all__ = [
-    "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order",
-    "is_number", "is_whole", "one_class",
+    "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order", "inside",
+    "is_number", "is_whole", "needed_of", "one_class",
 ]  # fmt: skip
 
 
@@ -31,6 +34,8 @@ class Node:
     boolean: bool = False
     integer: bool = False
     """Whether it is an index of a class, or a whole number like one."""
+    per_other: bool = False
+    """Whether it varies by the other class of a pair."""
 
     def __repr__(self) -> str:
         # Without its arguments: nodes are shared, so the text would grow exponentially.
@@ -72,7 +77,7 @@ def compared_index(node: Node) -> Node | None:
         return None
     classes = [a for a in node.args if a.op == "class_index"]
     index = [a for a in node.args if a.op != "class_index"]
-    if len(classes) != 1 or not index[0].integer or index[0].per_class:
+    if len(classes) != 1 or not index[0].integer or index[0].per_class or index[0].per_other:
         return None
     return index[0]
 
@@ -106,16 +111,39 @@ class Graph:
         """Return the node of an operation, simplified where no result changes."""
         per_item = any(a.per_item for a in args)
         per_class = any(a.per_class for a in args)
+        per_other = any(a.per_other for a in args)
+        boolean, integer = op in COMPARISONS or op in LOGICAL, _whole(op, args)
         if op in ("max", "sum"):
             if not per_class:  # the same number for each class
                 return args[0] if op == "max" else self.node("multiply", args[0], self.length())
             per_class = False
+        elif op == "pair_sum":
+            if not per_other:
+                return self.node("multiply", args[0], self.length())
+            per_class, per_other = True, False
+        elif op == "other":
+            if args[0].op == "constant" or not per_class:
+                return args[0]
+            boolean, integer = args[0].boolean, args[0].integer
+            per_class, per_other = False, True
         simple = self._simplify(op, args)
-        if simple is not None and (simple.per_item, simple.per_class) == (per_item, per_class):
+        varies = per_item, per_class, per_other
+        if simple is not None and (simple.per_item, simple.per_class, simple.per_other) == varies:
             return simple
-        boolean = op in COMPARISONS or op in LOGICAL
-        node = Node(op, args, None, per_item, per_class, boolean, _whole(op, args))
+        node = Node(op, args, None, per_item, per_class, boolean, integer, per_other)
         return self._keep((op, *map(id, args)), node)
+
+    def exchanged(self, node: Node) -> Node:
+        """Return a node of pairs with the two classes of each exchanged."""
+        new: dict[int, Node] = {}
+        for each in in_order([node], lambda n: n.args if n.per_other and n.op != "other" else ()):
+            if each.op == "other":
+                new[id(each)] = each.args[0]
+            elif each.per_other:
+                new[id(each)] = self.node(each.op, *[new[id(arg)] for arg in each.args])
+            else:
+                new[id(each)] = self.node("other", each)
+        return new[id(node)]
 
     def graft(self, node: Node, args: Sequence[Node]) -> Node:
         """Return another graph's node, an input excepted, over nodes of this one."""
@@ -195,6 +223,22 @@ class Graph:
             last = self.node("less", index, self.length())
             return self.node("where", self.node("logical_and", first, last), value, zero)
         return None
+
+
+def inside(nodes: Iterable[Node]) -> list[Node]:
+    """Return what sums over pairs compute for each pair, arguments first."""
+    terms = [node.args[0] for node in nodes]
+    every = in_order(terms, lambda n: n.args if n.per_other and n.op != "other" else ())
+    return [node for node in every if node.per_other]
+
+
+def needed_of(node: Node) -> Sequence[Node]:
+    """Return what a node of a class is computed from there: of a sum over pairs what each reads."""
+    if node.op != "pair_sum":
+        return node.args
+    pairs = [each for each in inside([node]) if each.op != "other"]
+    found = {id(a): a for each in pairs for a in each.args if not a.per_other}
+    return tuple(found.values())
 
 
 def is_number(node: Node, number: float) -> bool:

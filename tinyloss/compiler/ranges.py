@@ -116,6 +116,8 @@ _RULES: Mapping[str, Callable[..., Range]] = {
     "log1p": _log1p,
     "max": _same,
     "sum": _sum,
+    "other": _same,
+    "pair_sum": _sum,
     "maximum": _maximum,
     "minimum": _minimum,
     "sqrt": _always(0.0, math.inf),
@@ -149,6 +151,11 @@ def _range(node: Node, known: Mapping[int, Range]) -> Range:
             return -math.inf, 0.0
         if a.op == "max" and a.args[0] is b:
             return 0.0, math.inf
+        if (a.op, b.op) == ("minimum", "maximum") and a.args == b.args:
+            return -math.inf, 0.0
+    difference = _exact_difference(node)
+    if difference is not None:  # the exponential of what is never positive, once more
+        return known[id(node.args[0])]
     if node.op == "multiply" and node.args[0] is node.args[1]:
         return 0.0, math.inf
     rule = _RULES.get(node.op)
@@ -197,7 +204,8 @@ def narrowed(program: Program) -> Program:
         if not node.args:
             new[id(node)] = node
             continue
-        op, of = _narrow(node, known) if node.per_item or node.per_class else (node.op, node.args)
+        varies = node.per_item or node.per_class or node.per_other
+        op, of = _narrow(node, known) if varies else (node.op, node.args)
         args = [new[id(a)] for a in of]
         same = op == node.op and all(a is b for a, b in zip(args, node.args, strict=True))
         new[id(node)] = node if same else graph.node(op, *args)

@@ -319,6 +319,14 @@ def _all(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Sy
     return ~_any(~x, axis=axis, keepdims=keepdims)
 
 
+def _over_pairs(function: Callable[..., Any], arrays: Sequence[Symbol]) -> tuple[Symbol, ...]:
+    graph = arrays[0].graph
+    own = [Symbol(graph, each.node, last=True) for each in arrays]
+    other = [Symbol(graph, graph.node("other", each.node), last=True) for each in arrays]
+    found = function(own, other)
+    return tuple([Symbol(graph, graph.node("pair_sum", each.node)) for each in found])
+
+
 def _clip(x: Symbol, /, min: Any = None, max: Any = None) -> Symbol:
     x = x if min is None else _apply("maximum", x, min)
     return x if max is None else _apply("minimum", x, max)
@@ -406,6 +414,7 @@ RECORDER: Namespace = _Recorder(
     max=_max,
     min=_min,
     sum=_sum,
+    over_pairs=_over_pairs,
     mean=_mean,
     any=_any,
     all=_all,

@@ -24,6 +24,7 @@ FAMILIES = (
     "segmentation",
     "pairs",
     "preference",
+    "ranking",
     "contrastive",
     "metric",
     "decorrelation",

@@ -8,8 +8,10 @@ from tinyloss._objects import (
     Configured,
     LabelledPairLoss,
     LabelLoss,
+    ListLoss,
     MarginLoss,
     MatchedPairLoss,
+    PairwiseLoss,
     RankLoss,
     RegionLoss,
     RowLoss,
@@ -30,6 +32,7 @@ from tinyloss.losses import (
     pairs,
     preference,
     products,
+    ranking,
     regression,
     segmentation,
 )
@@ -87,6 +90,10 @@ __all__ = [
     "NTXentLoss",
     "ORPOLoss",
     "PairwiseDistanceLoss",
+    "PairwiseHingeLoss",
+    "PairwiseLogisticLoss",
+    "PairwiseMSELoss",
+    "PairwiseSoftZeroOneLoss",
     "PerceptronLoss",
     "PoissonNLLLoss",
     "PolyCrossEntropyLoss",
@@ -528,6 +535,23 @@ class ArcFaceLoss(MarginLoss):
     function = contrastive.arcface
     margin: float = 0.5
     scale: float = 64.0
+
+
+class PairwiseLogisticLoss(PairwiseLoss):
+    function = ranking.pairwise_logistic
+
+
+class PairwiseHingeLoss(PairwiseLoss):
+    function = ranking.pairwise_hinge
+    margin: float = 1.0
+
+
+class PairwiseSoftZeroOneLoss(PairwiseLoss):
+    function = ranking.pairwise_soft_zero_one
+
+
+class PairwiseMSELoss(ListLoss):
+    function = ranking.pairwise_mse
 
 
 class NTXentLoss(LabelledPairLoss):

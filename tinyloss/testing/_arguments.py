@@ -74,7 +74,9 @@ def _options(library: Library, case: Case, rng: Any, y: Any) -> tuple[dict[str, 
     for name, value in case.params.items():
         options[name] = value
         if name in case.subject.arrays:  # a number, one for each column, one for each element
-            shape = ((), case.shape[-1:], case.shape)[case.number % 3]
+            rank = len(case.shape) if case.subject.has_axis() else 1
+            column = (*(1,) * (rank - 1), *case.shape[-1:])
+            shape = ((), column, case.shape)[case.number % 3]
             if shape:
                 options[name] = draw(np, rng, "positive", shape, w_dtype)
     if case.denominator:
@@ -167,8 +169,8 @@ def compute_dtype_of(library: Library, case: Case) -> str:
 
 
 def moved(np: Any, case: Case, host: Any) -> Any:
-    """Return an array of x's shape with the class axis where the case has it."""
-    whole = isinstance(host, np.ndarray) and host.shape == case.shape
+    """Return an array of x's rank with the class axis where the case has it."""
+    whole = isinstance(host, np.ndarray) and host.ndim == len(case.shape)
     if case.axis == -1 or not whole:
         return host
     return np.ascontiguousarray(np.moveaxis(host, -1, case.axis))
