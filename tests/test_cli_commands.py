@@ -114,7 +114,8 @@ def test_info_empties_the_cache(
 
 def test_the_cards_are_of_the_docstrings() -> None:
     known = cards()
-    assert {*known} == {*LOSSES, *[each.name for each in public_losses("images", "pairs")]}
+    beside = [each.name for each in public_losses("images", "lists", "pairs")]
+    assert {*known} == {*LOSSES, *beside}
     for name, card in known.items():
         assert card.summary.endswith(".")
         for section in ("Use for", "Formula", "Gradient", "Accuracy", "Source"):

@@ -21,7 +21,7 @@ import tinyloss_numpy
 import tinyloss_torch
 from tests.support.calls import called_of
 from tests.support.process import ROOT, python
-from tests.support.specs import IMAGES, LOSSES, PAIRS, PRODUCTS, PUBLIC
+from tests.support.specs import IMAGES, LISTS, LOSSES, PAIRS, PRODUCTS, PUBLIC
 
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
 BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy, tinyloss_torch]
@@ -65,6 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_formula": {"_traits"},
     "_function": {"_calls", "_check", "_engine", "_traits", "typing"},
     "_hessian": {"_arrays", "_cache", "_formula", "compiler"},
+    "_lists": {"_engine", "_function"},
     "_objects": {
         "_arrays",
         "_calls",
@@ -104,6 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_engine",
         "_formula",
         "_function",
+        "_lists",
         "_objects",
         "_products",
         "_regions",
@@ -162,7 +164,7 @@ def test_public_name_has_docstring_and_example(name: str) -> None:
     assert ">>> " in documentation
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *PAIRS, *PRODUCTS])
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *LISTS, *PAIRS, *PRODUCTS])
 def test_loss_docstring_has_every_section(name: str) -> None:
     documentation = inspect.getdoc(getattr(tinyloss, name)) or ""
     assert re.findall(rf"^({'|'.join(SECTIONS)}): ", documentation, re.MULTILINE) == SECTIONS
@@ -170,7 +172,7 @@ def test_loss_docstring_has_every_section(name: str) -> None:
         assert re.search(rf"^(.*, )?{parameter}(,.*)?$", documentation, re.MULTILINE), parameter
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *IMAGES])
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *LISTS])
 def test_loss_signature_has_one_order(name: str) -> None:
     parameters = inspect.signature(getattr(tinyloss, name)).parameters
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]

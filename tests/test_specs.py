@@ -5,7 +5,17 @@ import pytest
 
 import tinyloss
 from tests.support.cases import CASES
-from tests.support.specs import CLASSES, EXACT, IMAGES, LOSSES, PAIRS, PRODUCTS, PUBLIC, SPECS
+from tests.support.specs import (
+    CLASSES,
+    EXACT,
+    IMAGES,
+    LISTS,
+    LOSSES,
+    PAIRS,
+    PRODUCTS,
+    PUBLIC,
+    SPECS,
+)
 from tinyloss._function import LossFunction
 from tinyloss._products import ProductFunction
 from tinyloss._sequences import SequenceFunction
@@ -15,10 +25,12 @@ from tinyloss.losses import Public, activations, public_losses
 def test_every_public_loss_is_listed_and_has_a_class() -> None:
     functions = {name: getattr(tinyloss, name) for name in PUBLIC}
     losses = {name for name, each in functions.items() if isinstance(each, LossFunction)}
-    assert {*LOSSES, *IMAGES, *PAIRS, *PRODUCTS} == losses
+    assert {*LOSSES, *IMAGES, *LISTS, *PAIRS, *PRODUCTS} == losses
     made = (ProductFunction, SequenceFunction)
     assert {name for name in losses if isinstance(functions[name], made)} == {*PRODUCTS}
-    assert {*losses, *activations.__all__} == {each.name for each in public_losses()}
+    assert {*losses, *activations.__all__, "sparsemax", "entmax15"} == {
+        each.name for each in public_losses()
+    }
     parts = {"linear_logprobs", "linear_entropy", "sequence_logprob"}  # of a loss, for each item
     assert {each.__name__ for each in CLASSES.values()} == losses - parts
 

@@ -25,6 +25,7 @@ memory, Memory                      how many bytes a call of such a loss takes
 LossScaler                          keeps gradients of half precision from vanishing
 softmax, log_softmax, logsumexp, log_sigmoid, softplus
                                     as accurate as the losses
+sparsemax, entmax15                 probabilities of which some are 0
 namespace                           the functions for an array, for losses of yours
 validation                          whether targets are looked at
 source                              the text of what is compiled for a loss
@@ -80,6 +81,8 @@ from tinyloss.losses.classes import *
 from tinyloss.losses.contrastive import *
 from tinyloss.losses.decorrelation import *
 from tinyloss.losses.divergence import *
+from tinyloss.losses.ensembles import *
+from tinyloss.losses.lists import *
 from tinyloss.losses.metric import *
 from tinyloss.losses.multiclass import *
 from tinyloss.losses.pairs import *
@@ -88,6 +91,8 @@ from tinyloss.losses.products import *
 from tinyloss.losses.ranking import *
 from tinyloss.losses.regression import *
 from tinyloss.losses.segmentation import *
+from tinyloss.losses.sparse import *
+from tinyloss.losses.survival import *
 
 __version__ = "0.1.0"
 

@@ -19,6 +19,8 @@ from tinyloss.typing import (
     DPOKind,
     Reduction,
     SequenceReduction,
+    SparseMax,
+    Ties,
 )
 
 P = ParamSpec("P")
@@ -198,6 +200,8 @@ _ALIASES = {
         ("DPOKind", DPOKind),
         ("Reduction", Reduction),
         ("SequenceReduction", SequenceReduction),
+        ("SparseMax", SparseMax),
+        ("Ties", Ties),
     )
 }
 

@@ -23,6 +23,13 @@ class Role:
     per_class: bool = False
     integer: bool = False
     """Whether it holds indices of classes."""
+    compared: bool = False
+    """Whether it is compared and not computed with: times, groups. Rounding could make ties."""
+
+    @property
+    def keeps_dtype(self) -> bool:
+        """Whether it comes to the formula in the caller's dtype."""
+        return self.integer or self.compared
 
 
 ITEM = Role()
@@ -78,6 +85,10 @@ class Formula:
 
     steady: ClassVar[bool] = False
     """Whether parameters that are numbers choose the formula: another number, another program."""
+
+    in_order: ClassVar[bool] = False
+    """Whether it goes over the classes of a row one after the other: no program has such steps, so
+    that its lines run in the arrays' library."""
 
     in_parts: ClassVar["Callable[..., InParts] | None"] = None
     """What makes the formulas for classes that come in parts, of the parameters; None without."""

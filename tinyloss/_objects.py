@@ -533,7 +533,26 @@ class AnswersLoss(Configured):
     ask = asked(__call__)
 
 
-class RegionLoss(Configured):
+class ListLoss(Configured):
+    """A loss of lists or regions, of which some elements may be left out."""
+
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class RegionLoss(ListLoss):
     """A loss of regions, whose items are along all axes but these."""
 
     several_axes = True
@@ -541,41 +560,12 @@ class RegionLoss(Configured):
     class_axis: int = 1
     from_logits: Activation | None = None
     ignore_index: int | None = None
-    reduction: Reduction = "mean"
+
+
+class OverlapLoss(RegionLoss):
+    """A loss of regions that is a quotient of sums."""
+
     smooth: float = 0.0
-
-    @called
-    def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *,
-        mask: ArrayLike | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Any:
-        """Return the loss."""
-
-    ask = asked(__call__)
-
-
-class ListLoss(Configured):
-    """A loss of lists."""
-
-    axis: int = -1
-    reduction: Reduction = "mean"
-
-    @called
-    def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *,
-        mask: ArrayLike | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Any:
-        """Return the loss."""
-
-    ask = asked(__call__)
 
 
 class PairwiseLoss(Configured):

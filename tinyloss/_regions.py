@@ -24,5 +24,9 @@ class RegionFunction(AnsweringFunction[P]):
         return [job_of_regions(self.request(args, kwargs), want)]
 
 
+class OrderedRegionFunction(RegionFunction[P]):
+    """A loss of regions whose pixels are put in an order."""
+
+
 class ImageFunction(RegionFunction[P]):
     """A loss of regions whose items are images, of all their classes."""

@@ -25,8 +25,9 @@ __all__ = [
     "Axis", "AxisName", "CPOKind", "CallOptions", "CheckedCPOKind", "CheckedDPOKind", "ClassAxis",
     "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "LabelOptions", "ListOptions",
     "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options",
-    "Positive", "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions",
-    "SequenceReduction", "Share", "ShareOrNone",
+    "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions",
+    "RowOptions", "SequenceReduction", "Share", "ShareOrNone", "SparseActivation", "SparseMax",
+    "SparseOptions", "Ties", "TiesOfEvents",
 ]  # fmt: skip
 
 
@@ -149,6 +150,19 @@ CheckedDPOKind: TypeAlias = Annotated[DPOKind, Check(one_of(*get_args(DPOKind)))
 CheckedCPOKind: TypeAlias = Annotated[CPOKind, Check(one_of(*get_args(CPOKind)))]
 """A `CPOKind`, checked."""
 
+
+SparseMax: TypeAlias = Literal["sparsemax", "entmax15"]
+"""What makes probabilities of logits, some of them 0."""
+
+SparseActivation: TypeAlias = Annotated[SparseMax, Check(one_of("sparsemax", "entmax15"))]
+"""What makes probabilities of logits, some of them 0, which is looked at."""
+
+Ties: TypeAlias = Literal["efron", "breslow"]
+"""How events of the same time count."""
+
+TiesOfEvents: TypeAlias = Annotated[Ties, Check(one_of("efron", "breslow"))]
+"""How events of the same time count, which is looked at."""
+
 ClassAxis: TypeAlias = Annotated[Literal[0, 1], Check(axis_of_two)]
 """Which axis of a matrix the classes are along."""
 
@@ -183,6 +197,29 @@ class RowOptions(Options, total=False):
     """JAX alone: the mapped axis over whose members the classes are split, in order."""
 
 
+class ListOptions(Options, total=False):
+    """What a loss of lists takes."""
+
+    axis: int
+    """The axis of a list."""
+
+
+class SparseOptions(ListOptions, total=False):
+    """What a loss of sparse probabilities takes."""
+
+    class_weight: ArrayLike | None
+    """A weight for each class, of shape (C,)."""
+    ignore_index: ClassIndex
+    """Items with this class index are left out. It need not be a class."""
+
+
+class PixelOptions(Options, total=False):
+    """What a loss of one region of scores takes."""
+
+    axis: int | tuple[int, ...]
+    """The axis of the pixels, or the axes."""
+
+
 class RegionOptions(Options, total=False):
     """What a loss of regions takes."""
 
@@ -190,13 +227,6 @@ class RegionOptions(Options, total=False):
     """The axis of the pixels, or the axes."""
     ignore_index: ClassIndex
     """Pixels with this class index are left out. It need not be a class."""
-
-
-class ListOptions(Options, total=False):
-    """What a loss of lists takes."""
-
-    axis: int
-    """The axis of a list's members."""
 
 
 class LabelOptions(RowOptions, total=False):

@@ -18,7 +18,8 @@ from tinyloss_cupy._modules import Kernel
 
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     """Return what answers the jobs of a kind."""
-    if kind.formula.paired:  # no kernel has a loop in a loop
+    # no kernel has a loop in a loop, or goes along a row in an order
+    if kind.formula.paired or kind.formula.in_order:
         return lambda job: NotImplemented
     loss = _loss_of(kind)
     held = any(role == NUMBER for _, _, role in kind.arguments)

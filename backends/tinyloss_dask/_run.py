@@ -26,7 +26,8 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
         if any(isnan(n) for each in arrays for n in each.shape):
             return _in_blocks(_over_axes(job, _of_equal_rank))
         job = _over_axes(job, _spread)
-        if kind.rowwise and not kind.formula.paired and _is_too_large(x):
+        whole = kind.formula.paired or kind.formula.in_order
+        if kind.rowwise and not whole and _is_too_large(x):
             return _split.run(job)
         return _in_blocks(job)
 

@@ -118,28 +118,28 @@ class Rule:
     def _slope_rule(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
         """Return the gradient by x and its tangent, by the closed form where x moves."""
         (arrays,), (all_moves,) = primals, tangents
-        moves = _moving(all_moves)
+        moves = moving(all_moves)
         evaluate, _ = self._evaluation(arrays)
         shares: list[Any] = []
         if "x" in moves:
             move = moves.pop("x").astype(self._dtype)
             shares.append(evaluate.output(self._nodes["curvature"]) * move)
         if moves:
-            shares.append(_pushed(self._slope_by_lines, arrays, moves))
+            shares.append(pushed(self._slope_by_lines, arrays, moves))
         return evaluate.output(self._nodes["grad_x"]), sum(shares[1:], shares[0])
 
     def rule(self, primals: Any, tangents: Any) -> tuple[Parts, Parts]:
         """Return the parts that are asked for and their tangents."""
         (arrays,), (all_moves,) = primals, tangents
-        moves = _moving(all_moves)
+        moves = moving(all_moves)
         evaluate, _ = self._evaluation(arrays, wanted=self.asked)
         parts = tuple([self._part(name, evaluate, arrays) for name in self.asked])
         names = [name for name in self.asked if name != "value"]
-        along = dict(zip(names, _pushed(partial(self.parts, names), arrays, moves), strict=True))
+        along = dict(zip(names, pushed(partial(self.parts, names), arrays, moves), strict=True))
         if "value" in self.asked:
             others = {name: move for name, move in moves.items() if name not in self._closed}
             value = partial(self.parts, ["value"])
-            shares = [*_pushed(value, arrays, others)] if others else []
+            shares = [*pushed(value, arrays, others)] if others else []
             if len(others) < len(moves):
                 closed = {name: move for name, move in moves.items() if name in self._closed}
                 shares.append(self._along_gradients(evaluate, arrays, closed))
@@ -211,11 +211,12 @@ def _block(x: Any) -> int | None:
     return rows if jax.default_backend() == "cpu" and jax.device_count() == 1 else None
 
 
-def _moving(moves: Mapping[str, Any]) -> dict[str, Any]:
+def moving(moves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tangents of what moves."""
     return {name: move for name, move in moves.items() if not isinstance(move, SymbolicZero)}
 
 
-def _pushed(
+def pushed(
     function: Callable[[dict[str, Any]], Any], arrays: dict[str, Any], moves: Mapping[str, Any]
 ) -> Any:
     """Return the tangent of what a function returns, where some of its arrays move."""

@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
 from tinyloss.compiler.recorder import Unrecordable
+from tinyloss_jax._lines import Lines
 from tinyloss_jax._rows import SplitRows
 from tinyloss_jax._rules import Rule
 
@@ -43,7 +44,7 @@ def seen(array: Any) -> Any:
 def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     """Return what answers the jobs of a kind."""
     try:
-        rule = Rule(kind)
+        rule = Lines(kind) if kind.formula.in_order else Rule(kind)
     except Unrecordable:
         return lambda job: NotImplemented
     function = function_of(kind, rule)
@@ -62,7 +63,7 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     return answer
 
 
-def function_of(kind: Kind, rule: Rule) -> Callable[..., Answer]:
+def function_of(kind: Kind, rule: Rule | Lines) -> Callable[..., Answer]:
     """Return the function of a job's arrays."""
 
     def parts_of(arrays: Any) -> Answer:

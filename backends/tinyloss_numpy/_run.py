@@ -121,7 +121,7 @@ class _Prepared:
         return self._losses.add(kind, loss)
 
     def __call__(self, job: Job) -> Answer:
-        if _compilation.get() != "never" and 0 not in job.arrays["x"].shape:
+        if _compiles(job.kind) and 0 not in job.arrays["x"].shape:
             if job.out and job.look is not None:
                 # nothing is written there where a target is wrong
                 with quiet():
@@ -140,7 +140,7 @@ class _Prepared:
         Another library's arrays of the same layout will do, with how these are addressed and made.
         """
         mode, kind, x = _compilation.get(), _looped(job), job.arrays["x"]
-        if mode == "never" or not 0 < x.size < WORTH_THREADS or not x.ndim:
+        if not _compiles(kind) or not 0 < x.size < WORTH_THREADS or not x.ndim:
             return None
         if mode == "auto" and self._loss(kind).waiting:
             return None
@@ -148,6 +148,11 @@ class _Prepared:
             kind = job.kind if weighing.domain is None else job.kind.checked
             kind = replace(kind, weighted=True, raw=False, divided=weighing.mean or kind.divided)
         return _ready(self._loss(kind), job, weighing, given, memory)
+
+
+def _compiles(kind: Kind) -> bool:
+    """Return whether jobs of a kind are compiled, now or later."""
+    return _compilation.get() != "never" and not kind.formula.in_order
 
 
 def _looped(job: Job) -> Kind:

@@ -20,7 +20,7 @@ def answer(job: Job) -> Answer:
         numbers = {name: torch.full((), number, **at) for name, number in numbers.items()}
     names = tuple([name for name, *_ in kind.arguments])
     arrays = {
-        name: job.arrays[name] if role.integer else astype(xp, job.arrays[name], kind.dtype)
+        name: job.arrays[name] if role.keeps_dtype else astype(xp, job.arrays[name], kind.dtype)
         for name, _, role in kind.arguments
     }
 

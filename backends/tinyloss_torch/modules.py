@@ -17,18 +17,21 @@ __all__ = [
     "BrierLoss",
     "CORALLoss",
     "CPOLoss",
+    "CRPSEnsembleLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
     "ContrastiveLoss",
     "CosFaceLoss",
     "CosineEmbeddingLoss",
     "CosineSimilarityLoss",
+    "CoxPHLoss",
     "CrossEntropyLoss",
     "DPOLoss",
     "DiceLoss",
     "EpsilonInsensitiveLoss",
     "ExpectileLoss",
     "ExponentialLoss",
+    "FenchelYoungLoss",
     "FocalTverskyLoss",
     "GammaDevianceLoss",
     "GaussianNLLLoss",
@@ -43,8 +46,11 @@ __all__ = [
     "KLDivWithLogitsLoss",
     "KTOLoss",
     "LinearCrossEntropyLoss",
+    "ListMLELoss",
     "LogCoshLoss",
     "LossModule",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
     "MAELoss",
     "MAPELoss",
     "MSELoss",
@@ -202,6 +208,10 @@ class CPOLoss(LossModule):
     of = tinyloss.CPOLoss
 
 
+class CRPSEnsembleLoss(LossModule):
+    of = tinyloss.CRPSEnsembleLoss
+
+
 class CategoricalHingeLoss(LossModule):
     of = tinyloss.CategoricalHingeLoss
 
@@ -226,6 +236,10 @@ class CosineSimilarityLoss(LossModule):
     of = tinyloss.CosineSimilarityLoss
 
 
+class CoxPHLoss(LossModule):
+    of = tinyloss.CoxPHLoss
+
+
 class CrossEntropyLoss(LossModule):
     of = tinyloss.CrossEntropyLoss
 
@@ -248,6 +262,10 @@ class ExpectileLoss(LossModule):
 
 class ExponentialLoss(LossModule):
     of = tinyloss.ExponentialLoss
+
+
+class FenchelYoungLoss(LossModule):
+    of = tinyloss.FenchelYoungLoss
 
 
 class FocalTverskyLoss(LossModule):
@@ -306,8 +324,20 @@ class LinearCrossEntropyLoss(LossModule):
     of = tinyloss.LinearCrossEntropyLoss
 
 
+class ListMLELoss(LossModule):
+    of = tinyloss.ListMLELoss
+
+
 class LogCoshLoss(LossModule):
     of = tinyloss.LogCoshLoss
+
+
+class LovaszHingeLoss(LossModule):
+    of = tinyloss.LovaszHingeLoss
+
+
+class LovaszSoftmaxLoss(LossModule):
+    of = tinyloss.LovaszSoftmaxLoss
 
 
 class MAELoss(LossModule):

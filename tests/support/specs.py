@@ -46,6 +46,7 @@ __all__ = [
     "CLASSES",
     "EXACT",
     "IMAGES",
+    "LISTS",
     "LOSSES",
     "PAIRED",
     "PAIRS",
@@ -509,6 +510,7 @@ ACTIVATIONS = [each.function for each in public_losses("predictions")]
 LOSSES = [each.name for each in public_losses("elements", "rows")]
 IMAGES = [each.name for each in public_losses("images")]
 PAIRS = [each.name for each in public_losses("pairs")]
+LISTS = [each.name for each in public_losses("lists")]
 PRODUCTS = [each.name for each in public_losses("arrays")]
 PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
 

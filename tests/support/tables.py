@@ -48,6 +48,10 @@ FAMILIES: Mapping[str, str] = {
     "pairs": "pairs",
     "preferences": "preference",
     "lists": "ranking",
+    "survival": "survival",
+    "orders": "lists",
+    "ensembles": "ensembles",
+    "sparse": "sparse",
 }
 """The documentation's pages of losses, and the modules of those."""
 
@@ -61,7 +65,7 @@ def _losses(page: str | None = None) -> list[Public]:
     """Return the losses, of all families or of a page."""
     return [
         each
-        for each in public_losses("elements", "rows", "images", "pairs")
+        for each in public_losses("elements", "rows", "images", "pairs", "lists")
         if page is None or page == _page_of(each)
     ]
 
@@ -237,7 +241,7 @@ def reference_of_losses(page: str) -> str:
 
 def reference_of_pieces() -> str:
     """Return the reference of the functions that stand beside the losses."""
-    return _reference(each.name for each in public_losses("predictions"))
+    return _reference(each.name for each in public_losses("predictions", "shares"))
 
 
 def _documented(directive: str, names: Iterable[str]) -> str:

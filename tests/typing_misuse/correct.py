@@ -20,6 +20,12 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
         tinyloss.huber(x, y, delta=np.asarray(0.5)),
         tinyloss.gaussian_nll(x, y, x, full=True),
         tinyloss.gaussian_nll(x, y, var=1.0, eps=1e-6, reduction="sum"),
+        tinyloss.lovasz_hinge(x, y, mask=mask, axis=(0, 1)),
+        tinyloss.lovasz_softmax(x, y, from_logits="softmax", present=False),
+        tinyloss.crps_ensemble(x, y, fair=True, axis=0),
+        tinyloss.fenchel_young(x, y, activation="entmax15", class_weight=[1.0, 2.0]),
+        tinyloss.listmle(x, y, mask=mask, weight=2.0),
+        tinyloss.cox_ph(x, y, mask, ties="breslow", segments=y, axis=0),
     ]
     return float(sum(losses))
 
@@ -38,7 +44,7 @@ def divergences(x: Floats, y: Floats) -> list[Any]:
 
 
 def pieces(x: Floats) -> list[Any]:
-    return [tinyloss.softmax(x, axis=0)]
+    return [tinyloss.softmax(x, axis=0), tinyloss.sparsemax(x, axis=0), tinyloss.entmax15(x)]
 
 
 def derivatives(x: Floats, y: Floats, labels: Ints) -> None:

@@ -23,6 +23,15 @@ def regression(x: Floats, y: Floats) -> None:
     tinyloss.gaussian_nll(x, y)  # error
     tinyloss.gaussian_nll(x, y, x, 1e-6)  # error
     tinyloss.gaussian_nll(x, y, x, full=1e-6)  # error
+    tinyloss.listmle(x, y, y)  # error
+    tinyloss.fenchel_young(x, y, activation="softmax")  # error
+    tinyloss.sparsemax(x, y)  # error
+    tinyloss.entmax15(x, axis="rows")  # error
+    tinyloss.crps_ensemble(x, y, fair=1.5)  # error
+    tinyloss.lovasz_hinge(x, y, from_logits="softmax")  # error
+    tinyloss.lovasz_softmax(x, y, present="all")  # error
+    tinyloss.cox_ph(x, y)  # error
+    tinyloss.cox_ph(x, y, y, ties="exact")  # error
 
 
 def classification(x: Floats, y: Floats) -> None:

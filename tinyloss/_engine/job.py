@@ -189,7 +189,7 @@ def evaluate(job: Job) -> Answer:
     if 0 in job.arrays["x"].shape:
         return delivered(_nothing(job), job.out)
     arrays = {
-        name: job.arrays[name] if role.integer else astype(xp, job.arrays[name], kind.dtype)
+        name: job.arrays[name] if role.keeps_dtype else astype(xp, job.arrays[name], kind.dtype)
         for name, _, role in kind.arguments
     }
     weight = job.weight
@@ -283,7 +283,7 @@ def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, A
     selected = dict(arrays)
     for name, _, role in kind.arguments:
         if role.per_item:
-            harmless: Any = 0 if role.integer else kind.formula.harmless
+            harmless: Any = 0 if role.keeps_dtype else kind.formula.harmless
             selected[name] = where(of_classes if role.per_class else keep, arrays[name], harmless)
     return selected
 

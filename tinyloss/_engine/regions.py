@@ -127,10 +127,26 @@ def _spelled(request: Request, looks: bool = True) -> tuple[Request, Any]:
         if mask is not None and kind(y.dtype) != "bool":  # what is hidden may be anything
             y = xp.where(mask, y, xp.zeros_like(y))
         axis = request.axis
+        if regions.present:
+            request = request._replace(weight=_weight_of_present(request, xp, y, mass))
         if regions.of_classes is not None:
             mass, axis = _mass_of_classes(request, xp, y, mass)
     arrays = {} if mass is None else {MASS: mass}
     return request._replace(x=x, y=y, arrays=arrays, axis=axis, ignore_index=None), counts
+
+
+def _weight_of_present(request: Request, xp: Namespace, y: Any, mass: Any) -> Any:
+    """Return the weight of each item, 0 for one without anything to find."""
+    x, axes = request.x.x, row_axes(request.x.x, request.axis)
+    there = y if kind(y.dtype) == "bool" else y != 0
+    if mass is not None:  # NaN, of an index that is no class, is to be seen
+        there = there & (mass if kind(mass.dtype) == "bool" else mass != 0)
+    some = xp.any(there, axis=axes)
+    if request.weight is None:
+        return astype(xp, some, compute_dtype(xp, x))
+    weight = brought(xp, x, "weight", request.weight)
+    check_items("weight", weight, without(x.shape, axes))
+    return xp.where(some, weight, xp.zeros_like(weight))
 
 
 def _both(one: Any, other: Any) -> Any:

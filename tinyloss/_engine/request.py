@@ -103,6 +103,8 @@ class Regions(NamedTuple):
 
     The classes are then part of a row. None where each class is a row.
     """
+    present: bool = False
+    """Whether items count alone where there is something to find."""
 
 
 class Request(NamedTuple):
@@ -136,6 +138,11 @@ class Request(NamedTuple):
 
     These arrays all have x's shape or a number for each row: none is broadcast.
     """
+    counts: tuple[str, ...] | None = None
+    """The further arrays whose elements, where none of them is 0, say how often a row counts
+    besides its weight; None for once."""
+    y_of_rows: bool = False
+    """Whether y has a number for each row, not one for each element."""
     of_pairs: bool = False
     """Whether columns of x are items as its rows are: there may be one, or none."""
 

@@ -247,11 +247,12 @@ def _form_of(
         classes = rows_of(request, xp, moved).length()
     else:
         _check_elements(formula, x, y)
-    labels = formula.role("y").integer
+    of_y = formula.role("y")
+    labels, computes = of_y.integer, not of_y.keeps_dtype
     # A list or a number has no dtype of its own to widen the computation by.
     wide = has_dtype(request.y) or hasattr(request.y, "__array__")
     beside = [more[name] for name in request.called.keys() & more if has_dtype(more[name])]
-    dtype = compute_dtype(xp, x, *((y,) if wide and not labels else ()), *beside)
+    dtype = compute_dtype(xp, x, *((y,) if wide and computes else ()), *beside)
     dtypes = {
         name: dtype
         for name, array in more.items()
@@ -259,7 +260,7 @@ def _form_of(
     }
     if formula.signed and kind(y.dtype) == "bool":  # these stand for -1 and 1
         dtypes["y"] = xp.float32 if wide else dtype
-    elif not wide and not labels and kind(y.dtype) == "float":
+    elif not wide and computes and kind(y.dtype) == "float":
         dtypes["y"] = dtype
         y = astype(xp, y, dtype)
     domain = domain_of(formula, labels, y)

@@ -12,7 +12,7 @@ from tinyloss.compiler.numbers import on_host
 from tinyloss.compiler.passes import Passes, spelled, stage
 from tinyloss.compiler.program import Node, Program, in_order
 from tinyloss.compiler.ranges import narrowed
-from tinyloss.compiler.recorder import record
+from tinyloss.compiler.recorder import Unrecordable, record
 
 __all__ = [
     "DIVISOR",
@@ -175,6 +175,10 @@ class Recording:
 
 def recording_of(kind: Kind, real: str) -> Recording:
     """Return what the kernel of a kind of job is made from."""
+    if kind.formula.in_order:
+        raise Unrecordable(
+            f"tinyloss.{kind.formula.name}: goes over a row in order, for which nothing is compiled"
+        )
 
     def answer(**arrays: Any) -> tuple[Any, ...]:
         weight, divisor = arrays.pop(WEIGHT, None), arrays.pop(DIVISOR, None)

@@ -10,8 +10,9 @@ from inspect import signature
 from textwrap import fill
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from tinyloss._lists import ListFunction
 from tinyloss._products import ProductFunction
-from tinyloss._regions import ImageFunction
+from tinyloss._regions import ImageFunction, OrderedRegionFunction
 from tinyloss._sequences import SequenceFunction
 
 __all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
@@ -25,6 +26,10 @@ FAMILIES = (
     "pairs",
     "preference",
     "ranking",
+    "lists",
+    "survival",
+    "ensembles",
+    "sparse",
     "contrastive",
     "metric",
     "decorrelation",
@@ -33,7 +38,9 @@ FAMILIES = (
 )
 """The modules of public functions, in the order in which these are listed."""
 
-Kind: TypeAlias = Literal["elements", "rows", "images", "pairs", "arrays", "predictions"]
+Kind: TypeAlias = Literal[
+    "elements", "rows", "images", "pairs", "lists", "arrays", "predictions", "shares"
+]
 
 
 class Public(NamedTuple):
@@ -42,11 +49,12 @@ class Public(NamedTuple):
     name: str
     function: Any
     kind: Kind
-    """What an item is: an element, a row of classes or pixels, an image with all its classes.
+    """What an item is: an element, a row of classes or pixels, an image with all its classes, a
+    list whose elements have an order.
 
     "pairs": two items or three, each an argument. "arrays": it is called with what makes the
     predictions, or returns what makes them; "predictions": it is called with these alone, and
-    returns no loss.
+    returns no loss; "shares": likewise, of a row in an order.
     """
     family: str
     """The module that it is in."""
@@ -71,9 +79,11 @@ def _kind_of(function: Any, family: str) -> Kind:
     if family == "pairs":
         return "pairs"
     if "reduction" not in parameters:
-        return "predictions"
+        return "shares" if family == "sparse" else "predictions"
     if isinstance(function, ImageFunction):
         return "images"
+    if isinstance(function, (ListFunction, OrderedRegionFunction)):
+        return "lists"
     return "rows" if "axis" in parameters else "elements"
 
 
@@ -84,7 +94,7 @@ def listed() -> str:
     """Return a table of all losses: the function, its classes, the first words of its docstring."""
     classes = vars(import_module("tinyloss.losses.classes"))
     lines: list[str] = []
-    for each in public_losses("elements", "rows", "images", "pairs", "arrays"):
+    for each in public_losses("elements", "rows", "images", "pairs", "lists", "arrays"):
         objects = [
             name
             for name in classes["__all__"]

@@ -11,6 +11,7 @@ from tinyloss._objects import (
     ListLoss,
     MarginLoss,
     MatchedPairLoss,
+    OverlapLoss,
     PairwiseLoss,
     RankLoss,
     RegionLoss,
@@ -27,6 +28,8 @@ from tinyloss.losses import (
     contrastive,
     decorrelation,
     divergence,
+    ensembles,
+    lists,
     metric,
     multiclass,
     pairs,
@@ -35,8 +38,20 @@ from tinyloss.losses import (
     ranking,
     regression,
     segmentation,
+    sparse,
+    survival,
 )
-from tinyloss.typing import Array, ArrayLike, AxisName, CallOptions, CPOKind, DPOKind, Reduction
+from tinyloss.typing import (
+    Array,
+    ArrayLike,
+    AxisName,
+    CallOptions,
+    CPOKind,
+    DPOKind,
+    Reduction,
+    SparseMax,
+    Ties,
+)
 
 __all__ = [
     "ArcFaceLoss",
@@ -48,18 +63,21 @@ __all__ = [
     "BrierLoss",
     "CORALLoss",
     "CPOLoss",
+    "CRPSEnsembleLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
     "ContrastiveLoss",
     "CosFaceLoss",
     "CosineEmbeddingLoss",
     "CosineSimilarityLoss",
+    "CoxPHLoss",
     "CrossEntropyLoss",
     "DPOLoss",
     "DiceLoss",
     "EpsilonInsensitiveLoss",
     "ExpectileLoss",
     "ExponentialLoss",
+    "FenchelYoungLoss",
     "FocalTverskyLoss",
     "GammaDevianceLoss",
     "GaussianNLLLoss",
@@ -74,7 +92,10 @@ __all__ = [
     "KLDivWithLogitsLoss",
     "KTOLoss",
     "LinearCrossEntropyLoss",
+    "ListMLELoss",
     "LogCoshLoss",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
     "MAELoss",
     "MAPELoss",
     "MSELoss",
@@ -334,30 +355,82 @@ class JSDivLoss(RowLoss):
     function = divergence.js_div
 
 
-class DiceLoss(RegionLoss):
+class DiceLoss(OverlapLoss):
     function = segmentation.dice
     squared: bool = False
 
 
-class JaccardLoss(RegionLoss):
+class JaccardLoss(OverlapLoss):
     function = segmentation.jaccard
 
 
-class TverskyLoss(RegionLoss):
+class TverskyLoss(OverlapLoss):
     function = segmentation.tversky
     fp_weight: float = 0.5
     fn_weight: float = 0.5
 
 
-class FocalTverskyLoss(RegionLoss):
+class FocalTverskyLoss(OverlapLoss):
     function = segmentation.focal_tversky
     fp_weight: float = 0.3
     fn_weight: float = 0.7
     gamma: float = 4 / 3
 
 
-class GeneralizedDiceLoss(RegionLoss):
+class GeneralizedDiceLoss(OverlapLoss):
     function = segmentation.generalized_dice
+
+
+class LovaszHingeLoss(ListLoss):
+    function = segmentation.lovasz_hinge
+    several_axes = True
+    axis: int | tuple[int, ...] = -1
+
+
+class LovaszSoftmaxLoss(RegionLoss):
+    function = segmentation.lovasz_softmax
+    present: bool = True
+
+
+class CRPSEnsembleLoss(TargetLoss):
+    function = ensembles.crps_ensemble
+    axis: int = -1
+    fair: bool = False
+
+
+class FenchelYoungLoss(TargetLoss):
+    function = sparse.fenchel_young
+    activation: SparseMax = "sparsemax"
+    axis: int = -1
+    class_weight: ArrayLike | None = None
+    ignore_index: int | None = None
+
+
+class ListMLELoss(ListLoss):
+    function = lists.listmle
+    axis: int = -1
+
+
+class CoxPHLoss(Configured):
+    function = survival.cox_ph
+    axis: int = -1
+    reduction: Reduction = "mean"
+    ties: Ties = "efron"
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        event: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        segments: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
 
 
 class GaussianNLLLoss(Configured):
@@ -552,6 +625,7 @@ class PairwiseSoftZeroOneLoss(PairwiseLoss):
 
 class PairwiseMSELoss(ListLoss):
     function = ranking.pairwise_mse
+    axis: int = -1
 
 
 class NTXentLoss(LabelledPairLoss):

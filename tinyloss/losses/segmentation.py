@@ -5,8 +5,10 @@ from typing import Any, Unpack
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Activation, Regions, Request
 from tinyloss._formula import Formula
-from tinyloss._regions import ImageFunction, RegionFunction
+from tinyloss._lists import ListFunction
+from tinyloss._regions import ImageFunction, OrderedRegionFunction, RegionFunction
 from tinyloss._traits import Traits
+from tinyloss.losses._in_order import Order, spread
 from tinyloss.losses._numerics import balanced, sides, sigmoids, softmax_parts, steep
 from tinyloss.typing import (
     ActivationOrNone,
@@ -15,11 +17,20 @@ from tinyloss.typing import (
     Axis,
     Flag,
     NonNegative,
+    PixelOptions,
     Positive,
     RegionOptions,
 )
 
-__all__ = ["dice", "focal_tversky", "generalized_dice", "jaccard", "tversky"]
+__all__ = [
+    "dice",
+    "focal_tversky",
+    "generalized_dice",
+    "jaccard",
+    "lovasz_hinge",
+    "lovasz_softmax",
+    "tversky",
+]
 
 
 class _Overlap(Formula):
@@ -685,3 +696,221 @@ def generalized_dice(
         {"smooth": smooth},
         **options,
     )
+
+
+# ---------------------------------------------------------------------------- pixels in an order
+
+
+class _Lovasz(Formula):
+    """The sum of errors, from large to small, each by what one more wrong pixel costs.
+
+    Of g pixels of the region, i are right and u are in the union when some are wrong; the cost of
+    one more is 1 / u if it is of the region, else i / (u (u - 1)). These are whole numbers.
+    """
+
+    rowwise = True
+    several_axes = True
+    in_order = True
+
+    error: Any
+    """How wrong each pixel is."""
+    toward: Any
+    """The derivative of that by x."""
+
+    def __init__(self, x: Any, y: Any, kept: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.inside = inside = y > 0.5
+        self.errors(x)
+        keys = [-self.error]
+        if kept is not None:  # what is left out comes last, and is not of the region
+            inside = inside & kept
+            keys = [xp.astype(~kept, xp.int8), xp.where(kept, keys[0], 0.0)]
+        self.order = order = Order(*keys)
+        inside = order.of(inside)
+        whole = xp.sum(xp.astype(inside, x.dtype), axis=-1, keepdims=True)
+        lost = xp.astype(xp.cumulative_sum(xp.astype(inside, xp.int32), axis=-1), x.dtype)
+        found = xp.astype(xp.cumulative_sum(xp.astype(~inside, xp.int32), axis=-1), x.dtype)
+        union = whole + found
+        before = xp.where(union > 1, union - 1, 1.0)
+        # where there is nothing to find, the first pixel costs all there is
+        first = xp.where(found == 1, xp.ones_like(x), 0.0)
+        outside = xp.where(whole > 0, (whole - lost) / union / before, first)
+        union = xp.where(union == 0, 1.0, union)
+        cost = order.back(xp.where(inside, 1 / union, outside))
+        self.cost = cost if kept is None else xp.where(kept, cost, 0.0)
+
+    def errors(self, x: Any) -> None:
+        """Set `error` and `toward`."""
+        raise NotImplementedError
+
+    def value(self) -> Any:
+        some = self.xp.where((self.error > 0) & (self.cost != 0), self.error, 0.0)
+        return self.xp.sum(some * self.cost, axis=-1)
+
+    def grad_x(self) -> Any:
+        return self.xp.where(self.error > 0, self.toward * self.cost, 0.0)
+
+
+class _LovaszHinge(_Lovasz):
+    name = "lovasz_hinge"
+
+    def __init__(self, x: Any, y: Any, *, mask: Any = None) -> None:
+        kept = None if mask is None else spread(mask, x) != 0
+        super().__init__(x if kept is None else namespace(x).where(kept, x, 0.0), y, kept)
+
+    def errors(self, x: Any) -> None:
+        self.toward = self.xp.where(self.inside, -self.xp.ones_like(x), 1.0)
+        self.error = 1 + self.toward * x
+
+
+class _LovaszSoftmax(_Lovasz):
+    name = "lovasz_softmax"
+
+    def __init__(self, x: Any, y: Any, *, mass: Any = None, balanced: bool = False) -> None:
+        xp = namespace(x)
+        self.p, self.q = sides(x) if balanced else (xp.where((x < 0) | (x > 1), xp.nan, x), 1 - x)
+        if mass is None:
+            super().__init__(x, y, None)
+            return
+        mass = spread(mass, x)
+        self.p, self.q = (xp.where(mass == 0, 0.0, each) for each in (self.p, self.q))
+        super().__init__(x, y, mass != 0)
+        self.cost = xp.where(mass == 0, 0.0, self.cost * mass)  # NaN of an index that is no class
+
+    def errors(self, x: Any) -> None:
+        self.toward = self.xp.where(self.inside, -self.xp.ones_like(x), 1.0)
+        self.error = self.xp.where(self.inside, self.q, self.p)
+
+
+@ListFunction
+def lovasz_hinge(
+    x: Array,
+    y: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    **options: Unpack[PixelOptions],
+) -> Request:
+    """Lovász hinge: intersection over union of one region, made convex, of scores.
+
+    Parameters
+    ----------
+    x
+        Scores, whose sign is what is predicted: logits of 1.
+    y
+        Targets, 0 or 1 (booleans too).
+    mask
+        Which pixels count, booleans that broadcast to x. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: one region that is judged by intersection over union, after another loss has come near.
+
+    Shapes: x and y (..., P), or the pixels along `axis`. An item is what is along the other axes:
+    an image.
+
+    Domain: finite x.
+
+    Formula: sum_k max(e_k, 0) (J_k - J_{k-1}), e = 1 - x or 1 + x for a target of 1 or 0, from
+    large to small, J_k the Jaccard loss where the first k pixels are wrong and the others right
+
+    Gradient: -(J_k - J_{k-1}) or its opposite, for a target of 1 or 0; 0 where e <= 0. Pixels of
+    one e keep their places.
+
+    Accuracy: value 4 eps of errors that are rounded; gradient 4 eps.
+
+    Edge cases: max(e_1, 0) where there is nothing to find; 0 where no pixel counts.
+
+    Source: Berman, Rannen Triki and Blaschko, The Lovász-softmax loss, CVPR 2018.
+
+    Elsewhere: segmentation-models-pytorch `LovaszLoss`; kornia `lovasz_hinge_loss`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([1.5, -0.5, -1.0, 0.25]), np.array([1, 0, 1, 1])
+    >>> tinyloss.lovasz_hinge(x, y).round(6).item()
+    0.958333
+    """
+    arrays = {} if mask is None else {"mask": mask}
+    return Request(_LovaszHinge, x, y, arrays=arrays, **options)
+
+
+@OrderedRegionFunction
+def lovasz_softmax(
+    x: Array,
+    y: ArrayLike,
+    *,
+    present: Flag = True,
+    from_logits: ActivationOrNone = None,
+    class_axis: Axis = 1,
+    mask: ArrayLike | None = None,
+    **options: Unpack[RegionOptions],
+) -> Request:
+    """Lovász-softmax: intersection over union of each class, made convex, of probabilities.
+
+    Parameters
+    ----------
+    x
+        Probabilities, or logits with `from_logits`.
+    y
+        Targets, 0 or 1 (booleans too); or class indices.
+    present
+        Whether a class counts in the images alone that have it. False: in all.
+    from_logits
+        What makes probabilities of logits: "softmax" over `class_axis`, "sigmoid", or None: x are
+        probabilities.
+    class_axis
+        The axis of the classes, of softmax and of class indices.
+    mask
+        Which pixels count, booleans that broadcast to x. Others are left out of the sums, NaN
+        included. (`weight` and `where` are of items.)
+    axis
+        The axis of the pixels, or a tuple of axes: (-2, -1) for images.
+    ignore_index
+        Pixels with this class index are left out. It need not be a class.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: regions of several classes that are judged by the mean of intersections over unions.
+
+    Shapes: x and y (..., P), or the pixels along `axis`; of class indices y has no `class_axis`.
+    An item is what is along the other axes: a class of an image. With the axis of the images in
+    `axis` it is a class of the batch.
+
+    Domain: 0 <= x <= 1, NaN outside, or finite logits. An index that is no class is an error where
+    it can be seen (`tinyloss.validation`), and elsewhere gives NaN for its item.
+
+    Formula: sum_k e_k (J_k - J_{k-1}), e = |y - x| from large to small, J_k the Jaccard loss where
+    the first k pixels are wrong and the others right
+
+    Gradient: -(J_k - J_{k-1}) or its opposite, for a target of 1 or 0. Pixels of one e keep their
+    places.
+
+    Accuracy: value 4 eps; gradient 4 eps, of probabilities. Those by logits keep their digits in
+    both tails.
+
+    Edge cases: the largest e where there is nothing to find, with `present` False.
+
+    Source: Berman, Rannen Triki and Blaschko, The Lovász-softmax loss, CVPR 2018.
+
+    Elsewhere: segmentation-models-pytorch `LovaszLoss`; kornia `lovasz_softmax_loss`.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([[0.75, 0.5, 0.125], [0.25, 0.5, 0.875]]), np.array([0, 0, 1])
+    >>> tinyloss.lovasz_softmax(x, y, class_axis=0).round(6).item()
+    0.354167
+    """
+    regions = _regions(x, from_logits, class_axis, mask)._replace(present=present)
+    return Request(_LovaszSoftmax, regions, y, **options)

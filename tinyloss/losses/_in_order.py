@@ -1,0 +1,169 @@
+"""Rows in an order: sorted by keys, and added up one after the other.
+
+Formulas that use these are `in_order`. Sums run by pairs, pairs of pairs and so on, in a number of
+steps that is the logarithm of the row's length: each takes all rows at once, and rounding grows as
+that of pairwise sums.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinyloss._arrays import namespace
+from tinyloss.losses._numerics import exp_difference
+
+Arrays = Sequence[Any]
+
+
+def spread(array: Any, x: Any) -> Any:
+    """Return an array of x's shape, as it may not be where x alone is mapped over."""
+    return namespace(x).broadcast_to(array, x.shape)
+
+
+class Order:
+    """The order of rows by keys, the first one that differs deciding; ties by position."""
+
+    def __init__(self, *keys: Any) -> None:
+        self._xp = xp = namespace(keys[0])
+        *others, last = keys
+        self._places = xp.argsort(last, axis=-1, stable=True)
+        for key in reversed(others):
+            by_key = xp.argsort(self.of(key), axis=-1, stable=True)
+            self._places = xp.take_along_axis(self._places, by_key, axis=-1)
+
+    def of(self, array: Any) -> Any:
+        """Return an array's rows in this order."""
+        return self._xp.take_along_axis(array, self._places, axis=-1)
+
+    def back(self, array: Any) -> Any:
+        """Return rows that are in this order as they were before."""
+        inverse = self._xp.argsort(self._places, axis=-1, stable=True)
+        return self._xp.take_along_axis(array, inverse, axis=-1)
+
+
+class Groups:
+    """Parts of a row that lie together, told by where one begins."""
+
+    def __init__(self, begins: Any) -> None:
+        self._xp = xp = namespace(begins)
+        self.begins = begins
+        """Whether an element is the first of its group."""
+        self.ends = xp.concat([begins[..., 1:], xp.ones_like(begins[..., :1])], axis=-1)
+        """Whether an element is the last of its group."""
+
+    @classmethod
+    def of(cls, *keys: Any) -> "Groups":
+        """Return the groups of elements that are alike in every key."""
+        xp = namespace(keys[0])
+        begins = xp.zeros_like(keys[0][..., 1:], dtype=xp.bool)
+        for key in keys:
+            begins = begins | (key[..., 1:] != key[..., :-1])
+        return cls(xp.concat([xp.ones_like(keys[0][..., :1], dtype=xp.bool), begins], axis=-1))
+
+    @classmethod
+    def whole(cls, like: Any) -> "Groups":
+        """Return the one group of all elements of a row."""
+        xp = namespace(like)
+        begins = xp.ones_like(like[..., :1], dtype=xp.bool)
+        others = xp.zeros_like(like[..., 1:], dtype=xp.bool)
+        return cls(xp.concat([begins, others], axis=-1))
+
+    def bounds(self) -> tuple[Any, Any]:
+        """Return the places of the first and of the last element of each element's group."""
+        xp = self._xp
+        number = xp.cumulative_sum(xp.astype(self.begins, xp.int32), axis=-1) - 1
+        return self._places(self.begins, number), self._places(self.ends, number)
+
+    def _places(self, marks: Any, number: Any) -> Any:
+        # where marks are, in ascending order; what comes after is not asked for
+        xp = self._xp
+        marked = xp.argsort(xp.astype(~marks, xp.int8), axis=-1, stable=True)
+        return xp.take_along_axis(marked, number, axis=-1)
+
+
+def running(
+    join: Callable[[Arrays, Arrays], Arrays],
+    arrays: Arrays,
+    groups: Groups | None = None,
+    *,
+    backwards: bool = False,
+) -> list[Any]:
+    """Return each element joined with all before it in its group, or backwards with all after.
+
+    `join` takes what earlier elements have made and what later ones have, and is associative.
+    """
+    xp = namespace(arrays[0])
+    if backwards:
+        flipped = [xp.flip(each, axis=-1) for each in arrays]
+        turned = None if groups is None else Groups(xp.flip(groups.ends, axis=-1))
+        return [xp.flip(each, axis=-1) for each in running(join, flipped, turned)]
+    if groups is None:
+        return _scanned(join, list(arrays))
+
+    def joined(one: Arrays, other: Arrays) -> Arrays:
+        begun = other[0]
+        both = join(one[1:], other[1:])
+        kept = [xp.where(begun, b, a) for a, b in zip(both, other[1:], strict=True)]
+        return [one[0] | begun, *kept]
+
+    return _scanned(joined, [groups.begins, *arrays])[1:]
+
+
+def _scanned(join: Callable[[Arrays, Arrays], Arrays], arrays: list[Any]) -> list[Any]:
+    """Return the running joins of rows.
+
+    Those at odd places are running joins of neighbours, half as many; one more step makes the
+    others. (Blelloch, Prefix sums and their applications, 1990.)
+    """
+    xp, length = namespace(arrays[0]), arrays[0].shape[-1]
+    if length < 2:
+        return arrays
+    odd = _scanned(join, list(join(_cut(arrays, 0, length - 1), _cut(arrays, 1, length))))
+    before = [each[..., : (length - 1) // 2] for each in odd]
+    even = (
+        [
+            xp.concat([first[..., :1], each], axis=-1)
+            for first, each in zip(arrays, join(before, _cut(arrays, 2, length)), strict=True)
+        ]
+        if length > 2
+        else _cut(arrays, 0, 1)
+    )
+    return [_interleaved(xp, *each) for each in zip(even, odd, strict=True)]
+
+
+def _cut(arrays: Arrays, first: int, last: int) -> list[Any]:
+    return [each[..., first:last:2] for each in arrays]
+
+
+def _interleaved(xp: Any, even: Any, odd: Any) -> Any:
+    """Return an element of `even`, one of `odd`, and so on; `even` may have one more."""
+    half = odd.shape[-1]
+    pairs = xp.stack([even[..., :half], odd], axis=-1)
+    together = xp.reshape(pairs, (*odd.shape[:-1], 2 * half))
+    return xp.concat([together, even[..., half:]], axis=-1)
+
+
+def joined_numbers(one: Arrays, other: Arrays) -> list[Any]:
+    """Return the sum of two numbers."""
+    return [one[0] + other[0]]
+
+
+def joined_sums(one: Arrays, other: Arrays) -> list[Any]:
+    """Return the sum of two numbers (m, s), each s * exp(m), in the same form: s may be 0."""
+    xp = namespace(one[0])
+    first = one[0] >= other[0]
+    m, s = xp.where(first, one[0], other[0]), xp.where(first, one[1], other[1])
+    less, t = xp.where(first, other[0], one[0]), xp.where(first, other[1], one[1])
+    return [m, s + t * exp_difference(less, m)]
+
+
+def joined_log_sums(one: Arrays, other: Arrays) -> list[Any]:
+    """Return the sum of two numbers (m, r), each (1 + r) * exp(m), in the same form.
+
+    The largest term is 1 and stays out of r, so that log(1 + r) keeps its digits where all others
+    are small.
+    """
+    xp = namespace(one[0])
+    first = one[0] >= other[0]
+    m, r = xp.where(first, one[0], other[0]), xp.where(first, one[1], other[1])
+    less, t = xp.where(first, other[0], one[0]), xp.where(first, other[1], one[1])
+    return [m, r + (1 + t) * exp_difference(less, m)]
