@@ -19,7 +19,35 @@ class Traits:
     and predictions that are, sum to 1. None stands for what is not known, is not one number, or
     means nothing for the loss.
 
-    Of a sum of losses constants are sums: none is exceeded, and some are not attained.
+    Of a sum of losses constants are sums, and class weights scale them: none is exceeded, and some
+    are not attained.
+
+    Attributes
+    ----------
+    convex
+        Whether no chord lies below the loss.
+    strong_convexity
+        How much of a parabola it is: less half this times x^2 it is still convex. 0 for none.
+    lipschitz
+        The largest size of its gradient.
+    smoothness
+        The largest size of its curvature, infinite where the gradient jumps. Of rows it is the
+        largest eigenvalue, by size, of the matrix of second derivatives.
+    range
+        Between which numbers losses are; they may only come near to them.
+    symmetric
+        Whether predictions y + d and y - d cost the same.
+    variable
+        What the loss depends on, or each term of a sum, up to a factor that x does not change:
+        "x - y", the error; "y x", the margin; "x / y"; "x_y - x_c", the leads over other classes.
+    kinks
+        The values of the variable at which the gradient jumps.
+    elicits
+        Which prediction is the best, on average, for targets that vary.
+    proper
+        Whether the best prediction tells the probabilities of classes, as what it elicits.
+    calibrated
+        Whether the best prediction always favours the likeliest class.
 
     Examples
     --------
@@ -29,33 +57,16 @@ class Traits:
     """
 
     convex: bool | None = None
-    """Whether no chord lies below the loss."""
     strong_convexity: float | None = None
-    """How much of a parabola it is: with half this times x^2 taken off it is convex; 0 for none."""
     lipschitz: float | None = None
-    """The largest size of its gradient: an outlier pulls no harder than this."""
     smoothness: float | None = None
-    """The largest size of its curvature, infinite where the gradient jumps.
-
-    Of rows it is the largest eigenvalue of the matrix of second derivatives, by size.
-    """
     range: tuple[float, float] | None = None
-    """Between which two numbers losses are; it may only come near to them."""
     symmetric: bool | None = None
-    """Whether y + d and y - d cost the same."""
     variable: str | None = None
-    """The number that the loss depends on, up to a factor that x does not change.
-
-    "x - y", the error; "y x", the margin; "x / y"; "x_y - x_c", the leads over other classes.
-    """
     kinks: tuple[float, ...] | None = None
-    """The values of `variable` at which the gradient jumps."""
     elicits: str | None = None
-    """Which prediction is the best, on average, for targets that vary."""
     proper: bool | None = None
-    """Whether the best prediction tells the probabilities of classes, as `elicits` says."""
     calibrated: bool | None = None
-    """Whether the best prediction always favours the likeliest class."""
 
     @property
     def bounded(self) -> bool | None:
@@ -194,7 +205,7 @@ def _negated(known: Traits) -> Traits:
         known,
         convex=convex,
         strong_convexity=None if convex is None else 0.0,
-        range=None if known.range is None else (-known.range[1], -known.range[0]),
+        range=None if known.range is None else (0.0 - known.range[1], 0.0 - known.range[0]),
         elicits=None,
         proper=None,
         calibrated=None,
