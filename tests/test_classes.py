@@ -13,7 +13,7 @@ import pytest
 import tinyloss
 from tests.support.cases import CASES, Case, every_case, in_doubles
 from tests.support.compare import equal
-from tests.support.specs import CLASSES, IMAGES, LISTS, LOSSES, PAIRS, PRODUCTS
+from tests.support.specs import CLASSES, IMAGES, LISTS, LOSSES, PAIRS, PRODUCTS, SEQUENCES
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
@@ -44,7 +44,7 @@ LOGITS, LABELS = np.array([[0.5, -1.0, 2.0], [0.0, 1.0, 1.0]]), np.array([2, 0])
 
 
 def test_every_loss_has_a_class() -> None:
-    expected = {*LOSSES, *IMAGES, *LISTS, *PAIRS, *PRODUCTS} - {
+    expected = {*LOSSES, *IMAGES, *LISTS, *PAIRS, *SEQUENCES, *PRODUCTS} - {
         "linear_logprobs",
         "linear_entropy",
         "sequence_logprob",
@@ -97,7 +97,7 @@ def test_binary_cross_entropy_of_either_kind(logits: bool) -> None:
 @every_class
 def test_parameters_and_defaults_are_the_functions(cls: Any) -> None:
     call_time = {"weight", "where", "denominator", "labels", "labels_b", "mask", "member_weight"}
-    call_time.add("segments")
+    call_time |= {"segments", "label_lengths", "label_mask", "logit_lengths", "logit_mask"}
     of_function = {
         name: each.default
         for name, each in inspect.signature(CLASSES[cls]).parameters.items()

@@ -114,7 +114,7 @@ def test_info_empties_the_cache(
 
 def test_the_cards_are_of_the_docstrings() -> None:
     known = cards()
-    beside = [each.name for each in public_losses("images", "lists", "pairs")]
+    beside = [each.name for each in public_losses("images", "lists", "pairs", "sequences")]
     assert {*known} == {*LOSSES, *beside}
     for name, card in known.items():
         assert card.summary.endswith(".")

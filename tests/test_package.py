@@ -21,7 +21,7 @@ import tinyloss_numpy
 import tinyloss_torch
 from tests.support.calls import called_of
 from tests.support.process import ROOT, python
-from tests.support.specs import IMAGES, LISTS, LOSSES, PAIRS, PRODUCTS, PUBLIC
+from tests.support.specs import IMAGES, LISTS, LOSSES, PAIRS, PRODUCTS, PUBLIC, SEQUENCES
 
 PACKAGE = Path(inspect.getfile(tinyloss)).parent
 BACKENDS = [tinyloss_cupy, tinyloss_dask, tinyloss_jax, tinyloss_numpy, tinyloss_torch]
@@ -92,7 +92,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_regions": {"_engine", "_function"},
     "_rows": {"_arrays", "typing"},
     "_traits": set(),
-    "_sequences": {"_arrays", "_engine", "_function"},
+    "_tokens": {"_arrays", "_engine", "_function"},
+    "_sequences": {"_engine", "_function"},
     "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
     "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
@@ -111,6 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_regions",
         "_rows",
         "_sequences",
+        "_tokens",
         "_traits",
         "typing",
     },
@@ -164,7 +166,7 @@ def test_public_name_has_docstring_and_example(name: str) -> None:
     assert ">>> " in documentation
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *LISTS, *PAIRS, *PRODUCTS])
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *LISTS, *PAIRS, *SEQUENCES, *PRODUCTS])
 def test_loss_docstring_has_every_section(name: str) -> None:
     documentation = inspect.getdoc(getattr(tinyloss, name)) or ""
     assert re.findall(rf"^({'|'.join(SECTIONS)}): ", documentation, re.MULTILINE) == SECTIONS
@@ -172,7 +174,7 @@ def test_loss_docstring_has_every_section(name: str) -> None:
         assert re.search(rf"^(.*, )?{parameter}(,.*)?$", documentation, re.MULTILINE), parameter
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *LISTS])
+@pytest.mark.parametrize("name", [*LOSSES, *IMAGES, *LISTS, *SEQUENCES])
 def test_loss_signature_has_one_order(name: str) -> None:
     parameters = inspect.signature(getattr(tinyloss, name)).parameters
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]

@@ -14,19 +14,20 @@ from tests.support.specs import (
     PAIRS,
     PRODUCTS,
     PUBLIC,
+    SEQUENCES,
     SPECS,
 )
 from tinyloss._function import LossFunction
 from tinyloss._products import ProductFunction
-from tinyloss._sequences import SequenceFunction
+from tinyloss._tokens import TokensFunction
 from tinyloss.losses import Public, activations, public_losses
 
 
 def test_every_public_loss_is_listed_and_has_a_class() -> None:
     functions = {name: getattr(tinyloss, name) for name in PUBLIC}
     losses = {name for name, each in functions.items() if isinstance(each, LossFunction)}
-    assert {*LOSSES, *IMAGES, *LISTS, *PAIRS, *PRODUCTS} == losses
-    made = (ProductFunction, SequenceFunction)
+    assert {*LOSSES, *IMAGES, *LISTS, *PAIRS, *SEQUENCES, *PRODUCTS} == losses
+    made = (ProductFunction, TokensFunction)
     assert {name for name in losses if isinstance(functions[name], made)} == {*PRODUCTS}
     assert {*losses, *activations.__all__, "sparsemax", "entmax15"} == {
         each.name for each in public_losses()

@@ -91,6 +91,7 @@ from tinyloss.losses.products import *
 from tinyloss.losses.ranking import *
 from tinyloss.losses.regression import *
 from tinyloss.losses.segmentation import *
+from tinyloss.losses.sequence import *
 from tinyloss.losses.sparse import *
 from tinyloss.losses.survival import *
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Rational, Real
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from tinyloss._traits import Traits
 
@@ -123,6 +123,61 @@ class Formula:
         It is 0 only by underflow, and for a class that the loss does not depend on.
         """
         return curvature
+
+
+class Loops(NamedTuple):
+    """A loss of sequences as plain loops over one of them, in the words of `tinyloss_numpy`.
+
+    Given are the numbers `time`, `classes`, `length` (how many labels count), `blank`, `wants_grad`
+    and `pull`; rows of `x` and of `grad`, whose frames are `x_step` and `grad_step` bytes apart
+    from `x_at` and `grad_at` on; frames at `frame_at`, likewise; labels at `label_at`; the loss
+    goes to `loss_at`. A place of scratch memory `name` starts at `name_at`. All numbers are
+    computed with as float64 or int64.
+    """
+
+    text: str
+    places: Callable[[int, int, int], Mapping[str, tuple[str, int]]]
+    """Of frames, classes and labels: the dtype of each scratch place, and how many it has."""
+    numbers: Mapping[str, float]
+    """Constants of the text."""
+
+
+class Sequential(Protocol):
+    """The formulas of a loss of sequences, in a batch of them.
+
+    They go over frames by `loop(step, carry, arrays, reverse=False)`, which does what JAX's
+    `lax.scan` does: so time is a loop of the library that has one.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        labels: Any,
+        frames: Any,
+        lengths: Any,
+        blank: int,
+        loop: Callable[..., tuple[Any, Any]],
+    ) -> None:
+        """Take logits (T, N, K), classes (N, L), which frames (T, N) and how many labels count."""
+        ...
+
+    def value(self) -> Any:
+        """Return the loss of each sequence, (N,)."""
+        ...
+
+    def grad(self) -> Any:
+        """Return the gradients of these by the logits, (T, N, K)."""
+        ...
+
+    @staticmethod
+    def too_short(xp: Any, labels: Any, frames: Any, lengths: Any) -> Any:
+        """Return whether the frames that count, (N,), are too few for the labels that do."""
+        ...
+
+    @staticmethod
+    def loops() -> "Loops | None":
+        """Return the same for one sequence, to be compiled; None where there is no such thing."""
+        ...
 
 
 class InParts(Protocol):

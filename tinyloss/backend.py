@@ -15,6 +15,7 @@ kind, or returns NotImplemented to leave one to the formulas:
     looked      looks at the targets of a job, where it says so
     at_once     answers a loss of scores that are products, all scores at once
     by_chunks   the same, chunk by chunk
+    evaluated   answers a batch of sequences by their loss's formulas
     replaced    a job with some of its fields changed, or of its kind's
 
 `tinyloss.testing.check_backend` says whether it keeps the contract. Backends that compile find the
@@ -50,8 +51,9 @@ from tinyloss._engine.products import (
 )
 from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
+from tinyloss._engine.sequences import Sequenced, answer_of_sequences, evaluated
 from tinyloss._engine.targets import domain_of
-from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Role
+from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Loops, Role
 from tinyloss._rows import PAIRS, OfPairs, Rows
 
 __all__ = [
@@ -71,12 +73,15 @@ __all__ = [
     "Formula",
     "Job",
     "Kind",
+    "Loops",
     "OfPairs",
     "Role",
     "Rows",
     "Scored",
+    "Sequenced",
     "Weighing",
     "answer_of",
+    "answer_of_sequences",
     "astype",
     "at_once",
     "by_chunks",
@@ -85,6 +90,7 @@ __all__ = [
     "domain_of",
     "dtype_name",
     "evaluate",
+    "evaluated",
     "extent",
     "finished",
     "items",

@@ -23,11 +23,11 @@ from tinyloss._check import (
 __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
     "Axis", "AxisName", "CPOKind", "CallOptions", "CheckedCPOKind", "CheckedDPOKind", "ClassAxis",
-    "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "LabelOptions", "ListOptions",
-    "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options",
-    "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions",
-    "RowOptions", "SequenceReduction", "Share", "ShareOrNone", "SparseActivation", "SparseMax",
-    "SparseOptions", "Ties", "TiesOfEvents",
+    "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "IfInfeasible", "Infeasible",
+    "LabelOptions", "ListOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number",
+    "OneOrTwo", "Options", "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions",
+    "Reduction", "RegionOptions", "RowOptions", "SequenceReduction", "Share", "ShareOrNone",
+    "SparseActivation", "SparseMax", "SparseOptions", "Ties", "TiesOfEvents",
 ]  # fmt: skip
 
 
@@ -162,6 +162,13 @@ Ties: TypeAlias = Literal["efron", "breslow"]
 
 TiesOfEvents: TypeAlias = Annotated[Ties, Check(one_of("efron", "breslow"))]
 """How events of the same time count, which is looked at."""
+
+
+Infeasible: TypeAlias = Literal["inf", "ignore"]
+"""What becomes of a sequence whose frames are too few for its target."""
+
+IfInfeasible: TypeAlias = Annotated[Infeasible, Check(one_of("inf", "ignore"))]
+"""The same as a parameter."""
 
 ClassAxis: TypeAlias = Annotated[Literal[0, 1], Check(axis_of_two)]
 """Which axis of a matrix the classes are along."""

@@ -2,6 +2,7 @@
 
     prepare     one task for each block of rows, which has all their classes
     _products   losses of scores that are products: a task for each block of rows
+    _sequences  losses of sequences: a task for each block of these
     _split      passes over blocks that have a part of the classes each, where rows are too large
 
 In a task a job on the block's own arrays, NumPy's or another library's, is answered as anywhere.
@@ -14,7 +15,7 @@ from typing import Any
 BOTH_WAYS = True
 """Losses of rows and columns are answered from the same scores."""
 
-__all__ = ["absent", "prepare", "products"]
+__all__ = ["absent", "prepare", "products", "sequences"]
 
 
 def prepare(kind: Any, /) -> Callable[[Any], Any]:
@@ -29,6 +30,13 @@ def products(scored: Any) -> Any:
     from tinyloss_dask import _products
 
     return _products.products(scored)
+
+
+def sequences(batch: Any) -> Any:
+    """Answer for a batch of sequences."""
+    from tinyloss_dask import _sequences
+
+    return _sequences.sequences(batch)
 
 
 def absent(like: Any, shape: tuple[Any, ...], dtype: Any) -> Any:

@@ -26,6 +26,7 @@ from tinyloss.backend import (
     seen_of_columns,
 )
 from tinyloss.compiler.kernels import DIVISOR, WEIGHT
+from tinyloss_dask._blocks import parts_of
 
 _FIRST, _KNOWN = "first=", "known="
 """The index of a block's first row, and what is known of its columns."""
@@ -182,20 +183,20 @@ def _taken_apart(scored: Scored, h: Any, answers: Any, of_columns: Any = None) -
     kind, rows = scored.job.kind, answers.chunks[0]
 
     def part(name: str, number: int | None, first: Any, rest: tuple[int, ...], dtype: Any) -> Any:
-        return _map(answers, name, number, (first, *[(n,) for n in rest]), dtype)
+        return parts_of(answers, name, number, (first, *[(n,) for n in rest]), dtype)
 
     ones, value = (1,) * len(rows), None
     if kind.value and kind.reduce:
         value = part("value", None, ones, (), np.float64).sum()
         if of_columns is not None:
-            value = value + _map(of_columns, "value", None, ((1,),), np.float64)[0]
+            value = value + parts_of(of_columns, "value", None, ((1,),), np.float64)[0]
         value = value.astype(kind.value_dtype or kind.dtype)
     elif kind.value:
         each = kind.rowwise and kind.formula.per_item
         rest = () if each else (scored.classes,)
         value = part("value", None, rows, rest, kind.value_dtype or kind.dtype)
         if of_columns is not None:
-            of_all = _map(of_columns, "value", None, ((h.shape[0],),), value.dtype)
+            of_all = parts_of(of_columns, "value", None, ((h.shape[0],),), value.dtype)
             value = value + of_all.rechunk((rows,))
     grads: list[Any] = []
     for number, name in enumerate(scored.by):
@@ -208,23 +209,3 @@ def _taken_apart(scored: Scored, h: Any, answers: Any, of_columns: Any = None) -
             whole = part("grads", number, ones, shape, kind.dtype).sum(axis=0)
             grads.append(whole.astype(dtype))
     return Answer(value, tuple(grads))
-
-
-def _map(answers: Any, name: str, number: int | None, chunks: tuple[Any, ...], dtype: Any) -> Any:
-    """Return the arrays of a name that answers hold, as blocks of an array."""
-    return da.map_blocks(
-        _part,
-        answers,
-        name,
-        number,
-        dtype,
-        chunks=chunks,
-        dtype=dtype,
-        new_axis=list(range(answers.ndim, len(chunks))) or None,
-        meta=np.empty((0,) * len(chunks), dtype),
-    )
-
-
-def _part(answer: Any, name: str, number: int | None, dtype: Any) -> Any:
-    part = getattr(answer, name)
-    return np.asarray(part if number is None else part[number]).astype(dtype)

@@ -8,6 +8,7 @@ JAX's transformations meet closed-form derivatives in it.
     _namespace      functions whose derivatives stay finite
     _rows           reductions over classes: in one array, over devices, over a mapped axis
     _products       losses of scores that are products, block by block
+    _sequences      losses of sequences, whose frames are a loop
     _parts          rows of such scores, a part of the classes at a time
 
 JAX is imported when the first of its arrays is met, not before.
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> Any:
         from tinyloss_jax import _products
 
         return getattr(_products, name)
+    if name == "sequences":
+        from tinyloss_jax import _sequences
+
+        return _sequences.sequences
     if name not in ("fused", "layout", "prepare", "seen", "split_rows"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_jax import _run

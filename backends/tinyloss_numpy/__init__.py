@@ -12,6 +12,7 @@ where that cannot be, the formulas run in NumPy over blocks of items that fit in
     _blocks         the formulas, block by block
     _extent         the size and the sum of weights, before a mean of large arrays
     _products       products of matrices, by BLAS
+    _sequences      losses of sequences: their own loops, over the threads
 """
 
 from tinyloss_numpy._extent import extent
@@ -27,6 +28,7 @@ from tinyloss_numpy._run import (
     quiet,
     source,
 )
+from tinyloss_numpy._sequences import sequences
 from tinyloss_numpy._threads import threads
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "multiply",
     "prepare",
     "quiet",
+    "sequences",
     "source",
     "threads",
 ]

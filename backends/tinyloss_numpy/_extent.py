@@ -12,8 +12,8 @@ import numpy as np
 
 from tinyloss_numpy import _arrays
 from tinyloss_numpy._plans import WORTH_THREADS
-from tinyloss_numpy._programs import Compiled, kernel_of
-from tinyloss_numpy._run import compilation_mode
+from tinyloss_numpy._programs import made
+from tinyloss_numpy._run import may_compile
 from tinyloss_numpy._source import LANES, Text
 from tinyloss_numpy._threads import run_slabs
 
@@ -42,23 +42,29 @@ def kernel(first, last, table, work):
 """
 
 
-_kernels: dict[Any, Compiled | str] = {}
+_kernels: dict[str, Any] = {}
 _read = dict.fromkeys(map(np.dtype, LANES), 0)
 """How many numbers of a dtype have been read."""
 
 
 def _kernel(array: Any) -> Any:
     """Return what reads blocks of an array, None where NumPy is to do it."""
-    dtype, mode = array.dtype, compilation_mode()
+    dtype, mode = array.dtype, may_compile()
     if dtype not in _read or mode == "never":
         return None
     _read[dtype] += array.size
     if mode == "auto" and _read[dtype] < _WORTH_COMPILING:
         return None
     real = dtype.name
-    text = Text(_SOURCE, (("array", (real, real)),), 0, 0)
-    found = kernel_of(_kernels, real, lambda: text, real, "the sum of weights")
-    return None if isinstance(found, str) else found.run
+    if real not in _kernels:
+        made(_kernels, real, lambda: _compiled(real), "the sum of weights")
+    return None if isinstance(_kernels[real], str) else _kernels[real]
+
+
+def _compiled(real: str) -> Any:
+    from tinyloss_numpy._compiler import load
+
+    return load(Text(_SOURCE, (("array", (real, real)),), 0, 0), real, "the sum of weights")
 
 
 def extent(array: Any) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from warnings import warn
 
 import numpy as np
@@ -16,6 +16,9 @@ from tinyloss.compiler.numbers import Numbers
 from tinyloss_numpy._plans import Plan, Variant, make_plan
 from tinyloss_numpy._source import Rows, Text, Tiles
 from tinyloss_numpy._threads import elsewhere
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _WORTH_COMPILING = 2**19
 """Elements after which compiling a program, about a second, starts to pay if more are to come."""
@@ -47,35 +50,6 @@ class Compiled(NamedTuple):
     run: Any
     lane_bytes: int
     scratch_arrays: int
-
-
-def kernel_of(
-    known: dict[Any, Compiled | str], key: Any, text: Callable[[], Text], real: str, title: str
-) -> Compiled | str:
-    """Return the kernel known by a key, or why there is none; compile it once.
-
-    In a thread that no signal reaches: what is raised there is the compiler's.
-    """
-
-    def compile_it() -> None:
-        with _compiling:
-            if key in known:
-                return
-            try:
-                from tinyloss_numpy._compiler import load
-
-                own = text()
-                kernel = load(own, real, title)
-            except MemoryError:  # another time there may be enough
-                raise
-            except Exception as error:
-                known[key] = _complaint(error, title)
-            else:
-                known[key] = Compiled(kernel, own.lane_bytes, own.scratch_arrays)
-
-    if key not in known:
-        elsewhere(compile_it)
-    return known[key]
 
 
 class CompiledLoss:
@@ -147,13 +121,13 @@ class CompiledLoss:
 
     def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""
-        variant, recording = plan.variant, self.recording
-        compiled = kernel_of(
-            self._kernels, variant, lambda: self.text(variant), recording.real, recording.title
-        )
+        variant, title = plan.variant, self.recording.title
+        if variant not in self._kernels:
+            made(self._kernels, variant, lambda: self._compile(variant), title)
+        compiled = self._kernels[variant]
         if isinstance(compiled, str):
             self._decline(layouts)
-            _warn_once(compiled)
+            warn_once(compiled)
             return None
         self.waiting = False
         plan.scratch_bytes = compiled.lane_bytes + compiled.scratch_arrays * plan.scratch_size
@@ -162,9 +136,36 @@ class CompiledLoss:
         plan.kernel = compiled.run
         return plan.kernel
 
+    def _compile(self, variant: Variant) -> Compiled:
+        from tinyloss_numpy._compiler import load
+
+        text = self.text(variant)
+        kernel = load(text, self.recording.real, self.recording.title)
+        return Compiled(kernel, text.lane_bytes, text.scratch_arrays)
+
     def _decline(self, layouts: Layouts) -> None:
         """Remember how inputs lay that the formulas have to take."""
         self.declined.add(layouts[: len(self.recording.names)], True)
+
+
+def made(kept: dict[K, T | str], key: K, make: Callable[[], T], title: str) -> None:
+    """Keep what `make` compiles under a key, or why it cannot.
+
+    In a thread that no signal reaches: what is raised here is the compiler's.
+    """
+
+    def compile_once() -> None:
+        with _compiling:
+            if key in kept:
+                return
+            try:
+                kept[key] = make()
+            except MemoryError:  # another time there may be enough
+                raise
+            except Exception as error:
+                kept[key] = _complaint(error, title)
+
+    elsewhere(compile_once)
 
 
 _COMPILER = ("numba", "llvmlite")
@@ -186,7 +187,7 @@ def _complaint(error: Exception, title: str) -> str:
 _warned: set[str] = set()
 
 
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     if message not in _warned:
         _warned.add(message)
         warn(message, RuntimeWarning, stacklevel=2)

@@ -80,9 +80,6 @@ def compilation(mode: Literal["auto", "always", "never"], /) -> Generator[None]:
         _compilation.reset(token)
 
 
-compilation_mode = _compilation.get
-
-
 def quiet() -> Any:
     """Return a context in which NumPy neither raises nor warns where results overflow."""
     return np.errstate(all="ignore")
@@ -383,6 +380,16 @@ class _Own(threading.local):
 
 
 _own = _Own()
+
+
+def scratch(size: int) -> int:
+    """Return the address of scratch memory, valid until the thread runs its next loop."""
+    return _own.scratch(size)
+
+
+def may_compile() -> str:
+    """Return the mode that `compilation` has set."""
+    return _compilation.get()
 
 
 SOURCE = "numba"

@@ -14,6 +14,7 @@ torch. Autograd meets closed-form derivatives in all of them.
     _rules          a part of a loss, item by item, with the rules that differentiate it
     _formulas       a job answered by such parts
     _products       losses of scores that are products, with the rule for autograd
+    _sequences      losses of sequences, with the same
 
 torch is imported when the first of its tensors is met, not before.
 """
@@ -32,6 +33,10 @@ def __getattr__(name: str) -> Any:
         from tinyloss_torch import _products
 
         return getattr(_products, name)
+    if name in ("sequences", "untraced"):
+        from tinyloss_torch import _sequences
+
+        return getattr(_sequences, name)
     if name == "extent":
         from tinyloss_torch import _kernels
 

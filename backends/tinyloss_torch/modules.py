@@ -18,6 +18,7 @@ __all__ = [
     "CORALLoss",
     "CPOLoss",
     "CRPSEnsembleLoss",
+    "CTCLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
     "ContrastiveLoss",
@@ -210,6 +211,10 @@ class CPOLoss(LossModule):
 
 class CRPSEnsembleLoss(LossModule):
     of = tinyloss.CRPSEnsembleLoss
+
+
+class CTCLoss(LossModule):
+    of = tinyloss.CTCLoss
 
 
 class CategoricalHingeLoss(LossModule):

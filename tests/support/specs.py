@@ -52,6 +52,7 @@ __all__ = [
     "PAIRS",
     "PRODUCTS",
     "PUBLIC",
+    "SEQUENCES",
     "SPECS",
     "Spec",
 ]
@@ -511,6 +512,7 @@ LOSSES = [each.name for each in public_losses("elements", "rows")]
 IMAGES = [each.name for each in public_losses("images")]
 PAIRS = [each.name for each in public_losses("pairs")]
 LISTS = [each.name for each in public_losses("lists")]
+SEQUENCES = [each.name for each in public_losses("sequences")]
 PRODUCTS = [each.name for each in public_losses("arrays")]
 PUBLIC = [name for name in vars(tinyloss)["__all__"] if name != "__version__"]
 

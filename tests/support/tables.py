@@ -52,6 +52,7 @@ FAMILIES: Mapping[str, str] = {
     "orders": "lists",
     "ensembles": "ensembles",
     "sparse": "sparse",
+    "sequences": "sequence",
 }
 """The documentation's pages of losses, and the modules of those."""
 
@@ -65,7 +66,7 @@ def _losses(page: str | None = None) -> list[Public]:
     """Return the losses, of all families or of a page."""
     return [
         each
-        for each in public_losses("elements", "rows", "images", "pairs", "lists")
+        for each in public_losses("elements", "rows", "images", "pairs", "lists", "sequences")
         if page is None or page == _page_of(each)
     ]
 

@@ -135,6 +135,8 @@ def products(h: Floats, w: Floats, labels: Ints) -> None:
     print(tinyloss.nt_xent(h, labels), tinyloss.supcon(h, labels, w, labels, temperature=0.2))
     print(tinyloss.n_pairs(h, w, labels), tinyloss.multi_similarity(h, [0, 1], base=1, alpha=3))
     print(tinyloss.circle(h, labels, mask=h > w), tinyloss.barlow_twins(h, w, redundancy=0.01))
+    print(tinyloss.ctc(h, labels, blank=-1, logit_lengths=[3], per_label=True, weight=w))
+    print(tinyloss.CTCLoss(time_axis=0)(h, labels, label_mask=h > w))
     print(tinyloss.vicreg(h, w, variance=15.0), tinyloss.NPairsLoss()(h, w))
     print(tinyloss.SupConLoss(temperature=0.2).value_and_grad(h, labels))
 

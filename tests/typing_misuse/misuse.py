@@ -159,6 +159,9 @@ def products(h: Floats, w: Floats) -> None:
     tinyloss.info_nce(h, w, temperature="0.1")  # error
     tinyloss.siglip(h, w, scale=None)  # error
     tinyloss.nt_xent(h)  # error
+    tinyloss.ctc(h)  # error
+    tinyloss.ctc(h, w, infeasible="zero")  # error
+    tinyloss.CTCLoss(blank=None)  # error
     tinyloss.supcon(h, h, h, h, h)  # error
     tinyloss.n_pairs(h, w, normalize=True)  # error
     tinyloss.multi_similarity(h, h, base="0.5")  # error

@@ -52,6 +52,8 @@ class Backend(Protocol):
     `multiply(a, b, into, adds)` writes or adds a product of matrices into an array.
     `indices(mask)` tells where a mask is True, None where that would take a wait.
 
+    For losses of sequences, `sequences(batch)` answers a batch of them, or returns NotImplemented.
+
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.
     """
@@ -96,6 +98,13 @@ def traced(job: Any) -> Any:
     from tinyloss_torch import traced
 
     return traced(job)
+
+
+def untraced(function: Any) -> Any:
+    """Return a function that torch calls between two graphs, where it traces what calls it."""
+    from tinyloss_torch import untraced
+
+    return untraced(function)
 
 
 def quiet(xp: Namespace) -> AbstractContextManager[Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, Sequential
 from tinyloss.typing import Namespace
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -107,13 +107,36 @@ class Regions(NamedTuple):
     """Whether items count alone where there is something to find."""
 
 
+class Sequences(NamedTuple):
+    """Predictions of sequences: for each frame a row of classes; the target is another sequence."""
+
+    x: Any
+    formula: type[Sequential]
+    time_axis: int
+    """The axis of the frames."""
+    blank: int
+    """The class that stands for no label, counted from either end."""
+    frames: Any = None
+    """Which frames count, booleans (..., T); None for all."""
+    logit_lengths: Any = None
+    """How many frames count, of the first; None for all."""
+    labels: Any = None
+    """Which labels count, booleans like y; None for all."""
+    label_lengths: Any = None
+    """How many labels count, of the first; None for all."""
+    per_label: bool = False
+    """Whether a loss is divided by how many labels count."""
+    leaves_out: bool = False
+    """Whether targets that are too long for their frames are left out."""
+
+
 class Request(NamedTuple):
     """What a public function was asked."""
 
     formula: type[Formula] | None
     """The formula for a target of x's shape; None where there is none."""
     x: Any
-    """An array, a `Product` or `Regions`."""
+    """An array, a `Product`, `Regions` or `Sequences`."""
     y: Any
     params: Mapping[str, Any] = _NOTHING
     """Parameters of the formula, already checked: numbers may be 0-d arrays."""

@@ -71,7 +71,7 @@ def _promise(text: str) -> Promise:
 
 def cards() -> dict[str, Card]:
     """Return the card of each loss, by name."""
-    kinds: tuple[Kind, ...] = ("elements", "rows", "images", "pairs", "lists")
+    kinds: tuple[Kind, ...] = ("elements", "rows", "images", "pairs", "lists", "sequences")
     return {each.name: card_of(each.name) for each in public_losses(*kinds)}
 
 

@@ -14,6 +14,7 @@ from tinyloss._lists import ListFunction
 from tinyloss._products import ProductFunction
 from tinyloss._regions import ImageFunction, OrderedRegionFunction
 from tinyloss._sequences import SequenceFunction
+from tinyloss._tokens import TokensFunction
 
 __all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
 
@@ -30,6 +31,7 @@ FAMILIES = (
     "survival",
     "ensembles",
     "sparse",
+    "sequence",
     "contrastive",
     "metric",
     "decorrelation",
@@ -39,7 +41,7 @@ FAMILIES = (
 """The modules of public functions, in the order in which these are listed."""
 
 Kind: TypeAlias = Literal[
-    "elements", "rows", "images", "pairs", "lists", "arrays", "predictions", "shares"
+    "elements", "rows", "images", "pairs", "lists", "sequences", "arrays", "predictions", "shares"
 ]
 
 
@@ -50,7 +52,7 @@ class Public(NamedTuple):
     function: Any
     kind: Kind
     """What an item is: an element, a row of classes or pixels, an image with all its classes, a
-    list whose elements have an order.
+    list whose elements have an order, a sequence of rows.
 
     "pairs": two items or three, each an argument. "arrays": it is called with what makes the
     predictions, or returns what makes them; "predictions": it is called with these alone, and
@@ -74,7 +76,7 @@ def public_losses(*kinds: Kind) -> list[Public]:
 
 def _kind_of(function: Any, family: str) -> Kind:
     parameters = signature(function).parameters
-    if isinstance(function, (ProductFunction, SequenceFunction)):
+    if isinstance(function, (ProductFunction, TokensFunction)):
         return "arrays"
     if family == "pairs":
         return "pairs"
@@ -84,6 +86,8 @@ def _kind_of(function: Any, family: str) -> Kind:
         return "images"
     if isinstance(function, (ListFunction, OrderedRegionFunction)):
         return "lists"
+    if isinstance(function, SequenceFunction):
+        return "sequences"
     return "rows" if "axis" in parameters else "elements"
 
 
@@ -94,7 +98,8 @@ def listed() -> str:
     """Return a table of all losses: the function, its classes, the first words of its docstring."""
     classes = vars(import_module("tinyloss.losses.classes"))
     lines: list[str] = []
-    for each in public_losses("elements", "rows", "images", "pairs", "lists", "arrays"):
+    beside = ("images", "pairs", "lists", "sequences", "arrays")
+    for each in public_losses("elements", "rows", *beside):
         objects = [
             name
             for name in classes["__all__"]

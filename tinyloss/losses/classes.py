@@ -38,6 +38,7 @@ from tinyloss.losses import (
     ranking,
     regression,
     segmentation,
+    sequence,
     sparse,
     survival,
 )
@@ -48,6 +49,7 @@ from tinyloss.typing import (
     CallOptions,
     CPOKind,
     DPOKind,
+    Infeasible,
     Reduction,
     SparseMax,
     Ties,
@@ -64,6 +66,7 @@ __all__ = [
     "CORALLoss",
     "CPOLoss",
     "CRPSEnsembleLoss",
+    "CTCLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
     "ContrastiveLoss",
@@ -426,6 +429,31 @@ class CoxPHLoss(Configured):
         *,
         mask: ArrayLike | None = None,
         segments: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class CTCLoss(Configured):
+    function = sequence.ctc
+    blank: int = 0
+    infeasible: Infeasible = "inf"
+    per_label: bool = False
+    reduction: Reduction = "mean"
+    time_axis: int = -2
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        label_lengths: ArrayLike | None = None,
+        label_mask: ArrayLike | None = None,
+        logit_lengths: ArrayLike | None = None,
+        logit_mask: ArrayLike | None = None,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Return the loss."""

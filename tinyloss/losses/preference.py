@@ -6,7 +6,7 @@ from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._sequences import SequenceFunction
+from tinyloss._tokens import TokensFunction
 from tinyloss.losses._numerics import (
     Sigmoids,
     exact_difference,
@@ -786,7 +786,7 @@ def kto(
     return Request(_KTO, logp, desirable, params, arrays, called=called, **options)
 
 
-@SequenceFunction
+@TokensFunction
 def sequence_logprob(
     x: Array,
     y: ArrayLike,
