@@ -26,8 +26,8 @@ def called_of(loss: Any) -> tuple[str, str]:
     """Return what a loss calls x and y."""
     parameters = inspect.signature(loss).parameters.values()
     arrays = [None for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
-    called: tuple[str, str] = loss.request(arrays, {}).called
-    return called
+    called = loss.request(arrays, {}).called
+    return called.get("x", "x"), called.get("y", "y")
 
 
 def call(*arrays: Drawn, **options: Any) -> Call:
