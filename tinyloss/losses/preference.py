@@ -7,6 +7,7 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._tokens import TokensFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import (
     Sigmoids,
     exact_difference,
@@ -111,6 +112,11 @@ class _Pair(Formula):
 
     def grad_ref_rejected(self) -> Any:
         return -self.by_r()
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()
 
 
 class _Sigmoid(_Pair):
@@ -599,6 +605,11 @@ class _ORPO(Formula):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()
+
 
 @LossFunction
 def orpo(
@@ -707,6 +718,11 @@ class _KTO(Formula):
         return self.beta * (self.beta * (_bend(self.s) * (lean * (self.yes - self.no))))
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()
 
 
 @LossFunction

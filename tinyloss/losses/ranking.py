@@ -8,6 +8,7 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._rows import over_pairs
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import exp_difference, positive_part, sign, steep
 from tinyloss.typing import Array, ArrayLike, ListOptions, NonNegative
 
@@ -25,6 +26,11 @@ class _List(Formula):
         if mask is not None:
             self.there = mask != 0
             self.x, self.y = xp.where(self.there, x, 0.0), xp.where(self.there, y, 0.0)
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()
 
 
 class _Pairwise(_List):
