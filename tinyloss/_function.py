@@ -111,7 +111,8 @@ class LossFunction(Generic[P]):
                     "traits are those of an item of weight 1"
                 )
         formula = request.formula or request.labels
-        assert formula is not None
+        if formula is None:  # of what has no formula of an item nothing is known
+            return Traits()
         known = formula.traits(**request.params, **request.arrays)
         weights = request.class_weight
         return known if weights is None else weighed(known, numbers_of(weights))
