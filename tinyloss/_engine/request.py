@@ -157,9 +157,9 @@ class Request(NamedTuple):
     title: str | None = None
     """The public function's name, where it is not the formula's."""
     called: Mapping[str, str] = _NOTHING
-    """What users call x, y and the further arrays, in their order; empty where x and y come first.
+    """What users call x, y and further arrays, in their order; empty where x and y come first.
 
-    These arrays all have x's shape or a number for each row: none is broadcast.
+    Further arrays among these have x's shape or a number for each row: none is broadcast.
     """
     counts: tuple[str, ...] | None = None
     """The further arrays whose elements, where none of them is 0, say how often a row counts

@@ -460,7 +460,7 @@ def _argument(
     formula: type[Formula], request: Request, arrays: Mapping[str, Any], argnum: int
 ) -> str:
     """Return the name of the argument to differentiate by."""
-    names = list(request.called or arrays)
+    names = [*request.called, *[name for name in arrays if name not in request.called]]
     if not 0 <= argnum < len(names):
         raise Refusal(f"argnums holds {argnum!r}, expected integers from 0 to {len(names) - 1}")
     name = names[argnum]

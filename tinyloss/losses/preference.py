@@ -424,9 +424,8 @@ def dpo(
     """
     formula, share = _smoothed("dpo", kind, label_smoothing)
     arrays = {"ref_chosen": ref_chosen, "ref_rejected": ref_rejected}
-    called = _PAIR | {name: name for name in arrays}
     params = {"beta": beta, **share}
-    return Request(formula, chosen, rejected, params, arrays, called=called, **options)
+    return Request(formula, chosen, rejected, params, arrays, called=_PAIR, **options)
 
 
 @LossFunction
@@ -797,7 +796,7 @@ def kto(
         "desirable_weight": desirable_weight,
         "undesirable_weight": undesirable_weight,
     }
-    called = {"x": "logp", "y": "desirable", "ref_logp": "ref_logp"}
+    called = {"x": "logp", "y": "desirable"}
     arrays = {"ref_logp": ref_logp}
     return Request(_KTO, logp, desirable, params, arrays, called=called, **options)
 
