@@ -98,8 +98,16 @@ def listed() -> str:
     """Return a table of all losses: the function, its classes, the first words of its docstring."""
     classes = vars(import_module("tinyloss.losses.classes"))
     lines: list[str] = []
-    beside = ("images", "pairs", "lists", "sequences", "arrays")
-    for each in public_losses("elements", "rows", *beside):
+    kinds: tuple[Kind, ...] = (
+        "elements",
+        "rows",
+        "images",
+        "pairs",
+        "lists",
+        "sequences",
+        "arrays",
+    )
+    for each in public_losses(*kinds):
         objects = [
             name
             for name in classes["__all__"]
