@@ -249,7 +249,8 @@ def test_weights_and_masks_are_read_as_they_came(scale: float) -> None:
     x, y = np.zeros((2, 2**22), np.float32)
     weight = np.full(2**22, scale, np.float32)
     with compiled():
-        for options in ({"weight": weight}, {"where": weight > 0}):
+        given: list[dict[str, Any]] = [{"weight": weight}, {"where": weight > 0}]
+        for options in given:
             assert tinyloss.mse(x, y, **options) == 0  # the first call compiles
             assert peak(partial(tinyloss.mse, x, y, **options)) < MIB
 

@@ -55,6 +55,7 @@ FAMILIES: Mapping[str, str] = {
     "sequences": "sequence",
 }
 """The documentation's pages of losses, and the modules of those."""
+_PAGES = [*FAMILIES]
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -133,14 +134,25 @@ def support() -> str:
 
 
 def uses() -> str:
-    """Return what each loss is for, a row for all that take the same: the other."""
+    """Return what each loss is for, a row for all that take the same: the other.
+
+    Losses of other things than numbers, classes and regions are named alone.
+    """
     rows: dict[tuple[str, str], list[str]] = {}
-    for loss in _losses():
+    first, others = _PAGES[: _PAGES.index("regions") + 1], _PAGES[_PAGES.index("regions") + 1 :]
+    for loss in (each for page in first for each in _losses(page)):
         best_for, x_is, y_is = _described(loss)
         rows.setdefault((x_is, y_is), []).append(f"`{loss.name}`: {best_for}")
+    more = [
+        f"[{page}](docs/losses/{page}.md): " + ", ".join(f"`{each.name}`" for each in _losses(page))
+        for page in others
+    ]
     return _table(
         ("x is", "y is", "loss, and what it is best for"),
-        [(*arguments, "<br>".join(each)) for arguments, each in rows.items()],
+        [
+            *[(*arguments, "<br>".join(each)) for arguments, each in rows.items()],
+            ("of other kinds", "", "<br>".join(more)),
+        ],
     )
 
 
