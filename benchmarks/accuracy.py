@@ -45,17 +45,15 @@ from rich.table import Table
 import tinyloss_numpy
 from benchmarks._printing import console_of, markdown_table, progress_bar, write_report
 from benchmarks.gpu import device, no_gpu
-from tests.support.answers import answers, differentiable, split
-from tests.support.definitions import ARGUMENTS
+from tests.support.answers import answers, differentiable
 from tests.support.dtypes import DTYPES, compute_dtype
-from tests.support.exact import Truth, evaluate
+from tests.support.exact import Truth, evaluate, split
 from tests.support.families import HALF_BOUND, allowed, families, judge, scales
 from tests.support.specs import BOUNDS, EXACT
 from tinyloss.cli.measure import library, machine, versions
 
 N = 120
 RESULTS = Path(__file__).parent / "results" / "accuracy.json"
-NAMES = {"value": "value", **{name: f"d/d{name}" for name in ARGUMENTS}, "curvature": "curvature"}
 OURS = ("numpy", "compiled", "cupy", "jax.jit", "jax.grad", "torch.backward", "torch.compile")
 LIBRARIES = {
     "numpy": ("float32", "float64", "float16", "bfloat16"),
@@ -122,7 +120,7 @@ def function_of(loss: str) -> Any:
 def ask_autodiff(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return tinyloss's value of each item, and its gradients by JAX's autodiff."""
     function = function_of(loss)
-    arguments, parameters = split(kwargs)
+    arguments, parameters = split(loss, kwargs)
     if not EXACT[loss].target:
         raise NotImplementedError  # they have no gradients here, and `jax.jit` has their values
 
@@ -225,7 +223,7 @@ def ask_backward(items: Callable[..., Items], loss: str, kwargs: Mapping[str, An
     """Return tinyloss's value of each item, and its gradients by torch's autograd."""
     arrays, given = arrays_of(kwargs)
     tensors = {name: tensor(array) for name, array in arrays.items()}
-    arguments = [tensors.pop(name) for name in ARGUMENTS if name in tensors]
+    arguments = [tensors.pop(name) for name in EXACT[loss].arguments]
     if not EXACT[loss].target:
         return {"value": on_host(items(loss, given)(arguments, tensors))}
     numbers = differentiable(loss, *arguments[:2])
@@ -265,6 +263,7 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
     if loss == "poisson_nll":
         return f.poisson_nll_loss(x, y, **parameters, **each)
     if loss == "gaussian_nll":
+        only(parameters, "var", "full", "eps")
         return f.gaussian_nll_loss(x, y, **parameters, **each)
     if loss == "binary_cross_entropy":
         only(parameters)
@@ -287,6 +286,7 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
     if loss == "kl_div":
         return f.kl_div(x, y, **parameters, **each).sum(-1)
     if loss == "kl_div_with_logits":
+        only(parameters)
         return f.kl_div(x.log_softmax(-1), y.log_softmax(-1), log_target=True, **each).sum(-1)
     if loss in ("softmax", "log_softmax", "logsumexp"):
         return getattr(torch, loss)(x, -1)
@@ -330,6 +330,7 @@ def optax_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
             return losses.kl_divergence_with_log_targets(x, y)
         return losses.kl_divergence(x, y)
     if loss == "kl_div_with_logits":
+        only(parameters)
         return losses.kl_divergence_with_log_targets(nn.log_softmax(x), nn.log_softmax(y))
     name, known = {
         "mse": ("squared_error", ()),
@@ -366,7 +367,7 @@ def ask_optax(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ask_sklearn(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    (x, *targets), parameters = split(kwargs)
+    (x, *targets), parameters = split(loss, kwargs)
     if loss in ("msle", "mape"):
         only(parameters)
         metrics = importlib.import_module("sklearn.metrics")
@@ -442,18 +443,17 @@ def item_of(kwargs: Mapping[str, Any], index: tuple[int, ...], rowwise: bool) ->
 
 
 def flushable(
-    kwargs: Mapping[str, Any], truth: Truth, dtype: str, rowwise: bool
+    kwargs: Mapping[str, Any], truth: Truth, dtype: str, loss: str
 ) -> npt.NDArray[np.bool_]:
     """Return whether flushed subnormal numbers may change a result."""
-    info = np.finfo(compute_dtype(DTYPES[dtype]))
+    info, rowwise = np.finfo(compute_dtype(DTYPES[dtype])), EXACT[loss].rowwise
     tiny, x = float(info.smallest_normal), kwargs["x"]
     classes = max(FLUSHED_CLASSES, x.shape[-1] if rowwise else 1)
     small = np.abs(truth.float64()) < classes * tiny / float(info.eps)
     smoothing = kwargs.get("label_smoothing", 0.0)
     small = small | (0 < smoothing < tiny * x.shape[-1])  # each class's share is subnormal
-    for name in ARGUMENTS:
-        a = kwargs.get(name)
-        if a is None or a.dtype.kind in "iub":
+    for a in split(loss, kwargs)[0]:
+        if a.dtype.kind in "iub":
             continue
         subnormal = (a != 0) & (np.abs(a) < tiny)
         if rowwise:
@@ -493,7 +493,7 @@ def record(
     if cell.library not in OURS:
         counted &= ~conventions(cell.loss, cell.result, kwargs, truth)
     if cell.library in FLUSHING:
-        small = flushable(kwargs, truth, cell.dtype, rowwise) & counted
+        small = flushable(kwargs, truth, cell.dtype, cell.loss) & counted
         info = np.finfo(compute_dtype(DTYPES[cell.dtype]))
         floor = 2 * FLUSHED_CLASSES * float(info.smallest_normal) / float(info.eps)
         # What is flushed must be small still, unless the inputs were flushed; it is never NaN.
@@ -675,9 +675,24 @@ def shown(cell: Cell | None) -> str:
 Grid = dict[tuple[str, str, str, str], Cell]
 
 
+def results_by_name(loss: str) -> tuple[str, ...]:
+    """Return the names of what is measured of a loss, in the order of the table."""
+    return ("value", *EXACT[loss].arguments, "curvature")
+
+
+def heading(result: str) -> str:
+    """Return what a result is, for tables."""
+    return result if result in ("value", "curvature") else f"d/d{result}"
+
+
 def rows_of(grid: Grid) -> list[tuple[str, str]]:
     present = {(loss, result) for loss, result, _, _ in grid}
-    return [(loss, result) for loss in EXACT for result in NAMES if (loss, result) in present]
+    return [
+        (loss, result)
+        for loss in EXACT
+        for result in results_by_name(loss)
+        if (loss, result) in present
+    ]
 
 
 def bound_text(loss: str, result: str) -> str:
@@ -709,7 +724,7 @@ def print_table(console: Console, grid: Grid) -> None:
         good = not any(cell.misses for cell in ours)
         table.add_row(
             loss if loss != before else "",
-            NAMES[result],
+            heading(result),
             bound_text(loss, result),
             *(shown(cell) for cell in cells),
             "[green]PASS[/]" if good else "[bold red]FAIL[/]",
@@ -734,7 +749,7 @@ def print_misses(console: Console, grid: Grid) -> None:
     failed = [cell for cell in grid.values() if cell.library in OURS and cell.misses]
     for cell in failed:
         console.print(
-            f"[bold red]{cell.loss} {NAMES[cell.result]}[/] on {cell.library} {cell.dtype}: "
+            f"[bold red]{cell.loss} {heading(cell.result)}[/] on {cell.library} {cell.dtype}: "
             f"{cell.misses} of {cell.items} beyond the bound"
         )
         for example in cell.examples:
@@ -796,7 +811,8 @@ def markdown(grid: Grid) -> str:
 
     def joined(texts: Mapping[str, str]) -> str:
         shown = {name: text for name, text in texts.items() if text}
-        others = [f"{name} {shown.pop(name)}" for name in ARGUMENTS[1:] if name in shown]
+        arguments = shown.keys() - {"value", "x", "curvature"}
+        others = [f"{name} {shown.pop(name)}" for name in texts if name in arguments]
         if others:
             shown["x"] += f" ({', '.join(others)})"
         return ", ".join(shown.values())

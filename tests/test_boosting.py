@@ -18,7 +18,8 @@ value_and_grad: Any = tinyloss.value_and_grad
 
 CONVEX = {
     "mse", "binary_cross_entropy", "binary_cross_entropy_with_logits", "soft_margin",
-    "gaussian_nll", "kl_div_with_logits", "exponential", "multilabel_soft_margin", "coral",
+    "gaussian_nll", "gaussian_kl", "kl_div_with_logits", "exponential", "multilabel_soft_margin",
+    "coral",
 }  # fmt: skip
 """Losses whose curvature is positive wherever it does not underflow."""
 FLAT = {
@@ -27,7 +28,7 @@ FLAT = {
 }  # fmt: skip
 PARTLY_FLAT = {
     "huber", "smooth_l1", "squared_hinge", "js_div", "expectile", "squared_epsilon_insensitive",
-    "wing", "modified_huber",
+    "wing", "modified_huber", "crps", "log_score", "generalized_kl",
 }  # fmt: skip
 AT_LEAST = {
     "sigmoid_focal", "softmax_focal", "log_cosh", "barron", "poly_cross_entropy",

@@ -55,7 +55,17 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
         for shape in (2.0, 1.0, 1e-50, -2.0, -np.inf):
             yield "barron", errors, {"alpha": shape, "scale": edge}
         spread = list(product([-max(real), -1.0, 0.0, 1e-38, 4e9], [0.0, max(real)], positive))
-        yield "gaussian_nll", list(np.array(spread, dtype).T), {"eps": edge, "full": True}
+        x, y, some = np.array(spread, dtype).T
+        for pair in ([some, 0 * some], [0 * some, some], [0 * some, -some]):
+            yield "gaussian_kl", [x, y, *pair], {}
+        for log_var in (False, True):
+            variances = list(np.array(spread, dtype).T)
+            yield "gaussian_nll", variances, {"eps": edge, "full": True, "log_var": log_var}
+        for kind in ("gaussian", "logistic", "laplace"):
+            forecasts = list(np.array(spread, dtype).T)
+            yield "crps", forecasts, {"distribution": kind}
+            some = forecasts[2] > 0
+            yield "log_score", [each[some] for each in forecasts], {"distribution": kind}
         for full in (True, False):
             rates = _pairs(positive, positive, dtype)
             yield "poisson_nll", rates, {"eps": edge, "full": full, "log_input": False}
@@ -65,6 +75,7 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     for q in (0.0, 1e-50, 0.5, 1.0):
         yield "quantile", errors, {"q": q}
         yield "expectile", errors, {"tau": q}
+    yield "generalized_kl", _pairs(positive, positive, dtype), {}
     yield "gamma_deviance", _pairs(real, positive, dtype), {}
     for power in (1.0, 1.5, 2.0):
         yield "tweedie_deviance", _pairs(real, positive[1:], dtype), {"power": power}
@@ -104,6 +115,8 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     large = [(-4e9, 0.0), (-0.1, 0.0), (1e18, 2e9), (0.0, 120.0), (float(max(real)), 0.0)]
     yield "kl_div", _rows([-a for a in positive], large[:2], dtype), {"log_target": True}
     yield "kl_div_with_logits", _rows(real, large, dtype), {}
+    for temperature in (*EDGES, 3.0):
+        yield "kl_div_with_logits", _rows(real, large, dtype), {"temperature": temperature}
     yield "js_div", _rows([a for a in positive if a <= 1], soft, dtype), {}
 
 

@@ -280,7 +280,7 @@ def test_the_gradient_is_the_slope_of_the_whole_loss(case: Case, chosen: list[Op
             each = np.array(each.sum())
         _check(got, value, each, f"{options.id}: value")
         for k, gradient, slope in zip(case.argnums, grads, slopes, strict=True):
-            name = list(case.arrays)[k]
+            name = EXACT[case.loss].arguments[k]
             truth = _floats(slope, case.arrays[name].shape)
             tolerance = _tolerance(case, name, truth, factor)
             weighed = case.params.get("class_weight") is not None

@@ -12,7 +12,6 @@ import pytest
 
 import tinyloss
 from tests.support.cases import CASES, Case, few_cases, in_doubles, weight_and_mask
-from tests.support.definitions import ARGUMENTS
 from tests.support.families import allowed, families
 from tests.support.on_jax import CLASS_WEIGHT, FEW, OTHER, SHARES, WEIGHT, X, Y, close, few
 from tests.support.params import turns
@@ -233,10 +232,10 @@ class TestSecondDerivatives:
     @pytest.mark.heavy(16)
     def test_none_is_nan_where_the_closed_curvature_is_finite(self, name: str, jax: Any) -> None:
         """At inputs from ordinary to extreme, where a product of 0 and an infinity may lurk."""
-        loss, rowwise = getattr(tinyloss, name), EXACT[name].rowwise
+        loss, rowwise, own = getattr(tinyloss, name), EXACT[name].rowwise, EXACT[name].arguments
         groups: dict[Any, list[Any]] = {}
         for _, inputs in families(name, "float32", n=4):
-            if set(inputs) <= {*ARGUMENTS} and (not rowwise or inputs["x"].shape[-1] == 10):
+            if set(inputs) <= {*own} and (not rowwise or inputs["x"].shape[-1] == 10):
                 groups.setdefault(inputs["y"].ndim, []).append(inputs)
 
         def both(x: Any, *rest: Any) -> Any:
@@ -250,8 +249,7 @@ class TestSecondDerivatives:
             return forward, reverse, anyloss.grad_and_hess(loss)(x, *rest)[1], value
 
         for group in groups.values():
-            arguments = [k for k in ARGUMENTS if k in group[0]]
-            arrays = [np.concatenate([each[k] for each in group]) for k in arguments]
+            arrays = [np.concatenate([each[k] for each in group]) for k in own]
             *products, curvature, value = map(np.asarray, jax.jit(both)(*arrays))
             # A row's product adds up classes: none may overflow, nor the loss itself.
             tame = np.abs(curvature) < 1e36

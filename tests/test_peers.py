@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinyloss
-from tests.support.definitions import ARGUMENTS
+from tests.support.exact import split
 from tests.support.params import turns
 from tests.support.peers import TORCH_CASES, Arrays, Case, Params, close, rng_of
 from tests.support.peers_optax import optax_cases
@@ -25,8 +25,7 @@ def _cast(arrays: Arrays, dtype: str) -> Arrays:
 
 
 def _ours(case: Case, arrays: Arrays, **options: Any) -> tuple[Any, Any]:
-    inputs = [arrays[name] for name in ARGUMENTS if name in arrays]
-    more = {name: array for name, array in arrays.items() if name not in ARGUMENTS}
+    inputs, more = split(case.loss, arrays)
     function = value_and_grad(getattr(tinyloss, case.loss), case.argnums)
     value, grads = function(*inputs, **more, **case.params, **options)
     return value, grads
@@ -178,6 +177,8 @@ def test_values_are_those_of_scipy(scipy: Any) -> None:
     expected = scipy.rel_entr(q, p).sum(-1)
     close(tinyloss.kl_div(np.log(p), q, reduction="none"), expected, np.float64)
     close(tinyloss.kl_div_with_logits(np.log(p), np.log(q), reduction="none"), expected, np.float64)
+    expected = scipy.kl_div(f, e)
+    close(tinyloss.generalized_kl(e, f, reduction="none"), expected, np.float64)
     d = np.linspace(-3, 3, 13)
     for delta in (0.5, 1.0, 2.0):
         got = tinyloss.huber(d, np.zeros_like(d), delta=delta, reduction="none")

@@ -23,7 +23,7 @@ def test_every_formula_is_recorded_and_runs_again_as_it_was(
     formula: type[Formula], params: dict[str, Any]
 ) -> None:
     inputs, arrays = arguments(formula)
-    for answer in ("value", *[f"grad_{name}" for name in inputs], "curvature"):
+    for answer in ("value", *(f"grad_{name}" for name in inputs), "curvature"):
         if hasattr(formula, answer):
             method = partial(lambda name, **a: getattr(formula(**a, **params), name)(), answer)
             (again,) = run(record(method, inputs, dtype="float64"), np, arrays)

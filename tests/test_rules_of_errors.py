@@ -55,6 +55,7 @@ class TestRule11Parameters:
             (tinyloss.poisson_nll, "log_input"),
             (tinyloss.poisson_nll, "full"),
             (tinyloss.gaussian_nll, "full"),
+            (tinyloss.gaussian_nll, "log_var"),
             (tinyloss.kl_div, "log_target"),
         ],
     )

@@ -49,7 +49,9 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"power": 1.0, "log_input": False},
         {"power": 1.5, "log_input": False},
     ],
-    "gaussian_nll": [{"full": True, "eps": 1e-2}],
+    "gaussian_nll": [{"full": True, "eps": 1e-2}, {"log_var": True}],
+    "crps": [{"distribution": "logistic"}, {"distribution": "laplace"}],
+    "log_score": [{"distribution": "logistic"}, {"distribution": "laplace"}],
     "binary_cross_entropy_with_logits": [{"pos_weight": 3.0}, {"pos_weight": 0.5}],
     "sigmoid_focal": [{"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 5.0}, {"alpha": 0.25}],
     "cross_entropy": [
@@ -67,6 +69,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "brier": [{"from_logits": False}],
     "multi_margin": [{"p": 2, "margin": 2.0}],
     "kl_div": [{"log_target": True}],
+    "kl_div_with_logits": [{"temperature": 3.0}],
 }
 
 
@@ -186,6 +189,13 @@ DOMAINS: dict[str, Domain] = {
         lambda rng, n, k: [powers(rng, n, -3, 4)],
     ),
     "variances": Domain(around, lambda rng, n, k: [rng.standard_normal(n), powers(rng, n, -8, 6)]),
+    "forecasts": Domain(around, lambda rng, n, k: [rng.standard_normal(n), powers(rng, n, -12, 6)]),
+    "log-variances": Domain(
+        around, lambda rng, n, k: [rng.standard_normal(n), rng.uniform(-20, 20, n)]
+    ),
+    "two gaussians": Domain(
+        around, lambda rng, n, k: [rng.standard_normal(n), *rng.uniform(-20, 20, (2, n))]
+    ),
     "probabilities": Domain(element(share), lambda rng, n, k: [bits(rng, n)]),
     "binary logits": Domain(element(reals), lambda rng, n, k: [bits(rng, n)]),
     "scores": Domain(element(reals), lambda rng, n, k: [signs(rng, n)]),
@@ -210,7 +220,10 @@ SAME = {
 """What differs for accuracy alone."""
 
 
-DIFFERENCES = {"errors", "variances", "ratios"}
+OWN = {"smape": "ratios", "generalized_kl": "means"}
+"""Losses whose predictions are of another domain than those of what they share inputs with."""
+
+DIFFERENCES = {"errors", "variances", "log-variances", "forecasts", "two gaussians", "ratios"}
 """Of arguments of which one is subtracted from the other."""
 
 
@@ -237,9 +250,11 @@ class Case:
     @property
     def kind(self) -> str:
         """The name of the domain."""
-        if self.loss == "smape":
-            return "ratios"
+        if self.loss in OWN:
+            return OWN[self.loss]
         draw = DEFINITIONS[self.loss].draw
+        if self.params.get("log_var"):
+            return "log-variances"
         if not self.params.get("log_input", True):
             return "means"
         if not self.params.get("from_logits", True):
@@ -254,8 +269,12 @@ class Case:
     @cached_property
     def labels_alone(self) -> bool:
         """Whether targets are class indices and nothing else."""
-        request = self.function.request([None] * 3 if self.kind == "variances" else [None] * 2, {})
-        return request.formula is None
+        none = [None] * len(DEFINITIONS[self.loss].arguments)
+        return self.function.request(none, {}).formula is None
+
+    def more(self, n: int) -> list[Array]:
+        """Return what the loss takes besides x and y, the same for n items."""
+        return [np.ones(n) for _ in DEFINITIONS[self.loss].arguments[2:]]
 
     def _arrays(self, x: Array, given: list[Array]) -> list[Array]:
         if DEFINITIONS[self.loss].rows:
@@ -590,7 +609,7 @@ def slope_at(case: Case, variable: str, value: float) -> Array:
     if variable == LEADS:
         return case.slopes(np.array([[value, 0.0, -9.0]]), [np.array([[1.0, 0.0, 0.0]])])
     y = np.array([1.0])
-    return case.slopes(VARIABLES[variable][1](value, y)[:, None], [y])
+    return case.slopes(VARIABLES[variable][1](value, y)[:, None], [y, *case.more(1)])
 
 
 # ------------------------------------------------------------- elicits, proper, calibrated: numbers
@@ -655,10 +674,7 @@ def functional(told: str) -> Callable[[Array, Array], float]:
 
 def expected(case: Case, x: Array, y: Array, p: Array) -> Array:
     """Return the expected loss of each prediction."""
-    given = [
-        np.repeat(y, len(x)),
-        *([np.ones(len(x) * len(y))] if case.kind == "variances" else []),
-    ]
+    given = [np.repeat(y, len(x)), *case.more(len(x) * len(y))]
     if case.kind in OF_LABELS:
         given = [given[0][:, None]]
     values = case.values(np.tile(x, len(y))[:, None], given).reshape(len(y), len(x))
@@ -775,8 +791,8 @@ def test_its_best_row_is_what_it_elicits(case: Case) -> None:
     found: list[bool] = []
     for p in MIXES:
         shown = p
-        if told == "log(mean softmax(y))":
-            shown = p @ shares(TARGETS)
+        if "mean softmax" in (told or ""):
+            shown = p @ shares(TARGETS / case.params.get("temperature", 1.0))
         elif told == "mode":
             shown = np.where(p == p.max(), 1.0, 1e-300)
         if told is not None:

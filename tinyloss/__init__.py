@@ -90,6 +90,7 @@ from tinyloss.losses.preference import *
 from tinyloss.losses.products import *
 from tinyloss.losses.ranking import *
 from tinyloss.losses.regression import *
+from tinyloss.losses.scores import *
 from tinyloss.losses.segmentation import *
 from tinyloss.losses.sequence import *
 from tinyloss.losses.sparse import *

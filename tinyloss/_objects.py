@@ -24,7 +24,15 @@ from tinyloss._engine.sums import ORDINARY, summed
 from tinyloss._function import Loss, LossFunction, parameters_of
 from tinyloss._partial import mapped
 from tinyloss._traits import Traits, added
-from tinyloss.typing import Activation, Array, ArrayLike, AxisName, CallOptions, Reduction
+from tinyloss.typing import (
+    Activation,
+    Array,
+    ArrayLike,
+    AxisName,
+    CallOptions,
+    DistributionName,
+    Reduction,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -508,6 +516,21 @@ class TargetLoss(Configured):
 
     @called
     def __call__(self, x: Array, y: ArrayLike, **options: Unpack[CallOptions]) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
+
+class ForecastLoss(Configured):
+    """A loss of a predicted location and scale."""
+
+    distribution: DistributionName = "gaussian"
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(
+        self, x: Array, y: ArrayLike, scale: ArrayLike, **options: Unpack[CallOptions]
+    ) -> Any:
         """Return the loss."""
 
     ask = asked(__call__)

@@ -23,11 +23,12 @@ from tinyloss._check import (
 __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
     "Axis", "AxisName", "CPOKind", "CallOptions", "CheckedCPOKind", "CheckedDPOKind", "ClassAxis",
-    "ClassIndex", "Cosine", "DPOKind", "Flag", "Floor", "IfInfeasible", "Infeasible",
-    "LabelOptions", "ListOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number",
-    "OneOrTwo", "Options", "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions",
-    "Reduction", "RegionOptions", "RowOptions", "SequenceReduction", "Share", "ShareOrNone",
-    "SparseActivation", "SparseMax", "SparseOptions", "Ties", "TiesOfEvents",
+    "ClassIndex", "Cosine", "DPOKind", "Distribution", "DistributionName", "Flag", "Floor",
+    "IfInfeasible", "Infeasible", "LabelOptions", "ListOptions", "MemoryLimit", "Namespace",
+    "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options", "PixelOptions", "Positive",
+    "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions",
+    "SequenceReduction", "Share", "ShareOrNone", "SparseActivation", "SparseMax", "SparseOptions",
+    "Ties", "TiesOfEvents",
 ]  # fmt: skip
 
 
@@ -169,6 +170,14 @@ Infeasible: TypeAlias = Literal["inf", "ignore"]
 
 IfInfeasible: TypeAlias = Annotated[Infeasible, Check(one_of("inf", "ignore"))]
 """The same as a parameter."""
+
+DistributionName: TypeAlias = Literal["gaussian", "logistic", "laplace"]
+"""A distribution of real numbers with a location and a scale."""
+
+Distribution: TypeAlias = Annotated[
+    DistributionName, Check(one_of("gaussian", "logistic", "laplace"))
+]
+"""The name of one, which is looked at."""
 
 ClassAxis: TypeAlias = Annotated[Literal[0, 1], Check(axis_of_two)]
 """Which axis of a matrix the classes are along."""

@@ -18,6 +18,7 @@ __all__ = [
     "CORALLoss",
     "CPOLoss",
     "CRPSEnsembleLoss",
+    "CRPSLoss",
     "CTCLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
@@ -35,9 +36,11 @@ __all__ = [
     "FenchelYoungLoss",
     "FocalTverskyLoss",
     "GammaDevianceLoss",
+    "GaussianKLLoss",
     "GaussianNLLLoss",
     "GeneralizedCrossEntropyLoss",
     "GeneralizedDiceLoss",
+    "GeneralizedKLLoss",
     "HingeLoss",
     "HuberLoss",
     "InfoNCELoss",
@@ -49,6 +52,7 @@ __all__ = [
     "LinearCrossEntropyLoss",
     "ListMLELoss",
     "LogCoshLoss",
+    "LogScoreLoss",
     "LossModule",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
@@ -213,6 +217,10 @@ class CRPSEnsembleLoss(LossModule):
     of = tinyloss.CRPSEnsembleLoss
 
 
+class CRPSLoss(LossModule):
+    of = tinyloss.CRPSLoss
+
+
 class CTCLoss(LossModule):
     of = tinyloss.CTCLoss
 
@@ -281,6 +289,10 @@ class GammaDevianceLoss(LossModule):
     of = tinyloss.GammaDevianceLoss
 
 
+class GaussianKLLoss(LossModule):
+    of = tinyloss.GaussianKLLoss
+
+
 class GaussianNLLLoss(LossModule):
     of = tinyloss.GaussianNLLLoss
 
@@ -291,6 +303,10 @@ class GeneralizedCrossEntropyLoss(LossModule):
 
 class GeneralizedDiceLoss(LossModule):
     of = tinyloss.GeneralizedDiceLoss
+
+
+class GeneralizedKLLoss(LossModule):
+    of = tinyloss.GeneralizedKLLoss
 
 
 class HingeLoss(LossModule):
@@ -335,6 +351,10 @@ class ListMLELoss(LossModule):
 
 class LogCoshLoss(LossModule):
     of = tinyloss.LogCoshLoss
+
+
+class LogScoreLoss(LossModule):
+    of = tinyloss.LogScoreLoss
 
 
 class LovaszHingeLoss(LossModule):

@@ -6,22 +6,13 @@ from typing import Any
 import numpy as np
 
 import tinyloss
-from tests.support.definitions import ARGUMENTS
-from tests.support.exact import evaluate
+from tests.support.exact import evaluate, split
 from tests.support.families import judge
 from tests.support.specs import EXACT
 
 # Losses are picked by name here, so that their signatures are not known to a type checker.
 value_and_grad: Any = tinyloss.value_and_grad
 grad_and_hess: Any = tinyloss.grad_and_hess
-
-
-def split(kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments to differentiate by, and the parameters."""
-    return (
-        [kwargs[name] for name in ARGUMENTS if name in kwargs],
-        {name: value for name, value in kwargs.items() if name not in ARGUMENTS},
-    )
 
 
 def differentiable(loss: str, x: Any, y: Any) -> dict[str, int]:
@@ -35,7 +26,7 @@ def differentiable(loss: str, x: Any, y: Any) -> dict[str, int]:
 def answers(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that tinyloss tells of these items, by the names of the truth."""
     function = getattr(tinyloss, loss)
-    arguments, parameters = split(kwargs)
+    arguments, parameters = split(loss, kwargs)
     if not EXACT[loss].target:
         return {"value": function(arguments[0])}
     numbers = differentiable(loss, *arguments[:2])

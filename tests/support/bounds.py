@@ -146,11 +146,65 @@ def tweedie_deviance(x: Any, y: Any, *, log_input: bool = True, power: Any = 1.5
 
 
 def gaussian_nll(
-    x: Any, y: Any, var: Any, *, full: bool = False, eps: Any = 1e-6
+    x: Any, y: Any, var: Any, *, full: bool = False, eps: Any = 1e-6, log_var: bool = False
 ) -> dict[str, Any]:
-    v, d = max(var, mp.mpf(eps)), x - y
+    given, floor, d = exp(var) if log_var else var, mp.mpf(eps), x - y
+    v = max(given, floor)
     terms = (abs(mp.log(v)) + d * d / v + (mp.log(2 * mp.pi) if full else 0)) / 2
-    return {"value": terms, "var": 0 if var < eps else (1 / v + (d / v) ** 2) / 2}
+    slope = 0 if given < floor else (1 / v + (d / v) ** 2) / 2
+    if not log_var:
+        return {"value": terms, "var": slope}
+    # Four eps, where those of a division are one.
+    slopes = 4 * abs(d) / v
+    return {"value": terms, "var": slope * v, "x": slopes, "y": slopes, "curvature": 4 / v}
+
+
+def gaussian_kl(x: Any, y: Any, log_var: Any, y_log_var: Any) -> dict[str, Any]:
+    u, square = log_var - y_log_var, (x - y) ** 2 * exp(-y_log_var)
+    # Rounding the difference of two log-variances moves exp(u) by |u| eps.
+    moved = 1 + (abs(u) if log_var and y_log_var else 0)
+    value = (exp(u) - 1 - u) / 2 * moved + square / 2
+    if moved == 1:
+        return {"value": 0, "log_var": 0, "y_log_var": (abs(mp.expm1(u)) + square) / 2}
+    return {
+        "value": value,
+        "log_var": max(exp(u), abs(mp.expm1(u))) * moved / 2,
+        "y_log_var": (max(exp(u), abs(mp.expm1(u))) * moved + square) / 2,
+    }
+
+
+def crps(x: Any, y: Any, scale: Any, *, distribution: str = "gaussian") -> dict[str, Any]:
+    # A rounded a = |x - y| / scale moves exp(-a^2 / 2) by a^2 eps, exp(-a) by a eps.
+    if not scale > 0:
+        return {"scale": 1, "curvature": 0}
+    a = mp.mpf(abs(x - y)) / scale
+    e = exp(-a)
+    if distribution == "logistic":
+        terms = 2 * mp.log1p(e) + 1 + 2 * a * e / (1 + e)
+        return {"scale": terms, "curvature": 2 * e / (1 + e) ** 2 / scale * (1 + a)}
+    if distribution == "laplace":
+        return {"scale": (1 + a) * e + mp.mpf(0.75), "curvature": e / scale * (1 + a)}
+    twice = exp(-a * a / 2) * mp.sqrt(2 / mp.pi)
+    return {"scale": twice + 1 / mp.sqrt(mp.pi), "curvature": twice / scale * (1 + a * a)}
+
+
+def log_score(x: Any, y: Any, scale: Any, *, distribution: str = "gaussian") -> dict[str, Any]:
+    if not scale > 0:
+        return {"value": 0, "scale": 0, "curvature": 0}
+    a, log = mp.mpf(abs(x - y)) / scale, abs(mp.log(scale))
+    if distribution == "gaussian":
+        value, slope, curvature = a * a / 2 + mp.log(2 * mp.pi) / 2, a * a, 1
+    elif distribution == "laplace":
+        value, slope, curvature = a + mp.log(2), a, 0
+    else:
+        e = exp(-a)
+        value, slope = a + 2 * mp.log1p(e), a * (1 - e) / (1 + e)
+        curvature = 2 * e / (1 + e) ** 2 * (1 + a)
+    return {
+        "value": log + value,
+        "scale": (1 + slope) / scale,
+        "curvature": curvature / scale**2,
+    }
 
 
 def binary_cross_entropy(x: Any, y: Any, *, eps: Any) -> dict[str, Any]:
@@ -441,10 +495,26 @@ def kl_div(x: list[Any], y: list[Any], *, log_target: bool = False) -> dict[str,
     return {"value": mp.fsum(terms), "y": by_y}
 
 
-def kl_div_with_logits(x: list[Any], y: list[Any]) -> dict[str, Any]:
+def kl_div_with_logits(x: list[Any], y: list[Any], *, temperature: Any = 1.0) -> dict[str, Any]:
+    t = mp.mpf(temperature)
+    with mp.workprec(1400):  # its terms cancel
+        value = 0 if t == 1 else Exact("kl_div_with_logits").value(x, y, temperature=temperature)
+    x, y = ([a / t for a in row] for row in (x, y))
     (p, log_p), (q, log_q) = _probabilities(x), _probabilities(y)
     by_y = [b * (log_p[j] + log_q[j] + 1) if p[j] and b else 0 for j, b in enumerate(q)]
-    return {"x": [a + b for a, b in zip(p, q, strict=True)], "y": by_y}
+    if t == 1:
+        return {"x": [a + b for a, b in zip(p, q, strict=True)], "y": by_y}
+    # Logits are rounded by as many eps as they are below the largest.
+    below = [max(row) - a for row in (x, y) for a in row if a != -mp.inf]
+    moved = 1 + max(below, default=mp.zero)
+    return {
+        "value": value * moved if mp.isfinite(value) else 0,
+        "x": [t * (a + b) * moved for a, b in zip(p, q, strict=True)],
+        "y": [t * each * moved for each in by_y],
+        "curvature": [
+            a * mp.fsum(b for k, b in enumerate(p) if k != j) * moved for j, a in enumerate(p)
+        ],
+    }
 
 
 def logsumexp(x: list[Any]) -> dict[str, Any]:

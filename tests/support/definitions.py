@@ -16,11 +16,8 @@ import tinyloss
 from tests.support.jets import Jet, Number, jet, mp, times
 from tinyloss.cli.definitions import DEFINITIONS
 
-ARGUMENTS = ("x", "y", "var", "ref_logp", "ref_chosen", "ref_rejected")
-"""The arrays of losses, by the names that definitions have for them."""
-
 Item = dict[str, Any]
-"""Results of one item by name: value, a derivative for each argument, and curvature."""
+"""Results of one item by name: value, derivatives by argument, and curvature."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,7 @@ class Exact:
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
-        of = signature(DEFINITIONS[self.name].of)
-        return tuple(name for name, each in of.parameters.items() if each.kind != each.KEYWORD_ONLY)
+        return DEFINITIONS[self.name].arguments
 
     @cached_property
     def target(self) -> bool:
@@ -248,6 +244,11 @@ def at_the_margin_of_pairs(x: list[Any], y: list[Any], *, margin: Number = 1.0) 
     return {"x": [any(at in pair for pair in near) for at in range(len(x))]}
 
 
+def by_a_scale_of_0(x: Number, y: Number, scale: Number, **parameters: Any) -> dict[str, Any]:
+    kink = scale == 0 and x == y
+    return {"x": kink, "y": kink, "scale": scale == 0, "curvature": kink}
+
+
 def by_an_amount_of_0(x: Number, y: Number, **parameters: Any) -> dict[str, Any]:
     return {"y": y == 0}
 
@@ -256,7 +257,7 @@ def by_a_target_of_0(x: Any, y: Any, *, log_target: bool = False) -> dict[str, A
     return {"y": [b == 0 and not log_target for b in y]}
 
 
-def by_the_target_of_what_is_infinite(x: Any, y: Any) -> dict[str, Any]:
+def by_the_target_of_what_is_infinite(x: Any, y: Any, **parameters: Any) -> dict[str, Any]:
     """A class that has a share of y cannot be by x."""
     infinite = any(a == -mp.inf < b for a, b in zip(x, y, strict=True))
     return {"y": [infinite] * len(y)}

@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "items",
     "pack",
+    "split",
     "ulp_error",
 ]
 
@@ -93,12 +94,23 @@ def _normal(value: Any, dtype: np.dtype[Any]) -> Any:
     return _number(np.copysign(min(max(abs(value), least), largest), value) if value else 0)
 
 
-def items(loss: str, *args: Any, **kwargs: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+def split(loss: str, kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a loss that are given by name, in order, and its parameters."""
+    names = EXACT[loss].arguments
+    return (
+        [kwargs[name] for name in names if name in kwargs],
+        {name: value for name, value in kwargs.items() if name not in names},
+    )
+
+
+def items(
+    loss: str, *arrays: Any, **parameters: Any
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Yield the exact arguments and parameters of each item, classes in the last axis."""
     exact = EXACT[loss]
-    given = dict(zip(exact.arguments, args, strict=False)) | kwargs
-    arrays = [np.asarray(given.pop(name)) for name in exact.arguments]
-    x, parameters = arrays[0], given
+    arguments, parameters = split(loss, parameters)
+    arguments = [*arrays, *arguments]
+    x = np.asarray(arguments[0])
     compute = compute_dtype(x.dtype)
     if loss == "binary_cross_entropy" and parameters.get("eps") is None:
         parameters["eps"] = float(np.finfo(compute).smallest_normal)
@@ -108,14 +120,11 @@ def items(loss: str, *args: Any, **kwargs: Any) -> Iterator[tuple[tuple[Any, ...
     if parameters.get("pos_weight", 0) is None:
         del parameters["pos_weight"]
     shape = x.shape[:-1] if exact.rowwise else x.shape
-    of_item = {n: _parameter(n, v, exact.rowwise, shape) for n, v in parameters.items()}
-    columns = [_columns(a, x.shape, exact.rowwise) for a in arrays]
+    given = {n: _parameter(n, v, exact.rowwise, shape) for n, v in parameters.items()}
+    columns = [_columns(a, x.shape, exact.rowwise) for a in arguments]
     for i in range(int(np.prod(shape))):
         args = tuple(column[i] for column in columns)
-        yield (
-            args,
-            {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in of_item.items()},
-        )
+        yield args, {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in given.items()}
 
 
 def _columns(a: Any, shape: tuple[int, ...], rowwise: bool) -> list[Any]:
@@ -188,16 +197,17 @@ def pack(numbers: Sequence[Any], shape: tuple[int, ...]) -> Truth:
     )
 
 
-def evaluate(loss: str, *args: Any, **kwargs: Any) -> dict[str, Truth]:
-    """Return value, derivatives by the arguments, and curvature of each item, exactly."""
+def evaluate(loss: str, *arrays: Any, **parameters: Any) -> dict[str, Truth]:
+    """Return value, derivatives by each argument, and curvature of each item, exactly."""
     exact = EXACT[loss]
-    given = dict(zip(exact.arguments, args, strict=False)) | kwargs
-    x = np.asarray(given["x"])
+    arguments, parameters = split(loss, parameters)
+    arguments = [*arrays, *arguments]
+    x = np.asarray(arguments[0])
     results = [
-        settle(partial(exact.item, *args, **parameters), exact.bits)
-        for args, parameters in items(loss, **given)
+        settle(partial(exact.item, *args, **given), exact.bits)
+        for args, given in items(loss, *arguments, **parameters)
     ]
-    labels = exact.rowwise and exact.target and np.ndim(given["y"]) != x.ndim
+    labels = exact.rowwise and any(np.ndim(each) != x.ndim for each in arguments[1:2])
     truths: dict[str, Truth] = {}
     for name in results[0] if results else ():
         if name == "y" and labels:

@@ -8,7 +8,7 @@ import pytest
 import tinyloss
 from tests.support.slopes import CASES as SLOPES
 from tinyloss._formula import Formula, Role
-from tinyloss.losses import binary, divergence, multiclass, preference, regression
+from tinyloss.losses import binary, divergence, multiclass, preference, regression, scores
 
 
 def _asked() -> dict[type[Formula], list[Any]]:
@@ -25,7 +25,7 @@ ASKED = _asked()
 LABELS = {formula for formula, asked in ASKED.items() if formula is asked[0].labels}
 FORMULAS = [
     each
-    for module in (regression, binary, multiclass, divergence, preference)
+    for module in (regression, scores, binary, multiclass, divergence, preference)
     for each in vars(module).values()
     if isinstance(each, type) and issubclass(each, Formula) and each.__module__ == module.__name__
     # not what formulas share

@@ -204,6 +204,23 @@ GAMMA: Families = {
 }
 
 
+AMOUNTS: Families = {
+    "normal": pair(amounts, amounts),
+    "close": near(amounts, lambda d, y: d.nudged(y)),
+    "equal": near(amounts, lambda d, y: y),
+    "near_1e-2": near(amounts, lambda d, y: y * (1 + 0.01 * d.normal().astype(float))),
+    "near": near(amounts, lambda d, y: y * d.uniform(0.3, 3).astype(float)),
+    "far": pair(
+        lambda d: d.powers(4 - d.digits, d.digits), lambda d: d.powers(4 - d.digits, d.digits)
+    ),
+    "near_max": pair(lambda d: d.uniform(d.max / 9, d.max), lambda d: d.uniform(d.max / 9, d.max)),
+    "zero": pair(amounts, lambda d: d.cast(np.zeros(d.n))),
+    "zero_prediction": pair(lambda d: d.cast(np.zeros(d.n)), lambda d: d.bits()),
+    "negative": pair(lambda d: d.uniform(-3, -1), amounts),
+    "negative_target": pair(amounts, lambda d: d.uniform(-3, -1)),
+}
+
+
 def tweedie_of_0(power: float) -> Family:
     return with_(pair(lambda d: d.normal(3), lambda d: d.cast(np.zeros(d.n))), power=power)
 
@@ -232,7 +249,20 @@ GAUSSIAN: Families = {
     "balanced": lambda d: balanced(d),
     "full": gaussian("normal", lambda d: d.powers(-2, 2), full=True),
     "negative_variance": gaussian("normal", lambda d: d.uniform(-2, -1)),
+    "log_normal": gaussian("normal", lambda d: d.normal(3), log_var=True),
+    "log_scale_100": gaussian("scale_100", lambda d: d.normal(3), log_var=True, full=True),
+    "log_close": gaussian("close", lambda d: d.normal(), log_var=True),
+    "log_floored": gaussian("normal", lambda d: d.uniform(-30, -14), log_var=True),
+    "log_wide": gaussian("square_overflows", lambda d: d.uniform(0, d.overflow), log_var=True),
+    "log_huge": gaussian("normal", lambda d: huge(d), log_var=True),
+    "log_eps_1e-50": gaussian("normal", lambda d: d.normal(9), log_var=True, eps=1e-50),
+    "log_balanced": lambda d: log_balanced(d),
 }
+
+
+def log_balanced(d: Draw) -> Kwargs:
+    found = balanced(d)
+    return {**found, "var": d.cast(np.log(found["var"].astype(np.float64))), "log_var": True}
 
 
 def balanced(d: Draw) -> Kwargs:
@@ -240,6 +270,80 @@ def balanced(d: Draw) -> Kwargs:
     x, y = d.normal(), d.normal()
     square = (x.astype(np.float64) - y.astype(np.float64)) ** 2
     return {"x": x, "y": y, "var": d.nudged(d.cast(np.maximum(square, 2.0**-10)))}
+
+
+def forecast(base: str, scale: Callable[[Draw], Array]) -> Family:
+    return lambda d: {**REGRESSION[base](d), "scale": scale(d)}
+
+
+def two_gaussians(
+    base: str, log_var: Callable[[Draw], Array], target: Callable[[Draw], Array]
+) -> Family:
+    return lambda d: {**REGRESSION[base](d), "log_var": log_var(d), "y_log_var": target(d)}
+
+
+def nothing(d: Draw) -> Array:
+    return d.cast(np.zeros(d.n))
+
+
+GAUSSIANS: Families = {
+    "normal": two_gaussians("normal", lambda d: d.normal(), lambda d: d.normal()),
+    "standard": two_gaussians("normal", lambda d: d.normal(3), nothing),
+    "standard_small": two_gaussians("small", lambda d: small_size(d), nothing),
+    "standard_far": two_gaussians(
+        "big", lambda d: d.uniform(-d.overflow - 3, d.overflow + 3), nothing
+    ),
+    "same": two_gaussians("equal", nothing, nothing),
+    "scale_100": two_gaussians("scale_100", lambda d: d.normal(10), lambda d: d.normal(10)),
+    "close": lambda d: close_gaussians(d),
+    "narrow_target": two_gaussians(
+        "close", lambda d: d.normal(), lambda d: d.uniform(-d.overflow / 2, 0)
+    ),
+    "wide_target": two_gaussians(
+        "square_overflows", lambda d: d.normal(), lambda d: d.uniform(0, d.overflow)
+    ),
+    "huge": two_gaussians("equal", lambda d: huge(d), lambda d: huge(d)),
+}
+
+
+def close_gaussians(d: Draw) -> Kwargs:
+    target = d.normal()
+    return {**REGRESSION["close"](d), "log_var": d.nudged(target), "y_log_var": target}
+
+
+def at_scales(low: float, high: Callable[[Draw], float], *, width: float = 2) -> Family:
+    """Errors of so many scales, which are within so many decades of 1."""
+
+    def family(d: Draw) -> Kwargs:
+        scale, a = d.powers(-width, width), d.uniform(low, high(d))
+        error = a.astype(np.float64) * scale.astype(np.float64)
+        y = d.cast(d.normal().astype(np.float64) * error)
+        x = d.cast(y.astype(np.float64) + d.signs().astype(np.float64) * error)
+        return {"x": x, "y": y, "scale": scale}
+
+    return family
+
+
+FORECASTS: Families = {
+    "normal": forecast("normal", lambda d: d.powers(-1, 2)),
+    "scale_10": forecast("scale_10", lambda d: d.powers(-1, 2)),
+    "scale_100": forecast("scale_100", lambda d: d.powers(0, 3)),
+    "close": forecast("close", lambda d: d.powers(-2, 2)),
+    "equal": forecast("equal", lambda d: d.powers(-2, 2)),
+    "offset": forecast("offset", lambda d: d.powers(-1, 2)),
+    # where derivatives by the scale pass through 0
+    "about_one_scale": at_scales(0.5, lambda d: 2.0),
+    "tail": at_scales(2, lambda d: float(np.sqrt(2 * d.gap))),
+    "far_tail": at_scales(4, lambda d: d.gap, width=0.5),
+    "outlier": forecast("big", lambda d: d.powers(-2, 0)),
+    "wide": forecast("normal", lambda d: d.powers(2, d.digits - 1)),
+    "tiny_scale": forecast("normal", lambda d: d.powers(max(-d.digits, np.log10(d.tiny)) + 1, -2)),
+    "small": forecast("small", lambda d: d.powers(-4, -1)),
+    "subnormal": forecast("subnormal", lambda d: d.powers(-2, 2)),
+    "square_overflows": forecast("square_overflows", lambda d: d.powers(-1, 1)),
+    "near_max": forecast("near_max", lambda d: d.uniform(d.max / 100, d.max / 2)),
+    "negative_scale": forecast("normal", lambda d: d.uniform(-2, -1)),
+}
 
 
 # Binary: a probability, logit or score, and a target.

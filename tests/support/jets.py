@@ -112,6 +112,11 @@ class Jet:
         e = exp(self.number)
         return self._of(e, e, e / 2)
 
+    def erf(self) -> "Jet":
+        a = self.number
+        first = 2 * exp(-a * a) / mp.sqrt(mp.pi)
+        return self._of(mp.erf(a), first, -a * first)
+
     def ln(self) -> "Jet":
         return self._log(self.number, mp.log)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tests.support.definitions import ARGUMENTS
+from tests.support.specs import EXACT
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -46,7 +46,7 @@ class Case:
 
     @property
     def argnums(self) -> tuple[int, ...]:
-        return tuple(ARGUMENTS.index(name) for name in self.by)
+        return tuple(EXACT[self.loss].arguments.index(name) for name in self.by)
 
 
 def _reduced(items: Any, reduction: str) -> Any:
@@ -144,6 +144,16 @@ def _regression() -> Iterator[Case]:
         yield Case("gaussian_nll", _name(params), arrays, gaussian, params, (*both, "var"))
         arrays = {"x": x, "y": y, "var": variance[:, :1]}
         yield Case("gaussian_nll", f"{_name(params)},column", arrays, gaussian, params, both)
+
+    for distribution, kind in (("gaussian", "Normal"), ("laplace", "Laplace")):
+
+        def score(torch: Any, t: Any, reduction: str, kind: str = kind) -> Any:
+            forecast = getattr(torch.distributions, kind)(t["x"], t["scale"])
+            return _reduced(-forecast.log_prob(t["y"]), reduction)
+
+        of: Params = {"distribution": distribution}
+        arrays = {"x": x, "y": y, "scale": variance}
+        yield Case("log_score", _name(of), arrays, score, of, (*both, "scale"))
 
 
 def _binary() -> Iterator[Case]:
@@ -352,6 +362,14 @@ def _distributed() -> Iterator[Case]:
 
         pair = {"x": x, "y": rng.normal(size=shape)}
         yield Case("kl_div_with_logits", space, pair, kl_logits, {"axis": 1}, ("x", "y"))
+
+        def distilled(torch: Any, t: Any, reduction: str) -> Any:
+            log_q, log_p = [torch.log_softmax(t[name] / 2.5, 1) for name in ("x", "y")]
+            items = torch.nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True)
+            return _reduced(2.5**2 * items.sum(1), reduction)
+
+        cooled: Params = {"axis": 1, "temperature": 2.5}
+        yield Case("kl_div_with_logits", f"{space},2.5", pair, distilled, cooled, ("x", "y"))
 
         def js(torch: Any, t: Any, reduction: str) -> Any:
             x, y = t["x"], t["y"]

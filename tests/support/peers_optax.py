@@ -1,5 +1,6 @@
 """Optax's ways to say our losses, on ordinary inputs."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -27,6 +28,12 @@ def _smoothed(losses: Any, x: Any, y: Any) -> Any:
     return losses.softmax_cross_entropy(x, losses.smooth_labels(y, 0.1))
 
 
+def _generalized(losses: Any, x: Any, y: Any) -> Any:
+    # It adds up an axis: here of one element.
+    log = importlib.import_module("jax").numpy.log
+    return losses.generalized_kl_divergence(log(x)[..., None], y[..., None])
+
+
 def optax_cases() -> Iterator[tuple[str, str, Arrays, Params, Items]]:
     """Yield a loss, a name, arrays, our parameters, and optax's items."""
     rng = rng_of("optax")
@@ -35,6 +42,7 @@ def optax_cases() -> Iterator[tuple[str, str, Arrays, Params, Items]]:
     pair = {"x": x, "y": y}
     yield "log_cosh", "", pair, {}, _optax("log_cosh")
     yield "mse", "", pair, {}, _optax("squared_error")
+    yield "generalized_kl", "", {"x": np.exp(x), "y": np.exp(y)}, {}, _generalized
     for delta in (1.0, 0.4, 2.5):
         yield (
             "huber",

@@ -86,7 +86,7 @@ def _regression() -> Iterator[Case]:
     rng = _rng("gaussian_nll")
     x, y, var = rng.normal(size=ITEMS), rng.normal(size=ITEMS), rng.uniform(0.1, 3, ITEMS)
     var[0, 1] = 0.125
-    for params in ({}, {"full": True}, {"eps": 0.25}):
+    for params in ({}, {"full": True}, {"eps": 0.25}, {"log_var": True}):
         yield Case("gaussian_nll", _name(params), {"x": x, "y": y, "var": var}, params)
 
 
@@ -202,7 +202,10 @@ def _rows() -> Iterator[Case]:
         yield Case(
             "kl_div", _name({"log_target": True, **axis}), logs, {"log_target": True, **axis}
         )
-        yield Case("kl_div_with_logits", _name(axis), {"x": x, "y": np.log(soft) + 1}, axis)
+        logits = {"x": x, "y": np.log(soft) + 1}
+        yield Case("kl_div_with_logits", _name(axis), logits, axis)
+        cooled = {"temperature": 2.5, **axis}
+        yield Case("kl_div_with_logits", _name(cooled), logits, cooled)
         yield Case("js_div", _name(axis), {"x": other, "y": soft}, axis)
     yield Case("js_div", "loose", {"x": other, "y": loose})
 

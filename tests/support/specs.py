@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
+import numpy as np
+
 import tinyloss
 from tests.support import bounds, inputs, row_inputs
 from tests.support import definitions as of
@@ -111,6 +113,8 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "counts": (inputs.POISSON, [(logits(), values(0, 5))]),
     "amounts": (inputs.GAMMA, [(logits(), values(0.5, 5))]),
     "variances": (inputs.GAUSSIAN, [(*REAL, values(0.5, 2))]),
+    "two gaussians": (inputs.GAUSSIANS, [(*REAL, logits(), logits())]),
+    "forecasts": (inputs.FORECASTS, [(*REAL, values(0.5, 2))]),
     "answers": (inputs.ANSWERS, [ANSWERS]),
     "answers and references": (inputs.REFERRED, [(*ANSWERS, *ANSWERS)]),
     "mean answers": (inputs.MEAN_ANSWERS, [MEAN_ANSWERS]),
@@ -274,9 +278,31 @@ def _special() -> Iterator[Spec]:
     yield _spec(
         "gaussian_nll",
         inputs.GAUSSIAN,
-        [call(*variance), call(*variance, full=True)],
+        [call(*variance), call(*variance, full=True), call(*variance, log_var=True)],
         scale=bounds.gaussian_nll,
     )
+    none = {
+        "zero_scale": inputs.forecast("normal", lambda d: d.cast(np.zeros(d.n))),
+        "zero_scale_equal": inputs.forecast("equal", lambda d: d.cast(np.zeros(d.n))),
+    }
+    for name, unsettled in (("crps", of.by_a_scale_of_0), ("log_score", None)):
+        given = inputs.FORECASTS | none
+        yield _spec(
+            name,
+            {
+                **given,
+                **varied(given, tuple(given), distribution="logistic"),
+                **varied(given, tuple(given), distribution="laplace"),
+            },
+            [
+                call(*variance),
+                call(*variance, distribution="logistic"),
+                call(*variance, distribution="laplace"),
+            ],
+            unsettled=unsettled,
+            scale=getattr(bounds, name),
+            underflow=64,
+        )
     yield _spec("binary_cross_entropy", inputs.BCE, scale=bounds.binary_cross_entropy)
     yield _spec(
         "binary_cross_entropy_with_logits",
@@ -431,9 +457,23 @@ def _special() -> Iterator[Spec]:
         scale=bounds.kl_div,
         underflow=1024,
     )
+    yield _spec("gaussian_kl", scale=bounds.gaussian_kl, underflow=64)
+    yield _spec("generalized_kl", inputs.AMOUNTS, unsettled=of.by_an_amount_of_0)
+    kl_logits = row_inputs.KL_LOGITS
+    cooled = ("normal_1", "normal_100", "near_1e-3", "close", "offset", "huge_close", "masked")
     yield _spec(
         "kl_div_with_logits",
-        calls=[call(*REAL), call(logits(2, 3, 2), logits(2, 3, 2), axis=-2)],
+        {
+            **kl_logits,
+            **varied(kl_logits, cooled, temperature=3.0),
+            **varied(kl_logits, cooled, temperature=0.3),
+            **varied(kl_logits, ("equal", "ties", "masked_target"), temperature=0.7),
+        },
+        [
+            call(*REAL),
+            call(logits(2, 3, 2), logits(2, 3, 2), axis=-2),
+            call(*REAL, temperature=2.5),
+        ],
         unsettled=of.by_the_target_of_what_is_infinite,
         scale=bounds.kl_div_with_logits,
         underflow=1024,

@@ -41,6 +41,7 @@ SUPPORT: dict[str, tuple[str, str, str]] = {
 FAMILIES: Mapping[str, str] = {
     "numbers": "regression",
     "yes or no": "binary",
+    "forecasts": "scores",
     "margins": "binary",
     "one of many": "multiclass",
     "distributions": "divergence",

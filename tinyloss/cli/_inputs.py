@@ -69,6 +69,24 @@ def _variances(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) 
     return [x, y, _powers(rng, shape, -5, 5)]
 
 
+def _two_gaussians(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, y, log_var, target = rng.standard_normal((4, *shape))
+    if extreme:
+        x = y + _powers(rng, shape, -6, 6) * _signs(rng, shape)
+        log_var = _powers(rng, shape, -6, 1.5) * _signs(rng, shape)
+        target = np.zeros_like(target)
+    return [x, y, log_var, target]
+
+
+def _forecasts(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    if not extreme:
+        return _variances(rng, shape, extreme)
+    y, scale = rng.standard_normal(shape), _powers(rng, shape, -5, 5)
+    # From where a tail begins on there is none in float32.
+    a = np.where(rng.random(shape) < 0.8, _powers(rng, shape, -6, 0.9), _powers(rng, shape, 2, 6))
+    return [y + a * scale * _signs(rng, shape), y, scale]
+
+
 def _answer(
     rng: np.random.Generator, shape: tuple[int, ...], extreme: bool, tokens: float = 1.0
 ) -> Array:
@@ -168,6 +186,8 @@ DRAWS: dict[str, Draw] = {
     "counts": _counts,
     "amounts": _amounts,
     "variances": _variances,
+    "forecasts": _forecasts,
+    "two gaussians": _two_gaussians,
     "answers": _answers(2, 8),
     "answers and references": _answers(4, 8),
     "mean answers": _answers(2, 1),
@@ -242,6 +262,16 @@ PATHS: dict[str, Path] = {
     ),
     "variances": Path(
         "x, for y = 0 and var = 1",
+        (-1000.0, -1.0, 0.0, 1.0, 1000.0),
+        lambda t: [t, np.zeros_like(t), np.ones_like(t)],
+    ),
+    "two gaussians": Path(
+        "x, for two standard normal distributions else",
+        (-1000.0, -1.0, 0.0, 1.0, 1000.0),
+        lambda t: [t, np.zeros_like(t), np.zeros_like(t), np.zeros_like(t)],
+    ),
+    "forecasts": Path(
+        "x, for y = 0 and scale = 1",
         (-1000.0, -1.0, 0.0, 1.0, 1000.0),
         lambda t: [t, np.zeros_like(t), np.ones_like(t)],
     ),

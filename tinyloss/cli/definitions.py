@@ -46,6 +46,12 @@ class Definition:
         return inspect.signature(getattr(tinyloss, self.of.__name__)).parameters
 
     @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of what it is called with besides parameters."""
+        own = inspect.signature(self.of).parameters.values()
+        return tuple(each.name for each in own if each.kind is not each.KEYWORD_ONLY)
+
+    @cached_property
     def rows(self) -> bool:
         """Whether an item is a row of classes."""
         return "axis" in self._public
@@ -221,10 +227,76 @@ def tweedie_deviance(x: Number, y: Number, *, log_input: bool, power: Number) ->
 
 @defined("variances", relative=False)
 def gaussian_nll(
-    x: Number, y: Number, var: Number, *, full: bool, eps: Number
+    x: Number, y: Number, var: Number, *, full: bool, eps: Number, log_var: bool
 ) -> tuple[Number, ...]:
-    v = max(var, eps) if var >= 0 else NAN
-    return v.ln() / 2, (x - y) ** 2 / v / 2, _log_2_pi() / 2 if full else 0
+    if log_var:
+        log = max(var, eps.ln())
+        v = log.exp()
+    else:
+        v = max(var, eps) if var >= 0 else NAN
+        log = v.ln()
+    return log / 2, (x - y) ** 2 / v / 2, _log_2_pi() / 2 if full else 0
+
+
+@defined("forecasts")
+def crps(x: Number, y: Number, scale: Number, *, distribution: str) -> tuple[Number, ...]:
+    if not scale > 0:
+        return (abs(x - y) if scale == 0 else x * NAN,)
+    # of slope 1 at 0, where the terms' slopes are as far from 0 together as from either side
+    size = x - y if x >= y else y - x
+    a, number = size / scale, scale.real
+    if distribution == "logistic":
+        return size, 2 * scale * _log1p((-a).exp()), -scale
+    if distribution == "laplace":
+        return size, scale * (-a).exp(), -scale * 3 / 4
+    two = number * 0 + 2
+    inside = _erf(a / two.sqrt())
+    return size * inside, 2 * scale * _gaussian(a), -scale * two.sqrt() * _gaussian(number * 0)
+
+
+@defined("forecasts", relative=False)
+def log_score(x: Number, y: Number, scale: Number, *, distribution: str) -> tuple[Number, ...]:
+    if not scale > 0:
+        return (x * NAN,)
+    if distribution == "gaussian":
+        return scale.ln(), ((x - y) / scale) ** 2 / 2, _log_2_pi() / 2
+    if distribution == "laplace":
+        return scale.ln(), abs(x - y) / scale, (scale.real * 0 + 2).ln()
+    a = (x - y if x >= y else y - x) / scale
+    return scale.ln(), a, 2 * _log1p((-a).exp())
+
+
+def _gaussian(z: Number) -> Number:
+    return (-(z * z + _log_2_pi()) / 2).exp()
+
+
+def _erf(a: Number) -> Number:
+    """The error function of a >= 0: of numbers that have their own by that, else by its series."""
+    if hasattr(a, "erf"):
+        return a.erf()
+    if a > 17:  # the limit, good to 127 digits
+        return a * 0 + 1
+    term, at = a, 1
+    total = term * 0
+    while total + term != total:
+        total += term
+        at += 2
+        term = term * 2 * a * a / at
+    # 2 / sqrt(pi) is the square root of 8 over that of 2 pi
+    return ((3 * Decimal(2).ln() - _log_2_pi()) / 2 - a * a).exp() * total
+
+
+@defined("two gaussians")
+def gaussian_kl(x: Number, y: Number, log_var: Number, y_log_var: Number) -> Number:
+    u = log_var - y_log_var
+    return (u.exp() - 1 - u + (x - y) ** 2 * (-y_log_var).exp()) / 2
+
+
+@defined("positive")
+def generalized_kl(x: Number, y: Number) -> Number:
+    if x < 0 or y < 0:
+        return x * NAN
+    return y * (y.ln() - x.ln()) - y + x if y > 0 else x
 
 
 @defined("probabilities", eps=1e-7)
@@ -562,11 +634,13 @@ def kl_div(x: Row, y: Row, *, log_target: bool) -> tuple[Number, ...]:
     return *entropy, *(-b * a for b, a, own in zip(shares, x, there, strict=True) if own)
 
 
-@defined("two logits")
-def kl_div_with_logits(x: Row, y: Row) -> tuple[Number, Number]:
-    surprise = _surprise(y)
+@defined("two logits", temperature=0.5)
+def kl_div_with_logits(x: Row, y: Row, *, temperature: Number) -> tuple[Number, Number]:
+    x, y = ([a / temperature for a in row] for row in (x, y))
+    surprise, square = _surprise(y), temperature * temperature
     # log q_c - x_c: what is left beside log(_sum(exp(x))), whose slope is another term.
-    return logsumexp(x), _expected(softmax(y), y, lambda at: -x[at] - surprise(at))
+    rest = _expected(softmax(y), y, lambda at: -x[at] - surprise(at))
+    return square * logsumexp(x), square * rest
 
 
 @defined("shares")

@@ -20,6 +20,7 @@ __all__ = ["FAMILIES", "Kind", "Public", "listed", "public_losses"]
 
 FAMILIES = (
     "regression",
+    "scores",
     "binary",
     "multiclass",
     "divergence",

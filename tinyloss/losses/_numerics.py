@@ -16,6 +16,15 @@ def product(a: Any, b: Any) -> Any:
     return a * xp.where(a == 0, 0.0, b)
 
 
+def of_error(d: Any, factor: Any) -> Any:
+    """Return d * factor for a factor of at least 0: 0 where d is 0, infinite where d is.
+
+    A difference that overflows stays infinite, whatever underflows beside it.
+    """
+    xp = namespace(d)
+    return product(d, xp.where(xp.isinf(d), 1.0, factor))
+
+
 def xlogy(a: Any, b: Any) -> Any:
     """Return a * log(b), 0 where a is 0. Both branches stay finite for b = 0 there."""
     xp = namespace(a)
@@ -68,6 +77,65 @@ def expm1_minus(d: Any) -> Any:
     for n in range(15, 2, -1):
         series = 1 + small / n * series
     return xp.where(xp.abs(d) < 0.5, 0.5 * small * small * series, xp.expm1(d) - d)
+
+
+def log_ratio(x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """Return y / x, y / x - 1 and log(y / x) of positive numbers, close ones to the last digits."""
+    xp = namespace(x)
+    ratio, more = y / x, (y - x) / x
+    # Some libraries' log1p is off by 100 eps on (-0.5, -0.3).
+    near = (more > -0.3) & (more < 1)
+    # Of a ratio that is no normal number the logarithm may be one nevertheless.
+    info = xp.finfo(x.dtype)
+    usual = (ratio >= float(info.smallest_normal)) & (ratio <= float(info.max))
+    of_ratio = xp.log(xp.where(usual, ratio, 1.0))
+    logs = xp.log(xp.where(usual, 1.0, y)) - xp.log(xp.where(usual, 1.0, x))
+    far = xp.where(usual, of_ratio, logs)
+    return ratio, more, xp.where(near, xp.log1p(xp.where(near, more, 0.0)), far)
+
+
+_ERF = (
+    (
+        *(
+            1.1283791670955125718,
+            2.5228975816838545326,
+            2.669423092813320866,
+            1.7138729004201956447,
+        ),
+        *(0.72012575671354590958, 0.19979059690686538345, 0.034953305269349702782),
+        *(0.0033663025503141286393, 0.00011825102742451734868),
+    ),
+    (
+        *(1.0, 1.6716701835001238854, 1.3314958673733892024, 0.63236089039890743455),
+        *(0.18867475527695094245, 0.034394545664986457765, 0.003363861993682093976),
+        0.00011827206417139107811,
+    ),
+)
+"""P and Q with -log(erfc(a)) / a = P(a) / Q(a), from the constant term up.
+
+Fitted with 60 digits on [0, 5.9] to the least largest error of erf: 1.8e-18 of it. At 6, from
+where on it is cut off, erf rounds to 1. No coefficient is negative, so that Horner's rule cancels
+nothing.
+"""
+
+
+def erf(a: Any) -> Any:
+    """Return the error function of a >= 0, which the array API lacks.
+
+    Off by 2.1 eps of float32 and 1.9 of float64 at most. It is -expm1 of the logarithm of its
+    complement, which is smooth and never near 0 but at 0.
+    """
+    xp = namespace(a)
+    a = xp.minimum(a, 6.0)
+    above, below = (_horner(each, a) for each in _ERF)
+    return -xp.expm1(-a * (above / below))
+
+
+def _horner(coefficients: tuple[float, ...], a: Any) -> Any:
+    *rest, value = coefficients
+    for each in reversed(rest):
+        value = value * a + each
+    return value
 
 
 def balanced(p: Any, q: Any) -> Any:

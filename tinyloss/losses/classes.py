@@ -6,6 +6,7 @@ from tinyloss import _check
 from tinyloss._objects import (
     AnswersLoss,
     Configured,
+    ForecastLoss,
     LabelledPairLoss,
     LabelLoss,
     ListLoss,
@@ -37,6 +38,7 @@ from tinyloss.losses import (
     products,
     ranking,
     regression,
+    scores,
     segmentation,
     sequence,
     sparse,
@@ -66,6 +68,7 @@ __all__ = [
     "CORALLoss",
     "CPOLoss",
     "CRPSEnsembleLoss",
+    "CRPSLoss",
     "CTCLoss",
     "CategoricalHingeLoss",
     "CircleLoss",
@@ -83,9 +86,11 @@ __all__ = [
     "FenchelYoungLoss",
     "FocalTverskyLoss",
     "GammaDevianceLoss",
+    "GaussianKLLoss",
     "GaussianNLLLoss",
     "GeneralizedCrossEntropyLoss",
     "GeneralizedDiceLoss",
+    "GeneralizedKLLoss",
     "HingeLoss",
     "HuberLoss",
     "InfoNCELoss",
@@ -97,6 +102,7 @@ __all__ = [
     "LinearCrossEntropyLoss",
     "ListMLELoss",
     "LogCoshLoss",
+    "LogScoreLoss",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
     "MAELoss",
@@ -352,6 +358,29 @@ class KLDivLoss(RowLoss):
 
 class KLDivWithLogitsLoss(RowLoss):
     function = divergence.kl_div_with_logits
+    temperature: float = 1.0
+
+
+class GeneralizedKLLoss(TargetLoss):
+    function = divergence.generalized_kl
+
+
+class GaussianKLLoss(Configured):
+    function = divergence.gaussian_kl
+    reduction: Reduction = "mean"
+
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike | None = None,
+        log_var: ArrayLike | None = None,
+        y_log_var: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
 
 
 class JSDivLoss(RowLoss):
@@ -465,6 +494,7 @@ class GaussianNLLLoss(Configured):
     function = regression.gaussian_nll
     full: bool = False
     eps: float = 1e-6
+    log_var: bool = False
     reduction: Reduction = "mean"
 
     @called
@@ -474,6 +504,14 @@ class GaussianNLLLoss(Configured):
         """Return the loss."""
 
     ask = asked(__call__)
+
+
+class CRPSLoss(ForecastLoss):
+    function = scores.crps
+
+
+class LogScoreLoss(ForecastLoss):
+    function = scores.log_score
 
 
 class MarginRankingLoss(RankLoss):

@@ -11,7 +11,9 @@ from tinyloss._function import LossFunction
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import (
     expm1_minus,
+    log_ratio,
     magnitude,
+    of_error,
     positive_part,
     product,
     sign,
@@ -1463,28 +1465,13 @@ class _GammaLog(Formula):
         return replace(_OF_AMOUNT, elicits="log(mean)")
 
 
-def _log_ratio(x: Any, y: Any) -> tuple[Any, Any, Any]:
-    """Return y / x, y / x - 1 and log(y / x) of positive numbers, close ones to the last digits."""
-    xp = namespace(x)
-    ratio, more = y / x, (y - x) / x
-    # Some libraries' log1p is off by 100 eps on (-0.5, -0.3).
-    near = (more > -0.3) & (more < 1)
-    # Of a ratio that is no normal number the logarithm may be one nevertheless.
-    info = xp.finfo(x.dtype)
-    usual = (ratio >= float(info.smallest_normal)) & (ratio <= float(info.max))
-    of_ratio = xp.log(xp.where(usual, ratio, 1.0))
-    logs = xp.log(xp.where(usual, 1.0, y)) - xp.log(xp.where(usual, 1.0, x))
-    far = xp.where(usual, of_ratio, logs)
-    return ratio, more, xp.where(near, xp.log1p(xp.where(near, more, 0.0)), far)
-
-
 class _GammaMean(Formula):
     name = "gamma_deviance"
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
         self.x, self.y = x, y = xp.where(x < 0, xp.nan, x), xp.where(y < 0, xp.nan, y)
-        self.ratio, self.more, self.u = _log_ratio(x, y)
+        self.ratio, self.more, self.u = log_ratio(x, y)
 
     def value(self) -> Any:
         near = self.xp.abs(self.u) < 0.5
@@ -1660,7 +1647,7 @@ class _TweedieMean(_Tweedie):
         xp = namespace(x)
         self.x = x = xp.where(x < 0, xp.nan, x)
         y = xp.where(y < 0, xp.nan, y)
-        self.ratio, more, u = _log_ratio(x, y)
+        self.ratio, more, u = log_ratio(x, y)
         self._settle(y, u, more, xp.log(x), xp.log(y), a, b)
 
     def grad_x(self) -> Any:
@@ -1777,6 +1764,40 @@ class _Gaussian(_OfError):
         return replace(_OF_ERROR, smoothness=1 / eps, range=(least, inf), elicits="mean")
 
 
+class _GaussianLogVar(_OfError):
+    name = "gaussian_nll"
+
+    def __init__(self, x: Any, y: Any, var: Any, *, full: bool, eps: Any) -> None:
+        super().__init__(x, y)
+        xp = self.xp
+        # an array: the floor may be a Python number
+        floor = xp.zeros_like(var) + eps
+        self.floored = var < xp.log(floor)
+        # The root of 1 / v, which is beyond the range of numbers later than 1 / v is.
+        within = xp.where(self.floored, 0.0, var)
+        root = xp.where(self.floored, 1 / xp.sqrt(floor), xp.exp(-0.5 * within))
+        self.log = xp.where(self.floored, xp.log(floor), var)
+        self.root = root + xp.zeros_like(self.d)
+        self.r = of_error(self.d, self.root)
+        self.constant = 0.5 * log(2 * pi) if full else 0.0
+
+    def value(self) -> Any:
+        return 0.5 * self.log + 0.5 * self.r * self.r + self.constant
+
+    def grad_x(self) -> Any:
+        return of_error(self.r, self.root)
+
+    def grad_var(self) -> Any:
+        return self.xp.where(self.floored, 0.0, 0.5 * (1 - self.r) * (1 + self.r))
+
+    def curvature(self) -> Any:
+        return self.root * self.root
+
+    @classmethod
+    def traits(cls, **params: Any) -> Traits:
+        return _Gaussian.traits(**params)
+
+
 @LossFunction
 def gaussian_nll(
     x: Array,
@@ -1785,6 +1806,7 @@ def gaussian_nll(
     *,
     full: Flag = False,
     eps: Positive = 1e-6,
+    log_var: Flag = False,
     **options: Unpack[Options],
 ) -> Request:
     """Negative log-likelihood of a target under a Gaussian of predicted mean and variance.
@@ -1800,6 +1822,8 @@ def gaussian_nll(
         Whether to add the constant log(2 pi) / 2.
     eps
         The least variance, above 0: smaller ones count as this.
+    log_var
+        Whether var holds the logarithms of variances: a network's output as it is.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -1811,16 +1835,18 @@ def gaussian_nll(
 
     Shapes: x and y (...), var (...) or broadcasting to it; an item is an element.
 
-    Domain: all real x and y; var >= 0, NaN below.
+    Domain: all real x and y; var >= 0, NaN below; all real var with log_var=True.
 
-    Formula: (log v + (x - y)^2 / v) / 2, v = max(var, eps)
+    Formula: (log v + (x - y)^2 / v) / 2, v = max(var, eps), or max(exp(var), eps) with log_var=True
 
     Gradient: (x - y) / v by x, the opposite by y; (1 - (x - y)^2 / v) / (2 v) by a var of x's
-    shape, 0 where it is below eps; curvature 1 / v.
+    shape, with log_var=True (1 - (x - y)^2 / v) / 2, 0 where the variance is below eps; curvature
+    1 / v.
 
     Accuracy: value 4 eps; gradient 1 eps by x and y, 4 eps by var; curvature 1 eps. The value and
     the gradient by var have these 4 eps of the sum of their terms' sizes: between terms of opposite
-    sign they pass through 0.
+    sign they pass through 0. With log_var=True the gradient by x and y and the curvature have 4
+    eps, of an exponential.
 
     Edge cases: a variance of 0 counts as eps.
 
@@ -1837,4 +1863,6 @@ def gaussian_nll(
     0.596574
     """
     params = {"full": full, "eps": eps}
-    return Request(_Gaussian, x, y, params, arrays={"var": var}, **options)
+    return Request(
+        _GaussianLogVar if log_var else _Gaussian, x, y, params, arrays={"var": var}, **options
+    )
