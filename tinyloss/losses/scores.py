@@ -136,10 +136,14 @@ class _Laplace(_Standard):
         return self.a + log(2)
 
     def pull(self) -> Any:
-        return self.xp.ones_like(self.a)
+        return self._known(1.0)
 
     def bend(self) -> Any:
-        return self.xp.zeros_like(self.a)
+        return self._known(0.0)
+
+    def _known(self, number: float) -> Any:
+        """Return a number, NaN where the distance is."""
+        return self.xp.where(self.a == self.a, number, self.a)
 
 
 _OF_ERROR = Traits(
@@ -233,7 +237,8 @@ class _LogScore(_Score):
         return self.xp.log(self.scale) + self.at.surprise()
 
     def grad_x(self) -> Any:
-        return product(self.way, product(self.at.pull(), self.rate))
+        # The pull is NaN for a scale of 0 or less, also where x = y.
+        return product(self.way * self.at.pull(), self.rate)
 
     def grad_scale(self) -> Any:
         return self.at.excess(self.rate)
