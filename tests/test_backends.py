@@ -43,7 +43,7 @@ def check_numpy(mode: Any, losses: Iterable[Any] | None = None, only: Any = None
     if mode == "always":
         pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_programs, "_warn_once", refuse)
+        patch.setattr(_programs, "warn_once", refuse)
         report = check_backend(
             "numpy",
             losses=losses,

@@ -138,8 +138,8 @@ def _changes(xp: Any, asarray: Callable[[Any], Any]) -> dict[str, dict[str, Any]
     }
 
 
-# Rows and what a kind is found by in other words have tests of their own.
-ELSEWHERE = {"axis_name", "classes", "static", "numbers"}
+# Rows, raw weights and what a kind is found by in other words have tests of their own.
+ELSEWHERE = {"axis_name", "classes", "static", "numbers", "raw"}
 
 
 def _plain(answer: Answer) -> list[tuple[str, Any]]:

@@ -20,15 +20,20 @@ def batches(draw: st.DrawFn) -> tuple[Case, tuple[Any, ...], Any]:
     case = draw(st.sampled_from(list(BASIC.values())))
     n, c = draw(st.integers(1, 6)), draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    low, high = (0.05, 0.95) if case.x.min() > 0 else (-4.0, 4.0)
+    low, high = (0.05, 0.95) if case.x.min() > 0 else (-4.0, _below(case.x, 4.0))
     arrays: list[Any] = [rng.uniform(low, high, (n, c))]
     for each in case.arrays[1:]:
         if each.dtype.kind == "i":
             arrays.append(rng.integers(0, c, n))
         else:
             lowest = 0.05 if each.min() >= 0 else -1.0
-            arrays.append(rng.uniform(lowest, 1.0, (n, c)))
+            arrays.append(rng.uniform(lowest, _below(each, 1.0), (n, c)))
     return case, tuple(arrays), rng
+
+
+def _below(array: Any, most: float) -> float:
+    """Return the end of a range of numbers like those of an array, which may be logarithms."""
+    return most if array.max() >= 0 else -0.05
 
 
 properties = settings(max_examples=60, deadline=None)
@@ -85,8 +90,8 @@ class TestProperties:
         rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
         labels = case.y.dtype.kind == "i"
         axis = data.draw(st.integers(0, len(shape) - 1))
-        x = rng.uniform(0.05, 0.95, shape)
-        arrays: list[Any] = [x, *(rng.uniform(0.05, 0.95, shape) for _ in case.arrays[1:])]
+        signs = [1 if each.max() >= 0 else -1 for each in case.arrays]
+        arrays: list[Any] = [sign * rng.uniform(0.05, 0.95, shape) for sign in signs]
         if labels:
             arrays[1] = rng.integers(0, shape[axis], [n for i, n in enumerate(shape) if i != axis])
         permuted = [np.transpose(each, order) for each in (arrays[:1] if labels else arrays)]

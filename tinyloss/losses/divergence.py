@@ -394,8 +394,8 @@ def generalized_kl(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Reques
     Source: Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000; Csiszar, Why
     least squares and maximum entropy?, Ann. Statist. 19, 1991.
 
-    Elsewhere: optax `generalized_kl_divergence`, summed over the last axis, of log x; SciPy
-    `scipy.special.kl_div`, with x and y exchanged.
+    Elsewhere: optax `generalized_kl_divergence` of log x and summed over the last axis; SciPy
+    `scipy.special.kl_div` with x and y exchanged.
 
     Examples
     --------

@@ -561,9 +561,8 @@ def contrastive(
     Source: Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping,
     CVPR 2006, whose Y is 0 for what is alike and whose loss is half of this.
 
-    Elsewhere: torch `hinge_embedding_loss` of the distances, without `squared`;
-    pytorch-metric-learning `ContrastiveLoss`, without `squared`, whose mean leaves out pairs of
-    loss 0.
+    Elsewhere: torch `hinge_embedding_loss` of distances that are not squared;
+    pytorch-metric-learning `ContrastiveLoss` of these, whose mean leaves out pairs of loss 0.
 
     Examples
     --------
