@@ -49,6 +49,7 @@ from tests.support.answers import answers, differentiable
 from tests.support.dtypes import DTYPES, compute_dtype
 from tests.support.exact import Truth, evaluate, split
 from tests.support.families import HALF_BOUND, allowed, families, judge, scales
+from tests.support.peers import indices_of
 from tests.support.specs import BOUNDS, EXACT
 from tinyloss.cli.measure import library, machine, versions
 
@@ -252,6 +253,9 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
     if loss == "multilabel_soft_margin":
         only(parameters)
         return f.multilabel_soft_margin_loss(x, y, **each)
+    if loss == "multilabel_margin":
+        only(parameters)
+        return f.multilabel_margin_loss(x, indices_of(torch, y), **each)
     if loss == "multi_margin":
         weight = get("class_weight")
         options = {k: v for k, v in parameters.items() if k in ("margin", "p")}

@@ -110,6 +110,8 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
         yield "multi_margin", labels, {"margin": margin, "p": p}
     for name in ("multilabel_soft_margin", "coral"):
         yield name, rows, {}
+    for margin in (*EDGES, 1.0):
+        yield "multilabel_margin", rows, {"margin": margin}
     yield "nll", [-np.abs(labels[0]), labels[1]], {}
     yield "kl_div", _rows([-a for a in positive], soft, dtype), {}
     large = [(-4e9, 0.0), (-0.1, 0.0), (1e18, 2e9), (0.0, 120.0), (float(max(real)), 0.0)]

@@ -139,6 +139,14 @@ def test_corn_is_a_binary_cross_entropy_of_the_thresholds_that_are_asked() -> No
     _close(gradient[0], slopes, EPS64, 6)
 
 
+def test_multilabel_margin_has_the_value_of_torchs_documentation() -> None:
+    """There the labels 3 and 0 are a list that -1 ends: [3, 0, -1, 1]."""
+    x, y = np.array([[0.1, 0.2, 0.4, 0.8]]), np.array([[True, False, False, True]])
+    value, gradient = tinyloss.value_and_grad(tinyloss.multilabel_margin)(x, y)
+    _close(value, 0.85, EPS64, 6)
+    assert gradient.tolist() == [[-0.5, 0.5, 0.5, -0.5]]
+
+
 # -------------------------------------------------------------------------------- sums and means
 
 # A pairwise sum of n terms of one sign errs by at most log2(n) / 2 eps beyond the terms' own error;

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.support.formulas import CASES, arguments
+from tests.support.formulas import STRAIGHT, arguments
 from tinyloss._formula import Formula, Role
 from tinyloss.compiler.evaluation import run
 from tinyloss.compiler.passes import Passes, kind_of, stage
@@ -254,7 +254,7 @@ class Interpreter:
             new[self.name(node)] = value
 
 
-@pytest.mark.parametrize(("formula", "params"), CASES)
+@pytest.mark.parametrize(("formula", "params"), STRAIGHT)
 def test_passes_of_every_formula_compute_what_the_program_does(
     formula: type[Formula], params: dict[str, Any]
 ) -> None:

@@ -68,6 +68,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "generalized_cross_entropy": [{"q": 0.3}, {"q": 1.0}],
     "brier": [{"from_logits": False}],
     "multi_margin": [{"p": 2, "margin": 2.0}],
+    "multilabel_margin": [{"margin": 2.0}],
     "kl_div": [{"log_target": True}],
     "kl_div_with_logits": [{"temperature": 3.0}],
 }
@@ -211,6 +212,9 @@ DOMAINS: dict[str, Domain] = {
         (2, 3, 256),
     ),
     "many logits": Domain(row(lambda x: x), lambda rng, n, k: [bits(rng, (n, k))], (1, 2, 3)),
+    "tags": Domain(
+        row(lambda x: x), lambda rng, n, k: [rng.integers(0, 2, (n, k)).astype(float)], FEW
+    ),
 }
 SAME = {
     "near binary logits": "binary logits",

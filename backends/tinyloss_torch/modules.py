@@ -65,6 +65,7 @@ __all__ = [
     "ModifiedHuberLoss",
     "MultiMarginLoss",
     "MultiSimilarityLoss",
+    "MultilabelMarginLoss",
     "MultilabelSoftMarginLoss",
     "NLLLoss",
     "NPairsLoss",
@@ -399,6 +400,10 @@ class MultiMarginLoss(LossModule):
 
 class MultiSimilarityLoss(LossModule):
     of = tinyloss.MultiSimilarityLoss
+
+
+class MultilabelMarginLoss(LossModule):
+    of = tinyloss.MultilabelMarginLoss
 
 
 class MultilabelSoftMarginLoss(LossModule):

@@ -762,6 +762,11 @@ def pairwise_hinge(x: list[Any], y: list[Any], *, margin: Any = 1.0) -> dict[str
     }
 
 
+def multilabel_margin(x: list[Any], y: list[Any], *, margin: Any = 1.0) -> dict[str, Any]:
+    of_pairs, c = pairwise_hinge(x, y, margin=margin), len(x)
+    return {"value": of_pairs["value"] / c, "x": [mp.mpf(each) / c for each in of_pairs["x"]]}
+
+
 def pairwise_mse(x: list[Any], y: list[Any]) -> dict[str, Any]:
     n, errors = len(x), [abs(mp.mpf(a) - b) for a, b in zip(x, y, strict=True)]
     sizes = [each + mp.fsum(errors) / n for each in errors]

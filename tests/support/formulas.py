@@ -1,5 +1,6 @@
 """Every formula of the library, and losses of a user's own."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,17 @@ def arguments(formula: type[Formula]) -> tuple[dict[str, Role], dict[str, Any]]:
     return inputs, arrays
 
 
-CASES = [
-    pytest.param(formula, params, id=f"{formula.__name__}-{params}")
-    for formula in FORMULAS
-    for params in {repr(asked.params): dict(asked.params) for asked in ASKED[formula]}.values()
-]
+def _cases(formulas: Iterable[type[Formula]]) -> list[Any]:
+    return [
+        pytest.param(formula, params, id=f"{formula.__name__}-{params}")
+        for formula in formulas
+        for params in {repr(asked.params): dict(asked.params) for asked in ASKED[formula]}.values()
+    ]
+
+
+CASES = _cases(FORMULAS)
+STRAIGHT = _cases([formula for formula in FORMULAS if not formula.paired])
+"""Those whose programs have no loop over pairs in a step."""
 
 
 @tinyloss.loss

@@ -53,6 +53,12 @@ def _reduced(items: Any, reduction: str) -> Any:
     return {"none": items, "sum": items.sum(), "mean": items.mean()}[reduction]
 
 
+def indices_of(torch: Any, tags: Any) -> Any:
+    """Return the indices of each row's labels that are 1, which -1 ends."""
+    given, order = torch.sort(tags, dim=-1, descending=True, stable=True)
+    return torch.where(given > 0, order, -1)
+
+
 def rng_of(seed: str) -> np.random.Generator:
     return np.random.default_rng([11, *seed.encode()])
 
@@ -402,6 +408,12 @@ def _margins() -> Iterator[Case]:
 
     pair = {"x": x, "y": rng.integers(0, 2, x.shape).astype(float)}
     yield Case("multilabel_soft_margin", "", pair, soft)
+
+    def of_tags(torch: Any, t: Any, reduction: str) -> Any:
+        listed = indices_of(torch, t["y"])
+        return torch.nn.functional.multilabel_margin_loss(t["x"], listed, reduction=reduction)
+
+    yield Case("multilabel_margin", "", pair, of_tags)
 
 
 TORCH_CASES = [*_regression(), *_binary(), *_labelled(), *_distributed(), *_margins()]

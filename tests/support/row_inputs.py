@@ -498,6 +498,22 @@ LISTS: Families = {
 }
 
 
+def tagged(family: Family) -> Family:
+    """Lists whose members are of two grades: an item's labels, and those that it has not."""
+
+    def tagged(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        return {**kwargs, "y": d.cast(kwargs["y"] > 2)}
+
+    return tagged
+
+
+TAGS: Families = {
+    **{name: tagged(family) for name, family in LISTS.items() if not name.endswith("_grades")},
+    "every_tag": lambda d: {"x": d.normal(1, (d.n, C)), "y": d.cast(np.ones((d.n, C)))},
+}
+
+
 def alone(families: Families) -> Families:
     """Families for functions of x only."""
 

@@ -132,6 +132,7 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "shares": (row_inputs.JS, [(shares(), shares())]),
     "regions": (row_inputs.REGIONS, [PROBABILITY]),
     "lists": (row_inputs.LISTS, [(logits(), grades)]),
+    "tags": (row_inputs.TAGS, [(logits(), grades)]),
     "elements": (row_inputs.alone(inputs.LOGITS), []),
     "rows": (row_inputs.FUNCTION_ROWS, []),
 }
@@ -448,7 +449,9 @@ def _special() -> Iterator[Spec]:
         yield _spec(name, scale=bounds.multilabel_soft_margin)
     for name in ("pairwise_logistic", "pairwise_soft_zero_one", "pairwise_mse"):
         yield _spec(name, scale=getattr(bounds, name))
-    yield _spec("pairwise_hinge", unsettled=of.at_the_margin_of_pairs, scale=bounds.pairwise_hinge)
+    for name in ("pairwise_hinge", "multilabel_margin"):
+        scale = getattr(bounds, name)
+        yield _spec(name, unsettled=of.at_the_margin_of_pairs, scale=scale)
     yield _spec("nll", calls=[call(log_shares, indices(), class_weight=PER_CLASS, ignore_index=0)])
     yield _spec(
         "kl_div",

@@ -140,14 +140,14 @@ def _rows(reach: float) -> Draw:
     return draw
 
 
-def _many(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
-    x, _ = _rows(80)(rng, shape, extreme)
-    return [x, rng.integers(0, 2, shape).astype(float)]
+def _graded(reach: float, grades: int) -> Draw:
+    """Return what draws rows of numbers up to a size, each with a label of some."""
 
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+        x, _ = _rows(reach)(rng, shape, extreme)
+        return [x, rng.integers(0, grades, shape).astype(float)]
 
-def _lists(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
-    x, _ = _rows(40)(rng, shape, extreme)
-    return [x, rng.integers(0, 5, shape).astype(float)]
+    return draw
 
 
 def _log_shares(x: Array) -> Array:
@@ -199,13 +199,14 @@ DRAWS: dict[str, Draw] = {
     "scores": _logits(80, "signs"),
     "logits": _rows(40),
     "near logits": _rows(12),
-    "many logits": _many,
+    "many logits": _graded(80, 2),
     "log-probabilities": _labels,
     "log-probabilities of shares": _pairs(_log_shares, _shares),
     "two logits": _pairs(lambda x: x, lambda y: y),
     "shares": _pairs(_shares, _shares),
     "regions": _probabilities,
-    "lists": _lists,
+    "lists": _graded(40, 5),
+    "tags": _graded(40, 2),
 }
 
 
@@ -243,6 +244,7 @@ def _first_of_two(t: Array) -> Arguments:
 _LEADS = (-1000.0, -2.0, 0.0, 2.0, 20.0, 80.0)
 _LEAD = "lead of the target's class"
 _LEAD_IN_X = "lead of a class in x, none in y"
+_OF_TWO = Path("x of a label that is 1, beside 0 for one that is not", _LEADS, _first_of_two)
 _LOGITS = Path("x, for y = 1", _LEADS, lambda t: [t, np.ones_like(t)])
 _ANSWERS = Path("chosen, for rejected = -1", _LEADS, lambda t: [t, -np.ones_like(t)])
 _ROWS = Path(_LEAD, _LEADS, lambda t: [_pair(t), _first(t)])
@@ -293,9 +295,7 @@ PATHS: dict[str, Path] = {
     "scores": _LOGITS,
     "logits": _ROWS,
     "near logits": _ROWS,
-    "many logits": Path(
-        "x of a label that is 1, beside 0 for one that is not", _LEADS, _first_of_two
-    ),
+    "many logits": _OF_TWO,
     "log-probabilities": Path(_LEAD, _LEADS, lambda t: [_log_shares(_pair(t)), _first(t)]),
     "log-probabilities of shares": Path(
         _LEAD_IN_X, _LEADS, lambda t: [_log_shares(_pair(t)), _even(t)]
@@ -308,4 +308,5 @@ PATHS: dict[str, Path] = {
         lambda t: [np.stack([t, 1 - t], axis=-1), _pair(np.ones_like(t))],
     ),
     "lists": Path("lead of the better member", _LEADS, _first_of_two),
+    "tags": _OF_TWO,
 }

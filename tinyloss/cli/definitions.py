@@ -723,6 +723,11 @@ def pairwise_hinge(x: Row, y: Row, *, margin: Number) -> tuple[Number, ...]:
     return 0 * x[0], *(each for a, b in short for each in (margin, -a, b))
 
 
+@defined("tags", relative=False, margin=0.5)
+def multilabel_margin(x: Row, y: Row, *, margin: Number) -> tuple[Number, ...]:
+    return tuple(each / len(x) for each in pairwise_hinge(x, y, margin=margin))
+
+
 @defined("lists", relative=False)
 def pairwise_mse(x: Row, y: Row) -> tuple[Number, ...]:
     errors = [a - b for a, b in zip(x, y, strict=True)]

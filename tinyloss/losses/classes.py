@@ -114,6 +114,7 @@ __all__ = [
     "ModifiedHuberLoss",
     "MultiMarginLoss",
     "MultiSimilarityLoss",
+    "MultilabelMarginLoss",
     "MultilabelSoftMarginLoss",
     "NLLLoss",
     "NPairsLoss",
@@ -317,6 +318,12 @@ class MultiMarginLoss(LabelLoss):
     function = multiclass.multi_margin
     margin: float = 1.0
     p: int = 1
+
+
+class MultilabelMarginLoss(TargetLoss):
+    function = multiclass.multilabel_margin
+    axis: int = -1
+    margin: float = 1.0
 
 
 class MultilabelSoftMarginLoss(RowLoss):

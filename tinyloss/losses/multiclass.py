@@ -28,12 +28,14 @@ from tinyloss.losses._numerics import (
     sum_of_others,
 )
 from tinyloss.losses.binary import BCEWithLogits, focal_constants
+from tinyloss.losses.ranking import PairwiseHinge
 from tinyloss.typing import (
     Array,
     ArrayLike,
     AtLeastMinus1,
     Flag,
     LabelOptions,
+    ListOptions,
     NonNegative,
     OneOrTwo,
     Positive,
@@ -49,6 +51,7 @@ __all__ = [
     "cross_entropy",
     "generalized_cross_entropy",
     "multi_margin",
+    "multilabel_margin",
     "multilabel_soft_margin",
     "nll",
     "poly_cross_entropy",
@@ -1440,6 +1443,90 @@ def multi_margin(
     """
     formula = _MultiMargin if p == 1 else _SquaredMultiMargin
     return Request(None, x, y, {"margin": margin}, labels=formula, **options)
+
+
+class _MultilabelMargin(PairwiseHinge):
+    """Labels that an item has are better than those it has not, and no pair else counts."""
+
+    name = "multilabel_margin"
+    compares_classes = True
+
+    def __init__(self, x: Any, y: Any, *, margin: Any) -> None:
+        super().__init__(x, y, margin=margin)
+        self.count = self.xp.sum(self.xp.ones_like(x), axis=-1, keepdims=True)
+
+    def value(self) -> Any:
+        return self.xp.sum(self.losses / self.count, axis=-1)
+
+    def grad_x(self) -> Any:
+        return self.slopes / self.count
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        # The slope is at most half the root of the number of labels; no one lead has the kinks.
+        return Traits(convex=True, strong_convexity=0.0, smoothness=inf, range=(0.0, inf))
+
+
+@LossFunction
+def multilabel_margin(
+    x: Array,
+    y: ArrayLike,
+    *,
+    margin: Positive = 1.0,
+    **options: Unpack[ListOptions],
+) -> Request:
+    """Hinge loss of scores of several labels: each that is right leads each other by a margin.
+
+    Parameters
+    ----------
+    x
+        Scores, one for each label.
+    y
+        Targets, 1 for each label that an item has, else 0 (booleans too).
+    axis
+        The axis of the labels.
+    margin
+        The lead from which a pair costs nothing, above 0.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: tags, several at once, where only their order by score counts.
+
+    Shapes: x and y (..., C), or the labels along `axis`; an item is a row of labels, (...).
+
+    Domain: finite scores and targets. Of other targets than 0 and 1 the higher is the better. A
+    target that is NaN or infinite gives NaN for its item.
+
+    Formula: sum_ij max(0, margin - (x_i - x_j)) / C, over all pairs with y_i = 1 and y_j = 0
+
+    Gradient: for a label that is right, the number of others that it does not lead by the margin,
+    over -C; for another, the number of right ones that do not lead it so, over C. It is 0 at the
+    margin itself. Curvature 0, for boosting 1. By y 0: only its order counts.
+
+    Accuracy: value 6 eps; gradient 2 eps; curvature 0 eps. The value has these eps of the sum of
+    (margin + |x_i - x_j|) / C over pairs that cost something, and the gradient of the number of
+    these pairs over C.
+
+    Edge cases: 0 for an item that has each label, or none. One label always has the loss 0, of
+    which a warning tells. Lists of class indices that -1 ends, as torch has them, are not taken.
+
+    Source: Elisseeff and Weston, A kernel method for multi-labelled classification, NIPS 2001.
+
+    Elsewhere: torch `multilabel_margin_loss` of lists of class indices.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([[0.125, 0.25, 0.5, 0.75]]), np.array([[1, 0, 0, 1]])
+    >>> tinyloss.multilabel_margin(x, y).item()
+    0.9375
+    """
+    return Request(_MultilabelMargin, x, y, {"margin": margin}, **options)
 
 
 class _MultilabelSoftMargin(Formula):

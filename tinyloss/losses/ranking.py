@@ -149,7 +149,7 @@ class _PairwiseSoftZeroOne(_Pairwise):
         return lead.small * lead.large * xp.where(lead.behind, -apart, apart)
 
 
-class _PairwiseHinge(_Pairwise):
+class PairwiseHinge(_Pairwise):
     name = "pairwise_hinge"
 
     def __init__(self, x: Any, y: Any, *, margin: Any, **others: Any) -> None:
@@ -324,7 +324,7 @@ def pairwise_hinge(
     5.0
     """
     arrays = _given(mask=mask, member_weight=member_weight)
-    return Request(_PairwiseHinge, x, y, {"margin": margin}, arrays=arrays, **options)
+    return Request(PairwiseHinge, x, y, {"margin": margin}, arrays=arrays, **options)
 
 
 @LossFunction

@@ -174,7 +174,7 @@ def _row(at: Callable[..., Array | None], indexed: bool, more: int) -> Stage:
     elif np.isnan(one(-0.5, 1.5)):
         kind, label = "share", "probability of the first class" + against
     elif abs(straight[0] - 2 * straight[1] + straight[2]) <= 1e-12:
-        kind, label = "log share", "log-probability of the first class" + against
+        kind, label = "log share", "log-probability, first class" + against
     along = np.linspace(*SPANS[kind], POINTS)
     stage = Stage(kind, label, along, True, y, more)
     return Stage(kind, label, _finite(at, along, y, stage.x(along)), True, y, more)
