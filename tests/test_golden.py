@@ -1,6 +1,6 @@
 """Values, gradients and curvature on NumPy, to the last bits, against mpmath."""
 
-from functools import cache
+from functools import cache, partial
 from math import fsum, log1p
 from typing import Any
 
@@ -137,6 +137,28 @@ def test_corn_is_a_binary_cross_entropy_of_the_thresholds_that_are_asked() -> No
     _close(value, 0.16452402686337855016, EPS64, 6)
     slopes = [-0.012121869021734771, -0.015761229433387532, 0.012121869021734771, 0.0]
     _close(gradient[0], slopes, EPS64, 6)
+
+
+ALPHA = np.array([0.25, 0.5, 0.75, 0.125])
+
+
+def test_class_weights_of_softmax_focal_are_the_alphas_of_its_paper() -> None:
+    labels = np.array([2, 1, 0])
+    items = ALPHA[labels] * tinyloss.softmax_focal(THRESHOLDS, labels, reduction="none")
+    weighed = partial(tinyloss.softmax_focal, THRESHOLDS, labels, class_weight=ALPHA)
+    _close(weighed(denominator=3), items.sum() / 3, EPS64, 6)
+    _close(weighed(), items.sum() / ALPHA[labels].sum(), EPS64, 6)
+
+
+def test_weights_of_sigmoid_focal_are_an_alpha_for_each_label() -> None:
+    above = RANKS[:, None] > np.arange(4)
+    of_each = [
+        tinyloss.sigmoid_focal(THRESHOLDS[:, k], above[:, k], alpha=alpha, reduction="sum")
+        for k, alpha in enumerate(ALPHA)
+    ]
+    weight = np.where(above, ALPHA, 1 - ALPHA)
+    value = tinyloss.sigmoid_focal(THRESHOLDS, above, weight=weight, denominator=12)
+    _close(value, sum(of_each) / 12, EPS64, 8)
 
 
 def test_multilabel_margin_has_the_value_of_torchs_documentation() -> None:

@@ -375,6 +375,8 @@ def sigmoid_focal(
         Targets, 0 or 1 (booleans too) or a probability between.
     alpha
         The weight of a yes, from 0 to 1; a no gets 1 - alpha. None weighs both 1.
+        An alpha for each label is a `weight`, alpha where y is 1 and 1 - alpha where it is 0, with
+        the number of items as `denominator`.
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
     weight, where, reduction, denominator

@@ -752,7 +752,8 @@ def softmax_focal(
     axis_name
         The mapped axis whose members hold a part of the classes each, in order (JAX alone).
     class_weight
-        A weight for each class, of shape (C,): the alpha of the paper.
+        A weight for each class, of shape (C,): the alpha of the paper. The mean divides by the sum
+        of the targets' weights; the paper's has the number of items as `denominator`.
     ignore_index
         Items with this class index are left out. It need not be a class.
     gamma
@@ -1662,7 +1663,8 @@ def coral(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
 
     Edge cases: as for `binary_cross_entropy_with_logits`. Thresholds that share their weights make
     ranks consistent, as in the paper; nothing here asks for that. CORN, of conditional logits, is
-    `binary_cross_entropy_with_logits` with `where=r[..., None] > np.arange(-1, K - 2)`.
+    `binary_cross_entropy_with_logits` with `where=r[..., None] > np.arange(-1, K - 2)`. Its mean
+    divides by how many thresholds are asked of all items, not by the number of thresholds.
 
     Source: Cao, Mirjalili and Raschka, Rank consistent ordinal regression for neural networks with
     application to age estimation, Pattern Recognition Letters 140, 2020.
