@@ -187,7 +187,8 @@ class _CRPS(_Score):
     name = "crps"
 
     def _settled(self, scale: Any) -> Any:
-        return self.xp.where(scale < 0, self.xp.nan, scale)
+        # a scale of -0 is 0
+        return self.xp.where(scale < 0, self.xp.nan, self.xp.abs(scale))
 
     def value(self) -> Any:
         return self.size * self.at.inside() + self.scale * self.at.spread()
