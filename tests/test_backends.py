@@ -37,8 +37,8 @@ Backend = Callable[[Job], Any]
 def check_numpy(mode: Any, losses: Iterable[Any] | None = None, only: Any = None) -> Report:
     """Check the backend for NumPy; a loss that cannot be compiled is a failure of its own."""
 
-    def refuse(reason: str, title: str) -> None:
-        raise AssertionError(f"{title} could not be compiled: {reason}")
+    def refuse(reason: str) -> None:
+        raise AssertionError(reason)
 
     if mode == "always":
         pytest.importorskip("numba")
@@ -56,18 +56,21 @@ def check_numpy(mode: Any, losses: Iterable[Any] | None = None, only: Any = None
 
 
 @pytest.mark.parametrize(
-    "mode",
+    ("mode", "only"),
     [
-        pytest.param("never", marks=pytest.mark.long),
-        pytest.param("always", marks=pytest.mark.slow),
+        pytest.param("never", range(0, 10_000, 4), marks=pytest.mark.long, id="never, one in four"),
+        pytest.param("never", None, marks=pytest.mark.slow, id="never"),
+        pytest.param("always", None, marks=pytest.mark.slow, id="always"),
     ],
 )
-def test_numpy_answers_as_the_formulas_do(mode: Any) -> None:
-    report = check_numpy(mode)
+def test_numpy_answers_as_the_formulas_do(mode: Any, only: Any) -> None:
+    report = check_numpy(mode, only=only)
     assert set(report.worst) >= {"mse", "cross_entropy", "gaussian_nll", "js_div", "softmax"}
     # `bound` units more than the formulas' own error, which is within 10 (sigmoid_focal, far from
-    # the targets it is for)
-    assert max(report.worst.values()) <= 26
+    # the targets it is for). Slopes of pairs cancel: their error is of the hundred terms' sizes.
+    worst = dict(report.worst)
+    assert worst.pop("pairwise_soft_zero_one") <= 26 + 100
+    assert max(worst.values()) <= 26
     # A backend that compiles for a second each gets through in minutes: one program without
     # weights, one with, one or two more; class indices and probabilities apart.
     assert report.programs <= 4.5 * len(report.worst)

@@ -223,6 +223,7 @@ def numerical_hessian(options: dict[str, Any]) -> Any:
     return np.array(columns)
 
 
+@pytest.mark.long
 @on_options
 def test_jax_differentiates_cox_twice(options: dict[str, Any], jax: Any) -> None:
     def total(x: Any) -> Any:

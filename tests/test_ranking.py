@@ -139,7 +139,7 @@ def test_a_pair_that_is_wrong_by_far_has_its_whole_slope() -> None:
 
 
 @on("name", LISTS)
-@on("mode", ["never", "always"])
+@on("mode", ["never", pytest.param("always", marks=pytest.mark.long)])
 @on("filler", [0.0, 1e30, np.nan, np.inf])
 def test_padding_changes_no_number(name: str, mode: Any, filler: float) -> None:
     """In rax the length is that of the padded list."""

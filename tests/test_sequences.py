@@ -112,7 +112,7 @@ def _complaint(
     return None
 
 
-@on("mode", ["always", "never"])
+@on("mode", [pytest.param("always", marks=pytest.mark.long), "never"])
 @on("dtype", ["float32", "float64"])
 def test_every_short_string_is_within_the_bounds(dtype: str, mode: Any) -> None:
     found: list[str] = []
@@ -306,7 +306,7 @@ def test_infeasible_targets_have_no_nan_as_torchs_gradient_has(xp: Library) -> N
     assert not grads.any()
 
 
-@on("xp", ["numpy", "jax", "torch", "dask"], indirect=True)
+@on("xp", ["numpy", pytest.param("jax", marks=pytest.mark.long), "torch", "dask"], indirect=True)
 def test_what_does_not_count_may_be_anything(xp: Library) -> None:
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((4, 7, 5)), rng.integers(1, 5, (4, 3))
@@ -362,6 +362,7 @@ def test_a_sequence_has_the_same_bits_beside_any_as_torchs_has_not(mode: Any) ->
     np.testing.assert_array_equal(again, losses)
 
 
+@pytest.mark.long
 def test_long_targets_are_right_as_torchs_on_cuda_were_not() -> None:
     # torch#27442: more than 896 labels
     rng = np.random.default_rng(5)
@@ -528,6 +529,7 @@ def test_where_nobody_looks_wrong_sequences_are_nan() -> None:
 # ----------------------------------------------------------------------------- other libraries
 
 
+@pytest.mark.long
 def test_jax_differentiates_twice() -> None:
     jax = pytest.importorskip("jax")
     with jax.enable_x64(True):

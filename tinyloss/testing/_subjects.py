@@ -44,6 +44,8 @@ class Subject:
     options: frozenset[str]
     labels: bool = False
     rows: bool = False
+    paired: bool = False
+    """Whether each class of a row is compared with each other: long rows take too long."""
     by: tuple[int, ...] = ()
     """The arguments it can be differentiated by; none: it is a function of x alone."""
     curvature: bool = False
@@ -142,8 +144,10 @@ def _described(watch: Watch, subject: Subject, given: list[Any]) -> Subject:
     def differentiable(want: Any, *argnums: int) -> bool:
         return watch.job(lambda: want(loss, *argnums)(*given)) is not None
 
+    plain = watch.job(partial(loss, *given))
     return replace(
         subject,
+        paired=plain is not None and plain.kind.formula.paired,
         by=tuple(n for n in range(len(given)) if differentiable(tinyloss.grad, n)),
         curvature=differentiable(tinyloss.grad_and_hess),
         variants=tuple(_parameters(subject, accepts)),
