@@ -32,6 +32,7 @@ def test_its_gradient_is_the_networks() -> None:
         assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(grad[at], rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.long
 def test_learns_to_read_and_draws_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     run = strings.train(steps=200)

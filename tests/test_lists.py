@@ -883,6 +883,7 @@ def test_fenchel_young_on_every_library(activation: str, xp: Library) -> None:
         np.testing.assert_allclose(by_x, slope, rtol=0, atol=8 * eps)
 
 
+@pytest.mark.long
 @on_sparse
 def test_fenchel_young_by_the_libraries_own_derivatives(
     activation: str, jax: Any, torch: Any

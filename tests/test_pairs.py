@@ -461,6 +461,7 @@ def test_batches_of_torch_and_jax_are_items(torch: Any, jax: Any) -> None:
     assert by_y.shape == (2, N)
 
 
+@pytest.mark.long
 @every_call
 def test_autodiff_of_jax_is_the_closed_gradient(
     loss: Any, arrays: tuple[Array, ...], options: dict[str, Any], jax: Any

@@ -243,6 +243,7 @@ def test_masks_and_weights_on_every_library(name: str, xp: Library) -> None:
     np.testing.assert_allclose(slopes, expected[1], atol=1e-6 * np.abs(expected[1]).max())
 
 
+@pytest.mark.long
 @on("mode", ["never", "always"])
 def test_memory_is_that_of_the_members(mode: Any) -> None:
     """A hundred lists of 600 members have 36 million pairs: 137 MiB in float32."""

@@ -63,6 +63,7 @@ def test_log_score_is_the_logarithm_of_the_density(distribution: str) -> None:
         close(got, -m.log(density((m.mpf(y) - x) / scale) / scale), 4)
 
 
+@pytest.mark.long
 @by_distribution
 @pytest.mark.parametrize("score", SCORES, ids=lambda score: score.__name__)
 def test_the_expected_score_is_least_at_the_distribution_itself(

@@ -554,6 +554,7 @@ def test_jax_differentiates_twice() -> None:
         np.testing.assert_allclose(each, tinyloss.ctc(x, y, reduction="none"), rtol=1e-14)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 def test_torch_differentiates_twice() -> None:
     torch = pytest.importorskip("torch")
