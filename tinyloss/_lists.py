@@ -7,7 +7,7 @@ from typing import Any, ParamSpec
 
 from tinyloss._engine.job import Answer
 from tinyloss._engine.lists import spelled
-from tinyloss._engine.request import Refusal, Request, Want
+from tinyloss._engine.request import Refusal, Request, Want, refuse_second
 from tinyloss._engine.run import run
 from tinyloss._function import AnsweringFunction
 
@@ -19,10 +19,10 @@ class ListFunction(AnsweringFunction[P]):
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
-        if want.curvature or want.remade is not None:
-            what = "curvature" if want.curvature else "product with its Hessian"
-            refusal = Refusal(f"has no {what}, expected a gradient", TypeError)
-            raise refusal.of(self.__name__)
+        try:
+            refuse_second(want)
+        except Refusal as refusal:
+            raise refusal.of(self.__name__) from None
         return run(self.request(args, kwargs), want)
 
     def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:

@@ -13,7 +13,7 @@ import numpy as np
 from tinyloss_numpy import _arrays
 from tinyloss_numpy._plans import WORTH_THREADS
 from tinyloss_numpy._programs import made
-from tinyloss_numpy._run import may_compile
+from tinyloss_numpy._run import UNUSED, may_compile
 from tinyloss_numpy._source import LANES, Text
 from tinyloss_numpy._threads import run_slabs
 
@@ -81,7 +81,7 @@ def extent(array: Any) -> tuple[float, float]:
 
     def work(first: int, last: int) -> None:
         if kernel is not None:
-            kernel(bytes(8), bytes(8), first, last, table, 0)
+            kernel(UNUSED, UNUSED, first, last, table, 0)
             return
         for block in range(first, last):
             found[block] = _extent(flat[block * _BLOCK : (block + 1) * _BLOCK])

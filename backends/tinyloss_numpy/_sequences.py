@@ -8,7 +8,7 @@ import numpy as np
 from tinyloss.backend import Answer, Loops, Sequenced, evaluated
 from tinyloss_numpy import _arrays
 from tinyloss_numpy._programs import made, warn_once
-from tinyloss_numpy._run import may_compile, quiet, scratch
+from tinyloss_numpy._run import UNUSED, may_compile, quiet, scratch
 from tinyloss_numpy._source import CACHE_LINE, Text
 from tinyloss_numpy._threads import run_slabs
 
@@ -120,7 +120,7 @@ def _run(kernel: Any, loops: Loops, batch: Sequenced, dtype: Any) -> Answer:
 
     def work(first: int, last: int, _held: Any = held) -> None:
         # other threads hold by this what the table has the addresses of
-        kernel(_UNUSED, _UNUSED, first, last, table, scratch(size))
+        kernel(UNUSED, UNUSED, first, last, table, scratch(size))
 
     run_slabs(work, count)
     losses_ = losses if batch.value else None
@@ -128,7 +128,3 @@ def _run(kernel: Any, loops: Loops, batch: Sequenced, dtype: Any) -> Answer:
         return Answer(losses_)
     with quiet():
         return Answer(losses_, (grad.astype(batch.grad_dtype or dtype, copy=False),))
-
-
-_UNUSED = bytes(8)
-"""Where Numba's convention would put a result and an error: these loops have neither."""

@@ -36,7 +36,7 @@ from tinyloss._engine.checks import brought, namespace_of, same_shape, show
 from tinyloss._engine.job import Answer, Job, Kind, looked, replaced
 from tinyloss._engine.pairs import OF_ROWS, arrays_of, scores_and_target, weighed, weights_of
 from tinyloss._engine.parts import Parts
-from tinyloss._engine.request import Product, Refusal, Request, Want
+from tinyloss._engine.request import Product, Refusal, Request, Want, refuse_second
 from tinyloss._engine.run import (
     answer_of,
     answer_with_moving_divisor,
@@ -173,10 +173,8 @@ class Columns:
 def run_product(request: Request, want: Want) -> Answer:
     """Answer a request whose predictions are products."""
     product: Product = request.x
-    if want.curvature or want.remade is not None:
-        what = "curvature" if want.curvature else "product with its Hessian"
-        raise TypeError(f"tinyloss.{request.name}: has no {what}, expected a gradient")
     try:
+        refuse_second(want)
         if product.alone and not product.unit:
             # what both sides make of its gradient is added before it is rounded
             xp = namespace_of(product.h)

@@ -39,7 +39,7 @@ from tinyloss._engine.checks import (
     show_shape,
 )
 from tinyloss._engine.job import Answer, Argument, Domain, Job, Kind
-from tinyloss._engine.request import Activation, Refusal, Regions, Request, Want
+from tinyloss._engine.request import Activation, Refusal, Regions, Request, Want, refuse_second
 from tinyloss._engine.run import answer_of, as_wanted, fill, job_of, narrowed, run
 from tinyloss._engine.settle import class_axis, row_axes, without
 from tinyloss._engine.targets import domain_of, look_at, may_look
@@ -82,9 +82,8 @@ def job_of_regions(request: Request, want: Want) -> Job:
 def _refuse(request: Request, want: Want) -> None:
     """Refuse a derivative that there is none of."""
     regions: Regions = request.x
-    if regions.activation is not None and (want.curvature or want.remade is not None):
-        what = "curvature" if want.curvature else "product with its Hessian"
-        raise Refusal(f"has no {what} by logits, expected a gradient", TypeError)
+    if regions.activation is not None:
+        refuse_second(want, " by logits")
     if 1 in want.argnums:
         xp = namespace_of(regions.x)
         if _holds_indices(regions.x, brought(xp, regions.x, "y", request.y)):

@@ -196,3 +196,10 @@ class Want(NamedTuple):
     """Whether derivatives are wanted in the dtype computed in, to go on with before rounding."""
     direction: Any = None
     """An array like x, which a formula that was made anew takes besides."""
+
+
+def refuse_second(want: Want, by: str = "") -> None:
+    """Refuse what second derivatives are needed for, of a loss that has none."""
+    if want.curvature or want.remade is not None:
+        what = "curvature" if want.curvature else "product with its Hessian"
+        raise Refusal(f"has no {what}{by}, expected a gradient", TypeError)

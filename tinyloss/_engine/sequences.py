@@ -40,7 +40,7 @@ from tinyloss._engine.checks import (
     show_shape,
 )
 from tinyloss._engine.job import Answer, Job
-from tinyloss._engine.request import Refusal, Request, Sequences, Want
+from tinyloss._engine.request import Refusal, Request, Sequences, Want, refuse_second
 from tinyloss._engine.run import fill, job_of, run
 from tinyloss._engine.settle import class_axis
 from tinyloss._engine.targets import may_look, validation_mode
@@ -105,9 +105,7 @@ def job_of_sequences(request: Request, want: Want) -> Job:
 
 def _refuse(want: Want) -> None:
     """Refuse a derivative that there is none of."""
-    if want.curvature or want.remade is not None:
-        what = "curvature" if want.curvature else "product with its Hessian"
-        raise Refusal(f"has no {what}, expected a gradient", TypeError)
+    refuse_second(want)
     if any(number != 0 for number in want.argnums):
         raise Refusal("has no derivative by y, which holds labels", TypeError)
 
