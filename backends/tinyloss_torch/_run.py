@@ -8,12 +8,12 @@ import torch
 from tinyloss.backend import Answer, Job, Kind, Weighing, evaluate, looked
 from tinyloss_torch import _formulas, _fused
 from tinyloss_torch._kernels import is_plain
-from tinyloss_torch._state import hooks_are_set, is_recording, is_traced, is_transforming
+from tinyloss_torch._state import hooks_are_set, is_traced, is_transforming, is_watched
 
 
 def layout(tensor: Any) -> Any:
     """Return what a tensor is besides its numbers, None where torch does more than compute."""
-    if not is_plain(tensor) or is_transforming() or is_recording():
+    if not is_plain(tensor) or is_watched():
         return None
     tracked = tensor.requires_grad and _grads()
     if tracked and hooks_are_set():

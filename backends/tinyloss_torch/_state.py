@@ -28,6 +28,11 @@ def is_recording() -> bool:
     return _modes() > 0
 
 
+def is_watched() -> bool:
+    """Return whether torch does more than compute: transforms are active, or modes that record."""
+    return _forward._current_level >= 0 or _transforms() or _traces() or _modes() > 0
+
+
 def is_traced() -> bool:
     """Return whether make_fx records the operations: what tensors hold cannot be asked for."""
     return _mode(_PROXY) is not None
