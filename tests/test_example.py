@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinyloss
+import tinyloss_numpy
 from tests.support.example import EPS, digits, first_losses
 from tests.support.params import turns
 
@@ -29,6 +30,24 @@ def test_same_seed_gives_the_same_first_losses(array: str) -> None:
     # up like a random walk, to about sqrt(n) eps, and the longest sum, of the hidden units, has
     # n = 256. The mean over a batch brings it down to the 2 eps that are usual.
     np.testing.assert_allclose(first_losses(array), first_losses("numpy"), rtol=16 * EPS, atol=0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("array", ["numpy", "jax", "torch"])
+def test_a_loss_of_five_lines_has_the_same_curve_compiled(
+    array: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(array)
+    with tinyloss_numpy.compilation("never"):
+        formulas = first_losses("numpy", loss="squared_margin")
+    if array != "jax":  # there it is compiled by jit
+        monkeypatch.setattr("tinyloss_numpy._blocks.run", None)
+    if array == "torch":
+        monkeypatch.setattr("tinyloss_torch._formulas.answer", None)
+    with tinyloss_numpy.compilation("always"):
+        compiled = first_losses(array, loss="squared_margin")
+    # a sum of 9 squares is off by 5 eps at most, and by 2 eps as a rule; else as above
+    np.testing.assert_allclose(compiled, formulas, rtol=16 * EPS, atol=0)
 
 
 # A guess is right one time in ten. After 15 epochs, five seeds gave 95.3 % (quantile) to 98.3 %.

@@ -28,5 +28,7 @@ ranking = loaded("ranking")
 EPS = float(np.finfo(np.float32).eps)
 
 
-def first_losses(array: str, dtype: str = "float32") -> npt.NDArray[Any]:
-    return np.asarray(digits.train(array, dtype=dtype, epochs=1).steps[:20])
+def first_losses(
+    array: str, dtype: str = "float32", loss: str = "cross_entropy"
+) -> npt.NDArray[Any]:
+    return np.asarray(digits.train(array, loss, dtype, epochs=1).steps[:20])
