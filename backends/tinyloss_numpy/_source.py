@@ -62,6 +62,8 @@ _HEADER_NAMES = (
     "batch",
 )
 CACHE_LINE = 64
+_VECTORS_AHEAD = 4
+"""How far ahead runs of items are fetched for each class (measured: 4 to 16 are alike)."""
 AHEAD = 2**16
 """Bytes of the longest row that is fetched ahead: the second-level cache holds four of them."""
 
@@ -794,12 +796,23 @@ class Tiles(_Writer):
             self.scalars(step, number == last)
             self.start(step)
 
-            def body(step: Pass = step, last: bool = number == last) -> None:
+            fetched = self.ahead(step, number == last)
+            for array, fetch in fetched:
+                # A vector of items takes a cache line for each class, and those of several vectors
+                # are fetched at once where a class has a run of memory of its own.
+                own, beside = array.name, f"{array.name}_item == {SIZES[array.dtype]}"
+                write(f"{own}_line = {own}_class if {beside} else LANES * SIZE")
+                vectors = f"({_VECTORS_AHEAD} if {beside} else 1)" if fetch == "ahead" else "0"
+                write(f"{own}_{fetch} = {own}_at + {vectors} * LANES * {own}_item")
+
+            def body(
+                step: Pass = step,
+                last: bool = number == last,
+                fetched: Sequence[tuple[ArrayUse, str]] = fetched,
+            ) -> None:
                 write("j = k")
-                for array, fetch in self.ahead(step, last):
-                    # a vector of items takes a cache line for each class, if rows are side by side
-                    rows = f" + LANES * {array.name}_item" if fetch == "ahead" else ""
-                    write(f"{fetch}({array.name}_at{rows} + j * (LANES * SIZE))")
+                for array, fetch in fetched:
+                    write(f"{fetch}({array.name}_{fetch} + j * {array.name}_line)")
                 self.elements(step, last)
 
             self.classes(step, "classes", "1", body)
@@ -819,7 +832,7 @@ class Tiles(_Writer):
             )
 
     def pack(self, turn: str, array: ArrayUse, packed: str, line: str) -> None:
-        """Copy between an array and a scratch array: by squares, or along the shorter stride.
+        """Copy from or to a scratch array: by squares, vectors, or along the shorter stride.
 
         But not by loops over a few classes, which cost more than they copy.
         """
@@ -836,6 +849,13 @@ class Tiles(_Writer):
                 write("c = min(k, classes - TURNED)")
                 place = f"{name}_at + r * {name}_item + c * {size}"
                 write(f"{turn}_{name}({place}, {name}_item, {scratch})")
+        beside = f"elif n == LANES and {name}_item == {size}:"
+        with write.loop(beside), write.loop(classes):
+            here, there = f"{name}_at + c * {name}_class", f"{packed}_scratch + c * (LANES * SIZE)"
+            if turn == "turn":
+                write(f"put_{packed}({there}, take_{name}({here}))")
+            else:
+                write(f"put_{name}({here}, take_{packed}({there}))")
         closer = f"elif classes > n and closer({name}_class, {name}_item):"
         with write.loop(closer), write.loop(items), write.loop(classes):
             write(line)
