@@ -77,6 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_transforms",
         "typing",
     },
+    "_over": {"_engine", "_function"},
     "_partial": {"_arrays", "_calls", "_check", "_engine", "_function", "_transforms"},
     "_products": {"_engine", "_function", "_traits", "typing"},
     "_scaler": {

@@ -19,6 +19,7 @@ hvp                                 of its Hessian times a direction
 constant_minimizer                  the best constant prediction: what boosting starts from
 traits, Traits                      convex or not, its steepest slope, what it elicits
 partial_mean, PartialMean           means over data in parts
+over                                a mean for each output, class or image
 loss                                makes a loss of a function of yours
 of_products                         makes of a loss of scores one of two matrices
 memory, Memory                      how many bytes a call of such a loss takes
@@ -62,6 +63,7 @@ from tinyloss._custom import loss as loss
 from tinyloss._engine.products import Memory as Memory
 from tinyloss._engine.targets import validation as validation
 from tinyloss._objects import WeightedSum as WeightedSum
+from tinyloss._over import over as over
 from tinyloss._partial import PartialMean as PartialMean
 from tinyloss._partial import partial_mean as partial_mean
 from tinyloss._products import memory as memory

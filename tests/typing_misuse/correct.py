@@ -106,6 +106,8 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
     print(value, gradient, tinyloss.namespace(x).sum(x))
     state = tinyloss.PartialMean()
     state += tinyloss.partial_mean(tinyloss.cross_entropy)(x, labels, weight=y)
+    print(tinyloss.over(tinyloss.mse, 0)(x, y, weight=y))
+    print(tinyloss.value_and_grad(tinyloss.over(tinyloss.HuberLoss(), (0, 1)))(x, y))
     tinyloss.clear_caches()
     parts = [tinyloss.partial_mean(tinyloss.MSELoss(), lambda g: g, widen=False)(x, y), state]
     total: tinyloss.PartialMean = sum(parts, tinyloss.PartialMean())

@@ -143,6 +143,9 @@ def own(x: Floats) -> None:
     tinyloss.validation("sometimes")  # error
     tinyloss.validation(True)  # error
     tinyloss.partial_mean(tinyloss.mse)(x)  # error
+    tinyloss.over(tinyloss.mse, 0)(x)  # error
+    tinyloss.over(tinyloss.mse, "rows")  # error
+    tinyloss.over(tinyloss.mse)  # error
     tinyloss.clear_caches(tinyloss.mse)  # error
     tinyloss.partial_mean(charbonnier)  # error
     tinyloss.partial_mean(tinyloss.mse, "gradient")  # error

@@ -166,6 +166,8 @@ class Request(NamedTuple):
     besides its weight; None for once."""
     y_of_rows: bool = False
     """Whether y has a number for each row, not one for each element."""
+    over: int | tuple[int, ...] | None = None
+    """The axes of the items that `reduction` goes over; None for all."""
     of_pairs: bool = False
     """Whether columns of x are items as its rows are: there may be one, or none."""
 

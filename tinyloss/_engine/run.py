@@ -25,10 +25,19 @@ from tinyloss._arrays import (
     namespace,
     of_rank,
     result_dtype,
+    widest_dtype,
 )
 from tinyloss._cache import cache_of
 from tinyloss._engine import registry
-from tinyloss._engine.checks import check_apart, check_out, namespace_of
+from tinyloss._engine.checks import (
+    broadcasts,
+    brought,
+    check_apart,
+    check_out,
+    namespace_of,
+    show,
+    show_shape,
+)
 from tinyloss._engine.job import (
     Answer,
     Argument,
@@ -38,9 +47,11 @@ from tinyloss._engine.job import (
     derivatives,
     evaluate,
     looked,
+    replaced,
 )
 from tinyloss._engine.request import Refusal, Request, Want
-from tinyloss._engine.settle import Form, Settled, class_axis, settle
+from tinyloss._engine.settle import Form, Settled, class_axis, settle, without
+from tinyloss._engine.weights import counted
 from tinyloss._formula import Formula
 from tinyloss.typing import Namespace
 
@@ -48,6 +59,8 @@ from tinyloss.typing import Namespace
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
     request = as_wanted(request, want)
+    if request.over is not None and not want.curvature:
+        return _run_over(request, want)
     return finished_of(request, *settled_of(request, want), want.out)
 
 
@@ -85,6 +98,71 @@ def finished_of(request: Request, form: Form, settled: Settled, out: tuple[Any, 
     if form.axes is not None:
         answer = _moved(job, request.x, form.axes, answer)
     return delivered(answer, out)
+
+
+def _run_over(request: Request, want: Want) -> Answer:
+    """Answer a request whose items are put together along some of their axes alone."""
+    each = request._replace(reduction="none", denominator=None, over=None)
+    try:
+        if request.reduction == "none":
+            raise Refusal('reduction is "none", expected "mean" or "sum" over an axis')
+        if want.sums:
+            raise Refusal("is a mean over an axis, expected one over all to take apart", TypeError)
+        form, settled = settle(each, want, fuses=False)
+        xp, wide = settled.job.xp, widest_dtype(settled.job.xp, request.x)
+        with registry.quiet(xp):
+            job, axes = _job_over(request, form, settled.job)
+    except Refusal as refusal:
+        raise refusal.of(request.name, request.called) from None
+    answer = finished_of(each, form, settled._replace(job=job), want.out)
+    if answer.value is None:
+        return answer
+    with registry.quiet(xp):
+        value = xp.sum(answer.value, axis=axes, dtype=wide)
+        return answer._replace(value=astype(xp, value, answer.value.dtype))
+
+
+def _job_over(request: Request, form: Form, job: Job) -> tuple[Job, tuple[int, ...]]:
+    """Return the job of items whose sum along these axes is the answer, and the axes."""
+    if divisor_moves(request, job):
+        raise Refusal("has no derivative by y beside class_weight over an axis", TypeError)
+    xp, x, dtype = job.xp, job.arrays["x"], job.kind.dtype
+    items = x.shape[:-1] if job.kind.rowwise else x.shape
+    axes = _axes_of_items(request.over, items)
+    if request.reduction == "sum":
+        return job, axes
+    item, counts = counted(form.rule, request._replace(denominator=None), x, job.arrays["y"])
+    ones = xp.ones_like(x if len(x.shape) == len(items) else x[..., 0], dtype=dtype)
+    weight = ones if item is None else ones * item
+    some = xp.any(weight != 0, axis=axes, keepdims=True)
+    if request.denominator is not None:
+        divisor = brought(xp, x, "denominator", request.denominator)
+        shape = without(items, axes)
+        if not broadcasts(tuple(divisor.shape), shape):
+            raise Refusal(
+                f"denominator has shape {show(divisor)}, expected a number, or an array of shape "
+                f"{show_shape(shape)}"
+            )
+        divisor = of_rank(xp, divisor, len(shape))
+        for axis in axes:
+            divisor = xp.expand_dims(divisor, axis=axis)
+    else:
+        counts = ones if counts is None else ones * astype(xp, counts, dtype)
+        divisor = xp.sum(counts, axis=axes, keepdims=True, dtype=widest_dtype(xp, x))
+    # where nothing is selected, nothing is divided by
+    divisor = xp.where(some, astype(xp, divisor, dtype), 1.0)
+    return replaced(job, weight=weight / divisor, weighted=True), axes
+
+
+def _axes_of_items(over: int | tuple[int, ...] | None, items: Sequence[Any]) -> tuple[int, ...]:
+    count, given = len(items), over if isinstance(over, tuple) else (over or 0,)
+    axes = tuple(sorted({each % count for each in given if -count <= each < count}))
+    if len(axes) < len(given):
+        raise Refusal(
+            f"axis is {over!r}, expected different axes of the items, which have shape "
+            f"{show_shape(items)}"
+        )
+    return axes
 
 
 def job_of(request: Request, want: Want) -> Job:

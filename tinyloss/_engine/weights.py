@@ -67,6 +67,12 @@ def weighed(rule: Rule, given: Request | Mapping[str, Any], x: Any, y: Any) -> W
     return Weighed(weights.item, divisor, total, weights.arrays, weights.factor)
 
 
+def counted(rule: Rule, request: Request, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return what each item weighs and what it counts in a mean's divisor; None for 1."""
+    weights = _Weights(rule, request, x, y)
+    return weights.item, weights.counted
+
+
 class _Weights:
     """What items weigh: weight, class weight and every mask as one weight for each item.
 
@@ -140,7 +146,7 @@ class _Weights:
         """The weight of each item, which broadcasts to the items; None for 1."""
         if weight is not None and self.factor is None:
             self.item = astype(xp, weight, dtype)
-        self._counted: Any = weight if mass is None else _product(xp, weight, mass)
+        self.counted: Any = weight if mass is None else _product(xp, weight, mass)
         """What the divisor of the mean is the sum of."""
 
     def _wide(self, array: Any) -> Any:
@@ -223,7 +229,7 @@ class _Weights:
         The weights are added up as they came, and multiplied by how often each is repeated: in the
         dtype computed in, or over an array of stride 0, the sum of many would be off.
         """
-        xp, counted = self._xp, self._counted
+        xp, counted = self._xp, self.counted
         known = not any(map(unknown, self._items))
         if known and (counted is None or 0 in self._items):
             return prod(self._items)
