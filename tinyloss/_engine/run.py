@@ -154,7 +154,7 @@ def _job_over(request: Request, form: Form, job: Job) -> tuple[Job, tuple[int, .
     return replaced(job, weight=weight / divisor, weighted=True), axes
 
 
-def _axes_of_items(over: int | tuple[int, ...] | None, items: Sequence[Any]) -> tuple[int, ...]:
+def _axes_of_items(over: int | tuple[int, ...] | None, items: tuple[Any, ...]) -> tuple[int, ...]:
     count, given = len(items), over if isinstance(over, tuple) else (over or 0,)
     axes = tuple(sorted({each % count for each in given if -count <= each < count}))
     if len(axes) < len(given):
