@@ -274,10 +274,12 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
         return f.binary_cross_entropy(x, y, **each)
     if loss == "binary_cross_entropy_with_logits":
         weight = get("pos_weight")
+        only(parameters, "pos_weight")
         weight = None if weight is None else torch.as_tensor(weight)
         return f.binary_cross_entropy_with_logits(x, y, pos_weight=weight, **each)
     if loss == "sigmoid_focal":  # the formula of torchvision.ops.sigmoid_focal_loss
         p, alpha = torch.sigmoid(x), get("alpha")
+        only(parameters, "alpha", "gamma")
         entropy = f.binary_cross_entropy_with_logits(x, y, **each)
         value = entropy * (1 - (p * y + (1 - p) * (1 - y))) ** get("gamma", 2.0)
         return value if alpha is None else (alpha * y + (1 - alpha) * (1 - y)) * value

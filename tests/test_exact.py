@@ -34,6 +34,8 @@ def test_truth_is_the_derivative_of_the_definition(loss: str, call: Call) -> Non
             truth = exact.item(*args, **given)
         assert {"x", "curvature"} <= expected.keys()
         for name, derivative in expected.items():
+            if name == "y" and args[1] == given.get("ignore_index"):
+                continue  # a target beside it counts
             pairs = zip(*[np.atleast_1d(each) for each in (derivative, truth[name])], strict=True)
             with mp.workprec(400):
                 for difference, number in pairs:

@@ -82,7 +82,9 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     yield "gamma_deviance", _pairs(positive[1:], positive, dtype), {"log_input": False}
     yield "msle", _pairs([-0.5, *positive], [-0.5, *positive], dtype), {}
     logits = _pairs(real, share, dtype)
-    yield "binary_cross_entropy_with_logits", logits, {}
+    for smoothing in (0.0, 1e-50, 0.1):
+        yield "binary_cross_entropy_with_logits", logits, {"label_smoothing": smoothing}
+        yield "sigmoid_focal", logits, {"label_smoothing": smoothing, "gamma": 0.5}
     for gamma, alpha in product(GAMMAS, (None, 1e-50)):
         yield "sigmoid_focal", logits, {"gamma": gamma, "alpha": alpha}
     margins = ("hinge", "squared_hinge", "soft_margin", "modified_huber", "perceptron")
@@ -99,6 +101,7 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     for gamma in GAMMAS:
         for given in (rows, labels):
             yield "softmax_focal", given, {"gamma": gamma}
+            yield "softmax_focal", given, {"gamma": gamma, "label_smoothing": 0.1}
     for given in (rows, labels):
         yield "brier", given, {}
         for epsilon in (-1.0, 0.0, 1e-50, 2.0):

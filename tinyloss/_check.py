@@ -27,6 +27,11 @@ def is_array_of_one(value: Any) -> bool:
     return "float" in dtype or "int" in dtype
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a checked parameter is one number, Python's or an array's."""
+    return isinstance(value, float) or is_array_of_one(value)
+
+
 def number(
     function: str,
     name: str,
@@ -73,6 +78,16 @@ def within(
 def or_none(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any], Any]:
     """Return a check that lets None pass."""
     return lambda function, name, value: None if value is None else check(function, name, value)
+
+
+def or_several(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any], Any]:
+    """Return a check that lets several numbers pass, in an array or a list."""
+
+    def checked(function: str, name: str, value: Any) -> Any:
+        several = isinstance(value, (list, tuple)) or bool(getattr(value, "shape", ()))
+        return value if several else check(function, name, value)
+
+    return checked
 
 
 def is_integer(value: Any) -> bool:

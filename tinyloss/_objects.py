@@ -498,7 +498,7 @@ def _are_numbers(parameter: Any) -> bool:
 
 def _check_arrays(name: str, parameters: Mapping[str, Any], several_axes: bool) -> None:
     """Raise what a call would raise about parameters that need x to be checked in full."""
-    for field in ("class_weight", "pos_weight"):
+    for field in ("alpha", "class_weight", "pos_weight", "q"):
         if not _are_numbers(parameters.get(field, 1.0)):
             came = _shown(parameters[field])
             raise TypeError(f"tinyloss.{name}: {field} is {came}, expected numbers")
@@ -519,6 +519,12 @@ class TargetLoss(Configured):
         """Return the loss."""
 
     ask = asked(__call__)
+
+
+class BinaryLoss(TargetLoss):
+    """A loss of yes or no."""
+
+    ignore_index: int | None = None
 
 
 class ForecastLoss(Configured):

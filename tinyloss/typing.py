@@ -17,18 +17,20 @@ from tinyloss._check import (
     one_of,
     one_or_two,
     or_none,
+    or_several,
     within,
 )
 
 __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
-    "Axis", "AxisName", "CPOKind", "CallOptions", "CheckedCPOKind", "CheckedDPOKind", "ClassAxis",
-    "ClassIndex", "Cosine", "DPOKind", "Distribution", "DistributionName", "Flag", "Floor",
+    "Axis", "AxisName", "BinaryOptions", "CPOKind", "CallOptions", "CheckedCPOKind",
+    "CheckedDPOKind", "ClassAxis", "ClassIndex", "Cosine", "DPOKind", "Distribution",
+    "DistributionName", "Flag", "Floor",
     "IfInfeasible", "Infeasible", "LabelOptions", "ListOptions", "MemoryLimit", "Namespace",
     "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options", "PixelOptions", "Positive",
     "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions",
-    "SequenceReduction", "Share", "ShareOrNone", "SparseActivation", "SparseMax", "SparseOptions",
-    "Ties", "TiesOfEvents",
+    "SequenceReduction", "Share", "Shares", "SharesOrNone", "SparseActivation", "SparseMax",
+    "SparseOptions", "Ties", "TiesOfEvents",
 ]  # fmt: skip
 
 
@@ -101,8 +103,13 @@ Cosine: TypeAlias = Annotated[float | Array, Check(_cosine)]
 Share: TypeAlias = Annotated[float | Array, Check(_share)]
 """A number from 0 to 1, or a 0-d array."""
 
-ShareOrNone: TypeAlias = Annotated[float | Array | None, Check(or_none(_share))]
-"""A number from 0 to 1, a 0-d array, or None."""
+Shares: TypeAlias = Annotated[float | Array | Sequence[Any], Check(or_several(_share))]
+"""A number from 0 to 1, or several in an array or a list, which are not looked at."""
+
+SharesOrNone: TypeAlias = Annotated[
+    float | Array | Sequence[Any] | None, Check(or_none(or_several(_share)))
+]
+"""The same, or None."""
 
 Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(_floor))]
 """The least value of p and 1 - p, above 0, a 0-d array, or None."""
@@ -202,6 +209,13 @@ class Options(CallOptions, total=False):
 
     reduction: Reduction
     """How the items of a batch are put together."""
+
+
+class BinaryOptions(Options, total=False):
+    """What a loss of yes or no takes."""
+
+    ignore_index: ClassIndex
+    """Items with this target are left out."""
 
 
 class RowOptions(Options, total=False):

@@ -98,15 +98,16 @@ __all__ = [
 ]
 
 _WEIGHTS = ("class_weight", "pos_weight")
-"""Parameters that may be arrays."""
+"""Parameters that are buffers even where they are one number, or none."""
 
 
 class LossModule(torch.nn.Module):
     """A loss of tinyloss as a module, made with the parameters of its class there.
 
-    It is called with the arrays and weight, where and denominator, as the loss is. `class_weight`
-    and `pos_weight` are buffers: they move by `.to()`, and `state_dict` holds them. A loss object,
-    or a sum of them, is made a module by `LossModule(loss)`.
+    It is called with the arrays and weight, where and denominator, as the loss is. `class_weight`,
+    `pos_weight` and other parameters that are arrays are buffers: they move by `.to()`, and
+    `state_dict` holds them. A loss object, or a sum of them, is made a module by
+    `LossModule(loss)`.
 
     Examples
     --------
@@ -138,7 +139,9 @@ class LossModule(torch.nn.Module):
                     f"{type(loss).__name__} by position"
                 )
             whole = self.of(**parameters)  # which checks them
-            arrays = {name: parameters.get(name) for name in _WEIGHTS if hasattr(whole, name)}
+            several = [name for name, each in parameters.items() if _is_several(each)]
+            names = [*[name for name in _WEIGHTS if hasattr(whole, name)], *several]
+            arrays = {name: parameters.get(name) for name in names}
             loss = self.of(**{n: each for n, each in parameters.items() if n not in arrays})
             for name, value in arrays.items():
                 self.register_buffer(name, _tensor(value))
@@ -169,6 +172,13 @@ class LossModule(torch.nn.Module):
             for name, each in self.named_buffers()
         ]
         return ", ".join(shown)
+
+
+def _is_several(parameter: Any) -> bool:
+    """Return whether a parameter is an array or a list, and none of axes or names."""
+    if isinstance(parameter, list | tuple):
+        return all(isinstance(each, float) for each in parameter)
+    return bool(getattr(parameter, "shape", ()))
 
 
 def _tensor(value: Any) -> Any:

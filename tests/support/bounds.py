@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.definitions import Exact
+from tests.support.definitions import Exact, smoothed
 from tests.support.jets import Jet, exp, mp
 from tinyloss.cli.cards import Promise
 from tinyloss.cli.definitions import capped
@@ -207,24 +207,44 @@ def log_score(x: Any, y: Any, scale: Any, *, distribution: str = "gaussian") -> 
     }
 
 
-def binary_cross_entropy(x: Any, y: Any, *, eps: Any) -> dict[str, Any]:
-    p, other = max(x, eps), max(1 - x, eps)
-    return {"y": abs(mp.log(p)) + abs(mp.log(other))}
+def binary_cross_entropy(
+    x: Any, y: Any, *, eps: Any, label_smoothing: Any = 0, ignore_index: int | None = None
+) -> dict[str, Any]:
+    p, other, q = max(x, eps), max(1 - x, eps), smoothed(y, label_smoothing)
+    slopes = (1 - q) / other + q / p if label_smoothing else 0
+    return {"x": slopes, "y": abs(mp.log(p)) + abs(mp.log(other))}
 
 
-def binary_cross_entropy_with_logits(x: Any, y: Any, *, pos_weight: Any = 1) -> dict[str, Any]:
+def binary_cross_entropy_with_logits(
+    x: Any,
+    y: Any,
+    *,
+    pos_weight: Any = 1,
+    label_smoothing: Any = 0,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
     if mp.isinf(x):
         return {"x": 0, "y": 0}
+    y = smoothed(y, label_smoothing)
     right, wrong = 1 / (1 + exp(-x)), 1 / (1 + exp(x))
     soft = 0 < y < 1
     by_y = pos_weight * mp.log1p(exp(-x)) + mp.log1p(exp(x)) if pos_weight != 1 else 0
     return {"x": (1 - y) * right + pos_weight * y * wrong if soft else 0, "y": by_y}
 
 
-def sigmoid_focal(x: Any, y: Any, *, alpha: Any = None, gamma: Any = 2.0) -> dict[str, Any]:
+def sigmoid_focal(
+    x: Any,
+    y: Any,
+    *,
+    alpha: Any = None,
+    gamma: Any = 2.0,
+    label_smoothing: Any = 0,
+    ignore_index: int | None = None,
+) -> dict[str, Any]:
     """Sums of magnitudes for a t^gamma b, t = 1 - p_t, b the cross-entropy, by the product rule."""
     if mp.isinf(x):
         return {"x": 0, "y": 0, "curvature": 0}
+    y = smoothed(y, label_smoothing)
     p, q = 1 / (1 + exp(-x)), 1 / (1 + exp(x))
     t, b = y * q + (1 - y) * p, y * mp.log1p(exp(-x)) + (1 - y) * mp.log1p(exp(x))
     a, a1 = (1, 0) if alpha is None else (alpha * y + (1 - alpha) * (1 - y), abs(2 * alpha - 1))
@@ -252,6 +272,13 @@ def _targets_of(y: Any, c: int, class_weight: Any) -> list[Any]:
     return t if class_weight is None else [a * w for a, w in zip(t, class_weight, strict=True)]
 
 
+def _spread(t: list[Any], p: list[Any], smoothing: Any, class_weight: Any) -> list[Any]:
+    """Return masses of a target of which a share is spread over the possible classes."""
+    w = [1] * len(t) if class_weight is None else class_weight
+    live = sum(a > 0 for a in p)
+    return [(1 - smoothing) * a + (smoothing / live * w[j] if p[j] else 0) for j, a in enumerate(t)]
+
+
 def cross_entropy(
     x: list[Any],
     y: Any,
@@ -273,12 +300,7 @@ def cross_entropy(
         return _shaped_cross_entropy(z, y, class_weight, label_smoothing, z_loss)
     p, t = _probabilities(x)[0], _targets_of(y, c, class_weight)
     if label_smoothing:
-        w = [1] * c if class_weight is None else class_weight
-        live = sum(a > 0 for a in p)
-        t = [
-            (1 - label_smoothing) * a + (label_smoothing / live * w[j] if p[j] else 0)
-            for j, a in enumerate(t)
-        ]
+        t = _spread(t, p, label_smoothing, class_weight)
     elif sum(a != 0 for a in t) <= 1:
         return {"x": [0] * c}
     total = mp.fsum(t)
@@ -296,8 +318,7 @@ def _shaped_cross_entropy(
     slopes, bends = zip(*[each.by["x"] for each in capped], strict=True)
     t = _targets_of(y, c, class_weight)
     w = [mp.mpf(1)] * c if class_weight is None else class_weight
-    live = sum(a > 0 for a in p)
-    q = [(1 - smoothing) * a + (smoothing / live * w[j] if p[j] else 0) for j, a in enumerate(t)]
+    q = _spread(t, p, smoothing, class_weight)
     total, mass = mp.fsum(q), 1 if class_weight is None else mp.fsum(t)
     size = 1 + max(abs(a) for a in z if abs(a) < mp.inf)
     # |lse| <= the largest |z| + log c, and each of the two may be rounded
@@ -324,10 +345,12 @@ def softmax_focal(
     *,
     gamma: Any = 2.0,
     class_weight: Any = None,
+    label_smoothing: Any = 0,
     ignore_index: int | None = None,
 ) -> dict[str, Any]:
     c = len(x)
-    (p, logs), t = _probabilities(x), _targets_of(y, c, class_weight)
+    p, logs = _probabilities(x)
+    t = _spread(_targets_of(y, c, class_weight), p, label_smoothing, class_weight)
     q = [mp.fsum([b for k, b in enumerate(p) if k != j]) for j in range(c)]
     first, second = [mp.mpf(0)] * c, [mp.mpf(0)] * c
     for k in range(c):

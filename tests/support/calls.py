@@ -46,6 +46,10 @@ def signs(rng: np.random.Generator) -> Array:
     return np.where(rng.uniform(size=SHAPE) < 0.5, np.float32(-1), np.float32(1))
 
 
+def bits(rng: np.random.Generator) -> Array:
+    return rng.integers(0, 2, SHAPE).astype(np.float32)
+
+
 def shares(*shape: int, axis: int = -1) -> Drawn:
     def drawn(rng: np.random.Generator) -> Array:
         each = rng.uniform(0.1, 1.0, shape or SHAPE).astype(np.float32)
@@ -78,6 +82,7 @@ ANSWERS = (values(-20, -1), values(-20, -1))
 MEAN_ANSWERS = (values(-3, -0.1), values(-3, -0.1))
 PROBABILITY = (values(0.05, 0.95), values(0, 1))
 BINARY = (logits(), values(0, 1))
+YES_OR_NO = (logits(), bits)
 SCORES = (logits(), signs)
 LABELS = (logits(), indices())
 SOFT = (logits(), shares())

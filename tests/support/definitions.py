@@ -117,25 +117,38 @@ def _derivative(result: Jet, name: str, a: Any, order: int) -> Any:
 # ---------------------------------------------------------------------------------------- limits
 
 
-def bce_logits_limit(x: Number, y: Number, *, pos_weight: Number = 1) -> Item:
+def smoothed(y: Number, label_smoothing: Number) -> Number:
+    return (1 - label_smoothing) * mp.mpf(y) + mp.mpf(label_smoothing) / 2
+
+
+def bce_logits_limit(
+    x: Number, y: Number, *, pos_weight: Number = 1, label_smoothing: Number = 0
+) -> Item:
     """Limits at x = +-inf."""
-    wrong = pos_weight * y if x < 0 else 1 - y
+    q, slope = smoothed(y, label_smoothing), -x * (1 - label_smoothing)
+    wrong = pos_weight * q if x < 0 else 1 - q
     return {
         "value": mp.inf if wrong > 0 else 0,
         "x": -wrong if x < 0 else wrong,
-        "y": -x * pos_weight if x < 0 else -x,
+        "y": slope * pos_weight if x < 0 else slope,
         "curvature": 0,
     }
 
 
 def sigmoid_focal_limit(
-    x: Number, y: Number, *, alpha: Number | None = None, gamma: Number = 2.0
+    x: Number,
+    y: Number,
+    *,
+    alpha: Number | None = None,
+    gamma: Number = 2.0,
+    label_smoothing: Number = 0,
 ) -> Item:
+    y = smoothed(y, label_smoothing)
     # There the loss is a t^(gamma + 1) |x|, t what is missed and a the balance of the two sides.
     t, dt = (y, 1) if x < 0 else (1 - y, -1)
     a, da = (1, 0) if alpha is None else (alpha * y + (1 - mp.mpf(alpha)) * (1 - y), 2 * alpha - 1)
     wrong = a * t ** mp.mpf(gamma) * t
-    by_y = t ** mp.mpf(gamma) * (da * t + a * (gamma + 1) * dt)
+    by_y = t ** mp.mpf(gamma) * (da * t + a * (gamma + 1) * dt) * (1 - label_smoothing)
     return {
         "value": mp.inf if wrong > 0 else 0,
         "x": -wrong if x < 0 else wrong,

@@ -353,6 +353,22 @@ def hard(x: Callable[[Draw], Array]) -> Family:
     return lambda d: {"x": x(d), "y": d.bits()}
 
 
+def ignoring(family: Family, index: int) -> Family:
+    """A third of the items have a target that says that they do not count, and one of x is NaN."""
+
+    def ignoring(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        gone = d.rng.random(d.n) < 0.3
+        return {
+            **kwargs,
+            "x": np.where(gone, d.cast(np.nan), kwargs["x"]),
+            "y": np.where(gone, d.cast(index), kwargs["y"]),
+            "ignore_index": index,
+        }
+
+    return ignoring
+
+
 def logits(d: Draw, low: float, high: float, *, right: bool) -> Kwargs:
     y = d.bits()
     side = (2 * y.astype(np.float64) - 1) * (1 if right else -1)
@@ -395,12 +411,20 @@ SOFT_LOGITS: Families = {
     ),
 }
 
+SMOOTHED = ("normal_1", "normal_100", "certain", "wrong", "near_max", "infinite")
+
 BCE_LOGITS: Families = {
     **LOGITS,
     **SOFT_LOGITS,
     **varied(LOGITS, ("normal_10", "certain", "infinite"), pos_weight=3.0),
     **varied(SOFT_LOGITS, ("soft",), pos_weight=0.1),
     "normal_1_pos_weights": lambda d: {**LOGITS["normal_1"](d), "pos_weight": d.powers(-2, 2)},
+    **varied(LOGITS, SMOOTHED, label_smoothing=0.125),
+    **varied(SOFT_LOGITS, ("soft", "soft_edge", "soft_infinite"), label_smoothing=0.1),
+    **varied(LOGITS, ("normal_10", "certain"), label_smoothing=1e-50),
+    **varied(LOGITS, ("normal_10",), label_smoothing=0.125, pos_weight=3.0),
+    "ignored": ignoring(LOGITS["normal_1"], -1),
+    "ignored_soft": ignoring(SOFT_LOGITS["soft"], 255),
 }
 
 
@@ -420,6 +444,13 @@ FOCAL: Families = {
     **varied(SOFT_LOGITS, ("soft",), gamma=1.5, alpha=0.75),
     **varied(LOGITS, ("normal_10",), alpha=1e-50),
     **varied(LOGITS, ("normal_10", "underflow"), gamma=1e-50),
+    **varied(LOGITS, SMOOTHED, label_smoothing=0.125),
+    **varied(SOFT_LOGITS, ("soft", "soft_edge", "soft_infinite"), label_smoothing=0.1),
+    **varied(LOGITS, ("normal_10", "infinite"), label_smoothing=0.125, gamma=0.5, alpha=0.25),
+    **varied(SOFT_LOGITS, ("soft_infinite",), gamma=2.0, alpha=0.75),
+    **varied(LOGITS, ("normal_10", "certain"), label_smoothing=1e-50),
+    "normal_1_alphas": lambda d: {**LOGITS["normal_1"](d), "alpha": d.uniform(0, 1)},
+    "ignored": ignoring(LOGITS["normal_1"], -1),
 }
 for _gamma in (0.25, 0.5, 1.0, 1.5):
     FOCAL.update(varied(LOGITS, ("huge", "near_max", "underflow", "infinite"), gamma=_gamma))
@@ -449,6 +480,20 @@ BCE: Families = {
         pair(lambda d: d.cast(1 - d.powers(-4, 0).astype(float)), lambda d: d.uniform(0, 1)),
         eps=2.0**-8,
     ),
+    **{
+        f"{name}_smoothed": with_(hard(family), label_smoothing=share)
+        for name, family, share in (
+            ("uniform", lambda d: d.uniform(0, 1), 0.125),
+            ("near_0", lambda d: d.powers(np.log10(d.tiny) + 0.1, -2), 0.125),
+            ("near_1", lambda d: d.cast(1 - d.eps / 2 * d.rng.integers(1, 100, d.n)), 0.1),
+            ("edges", lambda d: d.bits(), 0.1),
+            ("middle", lambda d: d.uniform(0.25, 0.55), 1e-50),
+        )
+    },
+    "soft_smoothed": with_(
+        pair(lambda d: d.uniform(0, 1), lambda d: d.uniform(0, 1)), label_smoothing=0.1
+    ),
+    "ignored": ignoring(hard(lambda d: d.uniform(0, 1)), -1),
 }
 
 
@@ -471,6 +516,7 @@ HINGE: Families = {
     "huge": scores(lambda d, y: d.normal(d.max / 100).astype(float)),
     "near_max": scores(lambda d, y: d.signs().astype(float) * d.max),
     "subnormal": scores(lambda d, y: d.tiniest().astype(float)),
+    "ignored": ignoring(scores(lambda d, y: d.normal().astype(float)), 0),
 }
 
 SOFT_MARGIN: Families = {

@@ -212,6 +212,10 @@ SOFTMAX_FOCAL: Families = {
     **varied(LABELLED, ("normal_10", "certain", "wrong"), gamma=5.0),
     **varied(SOFT_ROWS, ("soft_spread",), gamma=1.5),
     **varied(LABELLED, ("normal_100",), gamma=1e-50),
+    **varied(LABELLED, ("normal_1", "certain", "masked"), label_smoothing=0.125),
+    **varied(LABELLED, ("normal_10", "wrong"), label_smoothing=0.1, gamma=0.5),
+    **varied(SOFT_ROWS, ("soft_normal", "onehot_certain"), label_smoothing=0.125),
+    "smoothed_class_weights": with_(class_weights(labelled(rows(3))), label_smoothing=0.125),
 }
 for _gamma in (0.01, 0.25, 0.5, 1.0, 1.5):
     SOFTMAX_FOCAL.update(varied(LABELLED, ("normal_100", "huge"), gamma=_gamma))

@@ -101,11 +101,17 @@ def _binary() -> Iterator[Case]:
         yield Case(loss, kind, {"x": p, "y": y})
     # Where the clipping bites, the derivative is a convention: tests.test_golden has it.
     yield Case(loss, "eps=1e-3", {"x": p, "y": soft}, {"eps": 1e-3})
+    yield Case(loss, "label_smoothing=0.1", {"x": p, "y": soft}, {"label_smoothing": 0.1})
 
     loss = "binary_cross_entropy_with_logits"
     for (kind, y), params in product(
         (("hard", hard), ("soft", soft)),
-        ({}, {"pos_weight": 3.0}, {"pos_weight": np.array([0.5, 2.0, 3.0])}),
+        (
+            {},
+            {"pos_weight": 3.0},
+            {"pos_weight": np.array([0.5, 2.0, 3.0])},
+            {"label_smoothing": 0.1},
+        ),
     ):
         yield Case(loss, f"{kind},{_name(params)}", {"x": logits, "y": y}, params)
 
@@ -118,6 +124,7 @@ def _binary() -> Iterator[Case]:
             {"gamma": 0.5},
             {"gamma": 1.0, "alpha": 0.9},
             {"gamma": 3.5},
+            {"gamma": 0.5, "alpha": 0.25, "label_smoothing": 0.1},
         ),
     ):
         yield Case("sigmoid_focal", f"{kind},{_name(params)}", {"x": logits, "y": y}, params)
@@ -178,8 +185,9 @@ def _rows() -> Iterator[Case]:
     yield Case("cross_entropy", "axis=1", labelled, {"axis": 1}, ("y",))
     yield Case("cross_entropy", "soft,axis=0", {"x": x, "y": soft}, {"axis": 0})
 
+    smoothed: Params = {"gamma": 1.5, "label_smoothing": 0.1}
     for params in weights:
-        for gamma in ({}, {"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 3.0}):
+        for gamma in ({}, {"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 3.0}, smoothed):
             every = {**params, **gamma}
             name = _name(every)
             yield Case("softmax_focal", f"labels,{name}", labelled, every, ("y",))

@@ -23,6 +23,7 @@ from tests.support.calls import (
     REAL,
     SCORES,
     SOFT,
+    YES_OR_NO,
     Call,
     Drawn,
     call,
@@ -308,14 +309,23 @@ def _special() -> Iterator[Spec]:
     yield _spec(
         "binary_cross_entropy_with_logits",
         inputs.BCE_LOGITS,
-        [call(*BINARY), call(*BINARY, pos_weight=PER_CLASS)],
+        [
+            call(*BINARY),
+            call(*BINARY, pos_weight=PER_CLASS, label_smoothing=0.125),
+            call(*YES_OR_NO, ignore_index=1),
+        ],
         limit=of.bce_logits_limit,
         scale=bounds.binary_cross_entropy_with_logits,
     )
     yield _spec(
         "sigmoid_focal",
         inputs.FOCAL,
-        [call(*BINARY), call(*BINARY, alpha=0.25, gamma=1.5)],
+        [
+            call(*BINARY),
+            call(*BINARY, alpha=0.25, gamma=1.5),
+            call(*BINARY, label_smoothing=0.125, alpha=np.array([0.25, 0.5, 0.875], np.float32)),
+            call(*YES_OR_NO, ignore_index=1),
+        ],
         limit=of.sigmoid_focal_limit,
         scale=bounds.sigmoid_focal,
         underflow=1024,
@@ -354,7 +364,8 @@ def _special() -> Iterator[Spec]:
         [
             call(*LABELS),
             call(*LABELS, gamma=0.5, class_weight=PER_CLASS),
-            call(*SOFT, class_weight=PER_CLASS),
+            call(*LABELS, label_smoothing=0.125, class_weight=PER_CLASS, ignore_index=1),
+            call(*SOFT, class_weight=PER_CLASS, label_smoothing=0.125),
         ],
         unsettled=of.by_the_target_of_what_cannot_be,
         scale=bounds.softmax_focal,

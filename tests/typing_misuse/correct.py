@@ -36,6 +36,10 @@ def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
         tinyloss.cross_entropy(x, y, from_logits=False),
         tinyloss.cross_entropy(x, y, axis=1, class_weight=[1.0, 2.0], label_smoothing=0.1),
         tinyloss.cross_entropy(x, labels, ignore_index=-100, denominator=32),
+        tinyloss.sigmoid_focal(x, labels, alpha=[0.25, 0.5], label_smoothing=0.1, ignore_index=-1),
+        tinyloss.SigmoidFocalLoss(alpha=x, ignore_index=-1)(x, labels),
+        tinyloss.softmax_focal(x, labels, label_smoothing=np.asarray(0.1)),
+        tinyloss.hinge(x, labels, ignore_index=0),
     ]
 
 

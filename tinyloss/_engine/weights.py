@@ -338,9 +338,13 @@ def mask_of(request: Request, xp: Namespace, x: Any, y: Any, items: tuple[Any, .
 
 
 def not_ignored(request: Request, xp: Namespace, x: Any, y: Any) -> Any:
-    """Return whether each class index is not the one to be ignored; None where none can be it."""
+    """Return whether each target is not the one to be ignored; None where none can be it."""
     index = request.ignore_index
     assert index is not None
+    if kind(y.dtype) == "float":
+        y = y if dtype_name(y.dtype) in ("float32", "float64") else astype(xp, y, xp.float32)
+        # beyond that two integers are one number
+        return y != float(index) if abs(index) < 1 / float(xp.finfo(y.dtype).eps) else None
     given = request.y if is_host(request.y) else y
     name = dtype_name(given.dtype)
     bits = 1 if name == "bool" else int(name.lstrip("uint"))

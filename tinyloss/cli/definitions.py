@@ -299,9 +299,14 @@ def generalized_kl(x: Number, y: Number) -> Number:
     return y * (y.ln() - x.ln()) - y + x if y > 0 else x
 
 
-@defined("probabilities", eps=1e-7)
-def binary_cross_entropy(x: Number, y: Number, *, eps: Number) -> Number:
+@defined("probabilities", eps=1e-7, label_smoothing=0.125)
+def binary_cross_entropy(x: Number, y: Number, *, eps: Number, label_smoothing: Number) -> Number:
+    y = _smoothed(y, label_smoothing)
     return -y * _floored(x, eps).ln() - (1 - y) * _floored(1 - x, eps).ln()
+
+
+def _smoothed(y: Number, label_smoothing: Number) -> Number:
+    return (1 - label_smoothing) * y + label_smoothing / 2
 
 
 def _floored(p: Number, floor: Number | None) -> Number:
@@ -324,14 +329,20 @@ def log_sigmoid(x: Number) -> Number:
     return -softplus(-x)
 
 
-@defined("binary logits")
-def binary_cross_entropy_with_logits(x: Number, y: Number, *, pos_weight: Number) -> Number:
+@defined("binary logits", label_smoothing=0.125)
+def binary_cross_entropy_with_logits(
+    x: Number, y: Number, *, label_smoothing: Number, pos_weight: Number
+) -> Number:
+    y = _smoothed(y, label_smoothing)
     yes = y if pos_weight is None else y * pos_weight
     return softplus(-x) * yes + softplus(x) * (1 - y)
 
 
 @defined("near binary logits")
-def sigmoid_focal(x: Number, y: Number, *, alpha: Number, gamma: Number) -> Number:
+def sigmoid_focal(
+    x: Number, y: Number, *, alpha: Number, gamma: Number, label_smoothing: Number
+) -> Number:
+    y = _smoothed(y, label_smoothing)
     missed = y / (1 + x.exp()) + (1 - y) / (1 + (-x).exp())
     value = missed**gamma * (softplus(-x) * y + softplus(x) * (1 - y))
     return value if alpha is None else value * (alpha * y + (1 - alpha) * (1 - y))
@@ -520,13 +531,7 @@ def cross_entropy(
     floor: Number = 0,
 ) -> Number:
     z = [capped(a, temperature, softcap) if from_logits else a for a in x]
-    possible = sum(a > -INFINITY for a in x)
-    share = label_smoothing / possible if possible else 0
-    smoothed = [
-        (1 - label_smoothing) * mass + (share if a > -INFINITY else 0)
-        for a, mass in zip(x, _masses(x, y), strict=True)
-    ]
-    q = _masses(x, smoothed, class_weight)
+    q = _masses(x, _spread(x, y, label_smoothing), class_weight)
     if not from_logits:
         known = all(0 <= a <= 1 for a in x)
         return _expected(q, x, lambda at: -_floored(x[at], floor).ln()) if known else NAN
@@ -535,6 +540,16 @@ def cross_entropy(
         return value
     mass = 1 if class_weight is None else _sum(_masses(x, y, class_weight))
     return value + z_loss * mass * logsumexp(z) ** 2
+
+
+def _spread(x: Row, y: Row | int, label_smoothing: Number) -> Row:
+    """Return a target of which a share is spread over the possible classes."""
+    possible = sum(a > -INFINITY for a in x)
+    share = label_smoothing / possible if possible else 0
+    return [
+        (1 - label_smoothing) * mass + (share if a > -INFINITY else 0)
+        for a, mass in zip(x, _masses(x, y), strict=True)
+    ]
 
 
 def capped(x: Number, temperature: Number, softcap: Number | None) -> Number:
@@ -546,7 +561,14 @@ def capped(x: Number, temperature: Number, softcap: Number | None) -> Number:
 
 
 @defined("near logits")
-def softmax_focal(x: Row, y: Row | int, *, class_weight: Row | None, gamma: Number) -> Number:
+def softmax_focal(
+    x: Row,
+    y: Row | int,
+    *,
+    class_weight: Row | None,
+    gamma: Number,
+    label_smoothing: Number,
+) -> Number:
     surprise, (exps, _) = _surprise(x), _exps(x)
 
     def loss(at: int) -> Number:
@@ -554,7 +576,8 @@ def softmax_focal(x: Row, y: Row | int, *, class_weight: Row | None, gamma: Numb
         missed = (others / _sum(exps)) ** gamma if x[at] > -INFINITY else 1
         return missed * surprise(at)
 
-    return _expected(_masses(x, y, class_weight), x, loss)
+    q = _masses(x, _spread(x, y, label_smoothing), class_weight)
+    return _expected(q, x, loss)
 
 
 @defined("logits", epsilon=-0.5)

@@ -345,6 +345,12 @@ def exponent(gamma: Any) -> Any:
     return gamma if gamma < _LARGEST_GAMMA else _LARGEST_GAMMA
 
 
+def smoothing(share: Any) -> dict[str, Any]:
+    """Return the parameters of a formula for targets with a share spread: none where it is 0."""
+    nothing = isinstance(share, float) and share == 0
+    return {} if nothing else {"label_smoothing": share}
+
+
 def power(base: Any, exponent: Any) -> Any:
     """Return base ** exponent, by multiplications where the exponent is an int."""
     if not isinstance(exponent, int):

@@ -6,6 +6,7 @@ from math import ceil, exp, inf, log, log1p, log2
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
+from tinyloss._check import is_number
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
@@ -16,10 +17,12 @@ from tinyloss.losses._numerics import (
     power,
     product,
     sigmoids,
+    sign,
+    smoothing,
     softplus,
     steep,
 )
-from tinyloss.typing import Array, ArrayLike, Floor, NonNegative, Options, ShareOrNone
+from tinyloss.typing import Array, ArrayLike, BinaryOptions, Floor, NonNegative, Share, SharesOrNone
 
 __all__ = [
     "binary_cross_entropy",
@@ -46,16 +49,39 @@ _OF_MARGIN = replace(_OF_LOGIT, lipschitz=inf, smoothness=inf, variable="y x")
 """The same of the margin alone, for targets of -1 and 1."""
 
 
+class _Sides:
+    """The shares of a no and of a yes in a target, of which a part is spread evenly over both.
+
+    Each is a sum of terms above 0: 1 less a rounded yes would lose a small no.
+    """
+
+    def __init__(self, y: Any, label_smoothing: Any) -> None:
+        if label_smoothing is None:
+            self.kept, self.yes, self.no = None, y, 1 - y
+        else:
+            self.kept, half = 1 - label_smoothing, 0.5 * label_smoothing
+            self.yes, self.no = self.kept * y + half, self.kept * (1 - y) + half
+
+    def by_y(self, slope: Any) -> Any:
+        """Return a slope by the share of a yes as that by the target."""
+        return slope if self.kept is None else self.kept * slope
+
+
+def _least_of(no: float, yes: float) -> float:
+    """Return the least cross-entropy of these shares, or weights, of a no and a yes."""
+    return -sum(share * log(share / (no + yes)) for share in (no, yes) if share)
+
+
 class _BCE(Formula):
     name = "binary_cross_entropy"
     binary = True
 
-    def __init__(self, x: Any, y: Any, *, eps: Any) -> None:
+    def __init__(self, x: Any, y: Any, *, eps: Any, label_smoothing: Any = None) -> None:
         self.xp = xp = namespace(x)
         if eps is None:
             eps = float(xp.finfo(x.dtype).smallest_normal)
         self.p = p = xp.where((x < 0) | (x > 1), xp.nan, x)
-        self.y = y
+        self.sides = _Sides(y, label_smoothing)
         self.a, self.b = xp.maximum(p, eps), xp.maximum(1 - p, eps)
         self.floored = (p < eps) | (1 - p < eps)
         self.log_a = xp.log(self.a)
@@ -64,27 +90,36 @@ class _BCE(Formula):
         self.log_b = xp.where(p <= 0.3, xp.log1p(-xp.minimum(p, 0.3)), xp.log(self.b))
 
     def value(self) -> Any:
-        return -self.y * self.log_a - (1 - self.y) * self.log_b
+        return -self.sides.yes * self.log_a - self.sides.no * self.log_b
 
     def grad_x(self) -> Any:
-        # (p - y) / (p (1 - p)) has no sum to cancel; for hard targets one factor goes.
-        xp, a, b, y = self.xp, self.a, self.b, self.y
-        soft = xp.where(self.floored, (1 - y) / b - y / a, (self.p - y) / a / b)
-        return xp.where(y == 0, 1 / b, xp.where(y == 1, -1 / a, soft))
+        # (p - yes) / (p (1 - p)) has no sum to cancel; for hard targets one factor goes.
+        xp, a, b, no, yes = self.xp, self.a, self.b, self.sides.no, self.sides.yes
+        soft = xp.where(self.floored, no / b - yes / a, (self.p - yes) / a / b)
+        return xp.where(yes == 0, 1 / b, xp.where(no == 0, -1 / a, soft))
 
     def grad_y(self) -> Any:
-        return self.log_b - self.log_a
+        return self.sides.by_y(self.log_b - self.log_a)
 
     def curvature(self) -> Any:
-        # Not y / a / a: a compiler may divide by a * a instead, which underflows.
-        a, b, y = self.a, self.b, self.y
-        return (y / a) * (1 / a) + ((1 - y) / b) * (1 / b)
+        # Not yes / a / a: a compiler may divide by a * a instead, which underflows.
+        a, b = self.a, self.b
+        return (self.sides.yes / a) * (1 / a) + (self.sides.no / b) * (1 / b)
 
     @classmethod
-    def traits(cls, *, eps: float | None) -> Traits:
-        known = replace(_OF_LOGIT, elicits="probability")
+    def traits(cls, *, eps: float | None, label_smoothing: float = 0.0) -> Traits:
+        known, half = replace(_OF_LOGIT, elicits="probability"), 0.5 * label_smoothing
+        if half:
+            known = _smoothed(known, label_smoothing, _least_of(half, 1 - half))
         if eps is None:  # the smallest normal number, which counts as none
-            return replace(known, strong_convexity=1.0, lipschitz=inf, smoothness=inf)
+            # A / p^2 + B / (1 - p)^2 is least at a p to 1 - p as the cube root of A to that of B
+            curved = (half ** (1 / 3) + (1 - half) ** (1 / 3)) ** 3
+            return replace(known, strong_convexity=curved, lipschitz=inf, smoothness=inf)
+        if half:
+            return replace(
+                known, convex=False, strong_convexity=None, lipschitz=None, smoothness=None,
+                range=None, calibrated=None,
+            )  # fmt: skip
         # Below the floor the value is flat, and the gradient is not: it is that of the floor.
         slope, most = 1 / eps, -log(eps)
         return replace(
@@ -92,9 +127,25 @@ class _BCE(Formula):
         )
 
 
+def _smoothed(known: Traits, label_smoothing: float, least: float) -> Traits:
+    """Return traits with what changes where targets are smoothed."""
+    return replace(
+        known,
+        range=(least, inf),
+        elicits=None,
+        proper=False,
+        calibrated=known.calibrated and label_smoothing < 1,
+    )
+
+
 @LossFunction
 def binary_cross_entropy(
-    x: Array, y: ArrayLike, *, eps: Floor = None, **options: Unpack[Options]
+    x: Array,
+    y: ArrayLike,
+    *,
+    eps: Floor = None,
+    label_smoothing: Share = 0.0,
+    **options: Unpack[BinaryOptions],
 ) -> Request:
     """Cross-entropy of the probability of a yes against yes or no.
 
@@ -106,10 +157,14 @@ def binary_cross_entropy(
         Probabilities of 1.
     y
         Targets, 0 or 1 (booleans too) or a probability between.
+    ignore_index
+        Items with this target are left out, such as -1 or 255.
     eps
         The least value of x and of 1 - x, above 0: smaller ones count as this, in value and
         gradient. None is the smallest normal number of the dtype computed in; 1e-7 clips as other
         libraries do.
+    label_smoothing
+        The share of the target, from 0 to 1, that is spread evenly over no and yes.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -125,13 +180,15 @@ def binary_cross_entropy(
     Domain: 0 <= x <= 1, NaN outside. A target outside [0, 1] by more than a few eps is an error
     where it can be seen (`tinyloss.validation`), else NaN for its item.
 
-    Formula: -y log a - (1 - y) log b, a = max(x, eps), b = max(1 - x, eps)
+    Formula: -q log a - (1 - q) log b, a = max(x, eps), b = max(1 - x, eps), q = (1 - s) y + s / 2,
+    s = label_smoothing
 
-    Gradient: (1 - y) / b - y / a by x, log b - log a by y. Below eps it does not vanish, so that
-    a wrong certainty can be unlearned. Curvature y / a^2 + (1 - y) / b^2.
+    Gradient: (1 - q) / b - q / a by x, (1 - s) (log b - log a) by y. Below eps it does not vanish,
+    so that a wrong certainty can be unlearned. Curvature q / a^2 + (1 - q) / b^2.
 
     Accuracy: value 4 eps; gradient 4 eps; curvature 4 eps. The gradient by y has these 4 eps of the
-    sum of its two logarithms' sizes.
+    sum of its two logarithms' sizes; that by x of the sum of its two terms' sizes where targets are
+    smoothed.
 
     Edge cases: finite for every probability; curvature overflows at a wrong certainty.
 
@@ -145,19 +202,22 @@ def binary_cross_entropy(
     >>> tinyloss.binary_cross_entropy(np.array([0.9, 0.2]), np.array([1, 0])).round(6).item()
     0.164252
     """
-    return Request(_BCE, x, y, {"eps": eps}, **options)
+    return Request(_BCE, x, y, {"eps": eps} | smoothing(label_smoothing), **options)
 
 
 class BCEWithLogits(Formula):
     name = "binary_cross_entropy_with_logits"
     binary = True
 
-    def __init__(self, x: Any, y: Any, *, pos_weight: Any = None) -> None:
+    def __init__(
+        self, x: Any, y: Any, *, pos_weight: Any = None, label_smoothing: Any = None
+    ) -> None:
         self.xp = namespace(x)
         self.x, self.pos_weight = x, pos_weight
-        self.s = sigmoids(x)
-        self.no = 1 - y
-        self.yes = y if pos_weight is None else y * pos_weight
+        self.s, self.sides = sigmoids(x), _Sides(y, label_smoothing)
+        self.no, self.yes = self.sides.no, self.sides.yes
+        if pos_weight is not None:
+            self.yes = self.yes * pos_weight
 
     def _total(self, each: Any) -> Any:
         return each if self.pos_weight is None else (self.no + self.yes) * each
@@ -171,29 +231,39 @@ class BCEWithLogits(Formula):
 
     def grad_y(self) -> Any:
         if self.pos_weight is None:
-            return -self.x
-        return self.pos_weight * softplus(-self.x) - self.s.softplus
+            return self.sides.by_y(-self.x)
+        return self.sides.by_y(self.pos_weight * softplus(-self.x) - self.s.softplus)
 
     def curvature(self) -> Any:
         return self._total(self.s.plus * self.s.minus)
 
     @classmethod
-    def traits(cls, *, pos_weight: Any = None) -> Traits:
+    def traits(cls, *, pos_weight: Any = None, label_smoothing: float = 0.0) -> Traits:
         weights = [1.0] if pos_weight is None else numbers_of(pos_weight)
-        largest, fair = max(1.0, *weights), {*weights} == {1.0}
-        return replace(
+        fair, half = {*weights} == {1.0}, 0.5 * label_smoothing
+        # what a no and a yes cost, for each target and weight
+        costs = [(1 - s, w * s) for w in weights for s in (half, 1 - half)]
+        known = replace(
             _OF_LOGIT,
-            lipschitz=largest,
-            smoothness=0.25 * largest,
+            lipschitz=max(max(each) for each in costs),
+            smoothness=0.25 * max(sum(each) for each in costs),
             elicits="log-odds" if fair else None,
             proper=fair,
             calibrated=fair,
         )
+        if not half:
+            return known
+        return _smoothed(known, label_smoothing, min(_least_of(*each) for each in costs))
 
 
 @LossFunction
 def binary_cross_entropy_with_logits(
-    x: Array, y: ArrayLike, *, pos_weight: ArrayLike | None = None, **options: Unpack[Options]
+    x: Array,
+    y: ArrayLike,
+    *,
+    label_smoothing: Share = 0.0,
+    pos_weight: ArrayLike | None = None,
+    **options: Unpack[BinaryOptions],
 ) -> Request:
     """Cross-entropy of the logit of a yes against yes or no: the logistic loss.
 
@@ -203,6 +273,10 @@ def binary_cross_entropy_with_logits(
         Logits of 1.
     y
         Targets, 0 or 1 (booleans too) or a probability between.
+    ignore_index
+        Items with this target are left out, such as -1 or 255.
+    label_smoothing
+        The share of the target, from 0 to 1, that is spread evenly over no and yes.
     pos_weight
         A factor for the loss of a yes: a number, or an array that broadcasts to x (one for each
         label of a multi-label problem).
@@ -221,16 +295,18 @@ def binary_cross_entropy_with_logits(
     Domain: all logits, infinite ones included. A target outside [0, 1] by more than a few eps is an
     error where it can be seen (`tinyloss.validation`), else NaN for its item.
 
-    Formula: w y log(1 + exp(-x)) + (1 - y) log(1 + exp(x)), w = pos_weight
+    Formula: w q log(1 + exp(-x)) + (1 - q) log(1 + exp(x)), w = pos_weight, q = (1 - t) y + t / 2,
+    t = label_smoothing
 
-    Gradient: (1 - y) s(x) - w y s(-x) by x, s(x) = 1 / (1 + exp(-x)); by y -x, with a pos_weight
-    w log(1 + exp(-x)) - log(1 + exp(x)); curvature (1 - y + w y) s(x) s(-x).
+    Gradient: (1 - q) s(x) - w q s(-x) by x, s(x) = 1 / (1 + exp(-x)); by y -(1 - t) x, with a
+    pos_weight (1 - t) (w log(1 + exp(-x)) - log(1 + exp(x))); curvature
+    (1 - q + w q) s(x) s(-x).
 
-    Accuracy: value 4 eps; gradient 4 eps; curvature 6 eps, in both tails. Where y is not 0 or 1 the
+    Accuracy: value 4 eps; gradient 4 eps; curvature 6 eps, in both tails. Where q is not 0 or 1 the
     gradient by x has these 4 eps of the sum of its two terms' sizes; so has that by y where
     `pos_weight` is not 1.
 
-    Edge cases: x = inf costs 0 for y = 1 and inf otherwise.
+    Edge cases: x = inf costs 0 for q = 1 and inf otherwise.
 
     Source: Cox, The regression analysis of binary sequences, J. R. Statist. Soc. B 20, 1958.
 
@@ -245,7 +321,7 @@ def binary_cross_entropy_with_logits(
     2.0612e-09
     """
     arrays = {} if pos_weight is None else {"pos_weight": pos_weight}
-    return Request(BCEWithLogits, x, y, arrays=arrays, **options)
+    return Request(BCEWithLogits, x, y, smoothing(label_smoothing), arrays, **options)
 
 
 @cache
@@ -279,20 +355,30 @@ class _SigmoidFocal(Formula):
     name = "sigmoid_focal"
     binary = True
 
-    def __init__(self, x: Any, y: Any, *, alpha: Any, gamma: Any, k: Any = None) -> None:
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        gamma: Any,
+        alpha: Any = None,
+        k: Any = None,
+        label_smoothing: Any = None,
+    ) -> None:
         self.xp = xp = namespace(x)
-        self.x, self.y, self.alpha, self.gamma = x, y, alpha, gamma
-        bce = BCEWithLogits(x, y)
+        self.x, self.alpha, self.gamma = x, alpha, gamma
+        bce = BCEWithLogits(x, y, label_smoothing=label_smoothing)
         self.c, self.dc, self.ddc = bce.value(), bce.grad_x(), bce.curvature()
-        p, n = bce.s.plus, bce.s.minus
-        self.q = q = y * n + (1 - y) * p
+        p, n, self.sides = bce.s.plus, bce.s.minus, bce.sides
+        no, yes = bce.no, bce.yes
+        self.q = q = yes * n + no * p
         # Here q is exp(-|x|), and underflows before its square root does.
-        self.tail = ((y == 0) | (y == 1)) & (q < 1e-30)
+        self.tail = ((yes == 0) | (no == 0)) & (q < 1e-30)
         self.power = power(q, gamma) if k is None else self._power(k)
         self.lean = -xp.tanh(0.5 * x)  # n - p
         # q' / q, which stays finite as q vanishes
-        self.r = (1 - 2 * y) * (self.ddc / xp.where(q == 0, 1.0, q))
-        self.share = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
+        self.r = (1 - 2 * yes) * (self.ddc / xp.where(q == 0, 1.0, q))
+        self.share = 1.0 if alpha is None else alpha * yes + (1 - alpha) * no
 
     def _power(self, k: Any) -> Any:
         """Return q^gamma for a gamma below 1, in the tail as (exp(-|x| / k))^(gamma k)."""
@@ -308,14 +394,17 @@ class _SigmoidFocal(Formula):
         return self.share * self.power * inner
 
     def grad_y(self) -> Any:
-        weight = self.share * self.power
-        slope = -product(weight, self.x)
+        xp, q, weight = self.xp, self.q, self.share * self.power
+        # An infinite logit is a factor of every term: they may have both signs. There c is q |x|.
+        infinite = xp.isinf(self.x)
+        x, c = xp.where(infinite, sign(self.x), self.x), xp.where(infinite, q, self.c)
+        slope = -product(weight, x)
         if self.alpha is not None:
-            slope = slope + product((2 * self.alpha - 1) * self.power, self.c)
+            slope = slope + product((2 * self.alpha - 1) * self.power, c)
         # c / q -> 1 as q -> 0
-        of_q = self.xp.where(self.q == 0, 1.0, self.q)
-        c_q = self.xp.where(self.tail, 1.0, self.c / of_q)
-        return slope + product(weight * self.gamma * self.lean, c_q)
+        c_q = xp.where(self.tail, 1.0, c / xp.where(q == 0, 1.0, q))
+        slope = slope + product(weight * self.gamma * self.lean, c_q)
+        return self.sides.by_y(xp.where(infinite, product(slope, xp.abs(self.x)), slope))
 
     def curvature(self) -> Any:
         gamma, r = self.gamma, self.r
@@ -330,9 +419,20 @@ class _SigmoidFocal(Formula):
         return self.xp.maximum(curvature, self.share * self.power * self.ddc)
 
     @classmethod
-    def traits(cls, *, alpha: float | None, gamma: float, **_: Any) -> Traits:
+    def traits(
+        cls, *, gamma: float, alpha: Any = None, label_smoothing: float = 0.0, **_: Any
+    ) -> Traits:
+        alphas = [] if alpha is None else numbers_of(alpha)
+        fair = {*alphas} <= {0.5}
+        if label_smoothing:  # between two certainties nothing is in closed form
+            return Traits(
+                convex=True if gamma == 0 else None,
+                kinks=(),
+                proper=False,
+                calibrated=label_smoothing < 1 if fair else None,
+            )
         slope, bend = focal_constants(gamma)
-        fair, largest = alpha in (None, 0.5), 1.0 if alpha is None else max(alpha, 1 - alpha)
+        largest = max([max(each, 1 - each) for each in alphas], default=1.0)
         return replace(
             _OF_LOGIT,
             convex=gamma == 0,
@@ -361,9 +461,10 @@ def sigmoid_focal(
     x: Array,
     y: ArrayLike,
     *,
-    alpha: ShareOrNone = None,
+    alpha: SharesOrNone = None,
     gamma: NonNegative = 2.0,
-    **options: Unpack[Options],
+    label_smoothing: Share = 0.0,
+    **options: Unpack[BinaryOptions],
 ) -> Request:
     """Binary focal loss of logits: cross-entropy that makes little of easy examples.
 
@@ -373,12 +474,15 @@ def sigmoid_focal(
         Logits of 1.
     y
         Targets, 0 or 1 (booleans too) or a probability between.
+    ignore_index
+        Items with this target are left out, such as -1 or 255.
     alpha
-        The weight of a yes, from 0 to 1; a no gets 1 - alpha. None weighs both 1.
-        An alpha for each label is a `weight`, alpha where y is 1 and 1 - alpha where it is 0, with
-        the number of items as `denominator`.
+        The weight of a yes, from 0 to 1; a no gets 1 - alpha. None weighs both 1. A number, or an
+        array that broadcasts to x (one for each label of a multi-label problem).
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
+    label_smoothing
+        The share of the target, from 0 to 1, that is spread evenly over no and yes.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -394,10 +498,11 @@ def sigmoid_focal(
 
     Formula: a q^gamma c, where c is the cross-entropy of x and y, q = y s(-x) + (1 - y) s(x) the
     probability of the wrong answer, s(x) = 1 / (1 + exp(-x)), a = alpha y + (1 - alpha) (1 - y).
+    For y stands (1 - t) y + t / 2, t = label_smoothing.
 
     Gradient: a q^gamma (gamma c q'/q + c') by x, with q' = (1 - 2 y) s(x) s(-x) and
-    c' = (1 - y) s(x) - y s(-x); by y alike. Curvature its derivative, negative for some x; for
-    boosting at least a q^gamma s(x) s(-x), that of a cross-entropy with this weight.
+    c' = (1 - y) s(x) - y s(-x); by y alike, times 1 - t. Curvature its derivative, negative for
+    some x; for boosting at least a q^gamma s(x) s(-x), that of a cross-entropy with this weight.
 
     Accuracy: value 4 + 2 gamma eps; gradient 4 + 2 gamma eps; curvature 8 + 2 gamma eps. The
     curvature, the gradient by y, and that by x where y is not 0 or 1, have these eps of the sum of
@@ -417,8 +522,11 @@ def sigmoid_focal(
     >>> print(f"{tinyloss.sigmoid_focal(x, np.array([1])):.4e}")
     8.7565e-27
     """
-    params = {"alpha": alpha, "gamma": exponent(gamma), "k": _of_small(gamma)}
-    return Request(_SigmoidFocal, x, y, params, **options)
+    params = {"gamma": exponent(gamma), "k": _of_small(gamma), **smoothing(label_smoothing)}
+    weight = {} if alpha is None else {"alpha": alpha}
+    if is_number(alpha):
+        return Request(_SigmoidFocal, x, y, params | weight, **options)
+    return Request(_SigmoidFocal, x, y, params, weight, **options)
 
 
 class _Hinge(Formula):
@@ -455,7 +563,7 @@ class _Hinge(Formula):
 
 
 @LossFunction
-def hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
+def hinge(x: Array, y: ArrayLike, **options: Unpack[BinaryOptions]) -> Request:
     """Hinge loss of a score: the loss of the support vector machine.
 
     Parameters
@@ -464,6 +572,8 @@ def hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
         Scores.
     y
         Targets, -1 or 1; of booleans False stands for -1.
+    ignore_index
+        Items with this target are left out, such as 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -529,7 +639,7 @@ class _SquaredHinge(Formula):
 
 
 @LossFunction
-def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
+def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[BinaryOptions]) -> Request:
     """Squared hinge loss of a score: a hinge without a kink.
 
     Parameters
@@ -538,6 +648,8 @@ def squared_hinge(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request
         Scores.
     y
         Targets, -1 or 1; of booleans False stands for -1.
+    ignore_index
+        Items with this target are left out, such as 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -601,7 +713,7 @@ class _SoftMargin(Formula):
 
 
 @LossFunction
-def soft_margin(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
+def soft_margin(x: Array, y: ArrayLike, **options: Unpack[BinaryOptions]) -> Request:
     """Logistic loss of a margin: binary cross-entropy for targets of -1 and 1.
 
     Parameters
@@ -610,6 +722,8 @@ def soft_margin(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
         Scores.
     y
         Targets, -1 or 1; of booleans False stands for -1.
+    ignore_index
+        Items with this target are left out, such as 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -684,7 +798,7 @@ class _ModifiedHuber(Formula):
 
 
 @LossFunction
-def modified_huber(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
+def modified_huber(x: Array, y: ArrayLike, **options: Unpack[BinaryOptions]) -> Request:
     """Squared hinge loss of a score that goes on as a line where the answer is very wrong.
 
     Parameters
@@ -693,6 +807,8 @@ def modified_huber(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Reques
         Scores.
     y
         Targets, -1 or 1; of booleans False stands for -1.
+    ignore_index
+        Items with this target are left out, such as 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -757,7 +873,7 @@ class _Exponential(Formula):
 
 
 @LossFunction
-def exponential(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
+def exponential(x: Array, y: ArrayLike, **options: Unpack[BinaryOptions]) -> Request:
     """Exponential loss of a score: the loss that AdaBoost descends.
 
     Parameters
@@ -766,6 +882,8 @@ def exponential(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
         Scores.
     y
         Targets, -1 or 1; of booleans False stands for -1.
+    ignore_index
+        Items with this target are left out, such as 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -818,7 +936,7 @@ class _Perceptron(_Hinge):
 
 
 @LossFunction
-def perceptron(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
+def perceptron(x: Array, y: ArrayLike, **options: Unpack[BinaryOptions]) -> Request:
     """Perceptron loss of a score: a hinge without a margin.
 
     Parameters
@@ -827,6 +945,8 @@ def perceptron(x: Array, y: ArrayLike, **options: Unpack[Options]) -> Request:
         Scores.
     y
         Targets, -1 or 1; of booleans False stands for -1.
+    ignore_index
+        Items with this target are left out, such as 0.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of

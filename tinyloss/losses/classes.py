@@ -5,6 +5,7 @@ from typing import Any, Unpack
 from tinyloss import _check
 from tinyloss._objects import (
     AnswersLoss,
+    BinaryLoss,
     Configured,
     ForecastLoss,
     LabelledPairLoss,
@@ -249,17 +250,19 @@ class NLLLoss(LabelLoss):
     function = multiclass.nll
 
 
-class BCELoss(TargetLoss):
+class BCELoss(BinaryLoss):
     function = binary.binary_cross_entropy
     eps: float | None = None
+    label_smoothing: float = 0.0
 
 
-class BCEWithLogitsLoss(TargetLoss):
+class BCEWithLogitsLoss(BinaryLoss):
     function = binary.binary_cross_entropy_with_logits
+    label_smoothing: float = 0.0
     pos_weight: ArrayLike | None = None
 
 
-class BinaryCrossEntropyLoss(TargetLoss):
+class BinaryCrossEntropyLoss(BinaryLoss):
     """Binary cross-entropy of logits, or of probabilities with from_logits=False.
 
     `tinyloss.binary_cross_entropy_with_logits` or `tinyloss.binary_cross_entropy`.
@@ -272,6 +275,7 @@ class BinaryCrossEntropyLoss(TargetLoss):
     """
 
     from_logits: bool = True
+    label_smoothing: float = 0.0
 
     def configure(self, parameters: dict[str, Any]) -> None:
         """Choose the function, and set its parameters."""
@@ -284,15 +288,17 @@ class BinaryCrossEntropyLoss(TargetLoss):
         super().configure(parameters)
 
 
-class SigmoidFocalLoss(TargetLoss):
+class SigmoidFocalLoss(BinaryLoss):
     function = binary.sigmoid_focal
-    alpha: float | None = None
+    alpha: ArrayLike | None = None
     gamma: float = 2.0
+    label_smoothing: float = 0.0
 
 
 class SoftmaxFocalLoss(LabelLoss):
     function = multiclass.softmax_focal
     gamma: float = 2.0
+    label_smoothing: float = 0.0
 
 
 class PolyCrossEntropyLoss(LabelLoss):
@@ -334,27 +340,27 @@ class CORALLoss(RowLoss):
     function = multiclass.coral
 
 
-class HingeLoss(TargetLoss):
+class HingeLoss(BinaryLoss):
     function = binary.hinge
 
 
-class SquaredHingeLoss(TargetLoss):
+class SquaredHingeLoss(BinaryLoss):
     function = binary.squared_hinge
 
 
-class SoftMarginLoss(TargetLoss):
+class SoftMarginLoss(BinaryLoss):
     function = binary.soft_margin
 
 
-class ModifiedHuberLoss(TargetLoss):
+class ModifiedHuberLoss(BinaryLoss):
     function = binary.modified_huber
 
 
-class ExponentialLoss(TargetLoss):
+class ExponentialLoss(BinaryLoss):
     function = binary.exponential
 
 
-class PerceptronLoss(TargetLoss):
+class PerceptronLoss(BinaryLoss):
     function = binary.perceptron
 
 

@@ -23,6 +23,7 @@ from tinyloss.losses._numerics import (
     positive_part,
     power,
     product,
+    smoothing,
     softmax_parts,
     steep,
     sum_of_others,
@@ -116,6 +117,15 @@ class LabelCrossEntropy(Formula):
         return SharesCrossEntropy.traits()
 
 
+def _smoothed(y: Any, label_smoothing: Any, impossible: Any) -> tuple[Any, Any]:
+    """Return what is kept of a target's shares, and these with the rest over possible classes."""
+    if label_smoothing is None:
+        return 1.0, y
+    xp, kept = namespace(y), 1 - label_smoothing
+    count = xp.sum(xp.where(impossible, xp.zeros_like(y), 1.0), axis=-1, keepdims=True)
+    return kept, kept * y + xp.where(impossible, 0.0, label_smoothing / count)
+
+
 class SharesCrossEntropy(Formula):
     """A distribution q over the classes, not necessarily of sum 1."""
 
@@ -130,13 +140,8 @@ class SharesCrossEntropy(Formula):
     ) -> None:
         self.xp = xp = namespace(x)
         self.softmax, self.impossible = softmax_parts(x), x == -xp.inf
-        self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
         self.y, self.class_weight = y, class_weight
-        q = y
-        if label_smoothing is not None:
-            possible = xp.where(self.impossible, xp.zeros_like(x), 1.0)
-            count = xp.sum(possible, axis=-1, keepdims=True)
-            q = self.kept * y + xp.where(self.impossible, 0.0, label_smoothing / count)
+        self.kept, q = _smoothed(y, label_smoothing, self.impossible)
         self.q = q if class_weight is None else q * class_weight
         self.mass = xp.sum(self.q, axis=-1, keepdims=True)
 
@@ -514,7 +519,7 @@ def cross_entropy(
     >>> print(f"{tinyloss.cross_entropy(x, np.array([[1.0, 0.0], [0.5, 0.5]])):.4f}")
     0.4066
     """
-    smooth = not isinstance(label_smoothing, float) or label_smoothing != 0
+    smooth = smoothing(label_smoothing)
     shape = shape_of(temperature=temperature, softcap=softcap, z_loss=z_loss)
     formula: type[Formula]
     labels: type[Formula]
@@ -533,8 +538,7 @@ def cross_entropy(
         formula, labels = _CrossEntropyOfProbabilities, _LabelCrossEntropyOfProbabilities
         if smooth:
             labels = _SmoothedLabelCrossEntropyOfProbabilities
-    params = {"label_smoothing": label_smoothing} if smooth else {}
-    return Request(formula, x, y, params | shape, labels=labels, **options)
+    return Request(formula, x, y, smooth | shape, labels=labels, **options)
 
 
 class _NLL(Formula):
@@ -678,11 +682,20 @@ class _SharesOfLoss(Formula):
     of_loss: ClassVar[type[Any]]
     """As that of `_LabelOfLoss`."""
 
-    def __init__(self, x: Any, y: Any, *, class_weight: Any = None, **params: Any) -> None:
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        class_weight: Any = None,
+        label_smoothing: Any = None,
+        **params: Any,
+    ) -> None:
         self.xp = xp = namespace(x)
         self.s, self.impossible = softmax_parts(x), x == -xp.inf
         s = self.s
-        self.y = y if class_weight is None else y * class_weight
+        self.kept, shares = _smoothed(y, label_smoothing, self.impossible)
+        self.y = shares if class_weight is None else shares * class_weight
         self.p, self.q = s.e / s.z, others(s.e, s.top, 1, s.rest) / s.z
         self.class_weight = class_weight
         self.f = self.of_loss(s.below + s.log_z, self.p, self.q, **params)
@@ -695,7 +708,7 @@ class _SharesOfLoss(Formula):
 
     def grad_y(self) -> Any:
         absent = self.impossible & (self.y == 0)
-        slope = self.xp.where(absent, 0.0, self.f.value)
+        slope = self.kept * self.xp.where(absent, 0.0, self.f.value)
         return slope if self.class_weight is None else slope * self.class_weight
 
     def curvature(self) -> Any:
@@ -724,19 +737,35 @@ class _SoftmaxFocal(_SharesOfLoss):
     of_loss = _FocalOfLoss
 
     @classmethod
-    def traits(cls, *, gamma: float) -> Traits:
+    def traits(cls, *, gamma: float, label_smoothing: float = 0.0) -> Traits:
+        if gamma == 0:
+            return SharesCrossEntropy.traits(label_smoothing=label_smoothing)
+        if label_smoothing:  # between several certainties nothing is in closed form
+            return Traits(kinks=(), proper=False, calibrated=label_smoothing < 1)
         # steepest and most bent between the target's class and one other
         slope, bend = focal_constants(gamma)
-        if gamma == 0:
-            return SharesCrossEntropy.traits()
         return replace(
             _OF_LOGITS, convex=False, lipschitz=sqrt(2) * slope, smoothness=2 * bend, proper=False
         )
 
 
+class _SmoothedLabelSoftmaxFocal(_SoftmaxFocal):
+    """Class indices where every class gets a share."""
+
+    roles = {"class_weight": CLASS, "y": LABEL}
+
+    def __init__(self, x: Any, y: Any, **params: Any) -> None:
+        super().__init__(x, astype(namespace(x), classes_of(x, y), x.dtype), **params)
+
+
 @LossFunction
 def softmax_focal(
-    x: Array, y: ArrayLike, *, gamma: NonNegative = 2.0, **options: Unpack[LabelOptions]
+    x: Array,
+    y: ArrayLike,
+    *,
+    gamma: NonNegative = 2.0,
+    label_smoothing: Share = 0.0,
+    **options: Unpack[LabelOptions],
 ) -> Request:
     """Focal loss of logits over many classes: cross-entropy that makes little of easy examples.
 
@@ -758,6 +787,8 @@ def softmax_focal(
         Items with this class index are left out. It need not be a class.
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
+    label_smoothing
+        The share of the target, from 0 to 1, that is spread evenly over all possible classes.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -773,15 +804,17 @@ def softmax_focal(
     Domain: as for `cross_entropy`.
 
     Formula: (1 - p_y)^gamma (-log p_y) for a class index y, p the softmax of x. In general
-    sum_c w_c y_c f(-log p_c), f(c) = (1 - exp(-c))^gamma c, w class_weight
+    sum_c w_c q_c f(-log p_c), f(c) = (1 - exp(-c))^gamma c, w class_weight, where
+    q_c = (1 - s) y_c + s / K, s is label_smoothing and K the number of possible classes, which
+    alone get s / K.
 
-    Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c f'(-log p_c); w_c f(-log p_c) by
+    Gradient: p_c sum_k g_k - g_c by x, g_c = w_c q_c f'(-log p_c); (1 - s) w_c f(-log p_c) by
     probabilities y. Curvature its derivative, negative for some x; for boosting at least
-    p_c (1 - p_c) sum_k w_k y_k (1 - p_k)^gamma, that of a cross-entropy with these weights.
+    p_c (1 - p_c) sum_k w_k q_k (1 - p_k)^gamma, that of a cross-entropy with these weights.
 
     Accuracy: value 4 + 4 gamma eps; gradient 4 + 4 gamma eps; curvature 8 + 4 gamma eps. The
-    curvature, and the gradient by x where y is neither class indices nor one-hot rows, have these
-    eps of the sum of their terms' sizes.
+    curvature, and the gradient by x where q is not one-hot, have these eps of the sum of their
+    terms' sizes.
 
     Edge cases: as for `cross_entropy`.
 
@@ -796,8 +829,10 @@ def softmax_focal(
     >>> tinyloss.softmax_focal(x, np.array([0])).round(6).item()
     0.010869
     """
-    params = {"gamma": exponent(gamma)}
-    return Request(_SoftmaxFocal, x, y, params, labels=_LabelSoftmaxFocal, **options)
+    smooth = smoothing(label_smoothing)
+    labels: type[Formula] = _SmoothedLabelSoftmaxFocal if smooth else _LabelSoftmaxFocal
+    params = {"gamma": exponent(gamma), **smooth}
+    return Request(_SoftmaxFocal, x, y, params, labels=labels, **options)
 
 
 class _PolyOfLoss:

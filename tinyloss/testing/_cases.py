@@ -57,8 +57,9 @@ _WEIGHTED: tuple[Mapping[str, Any], ...] = (
     {"where": "full", "out": "x"},
     {"weight": "full", "special": "nan"},
 )
+_IGNORED: tuple[Mapping[str, Any], ...] = ({"ignore_index": -100, "special": "poison"},)
 _WEIGHTED_LABELS: tuple[Mapping[str, Any], ...] = (
-    {"ignore_index": -100, "special": "poison"},
+    *_IGNORED,
     {"ignore_index": 1, "weight": "full"},
     {"class_weight": True},
     {"special": "range"},
@@ -203,6 +204,14 @@ def _possible(case: Case, can_write: bool) -> bool:
     return set(case.differentiated) <= set(subject.by)
 
 
+def _weighted(subject: Subject) -> Sequence[Mapping[str, Any]]:
+    """Return the options that say what items weigh, of those that a loss has."""
+    if subject.labels:
+        return (*_WEIGHTED, *_WEIGHTED_LABELS)
+    ignores = "ignore_index" in subject.options and not subject.rows
+    return (*_WEIGHTED, *_IGNORED) if ignores else _WEIGHTED
+
+
 def _without(layouts: Layouts, layout: str, instead: str) -> Layouts:
     x, y, weight = (instead if each == layout else each for each in layouts)
     return x, y, weight
@@ -294,7 +303,7 @@ class Selection:
             yield 0, options
         for shape in [each for each in _shapes(subject) if prod(each) < 2]:
             yield 0, {"shape": shape, "out": "fresh"}
-        weighted = [*_WEIGHTED, *(_WEIGHTED_LABELS if subject.labels else ())]
+        weighted = _weighted(subject)
         floats = [dtypes for dtypes in _DTYPES[:6] if set(dtypes) <= set(self._dtypes)]
         for options in weighted:
             yield 0, {"dtypes": floats[turn % len(floats)], **options}
@@ -344,7 +353,7 @@ class Selection:
         if not subject.by:
             return
         shapes = [each for each in _shapes(subject) if prod(each) < _LARGE]
-        weighted = [*_WEIGHTED, *(_WEIGHTED_LABELS if subject.labels else ())]
+        weighted = _weighted(subject)
         rng = self._np.random.default_rng([self._seed, *subject.name.encode()])
 
         def one_of(values: Sequence[Any]) -> Any:

@@ -1,0 +1,260 @@
+"""Options that several losses have: they mean the same in each."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import tinyloss
+from tests.support.cases import anyloss
+from tests.support.libraries import Library
+from tests.support.specs import LOSSES, SPECS
+
+on = pytest.mark.parametrize
+
+EPS = 2.0**-52
+X = np.array([[0.5, -3.0, 20.0], [-20.0, 0.0, 2.5], [1.5, -0.25, 7.0]])
+YES = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+SHARES = np.array([[0.25, 0.5, 0.25], [0.0, 1.0, 0.0], [0.125, 0.125, 0.75]])
+LABELS = np.array([2, 0, 1])
+
+
+def having(option: str) -> list[str]:
+    """Return the losses of elements and rows that have an option."""
+    return [
+        name for name in LOSSES if option in inspect.signature(getattr(tinyloss, name)).parameters
+    ]
+
+
+def close(got: Any, expected: Any, eps: float = 16) -> None:
+    np.testing.assert_allclose(got, expected, rtol=eps * EPS, atol=1e-300)
+
+
+# ------------------------------------------------------------------------------- label_smoothing
+
+SMOOTHED = [
+    name for name in having("label_smoothing") if SPECS[name].definition.arguments == ("x", "y")
+]
+OF_PAIRS = {"cpo", "simpo"}
+"""Losses of answers, whose labels are orders of pairs: theirs is the share of wrong ones."""
+
+
+@on("name", [name for name in SMOOTHED if name not in OF_PAIRS])
+def test_label_smoothing_spreads_a_share_of_the_target_over_its_classes(name: str) -> None:
+    rows = SPECS[name].definition.rowwise
+    x = X if name != "binary_cross_entropy" else 1 / (1 + np.exp(-X))
+    ask = anyloss.value_and_grad(getattr(tinyloss, name), (0, 1))
+    for share in (0.25, 1.0):
+        y = SHARES if rows else YES
+        by_hand = (1 - share) * y + share / (3 if rows else 2)
+        value, (by_x, by_y) = ask(x, y, label_smoothing=share, reduction="none")
+        expected, (slope, of_target) = ask(x, by_hand, reduction="none")
+        close(value, expected)
+        np.testing.assert_allclose(by_x, slope, rtol=64 * EPS, atol=8 * EPS)
+        close(by_y, (1 - share) * of_target)
+
+
+@on("name", ["cross_entropy", "softmax_focal"])
+def test_labels_are_smoothed_as_their_one_hot_rows(name: str) -> None:
+    ask = anyloss.value_and_grad(getattr(tinyloss, name))
+    for got, expected in zip(
+        ask(X, LABELS, label_smoothing=0.125),
+        ask(X, np.eye(3)[LABELS], label_smoothing=0.125),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+@on("name", ["cross_entropy", "softmax_focal"])
+def test_an_impossible_class_gets_no_share(name: str) -> None:
+    x = np.array([[1.0, -np.inf, 2.0, 0.5]])
+    ask = anyloss.value_and_grad(getattr(tinyloss, name))
+    value, gradient = ask(x, [0], label_smoothing=0.25)
+    expected, slope = ask(x[:, [0, 2, 3]], [0], label_smoothing=0.25)
+    close(value, expected)
+    close(gradient[:, [0, 2, 3]], slope)
+    assert gradient[0, 1] == 0
+
+
+@on("name", ["binary_cross_entropy_with_logits", "sigmoid_focal"])
+def test_a_small_share_is_not_rounded_away(name: str) -> None:
+    """In float32 1 - (1 - 1e-9) is 0, and the share of a no with it."""
+    x, y = np.array([50.0], np.float32), np.array([1.0], np.float32)
+    value = getattr(tinyloss, name)(x, y, label_smoothing=1e-9)
+    # what is missed is 5e-10, to the power of gamma beside the 50 of a cross-entropy
+    power = 0 if name == "binary_cross_entropy_with_logits" else 2
+    np.testing.assert_allclose(value, 50 * 5e-10 ** (1 + power), rtol=1e-6)
+
+
+@pytest.mark.long
+def test_keras_smooths_the_same_targets() -> None:
+    keras = pytest.importorskip("keras")
+    x, y = X.astype(np.float32) / 4, YES.astype(np.float32)
+    plain: Any = {"label_smoothing": 0.1, "reduction": "none"}
+    for name, theirs in (
+        ("binary_cross_entropy_with_logits", keras.losses.BinaryCrossentropy),
+        ("sigmoid_focal", keras.losses.BinaryFocalCrossentropy),
+    ):
+        expected = theirs(from_logits=True, label_smoothing=0.1)(y, x)
+        np.testing.assert_allclose(
+            getattr(tinyloss, name)(x, y, label_smoothing=0.1), expected, rtol=1e-5
+        )
+    expected = keras.losses.CategoricalFocalCrossentropy(from_logits=True, **plain, alpha=1.0)(
+        np.eye(3, dtype=np.float32)[LABELS], x
+    )
+    np.testing.assert_allclose(tinyloss.softmax_focal(x, LABELS, **plain), expected, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------- ignore_index
+
+ELEMENTS = [name for name in having("ignore_index") if not SPECS[name].definition.rowwise]
+
+
+def of_elements(name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
+    """Return x, y with an index that is to be left out, and this."""
+    signed = SPECS[name].function.request([X, YES], {}).formula.signed
+    x = 1 / (1 + np.exp(-X)) if name == "binary_cross_entropy" else X / 8
+    y, index = (2 * YES - 1, 0) if signed else (YES, -1)
+    return x.astype(np.float32), np.where(np.eye(3) == 1, index, y).astype(np.float32), index
+
+
+def test_every_loss_of_yes_or_no_has_an_ignore_index() -> None:
+    assert len(ELEMENTS) == 9
+    for name in ELEMENTS:
+        formula = SPECS[name].function.request([X, YES], {}).formula
+        assert formula.binary or formula.signed
+
+
+@on("name", ELEMENTS)
+def test_ignored_elements_are_left_out(name: str, xp: Library) -> None:
+    x, y, index = of_elements(name)
+    kept = y != index
+    x[~kept] = np.nan
+    loss: Any = getattr(tinyloss, name)
+    few = name not in ("sigmoid_focal", "hinge") and xp.slow
+
+    def ask(x: Any, y: Any, weight: Any) -> Any:
+        plain = anyloss.value_and_grad(loss)(x, y, ignore_index=index)
+        if few:
+            return (plain,)
+        return (
+            plain,
+            anyloss.value_and_grad(loss)(x, y, ignore_index=index, weight=weight, reduction="sum"),
+            anyloss.grad_and_hess(loss)(x, y, ignore_index=index),
+        )
+
+    weight = np.arange(9, dtype=np.float32).reshape(3, 3)
+    results = xp.fetch(xp.call(ask, xp.asarray(x), xp.asarray(y), xp.asarray(weight)))
+    safe = np.where(kept, x, np.float32(0.5)), np.where(kept, y, np.float32(1))
+    expected = [
+        anyloss.value_and_grad(loss)(*safe, where=kept),
+        anyloss.value_and_grad(loss)(*safe, where=kept, weight=weight, reduction="sum"),
+        anyloss.grad_and_hess(loss)(*safe, where=kept),
+    ]
+    for got, right in zip(results, expected, strict=False):
+        for one, other in zip(got, right, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-6)
+    assert np.all(results[0][1][~kept] == 0)
+
+
+@on("dtype", ["int8", "int64", "uint8", "float16", "float64", "bfloat16"])
+def test_ignored_targets_of_any_dtype(dtype: str, xp: Library) -> None:
+    known = {*xp.floats, *xp.halves, *xp.integers}
+    if dtype not in known:
+        pytest.skip(f"no {dtype}")
+    index = 255 if dtype == "uint8" else -1
+    y = xp.asarray(np.array([0, 1, index, 1]), dtype)
+    x = xp.asarray(np.array([0.5, 2.0, np.nan, -1.0]))
+    loss = tinyloss.binary_cross_entropy_with_logits
+    got = xp.numpy(xp.call(loss, x, y, ignore_index=index))
+    expected = loss(np.array([0.5, 2.0, -1.0]), np.array([0, 1, 1]))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_an_ignored_boolean_is_the_number_it_stands_for() -> None:
+    x, yes = np.array([0.5, 2.0, -1.0]), np.array([True, False, True])
+    for loss, no in (
+        (tinyloss.binary_cross_entropy_with_logits, 0),
+        (tinyloss.hinge, -1),
+    ):
+        assert loss(x, yes, ignore_index=no) == loss(x, yes, where=yes)
+        assert loss(x, yes, ignore_index=7) == loss(x, yes)
+    assert tinyloss.hinge(x, yes, ignore_index=0) == tinyloss.hinge(x, yes)
+
+
+def test_an_index_that_no_float_tells_apart_ignores_nothing() -> None:
+    x, y = np.array([0.5, 2.0], np.float32), np.array([0.0, 1.0], np.float32)
+    loss = tinyloss.binary_cross_entropy_with_logits
+    for index in (2**24 + 1, 10**400, -(10**30)):
+        assert loss(x, y, ignore_index=index) == loss(x, y)
+
+
+def test_all_ignored_is_0() -> None:
+    x = np.full(3, np.nan)
+    value, gradient = anyloss.value_and_grad(tinyloss.sigmoid_focal)(x, x * 0 - 1, ignore_index=-1)
+    assert np.isnan(value)  # NaN is not -1
+    value, gradient = anyloss.value_and_grad(tinyloss.sigmoid_focal)(x, [-1] * 3, ignore_index=-1)
+    assert value == 0
+    assert gradient.tolist() == [0, 0, 0]
+
+
+def test_a_target_that_is_neither_known_nor_ignored_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"y\[1\] is 2\.0, expected a target from 0 to 1"):
+        tinyloss.binary_cross_entropy_with_logits(X[0], [-1.0, 2.0, 1.0], ignore_index=-1)
+
+
+def test_parts_of_a_mean_leave_out_the_same() -> None:
+    x, y, _ = of_elements("sigmoid_focal")
+    part: Any = tinyloss.partial_mean(tinyloss.SigmoidFocalLoss(ignore_index=-1))
+    whole = part(x[:1], y[:1]) + part(x[1:], y[1:])
+    np.testing.assert_allclose(
+        whole.value(), tinyloss.sigmoid_focal(x, y, ignore_index=-1), rtol=1e-6
+    )
+
+
+def test_objects_and_modules_leave_out_the_same(torch: Any) -> None:
+    x, y, _ = of_elements("binary_cross_entropy_with_logits")
+    expected = tinyloss.binary_cross_entropy_with_logits(x, y, ignore_index=-1)
+    assert tinyloss.BCEWithLogitsLoss(ignore_index=-1)(x, y) == expected
+    assert tinyloss.BinaryCrossEntropyLoss(ignore_index=-1)(x, y) == expected
+    modules: Any = pytest.importorskip("tinyloss.torch")
+    module = modules.BCEWithLogitsLoss(ignore_index=-1)
+    np.testing.assert_allclose(module(*map(torch.from_numpy, (x, y))), expected, rtol=1e-6)
+
+
+# ------------------------------------------------------------------------ arrays for one number
+
+ALPHAS = np.array([0.25, 0.5, 0.875])
+
+
+def test_alphas_are_those_of_each_column(xp: Library) -> None:
+    ask: Any = anyloss.value_and_grad(tinyloss.sigmoid_focal)
+    x, y = X.astype(np.float32), YES.astype(np.float32)
+    result = xp.call(ask, xp.asarray(x), xp.asarray(y), alpha=xp.asarray(ALPHAS), reduction="sum")
+    value, gradient = xp.fetch(result)
+    each = [ask(x[:, k], y[:, k], alpha=a, reduction="sum") for k, a in enumerate(ALPHAS.tolist())]
+    np.testing.assert_allclose(value, sum(float(one) for one, _ in each), rtol=2e-6)
+    np.testing.assert_allclose(gradient.T, [slope for _, slope in each], rtol=2e-6, atol=1e-30)
+
+
+def test_alphas_in_a_list_an_object_and_a_module(torch: Any) -> None:
+    expected = tinyloss.sigmoid_focal(X, YES, alpha=ALPHAS)
+    alphas = ALPHAS.tolist()
+    assert tinyloss.sigmoid_focal(X, YES, alpha=alphas) == expected
+    loss = tinyloss.SigmoidFocalLoss(alpha=ALPHAS)
+    assert loss == tinyloss.SigmoidFocalLoss(alpha=alphas)
+    assert loss(X, YES) == expected
+    steepest: Any = tinyloss.traits(tinyloss.sigmoid_focal).lipschitz
+    assert tinyloss.traits(loss).lipschitz == 0.875 * steepest
+    modules: Any = pytest.importorskip("tinyloss.torch")
+    module = modules.SigmoidFocalLoss(alpha=torch.from_numpy(ALPHAS))
+    assert [*module.state_dict()] == ["alpha"]
+    close(module(torch.from_numpy(X), torch.from_numpy(YES)), expected)
+    assert not [*modules.SigmoidFocalLoss(alpha=0.25).state_dict()]
+
+
+def test_alphas_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"alpha has shape \(2,\), expected one that broadcasts"):
+        tinyloss.sigmoid_focal(X, YES, alpha=[0.5, 0.25])
