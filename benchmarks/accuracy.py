@@ -383,6 +383,8 @@ def ask_sklearn(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     losses = importlib.import_module("sklearn._loss.loss")
     if loss == "quantile":
         only(parameters, "q")
+        if isinstance(parameters.get("q"), np.ndarray):
+            raise NotImplementedError
         function, factor = losses.PinballLoss(quantile=parameters.get("q", 0.5)), 1
     elif loss == "cross_entropy":
         only(parameters)

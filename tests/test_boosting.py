@@ -23,8 +23,8 @@ CONVEX = {
 }  # fmt: skip
 """Losses whose curvature is positive wherever it does not underflow."""
 FLAT = {
-    "mae", "quantile", "nll", "hinge", "kl_div", "epsilon_insensitive", "perceptron",
-    "categorical_hinge",
+    "mae", "quantile", "nll", "hinge", "kl_div", "relative_entropy", "epsilon_insensitive",
+    "perceptron", "categorical_hinge",
 }  # fmt: skip
 PARTLY_FLAT = {
     "huber", "smooth_l1", "squared_hinge", "js_div", "expectile", "squared_epsilon_insensitive",

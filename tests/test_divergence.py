@@ -61,6 +61,43 @@ def test_a_temperature_is_above_0() -> None:
             tinyloss.kl_div_with_logits(x, y, temperature=wrong)
 
 
+@pytest.mark.parametrize("log_target", [False, True])
+def test_terms_add_up_to_the_divergence_of_their_row(log_target: bool) -> None:
+    x, y = rows(6)
+    y = tinyloss.log_softmax(y) if log_target else tinyloss.softmax(y)
+    ask: Any = anyloss.value_and_grad
+    of_row = ask(tinyloss.kl_div, (0, 1))(x, y, log_target=log_target, reduction="sum")
+    each = ask(tinyloss.relative_entropy, (0, 1))(x, y, log_target=log_target, reduction="sum")
+    np.testing.assert_allclose(each[0], of_row[0], rtol=64 * EPS64)
+    np.testing.assert_array_equal(each[1], of_row[1])
+    each = tinyloss.relative_entropy(x, y, log_target=log_target, reduction="none").sum(axis=-1)
+    whole = tinyloss.kl_div(x, y, log_target=log_target, reduction="none")
+    np.testing.assert_allclose(each, whole, rtol=64 * EPS64)
+
+
+def test_terms_are_those_of_torch_and_scipy(request: pytest.FixtureRequest) -> None:
+    torch: Any = peer("torch", request.config)
+    special: Any = peer("scipy.special", request.config)
+    p, q = (each / each.sum(axis=-1, keepdims=True) for each in np.exp(rows(7)))
+    tensors = torch.asarray(np.log(p)), torch.asarray(q)
+    ours = tinyloss.relative_entropy(np.log(p), q, reduction="none")
+    np.testing.assert_allclose(ours, special.rel_entr(q, p), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(
+        tinyloss.relative_entropy(np.log(p), q),
+        torch.nn.functional.kl_div(*tensors, reduction="none").mean(),
+        rtol=1e-12,
+    )
+    assert tinyloss.RelativeEntropyLoss()(np.log(p), q) == tinyloss.relative_entropy(np.log(p), q)
+
+
+def test_a_class_has_a_mask_and_a_weight_of_its_own() -> None:
+    x, y = np.log([[0.5, 0.25, 0.25]]), np.array([[0.5, 0.5, 0.0]])
+    keep = np.array([True, True, False])
+    each = tinyloss.relative_entropy(x, y, reduction="none")
+    value = tinyloss.relative_entropy(x, y, where=keep, weight=[2.0, 1.0, 5.0], reduction="sum")
+    np.testing.assert_allclose(value, each @ [2.0, 1.0, 0.0], rtol=4 * EPS64)
+
+
 def test_generalized_divergences_of_a_distribution_add_up_to_its_divergence() -> None:
     p, q = (each / each.sum(axis=-1, keepdims=True) for each in np.exp(rows(3)))
     each = tinyloss.generalized_kl(p, q, reduction="none").sum(axis=-1)

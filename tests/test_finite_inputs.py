@@ -119,6 +119,9 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     yield "kl_div", _rows([-a for a in positive], soft, dtype), {}
     large = [(-4e9, 0.0), (-0.1, 0.0), (1e18, 2e9), (0.0, 120.0), (float(max(real)), 0.0)]
     yield "kl_div", _rows([-a for a in positive], large[:2], dtype), {"log_target": True}
+    logs = [-a for a in positive]
+    yield "relative_entropy", _pairs(logs, share, dtype), {}
+    yield "relative_entropy", _pairs(logs, logs, dtype), {"log_target": True}
     yield "kl_div_with_logits", _rows(real, large, dtype), {}
     for temperature in (*EDGES, 3.0):
         yield "kl_div_with_logits", _rows(real, large, dtype), {"temperature": temperature}

@@ -255,6 +255,86 @@ def test_alphas_in_a_list_an_object_and_a_module(torch: Any) -> None:
     assert not [*modules.SigmoidFocalLoss(alpha=0.25).state_dict()]
 
 
+LEVELS = np.array([0.125, 0.5, 0.75])
+
+
+def test_quantiles_have_one_target_for_all_levels(xp: Library) -> None:
+    x, y = X.astype(np.float32), YES[0].astype(np.float32)
+    weight = np.array([[1.0], [2.0], [0.5]], np.float32)
+
+    def ask(x: Any, y: Any, q: Any, weight: Any) -> Any:
+        every = anyloss.value_and_grad(tinyloss.quantile)
+        return every(x, y, q=q, weight=weight), tinyloss.quantile(x, y, q=q, reduction="none")
+
+    given = xp.asarray(x), xp.asarray(y), xp.asarray(LEVELS), xp.asarray(weight)
+    (value, gradient), items = xp.fetch(xp.call(ask, *given))
+    alone: Any = anyloss.value_and_grad(tinyloss.quantile)
+    each = [alone(x[:, k], y, q=q, weight=weight[:, 0]) for k, q in enumerate(LEVELS.tolist())]
+    np.testing.assert_allclose(value, sum(float(one) for one, _ in each) / 3, rtol=2e-6)
+    np.testing.assert_allclose(3 * gradient.T, [slope for _, slope in each], rtol=2e-6)
+    np.testing.assert_array_equal(
+        items, tinyloss.quantile(x, np.repeat(y[:, None], 3, axis=1), q=LEVELS, reduction="none")
+    )
+
+
+def test_quantiles_of_one_number_and_of_images() -> None:
+    x = np.stack([X, X + 1], axis=-1)
+    value = tinyloss.quantile(x, YES, q=[0.25, 0.75], reduction="none")
+    for k, q in enumerate((0.25, 0.75)):
+        close(value[..., k], tinyloss.quantile(x[..., k], YES, q=q, reduction="none"))
+    assert tinyloss.quantile(X[0], 0.25, q=LEVELS, reduction="none").shape == (3,)
+    # A level for each item is an array, too: x and y have one shape.
+    close(
+        tinyloss.quantile(X, YES, q=LEVELS[:, None], reduction="none")[1],
+        tinyloss.quantile(X[1], YES[1], q=0.5, reduction="none"),
+    )
+
+
+def test_traits_of_several_levels_hold_for_each() -> None:
+    known = tinyloss.traits(tinyloss.QuantileLoss(q=LEVELS))
+    assert (known.lipschitz, known.symmetric, known.elicits) == (0.875, False, None)
+    assert tinyloss.traits(tinyloss.quantile, q=[0.5, 0.5]).elicits == "median"
+
+
+def test_quantiles_by_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    y = YES[0]
+    each = [metrics.mean_pinball_loss(y, X[:, k], alpha=q) for k, q in enumerate(LEVELS)]
+    close(tinyloss.quantile(X, y, q=LEVELS), np.mean(each))
+    assert tinyloss.QuantileLoss(q=LEVELS)(X, y) == tinyloss.quantile(X, y, q=LEVELS)
+
+
+def test_the_target_of_several_levels_has_a_gradient_by_autodiff(torch: Any, jax: Any) -> None:
+    """Its derivative is a sum over the levels, which the libraries add up."""
+    y = torch.from_numpy(YES[0]).requires_grad_()
+    tinyloss.quantile(torch.from_numpy(X), y, q=LEVELS, reduction="sum").backward()
+    expected = -tinyloss.grad(tinyloss.quantile)(X, YES[0], q=LEVELS, reduction="sum").sum(-1)
+    close(y.grad, expected)
+    by_y = jax.grad(lambda y: tinyloss.quantile(jax.numpy.asarray(X), y, q=LEVELS, reduction="sum"))
+    np.testing.assert_allclose(by_y(jax.numpy.asarray(YES[0])), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"y has shape \(3,\), expected \(3, 3\), the shape of x"):
+        tinyloss.grad(tinyloss.quantile, 1)(X, YES[0], q=LEVELS)
+
+
+def test_several_levels_beside_a_target_of_another_shape_are_refused() -> None:
+    for y in (YES[:2, 0], YES[:, :2], YES[0, 0]):
+        with pytest.raises(ValueError, match=r"y has shape .*expected \(3, 3\), the shape of x"):
+            tinyloss.quantile(X, y, q=LEVELS)
+    with pytest.raises(ValueError, match=r"y has shape \(3,\), expected \(3, 3\)"):
+        tinyloss.quantile(X, YES[0], q=0.5)
+    with pytest.raises(ValueError, match=r"q has shape \(2,\), expected one that broadcasts"):
+        tinyloss.quantile(X, YES[0], q=[0.5, 0.25])
+
+
+def test_several_levels_on_dask_of_unknown_length() -> None:
+    da = pytest.importorskip("dask.array")
+    keep = np.array([True, False, True])
+    x, y = da.from_array(X, chunks=2), da.from_array(YES[0], chunks=2)
+    mask = da.from_array(keep, chunks=2)
+    value = tinyloss.quantile(x[mask], y[mask], q=LEVELS).compute()
+    close(value, tinyloss.quantile(X[keep], YES[0][keep], q=LEVELS))
+
+
 def test_alphas_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"alpha has shape \(2,\), expected one that broadcasts"):
         tinyloss.sigmoid_focal(X, YES, alpha=[0.5, 0.25])

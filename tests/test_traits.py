@@ -64,7 +64,6 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"gamma": 0.5},
         {"gamma": 5.0},
         {"alpha": 0.25},
-        {"alpha": (0.25, 0.875)},
         {"label_smoothing": 0.3},
     ],
     "cross_entropy": [
@@ -89,6 +88,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "multi_margin": [{"p": 2, "margin": 2.0}],
     "multilabel_margin": [{"margin": 2.0}],
     "kl_div": [{"log_target": True}],
+    "relative_entropy": [{"log_target": True}],
     "kl_div_with_logits": [{"temperature": 3.0}],
 }
 
@@ -223,6 +223,9 @@ DOMAINS: dict[str, Domain] = {
     "shares": Domain(row(shares), one_hot_or_soft, FEW),
     "two logits": Domain(row(lambda x: x), lambda rng, n, k: [rows(rng, n, k)], FEW),
     "log-probabilities": Domain(row(log_shares), one_hot_or_soft, FEW),
+    "log-probabilities of elements": Domain(
+        element(lambda rng, n: -powers(rng, n, -12, 3)), lambda rng, n, k: [bits(rng, n)]
+    ),
     "regions": Domain(
         lambda rng, n, k, given: mixed_rows(rng, share(rng, n * k).reshape(n, k), given[0]),
         lambda rng, n, k: [
@@ -305,6 +308,8 @@ class Case:
             if self.labels_alone:
                 y = y.argmax(axis=-1)
             return [x, np.log(y) if self.params.get("log_target") else y]
+        if self.params.get("log_target"):
+            return [x[:, 0], *map(np.log, given)]
         return [x[:, 0], *given]
 
     def values(self, x: Array, given: list[Array]) -> Array:

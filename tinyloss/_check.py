@@ -84,7 +84,7 @@ def or_several(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any
     """Return a check that lets several numbers pass, in an array or a list."""
 
     def checked(function: str, name: str, value: Any) -> Any:
-        several = isinstance(value, (list, tuple)) or bool(getattr(value, "shape", ()))
+        several = type(value) in (list, tuple) or bool(getattr(value, "shape", ()))
         return value if several else check(function, name, value)
 
     return checked

@@ -103,12 +103,10 @@ Cosine: TypeAlias = Annotated[float | Array, Check(_cosine)]
 Share: TypeAlias = Annotated[float | Array, Check(_share)]
 """A number from 0 to 1, or a 0-d array."""
 
-Shares: TypeAlias = Annotated[float | Array | Sequence[Any], Check(or_several(_share))]
+Shares: TypeAlias = Annotated[ArrayLike, Check(or_several(_share))]
 """A number from 0 to 1, or several in an array or a list, which are not looked at."""
 
-SharesOrNone: TypeAlias = Annotated[
-    float | Array | Sequence[Any] | None, Check(or_none(or_several(_share)))
-]
+SharesOrNone: TypeAlias = Annotated[ArrayLike | None, Check(or_none(or_several(_share)))]
 """The same, or None."""
 
 Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(_floor))]

@@ -80,6 +80,7 @@ __all__ = [
     "PoissonNLLLoss",
     "PolyCrossEntropyLoss",
     "QuantileLoss",
+    "RelativeEntropyLoss",
     "SMAPELoss",
     "SigLIPLoss",
     "SigmoidFocalLoss",
@@ -470,6 +471,10 @@ class PolyCrossEntropyLoss(LossModule):
 
 class QuantileLoss(LossModule):
     of = tinyloss.QuantileLoss
+
+
+class RelativeEntropyLoss(LossModule):
+    of = tinyloss.RelativeEntropyLoss
 
 
 class SMAPELoss(LossModule):

@@ -518,6 +518,11 @@ def kl_div(x: list[Any], y: list[Any], *, log_target: bool = False) -> dict[str,
     return {"value": mp.fsum(terms), "y": by_y}
 
 
+def relative_entropy(x: Any, y: Any, *, log_target: bool = False) -> dict[str, Any]:
+    of_row = kl_div([x], [y], log_target=log_target)
+    return {"value": of_row["value"], "y": of_row["y"][0]}
+
+
 def kl_div_with_logits(x: list[Any], y: list[Any], *, temperature: Any = 1.0) -> dict[str, Any]:
     t = mp.mpf(temperature)
     with mp.workprec(1400):  # its terms cancel

@@ -270,6 +270,10 @@ def by_a_target_of_0(x: Any, y: Any, *, log_target: bool = False) -> dict[str, A
     return {"y": [b == 0 and not log_target for b in y]}
 
 
+def by_an_element_of_0(x: Number, y: Number, *, log_target: bool = False) -> dict[str, Any]:
+    return {"y": y == 0 and not log_target}
+
+
 def by_the_target_of_what_is_infinite(x: Any, y: Any, **parameters: Any) -> dict[str, Any]:
     """A class that has a share of y cannot be by x."""
     infinite = any(a == -mp.inf < b for a, b in zip(x, y, strict=True))

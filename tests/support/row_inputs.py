@@ -339,6 +339,18 @@ def log_masked(d: Draw) -> Kwargs:
     return {"x": x, "y": y, "log_target": True}
 
 
+def elements_of(family: Family) -> Family:
+    """The first elements of rows as items of their own."""
+
+    def elements(d: Draw) -> Kwargs:
+        return {k: a.ravel()[: d.n] if k in ("x", "y") else a for k, a in family(d).items()}
+
+    return elements
+
+
+KL_TERMS: Families = {name: elements_of(family) for name, family in KL.items()}
+
+
 def apart(distance: float, scale: float = 1.0) -> Family:
     """Two rows of logits, each pair at most `distance` apart."""
     return near(rows(scale), lambda d, y: y.astype(float) + distance * d.rng.normal(size=y.shape))

@@ -129,6 +129,7 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "many logits": (row_inputs.MANY, [(logits(), values(0, 1))]),
     "log-probabilities": (row_inputs.NLL, [(log_shares, indices())]),
     "log-probabilities of shares": (row_inputs.KL, [(log_shares, shares())]),
+    "log-probabilities of elements": (row_inputs.KL_TERMS, [(log_shares, shares())]),
     "two logits": (row_inputs.KL_LOGITS, [REAL]),
     "shares": (row_inputs.JS, [(shares(), shares())]),
     "regions": (row_inputs.REGIONS, [PROBABILITY]),
@@ -231,8 +232,9 @@ def _special() -> Iterator[Spec]:
             **varied(REGRESSION, ("normal",), q=0.9),
             **varied(REGRESSION, ("normal",), q=0.01),
             **varied(REGRESSION, ("normal", "near_max"), q=1e-50),
+            "levels": lambda d: {**REGRESSION["normal"](d), "q": d.uniform(0, 1)},
         },
-        [call(*REAL, q=0.9)],
+        [call(*REAL, q=0.9), call(*REAL, q=np.array([0.125, 0.5, 0.875], np.float32))],
     )
     yield _spec("msle", scale=bounds.msle)
     yield _spec("smape", REGRESSION, [call(*REAL)])
@@ -469,6 +471,13 @@ def _special() -> Iterator[Spec]:
         calls=[call(log_shares, shares()), call(log_shares, log_shares, log_target=True)],
         unsettled=of.by_a_target_of_0,
         scale=bounds.kl_div,
+        underflow=1024,
+    )
+    yield _spec(
+        "relative_entropy",
+        calls=[call(log_shares, shares()), call(log_shares, log_shares, log_target=True)],
+        unsettled=of.by_an_element_of_0,
+        scale=bounds.relative_entropy,
         underflow=1024,
     )
     yield _spec("gaussian_kl", scale=bounds.gaussian_kl, underflow=64)

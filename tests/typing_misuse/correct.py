@@ -18,6 +18,8 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
         tinyloss.mse(x, [1.0, 2.0], weight=[1, 2], denominator=8),
         tinyloss.huber(x, y, delta=0.5),
         tinyloss.huber(x, y, delta=np.asarray(0.5)),
+        tinyloss.quantile(x, y, q=[0.1, 0.5, 0.9]),
+        tinyloss.QuantileLoss(q=x)(x, y),
         tinyloss.gaussian_nll(x, y, x, full=True),
         tinyloss.gaussian_nll(x, y, var=1.0, eps=1e-6, reduction="sum"),
         tinyloss.lovasz_hinge(x, y, mask=mask, axis=(0, 1)),
@@ -44,7 +46,11 @@ def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
 
 
 def divergences(x: Floats, y: Floats) -> list[Any]:
-    return [tinyloss.kl_div(x, y, axis=-1, log_target=True)]
+    return [
+        tinyloss.kl_div(x, y, axis=-1, log_target=True),
+        tinyloss.relative_entropy(x, y, log_target=True, where=x > y),
+        tinyloss.RelativeEntropyLoss(log_target=True)(x, y),
+    ]
 
 
 def pieces(x: Floats) -> list[Any]:

@@ -30,6 +30,14 @@ def brought(xp: Namespace, x: Any, name: str, value: Any) -> Any:
     return array
 
 
+def repeated(xp: Namespace, x: Any, y: Any, axis: int) -> Any:
+    """Return an array without an axis of x, its elements repeated along that."""
+    y = y[(slice(None),) * axis + (None, ...)]  # expand_dims of Dask needs to know all lengths
+    if any(map(unknown, x.shape)):  # nobody knows how often to repeat it
+        return y * xp.ones_like(x, dtype=y.dtype)
+    return xp.broadcast_to(y, x.shape)
+
+
 def check_real(name: str, array: Any) -> None:
     if kind(array.dtype) not in ("float", "int", "bool"):
         raise Refusal(f"{name} has dtype {kind(array.dtype)}, expected real numbers", TypeError)

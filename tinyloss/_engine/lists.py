@@ -9,10 +9,10 @@ from tinyloss._engine.checks import (
     brought,
     check_weight,
     namespace_of,
+    repeated,
     same_shape,
     show,
     show_shape,
-    unknown,
 )
 from tinyloss._engine.request import Refusal, Request
 from tinyloss._engine.settle import row_axes, without
@@ -46,10 +46,7 @@ def _like_x(request: Request, xp: Namespace) -> Any:
         )
     if kind(y.dtype) == "float" and not has_dtype(request.y):  # a list widens nothing
         y = astype(xp, y, compute_dtype(xp, x))
-    y = y[(slice(None),) * axis + (None, ...)]  # expand_dims of Dask needs to know all lengths
-    if any(map(unknown, x.shape)):  # nobody knows how often to repeat it
-        return y * xp.ones_like(x, dtype=y.dtype)
-    return xp.broadcast_to(y, x.shape)
+    return repeated(xp, x, y, axis)
 
 
 def _weight(request: Request, xp: Namespace) -> Any:

@@ -168,6 +168,8 @@ class Request(NamedTuple):
     """Whether y has a number for each row, not one for each element."""
     over: int | tuple[int, ...] | None = None
     """The axes of the items that `reduction` goes over; None for all."""
+    y_of_columns: bool = False
+    """Whether y may be without x's last axis: it is then the target of each of its elements."""
     of_pairs: bool = False
     """Whether columns of x are items as its rows are: there may be one, or none."""
 

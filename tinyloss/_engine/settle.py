@@ -32,6 +32,7 @@ from tinyloss._engine.checks import (
     namespace_of,
     one_more,
     other_axis,
+    repeated,
     same_shape,
     show,
     show_shape,
@@ -311,6 +312,13 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
     """Return y and the arrays besides, which broadcast to x, as arrays of its library."""
     x = request.x
     y = brought(xp, x, "y", request.y)
+    if request.y_of_columns and len(y.shape) == len(x.shape) - 1:
+        if not same_shape(tuple(y.shape), tuple(x.shape[:-1])):
+            raise Refusal(
+                f"y has shape {show(y)}, expected {show(x)}, the shape of x, or "
+                f"{show_shape(x.shape[:-1])}, one for each row of it"
+            )
+        y = repeated(xp, x, y, len(x.shape) - 1)
     more: dict[str, Any] = {}
     rowwise = (request.formula or request.labels or Formula).rowwise
     for name, given in request.arrays.items():
@@ -471,8 +479,9 @@ def _argument(
     if not formula.role(name).per_class and formula.rowwise:
         return name  # one number for each row, as was checked
     array, x = arrays[name], arrays["x"]
-    if has_dtype(request.arrays.get(name)):  # as it came
-        array, x = request.arrays[name], request.x
+    given: Any = request.y if name == "y" and request.y_of_columns else request.arrays.get(name)
+    if has_dtype(given):  # as it came
+        array, x = given, request.x
     if not same_shape(array.shape, x.shape):
         raise Refusal(
             f"{name} has shape {show(array)}, expected {show(x)}, the shape of x, to "

@@ -140,6 +140,15 @@ def _rows(reach: float) -> Draw:
     return draw
 
 
+def _alone(of_rows: Draw) -> Draw:
+    """Return what draws elements as those of a row."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+        return [each[..., 0] for each in of_rows(rng, (*shape, 10), extreme)]
+
+    return draw
+
+
 def _graded(reach: float, grades: int) -> Draw:
     """Return what draws rows of numbers up to a size, each with a label of some."""
 
@@ -202,6 +211,7 @@ DRAWS: dict[str, Draw] = {
     "many logits": _graded(80, 2),
     "log-probabilities": _labels,
     "log-probabilities of shares": _pairs(_log_shares, _shares),
+    "log-probabilities of elements": _alone(_pairs(_log_shares, _shares)),
     "two logits": _pairs(lambda x: x, lambda y: y),
     "shares": _pairs(_shares, _shares),
     "regions": _probabilities,
@@ -299,6 +309,11 @@ PATHS: dict[str, Path] = {
     "log-probabilities": Path(_LEAD, _LEADS, lambda t: [_log_shares(_pair(t)), _first(t)]),
     "log-probabilities of shares": Path(
         _LEAD_IN_X, _LEADS, lambda t: [_log_shares(_pair(t)), _even(t)]
+    ),
+    "log-probabilities of elements": Path(
+        "x, for y = 0.5",
+        (-1000.0, -20.0, -2.0, -0.6931, -0.01, 0.0),
+        lambda t: [t, np.full_like(t, 0.5)],
     ),
     "two logits": Path(_LEAD_IN_X, _LEADS, lambda t: [_pair(t), np.zeros((*t.shape, 2))]),
     "shares": Path(_LEAD_IN_X, _LEADS, lambda t: [_shares(_pair(t)), _even(t)]),

@@ -657,6 +657,11 @@ def kl_div(x: Row, y: Row, *, log_target: bool) -> tuple[Number, ...]:
     return *entropy, *(-b * a for b, a, own in zip(shares, x, there, strict=True) if own)
 
 
+@defined("log-probabilities of elements", relative=False)
+def relative_entropy(x: Number, y: Number, *, log_target: bool) -> tuple[Number, ...]:
+    return 0 * y, *kl_div([x], [y], log_target=log_target)
+
+
 @defined("two logits", temperature=0.5)
 def kl_div_with_logits(x: Row, y: Row, *, temperature: Number) -> tuple[Number, Number]:
     x, y = ([a / temperature for a in row] for row in (x, y))

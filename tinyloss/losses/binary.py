@@ -117,14 +117,17 @@ class _BCE(Formula):
             return replace(known, strong_convexity=curved, lipschitz=inf, smoothness=inf)
         if half:
             return replace(
-                known, convex=False, strong_convexity=None, lipschitz=None, smoothness=None,
-                range=None, calibrated=None,
+                known, convex=False, lipschitz=None, smoothness=None, range=None, calibrated=None
             )  # fmt: skip
         # Below the floor the value is flat, and the gradient is not: it is that of the floor.
         slope, most = 1 / eps, -log(eps)
         return replace(
             known, convex=False, lipschitz=slope, smoothness=slope * slope, range=(0.0, most)
         )
+
+
+class _SmoothedBCE(_BCE):
+    harmless = 0.5  # at 1 even a small share of a no bends without bound
 
 
 def _smoothed(known: Traits, label_smoothing: float, least: float) -> Traits:
@@ -202,7 +205,8 @@ def binary_cross_entropy(
     >>> tinyloss.binary_cross_entropy(np.array([0.9, 0.2]), np.array([1, 0])).round(6).item()
     0.164252
     """
-    return Request(_BCE, x, y, {"eps": eps} | smoothing(label_smoothing), **options)
+    smooth = smoothing(label_smoothing)
+    return Request(_SmoothedBCE if smooth else _BCE, x, y, {"eps": eps, **smooth}, **options)
 
 
 class BCEWithLogits(Formula):

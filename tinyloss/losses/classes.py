@@ -130,6 +130,7 @@ __all__ = [
     "PoissonNLLLoss",
     "PolyCrossEntropyLoss",
     "QuantileLoss",
+    "RelativeEntropyLoss",
     "SMAPELoss",
     "SigLIPLoss",
     "SigmoidFocalLoss",
@@ -182,7 +183,7 @@ class BarronLoss(TargetLoss):
 
 class QuantileLoss(TargetLoss):
     function = regression.quantile
-    q: float = 0.5
+    q: ArrayLike = 0.5
 
 
 class ExpectileLoss(TargetLoss):
@@ -372,6 +373,11 @@ class KLDivLoss(RowLoss):
 class KLDivWithLogitsLoss(RowLoss):
     function = divergence.kl_div_with_logits
     temperature: float = 1.0
+
+
+class RelativeEntropyLoss(TargetLoss):
+    function = divergence.relative_entropy
+    log_target: bool = False
 
 
 class GeneralizedKLLoss(TargetLoss):

@@ -1,10 +1,11 @@
 """Divergences between distributions over classes. An item is a row.
 
-Of `generalized_kl`, between amounts, and `gaussian_kl` an item is an element.
+Of `relative_entropy`, the terms of one, `generalized_kl`, between amounts, and `gaussian_kl` an
+item is an element.
 """
 
 from dataclasses import replace
-from math import inf, log, sqrt
+from math import exp, inf, log, sqrt
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
@@ -26,14 +27,20 @@ from tinyloss.losses._numerics import (
 from tinyloss.losses.multiclass import SharesCrossEntropy, shape_of
 from tinyloss.typing import Array, ArrayLike, Flag, Options, Positive, RowOptions
 
-__all__ = ["gaussian_kl", "generalized_kl", "js_div", "kl_div", "kl_div_with_logits"]
+__all__ = [
+    "gaussian_kl",
+    "generalized_kl",
+    "js_div",
+    "kl_div",
+    "kl_div_with_logits",
+    "relative_entropy",
+]
 
 
-class _KL(Formula):
-    """Log-probabilities x against probabilities y."""
+class _RelativeEntropy(Formula):
+    """A log-probability x against a probability y."""
 
-    name = "kl_div"
-    rowwise = True
+    name = "relative_entropy"
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
@@ -41,7 +48,7 @@ class _KL(Formula):
         self.gap = xp.log(xp.where(y == 0, 1.0, y)) - x
 
     def value(self) -> Any:
-        return self.xp.sum(product(self.p, self.gap), axis=-1)
+        return product(self.p, self.gap)
 
     def grad_x(self) -> Any:
         return -self.p
@@ -56,11 +63,20 @@ class _KL(Formula):
 
     @classmethod
     def traits(cls) -> Traits:
-        return replace(SharesCrossEntropy.traits(), lipschitz=1.0, smoothness=0.0)
+        # p (log p - x) is least where x is 0 and p is 1 / e
+        return Traits(
+            convex=True,
+            strong_convexity=0.0,
+            lipschitz=1.0,
+            smoothness=0.0,
+            range=(-exp(-1), inf),
+            symmetric=False,
+            kinks=(),
+        )
 
 
-class _KLLogTarget(_KL):
-    """Log-probabilities x against log-probabilities y."""
+class _RelativeEntropyOfLogTarget(_RelativeEntropy):
+    """A log-probability x against a log-probability y."""
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = namespace(x)
@@ -69,6 +85,24 @@ class _KLLogTarget(_KL):
 
     def grad_y(self) -> Any:
         return product(self.p, self.gap + 1)
+
+
+class _KL(_RelativeEntropy):
+    """Log-probabilities x against probabilities y."""
+
+    name = "kl_div"
+    rowwise = True
+
+    def value(self) -> Any:
+        return self.xp.sum(super().value(), axis=-1)
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(SharesCrossEntropy.traits(), lipschitz=1.0, smoothness=0.0)
+
+
+class _KLOfLogTarget(_KL, _RelativeEntropyOfLogTarget):
+    """Log-probabilities x against log-probabilities y."""
 
 
 @LossFunction
@@ -128,7 +162,60 @@ def kl_div(
     >>> tinyloss.kl_div(x, np.array([[0.25, 0.75]])).round(6).item()
     0.130812
     """
-    return Request(_KLLogTarget if log_target else _KL, x, y, **options)
+    return Request(_KLOfLogTarget if log_target else _KL, x, y, **options)
+
+
+@LossFunction
+def relative_entropy(
+    x: Array, y: ArrayLike, *, log_target: Flag = False, **options: Unpack[Options]
+) -> Request:
+    """Terms of the Kullback-Leibler divergence: what each class adds to that of its row.
+
+    Parameters
+    ----------
+    x
+        Predicted log-probabilities.
+    y
+        Target probabilities, or their logarithms with log_target=True.
+    log_target
+        Whether y holds log-probabilities.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: a divergence whose classes have weights or masks of their own, item by item.
+
+    Shapes: x and y (...), an item is an element. Those of a row add up to its `kl_div`.
+
+    Domain: y >= 0, or all y with log_target=True.
+
+    Formula: p (log p - x), p = y or exp(y)
+
+    Gradient: -p by x; by y log y - x + 1, and 0 where y is 0, or p (y - x + 1) with
+    log_target=True; curvature 0, for boosting 1.
+
+    Accuracy: value 4 eps; gradient 2 eps by x, 4 eps by y; curvature exact. The value has these 4
+    eps of p (|log p| + |x|), the gradient by y of the sum of its terms' sizes.
+
+    Edge cases: p = 0 costs 0, also for x = -inf; p > 0 with x = -inf gives inf. A term may be
+    below 0.
+
+    Source: Kullback and Leibler, On information and sufficiency, Ann. Math. Statist. 22, 1951.
+
+    Elsewhere: torch `kl_div` with "none" or "mean"; SciPy `rel_entr`, of probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.log(np.array([0.5, 0.5])), np.array([0.25, 0.75])
+    >>> tinyloss.relative_entropy(x, y, reduction="none").round(6).tolist()
+    [-0.173287, 0.304099]
+    """
+    formula = _RelativeEntropyOfLogTarget if log_target else _RelativeEntropy
+    return Request(formula, x, y, **options)
 
 
 class _KLWithLogits(Formula):

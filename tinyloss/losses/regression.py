@@ -5,10 +5,11 @@ from math import exp, inf, log, log1p, pi
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
+from tinyloss._check import is_number
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
-from tinyloss._traits import Traits
+from tinyloss._traits import Traits, numbers_of
 from tinyloss.losses._numerics import (
     expm1_minus,
     log_ratio,
@@ -29,6 +30,7 @@ from tinyloss.typing import (
     Options,
     Positive,
     Share,
+    Shares,
 )
 
 __all__ = [
@@ -615,27 +617,33 @@ class _Quantile(_OfError):
     boosting_curvature = steep
 
     @classmethod
-    def traits(cls, *, q: float) -> Traits:
+    def traits(cls, *, q: Any) -> Traits:
+        levels = [*{*numbers_of(q)}]
+        level = levels[0] if len(levels) == 1 else None
+        elicits = None  # for 0 and 1 what is beyond all targets costs nothing either
+        if level is not None and 0 < level < 1:
+            elicits = "median" if level == 0.5 else f"{level}-quantile"
         return replace(
             _OF_ERROR,
-            lipschitz=max(q, 1 - q),
-            symmetric=q == 0.5,
+            lipschitz=max([max(each, 1 - each) for each in levels]),
+            symmetric=level == 0.5,
             kinks=(0.0,),
-            # For 0 and 1 what is beyond all targets costs nothing either.
-            elicits="median" if q == 0.5 else f"{q}-quantile" if 0 < q < 1 else None,
+            elicits=elicits,
         )
 
 
 @LossFunction
-def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Options]) -> Request:
+def quantile(x: Array, y: ArrayLike, *, q: Shares = 0.5, **options: Unpack[Options]) -> Request:
     """Pinball loss: its best prediction is the q-quantile of the target.
 
     Parameters
     ----------
     x, y
-        Prediction and target.
+        Prediction and target. Several quantiles have the last axis of x. y may be without it: then
+        it is the target of each.
     q
-        The quantile to predict, from 0 to 1.
+        The quantile to predict, from 0 to 1: a number, or an array that broadcasts to x, such as a
+        level for each column.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -646,7 +654,7 @@ def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Option
     Use for: a quantile of numbers, such as the 90 % that a delivery takes at most; two of them make
     an interval.
 
-    Shapes: x and y (...), an item is an element.
+    Shapes: x and y (...), or x (..., Q), y (...) and q (Q,); an item is an element of x.
 
     Domain: all real numbers.
 
@@ -657,7 +665,7 @@ def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Option
 
     Accuracy: value 2 eps; gradient 1 eps; curvature exact.
 
-    Edge cases: q = 1/2 gives half the absolute error.
+    Edge cases: q = 1/2 gives half the absolute error. The numbers of an array q are not looked at.
 
     Source: Koenker and Bassett, Regression quantiles, Econometrica 46, 1978.
 
@@ -669,8 +677,13 @@ def quantile(x: Array, y: ArrayLike, *, q: Share = 0.5, **options: Unpack[Option
     >>> x, y = np.array([0.0, 3.0]), np.array([1.0, 1.0])
     >>> tinyloss.quantile(x, y, q=0.75, reduction="none").tolist()
     [0.75, 0.5]
+    >>> levels = np.array([[0.0, 1.0, 4.0]])
+    >>> tinyloss.quantile(levels, y[:1], q=[0.25, 0.5, 0.75], reduction="none").tolist()
+    [[0.25, 0.0, 0.75]]
     """
-    return Request(_Quantile, x, y, {"q": q}, **options)
+    if is_number(q):
+        return Request(_Quantile, x, y, {"q": q}, **options)
+    return Request(_Quantile, x, y, arrays={"q": q}, y_of_columns=True, **options)
 
 
 class _Expectile(_OfError):
