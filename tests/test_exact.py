@@ -39,4 +39,6 @@ def test_truth_is_the_derivative_of_the_definition(loss: str, call: Call) -> Non
             pairs = zip(*[np.atleast_1d(each) for each in (derivative, truth[name])], strict=True)
             with mp.workprec(400):
                 for difference, number in pairs:
+                    if number is None:  # no convention settles it
+                        continue
                     assert abs(difference - number) <= CLOSE * max(abs(number), 1), name

@@ -224,6 +224,141 @@ def test_objects_and_modules_leave_out_the_same(torch: Any) -> None:
     np.testing.assert_allclose(module(*map(torch.from_numpy, (x, y))), expected, rtol=1e-6)
 
 
+# ------------------------------------------------------------------------------------------ mask
+
+OF_CLASSES = [name for name in having("mask") if name in having("class_weight")]
+SOFT = {
+    "cross_entropy",
+    "softmax_focal",
+    "poly_cross_entropy",
+    "generalized_cross_entropy",
+    "brier",
+}
+MASK = np.array([[True, True, False, True], [False, True, True, False], [True, True, True, True]])
+ROWS = np.array([[0.5, -3.0, np.nan, 2.0], [np.inf, 0.25, 2.5, np.nan], [1.5, -0.25, 7.0, 3.0]])
+WITHIN = np.array([3, 1, 2])
+
+
+def test_losses_of_classes_have_a_mask() -> None:
+    assert len(OF_CLASSES) == 8
+    assert {*OF_CLASSES} >= SOFT
+
+
+def without_the_others(name: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return the values and gradients of rows that have the possible classes alone."""
+    ask = anyloss.value_and_grad(getattr(tinyloss, name))
+    values, slopes = np.zeros(3), np.zeros((3, 4))
+    for n, mask in enumerate(MASK):
+        target = y[n][mask] if y.ndim == 2 else np.flatnonzero(mask).tolist().index(y[n])
+        values[n], slopes[n, mask] = ask(x[n][mask], target)
+    return values, slopes
+
+
+@on("name", OF_CLASSES)
+@on("soft", [False, True])
+def test_masked_classes_count_as_absent(name: str, soft: bool, xp: Library) -> None:
+    if soft and name not in SOFT:
+        pytest.skip("class indices alone")
+    y: Any = np.where(MASK, [0.5, 0.25, 0.125, 0.125], 0) if soft else WITHIN
+    expected, slopes = without_the_others(name, ROWS, y)
+    if name == "multi_margin":  # a mean over all classes
+        share = MASK.sum(-1) / 4
+        expected, slopes = expected * share, slopes * share[:, None]
+    x = xp.asarray(ROWS.astype(np.float32))
+    target = xp.asarray(y, "float32" if soft else "int32")
+    ask: Any = anyloss.value_and_grad(getattr(tinyloss, name))
+    result = xp.call(ask, x, target, mask=xp.asarray(MASK), reduction="none")
+    value, gradient = xp.fetch(result)
+    np.testing.assert_allclose(value, expected, rtol=2e-6, atol=1e-30)
+    np.testing.assert_allclose(gradient, slopes, rtol=4e-6, atol=1e-7)
+    assert np.all(gradient[~MASK] == 0)
+
+
+@on("name", OF_CLASSES)
+def test_masks_broadcast_and_have_second_derivatives(name: str) -> None:
+    loss: Any = getattr(tinyloss, name)
+    x, mask = np.nan_to_num(ROWS, nan=1e9, posinf=1e9), np.array([True, True, True, False])
+    for ask in (anyloss.grad_and_hess(loss), anyloss.grad_and_hess(loss, hess="boosting")):
+        for got, right in zip(ask(x, [0, 1, 2], mask=mask), ask(x[:, :3], [0, 1, 2]), strict=True):
+            scale = 0.75 if name == "multi_margin" and not np.any(right == 1) else 1
+            close(got[:, :3], right * scale, 64)
+    by_hand = np.where(mask, x, -np.inf)
+    np.testing.assert_array_equal(loss(x, [0, 1, 2], mask=mask.tolist()), loss(by_hand, [0, 1, 2]))
+
+
+def test_a_mask_beside_other_options(xp: Library) -> None:
+    x, weight = ROWS.astype(np.float32), np.array([1.0, 0.0, 2.0], np.float32)
+    options = {"label_smoothing": 0.25, "class_weight": [1.0, 2.0, 0.5, 1.5]}
+    for y in (WITHIN, np.eye(4, dtype=np.float32)[WITHIN]):
+        given = xp.asarray(y, "int32" if y.ndim == 1 else "float32")
+        ask: Any = anyloss.value_and_grad(tinyloss.cross_entropy)
+        own = {**options, "weight": xp.asarray(weight), "mask": xp.asarray(MASK)}
+        got = xp.fetch(xp.call(ask, xp.asarray(x), given, **own))
+        hand = np.where(MASK, x, np.float32(-np.inf))
+        expected = ask(hand, y, **options, weight=weight)
+        np.testing.assert_allclose(got[0], expected[0], rtol=2e-6)
+        np.testing.assert_allclose(got[1], expected[1], rtol=4e-6, atol=1e-7)
+
+
+def test_a_mask_along_another_axis() -> None:
+    value, gradient = anyloss.value_and_grad(tinyloss.cross_entropy)(
+        ROWS.T, WITHIN, axis=0, mask=MASK.T
+    )
+    expected, slope = anyloss.value_and_grad(tinyloss.cross_entropy)(ROWS, WITHIN, mask=MASK)
+    assert value == expected
+    np.testing.assert_array_equal(gradient.T, slope)
+
+
+def test_a_masked_target_costs_infinitely_and_has_no_gradient_of_its_own() -> None:
+    for name in OF_CLASSES:
+        value, gradient = anyloss.value_and_grad(getattr(tinyloss, name))(ROWS[0], 2, mask=MASK[0])
+        finite = {"generalized_cross_entropy", "brier"}  # they are bounded
+        assert value == np.inf if name not in finite else np.isfinite(value)
+        assert gradient[2] == 0
+
+
+def test_optax_masks_the_same_classes(request: pytest.FixtureRequest) -> None:
+    losses = pytest.importorskip("optax").losses
+    x, y = np.nan_to_num(ROWS, posinf=0.0).astype(np.float32), WITHIN
+    expected = losses.softmax_cross_entropy_with_integer_labels(x, y, where=MASK)
+    got = tinyloss.cross_entropy(x, y, mask=MASK, reduction="none")
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    expected = losses.poly_loss_cross_entropy(x, np.eye(4)[y], epsilon=1.5, where=MASK)
+    got = tinyloss.poly_cross_entropy(x, y, epsilon=1.5, mask=MASK, reduction="none")
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_objects_modules_and_second_derivatives_take_a_mask(torch: Any) -> None:
+    modules: Any = pytest.importorskip("tinyloss.torch")
+    x = np.nan_to_num(ROWS, posinf=0.0)
+    loss = tinyloss.CrossEntropyLoss(label_smoothing=0.1)
+    expected = tinyloss.cross_entropy(x, WITHIN, label_smoothing=0.1, mask=MASK)
+    assert loss(x, WITHIN, mask=MASK) == expected
+    assert loss.value_and_grad(x, WITHIN, mask=MASK)[0] == expected
+    tensors = [*map(torch.from_numpy, (x, WITHIN))]
+    module = modules.CrossEntropyLoss(label_smoothing=0.1)
+    close(module(*tensors, mask=torch.from_numpy(MASK)), expected)
+    direction = np.ones_like(x) * [1.0, 2.0, -1.0, 0.5]
+    product = tinyloss.hvp(tinyloss.cross_entropy)(x, WITHIN, direction, mask=MASK)
+    step = 1e-6
+    ends = [
+        anyloss.grad(tinyloss.cross_entropy)(x + side * step * direction, WITHIN, mask=MASK)
+        for side in (-1, 1)
+    ]
+    np.testing.assert_allclose(product, (ends[1] - ends[0]) / (2 * step), atol=1e-9)
+
+
+def test_masks_of_another_kind_are_refused() -> None:
+    x = np.zeros((3, 4))
+    with pytest.raises(TypeError, match=r"^tinyloss.nll: mask has dtype float, expected booleans"):
+        tinyloss.nll(x, WITHIN, mask=np.ones(4))
+    with pytest.raises(ValueError, match=r"mask has shape \(3,\), expected one that broadcasts"):
+        tinyloss.cross_entropy(x, WITHIN, mask=[True, False, True])
+    for loss in (tinyloss.cross_entropy, tinyloss.brier):
+        with pytest.raises(ValueError, match="mask beside from_logits=False"):
+            loss(x, WITHIN, from_logits=False, mask=MASK)
+
+
 # ------------------------------------------------------------------------ arrays for one number
 
 ALPHAS = np.array([0.25, 0.5, 0.875])

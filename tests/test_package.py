@@ -63,9 +63,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "tinyloss_torch", "typing"},
     "_formula": {"_traits"},
-    "_function": {"_calls", "_check", "_engine", "_traits", "typing"},
+    "_function": {"_calls", "_check", "_engine", "_masks", "_traits", "typing"},
     "_hessian": {"_arrays", "_cache", "_formula", "compiler"},
     "_lists": {"_engine", "_function"},
+    "_masks": {"_arrays", "_engine", "_formula", "_traits"},
     "_objects": {
         "_arrays",
         "_calls",

@@ -16,8 +16,9 @@ from tinyloss._calls import misfit, readable
 from tinyloss._check import Check
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.memo import Known, answered
-from tinyloss._engine.request import Request, Want
+from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.run import job_of
+from tinyloss._masks import of_possible
 from tinyloss._traits import Traits, numbers_of, weighed
 from tinyloss.typing import Options
 
@@ -86,7 +87,9 @@ class LossFunction(Generic[P]):
                 check = self._checks[name]
                 if check is not None:
                     checked[name] = check(self.__name__, name, value)
-            return self.describe(*args, **checked)
+            return of_possible(self.describe(*args, **checked))
+        except Refusal as refusal:
+            raise refusal.of(self.__name__) from None
         except (KeyError, TypeError):
             message = misfit(self.__name__, self.__signature__, args, kwargs)
             if message is None:

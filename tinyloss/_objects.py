@@ -624,6 +624,19 @@ class LabelLoss(RowLoss):
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
 
+    @called
+    def __call__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Return the loss."""
+
+    ask = asked(__call__)
+
 
 class PairLoss(Configured):
     """A loss of pairs of vectors, or of their similarities."""

@@ -264,6 +264,8 @@ class LabelOptions(RowOptions, total=False):
     """A weight for each class, of shape (C,)."""
     ignore_index: ClassIndex
     """Items with this class index are left out. It need not be a class."""
+    mask: ArrayLike | None
+    """Which classes are possible: booleans that broadcast to x."""
 
 
 class ProductOptions(Options, total=False):

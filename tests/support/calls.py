@@ -75,6 +75,18 @@ def grades(rng: np.random.Generator) -> Array:
     return rng.permuted(np.tile(np.arange(SHAPE[1], dtype=np.float32), (SHAPE[0], 1)), axis=1)
 
 
+def of_first_and_last(soft: bool = False) -> Drawn:
+    """Targets of which none is the class in the middle."""
+
+    def drawn(rng: np.random.Generator) -> Array:
+        if not soft:
+            return 2 * rng.permutation(np.arange(SHAPE[0]) % 2)
+        each: Array = shares()(rng) * np.array([1, 0, 1], np.float32)
+        return each
+
+    return drawn
+
+
 PER_CLASS = np.array([0.5, 1.0, 2.5], dtype=np.float32)
 REAL = (logits(), logits())
 POSITIVE = (values(0, 5), values(0, 5))
@@ -85,4 +97,8 @@ BINARY = (logits(), values(0, 1))
 YES_OR_NO = (logits(), bits)
 SCORES = (logits(), signs)
 LABELS = (logits(), indices())
+POSSIBLE = np.array([True, False, True])
+POSSIBLE_LABELS = (logits(), of_first_and_last())
+POSSIBLE_SHARES = (logits(), of_first_and_last(soft=True))
+"""Targets of classes that `POSSIBLE` has."""
 SOFT = (logits(), shares())

@@ -126,7 +126,7 @@ def brought(xp: Library, case: Case, dtype: str | None) -> tuple[tuple[Any, ...]
     def bring(value: Any) -> Any:
         if not isinstance(value, np.ndarray):
             return value
-        return xp.asarray(value, dtype if value.dtype.kind == "f" else "int32")
+        return xp.asarray(value, {"f": dtype, "b": "bool"}.get(value.dtype.kind, "int32"))
 
     return tuple(map(bring, case.arrays)), {k: bring(v) for k, v in case.options.items()}
 

@@ -111,6 +111,8 @@ def items(
     arguments, parameters = split(loss, parameters)
     arguments = [*arrays, *arguments]
     x = np.asarray(arguments[0])
+    if (mask := parameters.pop("mask", None)) is not None:  # as the textbook has it
+        x = arguments[0] = np.where(mask, x, x.dtype.type(-np.inf))
     compute = compute_dtype(x.dtype)
     if loss == "binary_cross_entropy" and parameters.get("eps") is None:
         parameters["eps"] = float(np.finfo(compute).smallest_normal)
@@ -203,6 +205,8 @@ def evaluate(loss: str, *arrays: Any, **parameters: Any) -> dict[str, Truth]:
     arguments, parameters = split(loss, parameters)
     arguments = [*arrays, *arguments]
     x = np.asarray(arguments[0])
+    if (mask := parameters.pop("mask", None)) is not None:  # as the textbook has it
+        x = arguments[0] = np.where(mask, x, x.dtype.type(-np.inf))
     results = [
         settle(partial(exact.item, *args, **given), exact.bits)
         for args, given in items(loss, *arguments, **parameters)

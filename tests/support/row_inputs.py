@@ -174,6 +174,19 @@ PROBABILITIES: Families = {
     "ignored": ignoring(labelled(lambda d: d.probabilities(C))),
 }
 
+
+def possible(family: Family) -> Family:
+    """A third of the classes have a mask; what is behind it is NaN, and no target."""
+
+    def possible(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        x = masked(lambda _: {**kwargs, "x": kwargs["x"].copy()})(d)["x"]
+        mask = x != -np.inf
+        return {**kwargs, "x": np.where(mask, x, d.cast(np.nan)), "mask": mask}
+
+    return possible
+
+
 CROSS_ENTROPY: Families = {
     **LABELLED,
     **WIDE,
@@ -187,6 +200,9 @@ CROSS_ENTROPY: Families = {
     "smoothed_soft": with_(SOFT_ROWS["soft_normal"], label_smoothing=0.125),
     "smoothed_class_weights": with_(class_weights(labelled(rows(3))), label_smoothing=0.125),
     "ignored": ignoring(labelled(rows(1))),
+    "possible": possible(labelled(rows(10))),
+    "possible_smoothed": with_(possible(certain), label_smoothing=0.125),
+    "possible_onehot": possible(onehot(labelled(rows(3)))),
     "huge_logits": labelled(lambda d: huge(d, (d.n, C))),
     "onehot_huge_logits": onehot(labelled(lambda d: huge(d, (d.n, C)))),
     "soft_huge_logits": soft(labelled(lambda d: huge(d, (d.n, C))), lambda d: d.probabilities(C)),

@@ -19,6 +19,9 @@ from tests.support.calls import (
     MEAN_ANSWERS,
     PER_CLASS,
     POSITIVE,
+    POSSIBLE,
+    POSSIBLE_LABELS,
+    POSSIBLE_SHARES,
     PROBABILITY,
     REAL,
     SCORES,
@@ -348,6 +351,8 @@ def _special() -> Iterator[Spec]:
             call(*SOFT, label_smoothing=0.1, class_weight=PER_CLASS),
             call(logits(2, 3, 2, 2), shares(2, 3, 2, 2, axis=1), axis=1),
             call(*LABELS, z_loss=0.125, softcap=5.0, class_weight=PER_CLASS),
+            call(*POSSIBLE_LABELS, mask=POSSIBLE),
+            call(*POSSIBLE_SHARES, mask=POSSIBLE, label_smoothing=0.125, class_weight=PER_CLASS),
             call(*SOFT, temperature=0.5, z_loss=0.125, label_smoothing=0.1),
             call(shares(), indices(), from_logits=False),
             call(

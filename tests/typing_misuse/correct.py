@@ -42,6 +42,8 @@ def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
         tinyloss.SigmoidFocalLoss(alpha=x, ignore_index=-1)(x, labels),
         tinyloss.softmax_focal(x, labels, label_smoothing=np.asarray(0.1)),
         tinyloss.hinge(x, labels, ignore_index=0),
+        tinyloss.cross_entropy(x, labels, mask=y > 0),
+        tinyloss.BrierLoss().value_and_grad(x, labels, mask=y > 0, weight=y),
     ]
 
 

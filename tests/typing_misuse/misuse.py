@@ -42,6 +42,8 @@ def classification(x: Floats, y: Floats) -> None:
     tinyloss.cross_entropy(x, y, class_weights=y)  # error
     tinyloss.hinge(x, y, ignore_index="none")  # error
     tinyloss.hinge(x, y, label_smoothing=0.1)  # error
+    tinyloss.hinge(x, y, mask=y > 0)  # error
+    tinyloss.CrossEntropyLoss(mask=y > 0)  # error
     tinyloss.cross_entropy(x, y, axis=(0, 1))  # error
 
 

@@ -32,10 +32,15 @@ def brought(xp: Namespace, x: Any, name: str, value: Any) -> Any:
 
 def repeated(xp: Namespace, x: Any, y: Any, axis: int) -> Any:
     """Return an array without an axis of x, its elements repeated along that."""
-    y = y[(slice(None),) * axis + (None, ...)]  # expand_dims of Dask needs to know all lengths
+    # expand_dims of Dask needs to know all lengths
+    return like(xp, x, y[(slice(None),) * axis + (None, ...)])
+
+
+def like(xp: Namespace, x: Any, array: Any) -> Any:
+    """Return an array that broadcasts to x in its shape."""
     if any(map(unknown, x.shape)):  # nobody knows how often to repeat it
-        return y * xp.ones_like(x, dtype=y.dtype)
-    return xp.broadcast_to(y, x.shape)
+        return array * xp.ones_like(x, dtype=array.dtype)
+    return xp.broadcast_to(array, x.shape)
 
 
 def check_real(name: str, array: Any) -> None:

@@ -149,6 +149,8 @@ class Request(NamedTuple):
     axis_name: Any = None
     """The mapped axis whose members hold a part of the classes each; None where x has them all."""
     class_weight: Any = None
+    mask: Any = None
+    """Which classes are possible, booleans that broadcast to x; None for all."""
     ignore_index: int | None = None
     weight: Any = None
     where: Any = None

@@ -29,6 +29,7 @@ from tinyloss._engine.checks import (
     check_apart,
     check_out,
     each_row,
+    like,
     namespace_of,
     one_more,
     other_axis,
@@ -337,7 +338,7 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
             )
         if rowwise and not same_shape(array.shape, x.shape):
             # a sum over classes would count one number once
-            more[name] = xp.broadcast_to(array, x.shape)
+            more[name] = like(xp, x, array)
     return y, more
 
 

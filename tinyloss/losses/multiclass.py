@@ -302,6 +302,13 @@ def shape_of(**given: Any) -> dict[str, Any]:
     }
 
 
+def _check_mask(function: str, from_logits: bool, options: LabelOptions) -> None:
+    if not from_logits and options.get("mask") is not None:
+        raise ValueError(
+            f"tinyloss.{function}: mask beside from_logits=False, expected logits to mask"
+        )
+
+
 class _ShapedLabelCrossEntropy(Shaped, LabelCrossEntropy):
     pass
 
@@ -447,6 +454,8 @@ def cross_entropy(
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
     from_logits
         Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
         each were free to move.
@@ -528,6 +537,7 @@ def cross_entropy(
             f"tinyloss.cross_entropy: {', '.join(shape)} beside from_logits=False, expected logits "
             "to shape"
         )
+    _check_mask("cross_entropy", from_logits, options)
     if shape:
         formula = _ShapedCrossEntropy
         labels = _ShapedSmoothedLabelCrossEntropy if smooth else _ShapedLabelCrossEntropy
@@ -588,6 +598,8 @@ def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as -inf.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -785,6 +797,8 @@ def softmax_focal(
         of the targets' weights; the paper's has the number of items as `denominator`.
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
     label_smoothing
@@ -896,6 +910,8 @@ def poly_cross_entropy(
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
     epsilon
         How much 1 - p counts, at least -1; 0 is cross-entropy. Above 0 items that are right count
         for more, below 0 for less.
@@ -1007,6 +1023,8 @@ def generalized_cross_entropy(
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
     q
         How little an unlikely label counts, from 0 to 1: 0 is cross-entropy, 1 is 1 - p.
     weight, where, reduction, denominator
@@ -1182,6 +1200,8 @@ def brier(
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
     from_logits
         Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
         each were free to move.
@@ -1226,6 +1246,7 @@ def brier(
     >>> tinyloss.brier(np.log(p), np.array([0, 1]), reduction="none").round(6).tolist()
     [0.125, 0.5]
     """
+    _check_mask("brier", from_logits, options)
     if from_logits:
         return Request(_Brier, x, y, labels=_LabelBrier, **options)
     return Request(_BrierOfProbabilities, x, y, labels=_LabelBrierOfProbabilities, **options)
@@ -1298,6 +1319,8 @@ def categorical_hinge(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as scores of -inf.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -1435,6 +1458,8 @@ def multi_margin(
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as scores of -inf.
     margin
         The lead from which a class costs nothing, above 0.
     p
@@ -1461,9 +1486,9 @@ def multi_margin(
     Accuracy: value 6 eps; gradient 6 eps; curvature 4 eps. The value has these 6 eps of
     the sum of (margin + |x_c - x_y|)^p / C, for p = 2 the gradient of 2 (margin + |x_c - x_y|) / C.
 
-    Edge cases: an impossible target gives inf. A class index out of range is an error where it can
-    be seen (`tinyloss.validation`), else NaN for its item. One class always has the loss 0, of
-    which a warning tells.
+    Edge cases: an impossible target gives inf. An impossible class counts in C. A class index out
+    of range is an error where it can be seen (`tinyloss.validation`), else NaN for its item. One
+    class always has the loss 0, of which a warning tells.
 
     Source: Weston and Watkins, Support vector machines for multi-class pattern recognition, ESANN
     1999.

@@ -1,0 +1,56 @@
+"""Losses of rows of which some classes are impossible."""
+
+from typing import Any
+
+from tinyloss._arrays import has_dtype, kind, namespace
+from tinyloss._engine.request import Refusal, Request
+from tinyloss._formula import Formula
+from tinyloss._traits import Traits
+
+
+def of_possible(request: Request) -> Request:
+    """Return a request whose formulas take which classes are possible as a further array."""
+    mask = request.mask
+    if mask is None:
+        return request
+    if has_dtype(mask) and kind(mask.dtype) != "bool":
+        raise Refusal(f"mask has dtype {kind(mask.dtype)}, expected booleans", TypeError)
+    return request._replace(
+        formula=request.formula and masked(request.formula),
+        labels=request.labels and masked(request.labels),
+        arrays={**request.arrays, "mask": mask},
+        mask=None,
+    )
+
+
+def masked(own: type[Formula]) -> type[Formula]:
+    """Return a formula of logits and of which classes are possible: others count as -inf."""
+    known: Any = own.__dict__.get("_masked")
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+
+    class Masked(own):  # type: ignore[misc, valid-type]
+        in_parts = None
+
+        def __init__(self, x: Any, y: Any, *, mask: Any, **params: Any) -> None:
+            xp, self.possible = namespace(x), mask != 0
+            super().__init__(xp.where(self.possible, x, -xp.inf), y, **params)
+
+        def grad_x(self) -> Any:
+            return self._of_possible(super().grad_x())
+
+        def curvature(self) -> Any:
+            return self._of_possible(super().curvature())
+
+        def _of_possible(self, derivative: Any) -> Any:
+            return namespace(derivative).where(self.possible, derivative, 0.0)
+
+        @classmethod
+        def traits(cls, **params: Any) -> Traits:
+            del params["mask"]  # they hold for any number of classes
+            known: Traits = super().traits(**params)
+            return known
+
+    # Kept on the formula, which it refers to: both are freed together.
+    setattr(own, "_masked", Masked)  # noqa: B010 - of no other formula
+    return Masked
