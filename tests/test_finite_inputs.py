@@ -113,6 +113,7 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
         yield "multi_margin", labels, {"margin": margin, "p": p}
     for name in ("multilabel_soft_margin", "coral"):
         yield name, rows, {}
+    yield "corn", [rows[0], np.arange(len(rows[0])) % 3], {}
     for margin in (*EDGES, 1.0):
         yield "multilabel_margin", rows, {"margin": margin}
     yield "nll", [-np.abs(labels[0]), labels[1]], {}

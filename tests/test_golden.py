@@ -129,6 +129,44 @@ def test_coral_has_the_value_of_its_authors() -> None:
     _close(gradient[0, :3], slopes, EPS64, 6)
 
 
+def test_corn_is_the_logarithm_of_a_rank_s_probability() -> None:
+    """A rank above a threshold has the product of the conditional probabilities up to it."""
+    above = np.cumprod(1 / (1 + np.exp(-THRESHOLDS)), axis=-1)
+    ends = np.concatenate([np.ones((3, 1)), above, np.zeros((3, 1))], axis=-1)
+    p = ends[:, :-1] - ends[:, 1:]
+    items = tinyloss.corn(THRESHOLDS, RANKS, reduction="none")
+    _close(items, -np.log(p[np.arange(3), RANKS]), EPS64, 32)
+
+
+def test_corn_counts_as_many_thresholds_as_are_asked() -> None:
+    weight, asked = np.array([0.5, 0.0, 2.0]), np.minimum(RANKS, 3) + 1
+    items = tinyloss.corn(THRESHOLDS, RANKS, reduction="none")
+    for labels in (RANKS, RANKS[::-1].copy()):  # calls alike, of other divisors
+        counted = np.minimum(labels, 3) + 1
+        each = tinyloss.corn(THRESHOLDS, labels, reduction="none")
+        _close(tinyloss.corn(THRESHOLDS, labels), each.sum() / counted.sum(), EPS64, 6)
+    value = tinyloss.corn(THRESHOLDS, RANKS, weight=weight)
+    _close(value, (weight * items).sum() / (weight * asked).sum(), EPS64, 6)
+    assert tinyloss.corn(THRESHOLDS, RANKS, denominator=3) == items.sum() / 3
+    part = tinyloss.partial_mean(tinyloss.corn)
+    both = part(THRESHOLDS[:1], RANKS[:1]) + part(THRESHOLDS[1:], RANKS[1:])
+    _close(both.value(), items.sum() / asked.sum(), EPS64, 6)
+
+
+def test_what_corn_does_not_ask_does_not_matter() -> None:
+    x = np.array([[1.0, np.inf, np.nan], [np.inf, -1.0, -np.inf]])
+    value, gradient = tinyloss.value_and_grad(tinyloss.corn)(x, [0, 1])
+    known = tinyloss.corn(np.array([[1.0, 0.0, 0.0], [np.inf, -1.0, 0.0]]), [0, 1])
+    assert np.isfinite(value)
+    _close(value, known, EPS64, 6)
+    assert not gradient[0, 1:].any()
+
+
+def test_a_rank_beyond_the_thresholds_is_nan() -> None:
+    items = tinyloss.corn(np.zeros((4, 3)), [-1, 0, 3, 4], reduction="none")
+    assert np.isnan(items).tolist() == [True, False, False, True]
+
+
 def test_corn_is_a_binary_cross_entropy_of_the_thresholds_that_are_asked() -> None:
     above = RANKS[:, None] > np.arange(4)
     asked = RANKS[:, None] > np.arange(-1, 3)
@@ -137,6 +175,9 @@ def test_corn_is_a_binary_cross_entropy_of_the_thresholds_that_are_asked() -> No
     _close(value, 0.16452402686337855016, EPS64, 6)
     slopes = [-0.012121869021734771, -0.015761229433387532, 0.012121869021734771, 0.0]
     _close(gradient[0], slopes, EPS64, 6)
+    whole, slope = tinyloss.value_and_grad(tinyloss.corn)(THRESHOLDS, RANKS)
+    _close(whole, value, EPS64, 6)
+    _close(slope, gradient, EPS64, 6)
 
 
 ALPHA = np.array([0.25, 0.5, 0.75, 0.125])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
+from tests.support.definitions import counts
 from tests.support.exact import Truth, items
 from tests.support.families import allowed, scales
 from tests.support.jets import mp
@@ -118,11 +119,11 @@ class Textbook:
         return self.known[key]
 
     def mass_of(self, i: int, args: Any) -> Any:
-        """Return what class weights make of an item's share in the mean."""
-        class_weight = self.items[i][1].get("class_weight")
+        """Return what class weights make of an item's share in the mean, or how often it counts."""
+        class_weight, y = self.items[i][1].get("class_weight"), args[1]
         if class_weight is None:
-            return mp.one
-        y = args[1]
+            labels = isinstance(y, int)
+            return mp.mpf(int(counts(self.case.loss, y, len(args[0])))) if labels else mp.one
         if not isinstance(y, list):
             return class_weight[y]
         return mp.fsum(a * b for a, b in zip(class_weight, y, strict=True))

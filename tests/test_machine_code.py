@@ -73,6 +73,7 @@ ROWS = {
     "categorical_hinge": ("labels",),
     "multi_margin": ("labels",),
     **dict.fromkeys(("multilabel_soft_margin", "coral"), ("rows",)),
+    "corn": ("labels",),
     **dict.fromkeys(PAIRED, ("rows",)),
     "pairwise_mse": ("rows",),
     **dict.fromkeys(("dice", "jaccard", "tversky", "focal_tversky"), ("rows",)),

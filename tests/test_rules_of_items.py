@@ -8,6 +8,7 @@ import pytest
 import tinyloss
 from tests.support.calls import called_of
 from tests.support.cases import Case, brought, every_case
+from tests.support.definitions import counts
 from tests.support.libraries import Library
 from tests.support.params import turns
 from tests.support.rules import (
@@ -106,9 +107,11 @@ class TestRule1Shapes:
         whole = xp.call(ask, *arrays, reduction="none")
         first: Any = (0, ...) if case.rowwise else (0, 0)
         one = xp.call(ask, *[each[first if each.ndim > 1 else 0] for each in arrays])
-        for name in ("value", "plain", "curvature"):
-            close32(xp.numpy(one[name]), xp.numpy(whole[name])[first])
-        close32(xp.numpy(one["grads"][0]), xp.numpy(whole["grads"][0])[first])
+        labels = case.y.dtype.kind == "i"
+        count = counts(case.loss.__name__, case.y[0], case.x.shape[-1]) if labels else 1
+        for name, size in (("value", count), ("plain", count), ("curvature", 1)):
+            close32(size * xp.numpy(one[name]), xp.numpy(whole[name])[first])
+        close32(count * xp.numpy(one["grads"][0]), xp.numpy(whole["grads"][0])[first])
         assert one["value"].shape == ()
 
     @on("case", ROWWISE, ids=lambda case: case.name)
@@ -193,6 +196,8 @@ class TestRule2WeightedMean:
         if class_weight is not None:
             labels = case.y.dtype.kind == "i"
             mass = class_weight[y] if labels else np.sum(class_weight.astype(float) * y, axis=-1)
+        elif case.y.dtype.kind == "i":
+            mass = counts(case.loss.__name__, y, case.x.shape[axis])
         ignored = case.options.get("ignore_index")
         return mass if ignored is None else np.where(y == ignored, 0, mass)
 

@@ -234,6 +234,7 @@ DOMAINS: dict[str, Domain] = {
         (2, 3, 256),
     ),
     "many logits": Domain(row(lambda x: x), lambda rng, n, k: [bits(rng, (n, k))], (1, 2, 3)),
+    "ranks": Domain(row(lambda x: x), one_hot_or_soft, FEW),
     "tags": Domain(
         row(lambda x: x), lambda rng, n, k: [rng.integers(0, 2, (n, k)).astype(float)], FEW
     ),

@@ -83,6 +83,10 @@ class Formula:
     roles: ClassVar[Mapping[str, Role]] = MappingProxyType({})
     """Roles of the arguments that do not vary as x does: class indices, class weights."""
 
+    counts: ClassVar[Callable[[Any, Any, Any], Any] | None] = None
+    """What says how often an item counts in a mean besides its weight, of the namespace, y and the
+    number of classes; None for once."""
+
     steady: ClassVar[bool] = False
     """Whether parameters that are numbers choose the formula: another number, another program."""
 

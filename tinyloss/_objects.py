@@ -618,9 +618,12 @@ class PairwiseLoss(Configured):
     ask = asked(__call__)
 
 
-class LabelLoss(RowLoss):
+class LabelLoss(Configured):
     """A loss with class indices."""
 
+    reduction: Reduction = "mean"
+    axis: int = -1
+    axis_name: AxisName | None = None
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
 

@@ -16,6 +16,7 @@ __all__ = [
     "BinaryCrossEntropyLoss",
     "BrierLoss",
     "CORALLoss",
+    "CORNLoss",
     "CPOLoss",
     "CRPSEnsembleLoss",
     "CRPSLoss",
@@ -219,6 +220,10 @@ class BrierLoss(LossModule):
 
 class CORALLoss(LossModule):
     of = tinyloss.CORALLoss
+
+
+class CORNLoss(LossModule):
+    of = tinyloss.CORNLoss
 
 
 class CPOLoss(LossModule):

@@ -70,6 +70,11 @@ def indices(*shape: int) -> Drawn:
     return lambda rng: rng.permutation(np.arange(np.prod(wanted)) % 3).reshape(wanted)
 
 
+def ranks(rng: np.random.Generator) -> Array:
+    """Ranks of which every one comes up, one more than there are thresholds."""
+    return rng.permutation(np.arange(SHAPE[0]))
+
+
 def grades(rng: np.random.Generator) -> Array:
     """Labels of lists, of which no two are equal."""
     return rng.permuted(np.tile(np.arange(SHAPE[1], dtype=np.float32), (SHAPE[0], 1)), axis=1)

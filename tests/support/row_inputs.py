@@ -280,6 +280,32 @@ def certain_of_each(d: Draw, *, right: bool) -> Kwargs:
     return {"x": d.cast(side * d.rng.uniform(2, d.gap - 5, y.shape)), "y": d.cast(y)}
 
 
+def ranks(x: Callable[[Draw], Array], first: int = 0, last: int = C) -> Family:
+    """Thresholds and ranks, of which there is one more."""
+    return lambda d: {"x": x(d), "y": d.rng.integers(first, last + 1, d.n)}
+
+
+RANKS: Families = {
+    "normal_1": ranks(rows(1)),
+    "normal_10": ranks(rows(10)),
+    "normal_100": ranks(rows(100)),
+    "certain": lambda d: certain_rank(d, right=True),
+    "wrong": lambda d: certain_rank(d, right=False),
+    "huge": ranks(lambda d: d.normal(d.max / 1e4, (d.n, C))),
+    "near_max": ranks(lambda d: d.uniform(-d.max / C, d.max / C, (d.n, C))),
+    "zero": ranks(lambda d: d.cast(np.zeros((d.n, C)))),
+    "subnormal": ranks(lambda d: d.tiniest((d.n, C))),
+    "one_threshold": ranks(rows(10, 1), last=1),
+    "no_rank": ranks(rows(1), -2, C + 2),
+}
+
+
+def certain_rank(d: Draw, *, right: bool) -> Kwargs:
+    y = d.rng.integers(0, C + 1, d.n)
+    side = np.where(y[:, None] > np.arange(C), 1.0, -1.0) * (1 if right else -1)
+    return {"x": d.cast(side * d.rng.uniform(2, d.gap - 5, side.shape)), "y": y}
+
+
 def log_rows(d: Draw, scale: float = 1.0, c: int = C) -> Array:
     z = d.rng.normal(size=(d.n, c)) * scale
     z = z - z.max(axis=-1, keepdims=True)

@@ -34,6 +34,7 @@ from tests.support.calls import (
     indices,
     log_shares,
     logits,
+    ranks,
     shares,
     values,
 )
@@ -130,6 +131,7 @@ KINDS: Mapping[str, tuple[Families, Sequence[Sequence[Drawn]]]] = {
     "logits": (row_inputs.LABELLED | row_inputs.SOFT_ROWS, [LABELS, SOFT]),
     "near logits": (row_inputs.LABELLED | row_inputs.SOFT_ROWS, [LABELS, SOFT]),
     "many logits": (row_inputs.MANY, [(logits(), values(0, 1))]),
+    "ranks": (row_inputs.RANKS, [(logits(), ranks)]),
     "log-probabilities": (row_inputs.NLL, [(log_shares, indices())]),
     "log-probabilities of shares": (row_inputs.KL, [(log_shares, shares())]),
     "log-probabilities of elements": (row_inputs.KL_TERMS, [(log_shares, shares())]),

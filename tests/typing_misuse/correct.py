@@ -43,6 +43,8 @@ def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
         tinyloss.softmax_focal(x, labels, label_smoothing=np.asarray(0.1)),
         tinyloss.hinge(x, labels, ignore_index=0),
         tinyloss.cross_entropy(x, labels, mask=y > 0),
+        tinyloss.corn(x, labels, weight=y),
+        tinyloss.CORNLoss(reduction="sum")(x, labels),
         tinyloss.BrierLoss().value_and_grad(x, labels, mask=y > 0, weight=y),
     ]
 

@@ -43,6 +43,7 @@ def classification(x: Floats, y: Floats) -> None:
     tinyloss.hinge(x, y, ignore_index="none")  # error
     tinyloss.hinge(x, y, label_smoothing=0.1)  # error
     tinyloss.hinge(x, y, mask=y > 0)  # error
+    tinyloss.corn(x, y, class_weight=y)  # error
     tinyloss.CrossEntropyLoss(mask=y > 0)  # error
     tinyloss.cross_entropy(x, y, axis=(0, 1))  # error
 

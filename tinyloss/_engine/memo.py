@@ -207,7 +207,7 @@ class _Alike:
         for place, array in zip(places, job.arrays.values(), strict=True):
             if place is None or arrays[place] is not array:
                 return
-        if self._held or form.want.sums or "denominator" in fields:
+        if self._held or form.want.sums or "denominator" in fields or form.rule.counts is not None:
             return
         weighs = ("weight", "where", "class_weight")
         given = [name for name in weighs if getattr(request, name) is not None]

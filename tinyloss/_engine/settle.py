@@ -269,13 +269,16 @@ def _form_of(
     arrays = ("formula", "labels", "x", "y", *_WEIGHING)
     nothing: Any = dict.fromkeys(arrays) | {"params": (), "arrays": (), "called": ()}
     takes_classes, index = "class_weight" in formula.roles, index_dtype(xp, y) if labels else None
+    counts = formula.counts
     rule = Rule(
-        request._replace(**nothing), xp, formula.rowwise, takes_classes, index, dtype, want.sums
+        *(request._replace(**nothing), xp, formula.rowwise, takes_classes, index, dtype),
+        sums=want.sums,
+        counts=counts,
     )
     given = [name for name in _WEIGHING if getattr(request, name) is not None]
     given += ["y"] if request.ignore_index is not None else []
     weighs, divisor = True, None
-    if not want.sums and given in ([], ["denominator"]):
+    if counts is None and not want.sums and given in ([], ["denominator"]):
         divisor = weighed(rule, request, moved, y).divisor
         weighs = not (divisor is None or isinstance(divisor, int | float))
     brings = y is not request.y or any(more[name] is not request.arrays[name] for name in more)
@@ -283,7 +286,7 @@ def _form_of(
     fused = None
     if fuses and all(type(getattr(request, name)) is type(x) for name in given):
         fused = registry.fused(xp, weighed)
-    if fuses and not want.sums and request.class_weight is None:
+    if fuses and not want.sums and request.class_weight is None and counts is None:
         rule = rule._replace(raw=getattr(registry.backend_of(xp), "RAW", False))
     return Form(
         want=want._replace(out=()),

@@ -41,6 +41,8 @@ class Rule(NamedTuple):
     """Whether the sum of the weights is wanted."""
     raw: bool = False
     """Whether weights may be left as they came, beside a factor: see `Kind.raw`."""
+    counts: Any = None
+    """How often an item counts besides its weight: see `Formula.counts`."""
 
 
 class Weighed(NamedTuple):
@@ -81,10 +83,11 @@ class _Weights:
     """
 
     def __init__(self, rule: Rule, request: Request, x: Any, y: Any) -> None:
-        _, xp, rowwise, takes_classes, index, dtype, sums, raw = rule
+        _, xp, rowwise, takes_classes, index, dtype, sums, raw, count = rule
         self._request, self._xp, self._x, self._dtype = request, xp, x, dtype
         # Sums are not in units: where they are of float32, these would overflow on the way back.
-        self._scales = request.reduction == "mean" and request.denominator is None
+        self._divides = request.reduction == "mean" and request.denominator is None
+        self._scales = self._divides
         if sums and dtype_name(widest_dtype(xp, x)) == "float32":
             self._scales = False
         rows = rows_of(request, xp, x) if rowwise else None
@@ -133,6 +136,9 @@ class _Weights:
                 mass = rows.sum(of_rank(xp, class_weight, len(y.shape)) * share)[..., 0]
             if not takes_classes:
                 weight, mass = _product(xp, weight, mass), None
+        if count is not None and (sums or self._divides):
+            assert rows is not None
+            mass = astype(xp, count(xp, y, rows.length()), dtype)
         self.factor: float | None = None
         """What weights are still to be multiplied by, where they may be left as they came."""
         raw = raw and weight is not None and (weight is mask or self._is_narrow(weight))

@@ -159,6 +159,12 @@ def _graded(reach: float, grades: int) -> Draw:
     return draw
 
 
+def _ranks(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    """Return logits of thresholds, and ranks, of which there is one more."""
+    x, _ = _rows(80)(rng, shape, extreme)
+    return [x, rng.integers(0, shape[-1] + 1, shape[:-1])]
+
+
 def _log_shares(x: Array) -> Array:
     e = x - x.max(axis=-1, keepdims=True)
     shares: Array = e - np.log(np.exp(e).sum(axis=-1, keepdims=True))
@@ -209,6 +215,7 @@ DRAWS: dict[str, Draw] = {
     "logits": _rows(40),
     "near logits": _rows(12),
     "many logits": _graded(80, 2),
+    "ranks": _ranks,
     "log-probabilities": _labels,
     "log-probabilities of shares": _pairs(_log_shares, _shares),
     "log-probabilities of elements": _alone(_pairs(_log_shares, _shares)),
@@ -306,6 +313,11 @@ PATHS: dict[str, Path] = {
     "logits": _ROWS,
     "near logits": _ROWS,
     "many logits": _OF_TWO,
+    "ranks": Path(
+        "x of a threshold that rank 1 is above, beside 0 for one that it is not",
+        _LEADS,
+        lambda t: [_pair(t), np.ones(t.shape, np.int64)],
+    ),
     "log-probabilities": Path(_LEAD, _LEADS, lambda t: [_log_shares(_pair(t)), _first(t)]),
     "log-probabilities of shares": Path(
         _LEAD_IN_X, _LEADS, lambda t: [_log_shares(_pair(t)), _even(t)]

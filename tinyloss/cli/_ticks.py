@@ -42,6 +42,7 @@ _FAR = {
     "scores": "elements",
     "logits": "labels",
     "near logits": "labels",
+    "ranks": "labels",
     "two logits": "rows",
 }
 

@@ -643,6 +643,13 @@ def coral(x: Row, y: Row) -> Number:
     return _sum([softplus(-a) * b + softplus(a) * (1 - b) for a, b in zip(x, y, strict=True)])
 
 
+@defined("ranks")
+def corn(x: Row, y: int) -> Number:
+    if not 0 <= y <= len(x):
+        return _sum(x) * NAN
+    return _sum([softplus(-a) if y > at else softplus(a) for at, a in enumerate(x) if at <= y])
+
+
 @defined("log-probabilities")
 def nll(x: Row, y: int, *, class_weight: Row | None) -> Number:
     return _expected(_masses(x, y, class_weight), x, lambda at: -x[at])

@@ -67,6 +67,7 @@ __all__ = [
     "BinaryCrossEntropyLoss",
     "BrierLoss",
     "CORALLoss",
+    "CORNLoss",
     "CPOLoss",
     "CRPSEnsembleLoss",
     "CRPSLoss",
@@ -339,6 +340,10 @@ class MultilabelSoftMarginLoss(RowLoss):
 
 class CORALLoss(RowLoss):
     function = multiclass.coral
+
+
+class CORNLoss(RowLoss):
+    function = multiclass.corn
 
 
 class HingeLoss(BinaryLoss):
