@@ -245,39 +245,37 @@ def test_rows_and_columns_on_every_library(name: str, xp: Library) -> None:
     assert_near(xp.fetch(found), dense(given), float(np.finfo(dtype).eps))
 
 
-def test_both_ways_take_four_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Return a list that the shape of each product is added to."""
     counted: list[tuple[int, ...]] = []
     multiply = tinyloss_numpy.multiply
 
-    def counting(a: Any, b: Any, into: Any, adds: bool) -> None:
+    def counts(a: Any, b: Any, into: Any, adds: bool) -> None:
         counted.append(into.shape)
         multiply(a, b, into, adds)
 
-    monkeypatch.setattr(tinyloss_numpy, "multiply", counting)
-    a, b = RNG.normal(size=(64, 8)), RNG.normal(size=(64, 8))
-    both = value_and_grad(tinyloss.info_nce, (0, 1))
-    both(a, b)
+    monkeypatch.setattr(tinyloss_numpy, "multiply", counts)
+    return counted
+
+
+@on_left_out
+def test_both_ways_take_four_products(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, both = counting(monkeypatch), value_and_grad(tinyloss.info_nce, (0, 1, 2))
+    both(A, B, **given)
     assert len(counted) == 3  # all fits at once
     counted.clear()
-    chunks = -(-64 // tinyloss.memory(both, a, b, max_memory=2**14).rows)
-    both(a, b, max_memory=2**14)
+    chunks = -(-N // tinyloss.memory(both, A, B, max_memory=1200, **given).rows)
+    both(A, B, max_memory=1200, **given)
     assert chunks > 2
     assert len(counted) == 4 * chunks
     counted.clear()
-    tinyloss.info_nce(a, b, max_memory=2**14)
+    anyloss.info_nce(A, B, max_memory=1200, **given)
     assert 0 < len(counted) <= chunks
 
 
 def test_both_ways_of_blocks_take_four_products_each(monkeypatch: pytest.MonkeyPatch) -> None:
     da = pytest.importorskip("dask.array")
-    counted: list[tuple[int, ...]] = []
-    multiply = tinyloss_numpy.multiply
-
-    def counting(a: Any, b: Any, into: Any, adds: bool) -> None:
-        counted.append(into.shape)
-        multiply(a, b, into, adds)
-
-    monkeypatch.setattr(tinyloss_numpy, "multiply", counting)
+    counted = counting(monkeypatch)
     a, b = (da.from_array(each, chunks=(5, D)) for each in (A, B))
     found = value_and_grad(tinyloss.info_nce, (0, 1))(a, b)
     da.compute(found, scheduler="synchronous")

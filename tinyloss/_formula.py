@@ -97,9 +97,6 @@ class Formula:
     in_parts: ClassVar["Callable[..., InParts] | None"] = None
     """What makes the formulas for classes that come in parts, of the parameters; None without."""
 
-    columns_too: ClassVar[bool] = False
-    """Whether to look at parts costs less than a product: columns with the loss are such parts."""
-
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
 
@@ -192,18 +189,23 @@ class InParts(Protocol):
     """
 
     @property
-    def start(self) -> tuple[float, ...]:
-        """What is known of a row before any part."""
+    def start(self) -> Mapping[str, float]:
+        """What is known of a row before any part, by name."""
         ...
 
     @property
-    def shown(self) -> tuple[type[Formula], ...]:
-        """The formulas whose values are what a part shows of rows, each a number."""
+    def shown(self) -> type[Formula]:
+        """The formula whose gradients by these are what a part shows: a sum of multiples of it."""
         ...
 
     @property
     def slope(self) -> type[Formula]:
         """The formula of the gradient in a part, which takes `numbers` besides."""
+        ...
+
+    @property
+    def across(self) -> type[Formula]:
+        """The same for rows whose columns are rows of the loss: `numbers` are those of columns."""
         ...
 
     def joined(self, one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:

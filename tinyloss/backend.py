@@ -53,7 +53,7 @@ from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.sequences import Sequenced, answer_of_sequences, evaluated
 from tinyloss._engine.targets import domain_of
-from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, Loops, Role
+from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, InParts, Loops, Role
 from tinyloss._rows import PAIRS, OfPairs, Rows
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "Columns",
     "Domain",
     "Formula",
+    "InParts",
     "Job",
     "Kind",
     "Loops",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from tinyloss.backend import Kind
+from tinyloss.backend import InParts, Kind
 
 Arrays = dict[str, Any]
 
@@ -71,11 +71,9 @@ class RowsInParts:
 
         def look(known: Any, number: Any) -> Any:
             _, x, y, more = self.part(number)
-            made: tuple[Any, ...] = formulas.shown
-            shown = [formula(x, y, **more).value() for formula in made]
-            return tuple(formulas.joined(known, shown)), None
+            return tuple(formulas.joined(known, shown_by(formulas, x, y, more))), None
 
-        start = tuple([jnp.full(count, each, self._dtype) for each in formulas.start])
+        start = tuple([jnp.full(count, each, self._dtype) for each in formulas.start.values()])
         known, _ = lax.scan(look, start, self.numbers)
         return known  # type: ignore[no-any-return]
 
@@ -87,3 +85,10 @@ class RowsInParts:
         """Return the gradient of these by a part's scores."""
         slope: Any = self._formulas.slope
         return slope(part.x, part.y, **part.more, **self._formulas.numbers(*known)).grad_x()
+
+
+def shown_by(formulas: InParts, x: Any, y: Any, more: Arrays) -> list[Any]:
+    """Return what a part shows of rows."""
+    shown: Any = formulas.shown
+    formula = shown(x, y, **more)
+    return [getattr(formula, f"grad_{name}")() for name in formulas.start]

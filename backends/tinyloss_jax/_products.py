@@ -28,7 +28,7 @@ from tinyloss.backend import (
     scores_and_target,
 )
 from tinyloss.compiler.recorder import Unrecordable
-from tinyloss_jax._parts import RowsInParts
+from tinyloss_jax._parts import RowsInParts, shown_by
 from tinyloss_jax._rules import Rule
 from tinyloss_jax._run import function_of
 
@@ -245,8 +245,7 @@ class _Loop:
         def seen(known: Any, start: Any, first: Any, factors: Arrays, rest: Arrays) -> Any:
             x, y = of_columns(start, first, arrays_of(start, factors, rest)["x"])
             params = {**kind.static, **rest["params"], **rest["all"]}
-            shown = [formula(x, y, **params).value() for formula in columns.shown]
-            return columns.joined(known, shown)
+            return columns.joined(known, shown_by(columns, x, y, params))
 
         def look(known: Any, number: Any) -> Any:
             start = jnp.minimum(number * rows, count - rows)
@@ -382,7 +381,7 @@ class _Loop:
         known: Any = ()
         scale_of_columns: Any = None
         if columns is not None:
-            known = tuple([jnp.full(count, start, dtype) for start in columns.start])
+            known = tuple([jnp.full(count, start, dtype) for start in columns.start.values()])
             known, _ = lax.scan(look, known, jnp.arange(blocks))
             own = jnp.ones(count, dtype) if weight is None else weight
             each = columns.loss(*known)

@@ -209,7 +209,8 @@ class _Writer(Writer):
     def offset(self, array: ArrayUse) -> str:
         """Return how far the items of an outer index are from an array's start."""
         at = HEADER + ARRAY_ENTRIES * self.table_arrays().index(array) + 2
-        return f"offset_of(table, {at}, outer)"
+        # of a type, not a literal: Numba compiles a function once more for each of these
+        return f"offset_of(table, int64({at}), outer)"
 
     def frame(self) -> None:
         """Write the loops over groups, chunks and vectors of items around the body."""

@@ -35,7 +35,7 @@ from tinyloss._engine import registry
 from tinyloss._engine.checks import brought, namespace_of, same_shape, show
 from tinyloss._engine.job import Answer, Job, Kind, looked, replaced
 from tinyloss._engine.pairs import OF_ROWS, arrays_of, scores_and_target, weighed, weights_of
-from tinyloss._engine.parts import Parts
+from tinyloss._engine.parts import Parts, with_columns
 from tinyloss._engine.request import Product, Refusal, Request, Want, refuse_second
 from tinyloss._engine.run import (
     answer_of,
@@ -137,8 +137,8 @@ class Scored:
         """Return how many bytes a chunk takes: scores, features, and the gradient by these."""
         classes = self.classes if classes is None else classes
         features, size = self.h.shape[-1], _size(self.dtype)
-        # of columns their own gradient; of pairs the scores that are left, and two of booleans
-        blocks = classes * (size * (1 + self.both_ways + bool(self.pairs)) + 2 * bool(self.pairs))
+        # of pairs the scores that are left, and two of booleans
+        blocks = classes * (size * (1 + bool(self.pairs)) + 2 * bool(self.pairs))
         # of w's gradient what is added at a time, or of w what is converted
         pieces = self.w is not None and ("w" in self.by or self.w.dtype != self.dtype)
         piece = min(_PIECE, classes * features * size) if pieces else 0
@@ -212,7 +212,7 @@ def _in_one_pass(request: Request) -> bool:
     formula = request.labels
     backend = registry.backend_of(namespace_of(request.x.h))
     own = hasattr(backend, "products") and not getattr(backend, "BOTH_WAYS", False)
-    return formula is not None and formula.columns_too and not own
+    return formula is not None and formula.in_parts is not None and not own
 
 
 def _both_ways(request: Request, product: Product, want: Want) -> Answer:
@@ -460,6 +460,8 @@ def _scored(request: Request, product: Product, want: Want) -> tuple[Any, Any, S
         )
     except Refusal as refusal:
         raise Refusal(f"{refusal} (x are the scores, of h and w)", refusal.kind) from None
+    if product.both_ways:  # the target of a row is the column of its index
+        job = replaced(job, unchecked=None, look=None)
     arrays = {
         name: _flat(xp, job.arrays[name], lead, job.kind.rowwise and not role.per_class)
         if role.per_item
@@ -705,7 +707,6 @@ class _Chunks:
                 else new(items, dtype=kind.value_dtype or kind.dtype, **place)
             )
         self._scores = xp.empty((self._rows, scored.part), dtype=scored.dtype, **place)
-        self._other: Any = xp.empty_like(self._scores) if scored.both_ways and by else None
         self._found: dict[str, Any] = {}
         for name, shape in (("h", h.shape), ("y", (count, classes))):
             if name in by:
@@ -765,15 +766,7 @@ class _Chunks:
             whole = slice(None)
             known = scored.both_ways and scored.columns is None and self._rows == self._count
             z = self._scores[: last - first, :] if known else self._scores_of(chunk, whole)
-            if self._columns is None:
-                self._of_rows(chunk, z)
-            else:
-                other = self._other[: last - first, :]
-                start = 0 if scored.columns is None else scored.columns.first
-                self._columns.grad(z.T, start + first, other.T)
-                self._of_rows(chunk, z)
-                z += other
-                z *= 0.5
+            self._of_rows(chunk, z)
             self._pull(chunk, z, whole)
         self._finish(chunk)
 
@@ -849,6 +842,8 @@ class _Chunks:
             self._block_kind, self._xp, arrays, chunk.weight, job.divisor, job.numbers, out,
             job.ignored,
         )  # fmt: skip
+        if by and self._columns is not None:
+            block = with_columns(block, self._columns)
         self._add_value(first, last, answer_of(block).value)
         if "y" in by:
             self._put(self._found["y"], first, last, out[job.kind.grads.index("y")])

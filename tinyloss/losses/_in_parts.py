@@ -4,7 +4,7 @@ Logits that come in parts are products. These are rounded, as logarithms are her
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyloss._arrays import astype, namespace
@@ -27,6 +27,11 @@ class _InPart(Formula):
         self.logits = Logits(x, temperature, softcap)
         self.z = self.logits.z
 
+    @staticmethod
+    def over(number: Any) -> Any:
+        """Return a number of each row so that it meets all classes."""
+        return number[..., None]
+
     def by_x(self, slope: Any, p: Any, total: Any, mass: Any = 1.0) -> Any:
         """Return the gradient by x, of that by the shaped logits without the z-loss."""
         if (z_loss := self.params.get("z_loss")) is not None:
@@ -37,9 +42,10 @@ class _InPart(Formula):
 class _InParts:
     """A cross-entropy whose classes come in parts, of logits that products have rounded."""
 
-    shown: tuple[type[Formula], ...]
-    start: tuple[float, ...]
+    start: Mapping[str, float]
+    shown: type[Formula]
     slope: type[Formula]
+    across: type[Formula]
 
     def __init__(
         self, *, z_loss: Any = None, label_smoothing: Any = None, class_weight: Any = None, **_: Any
@@ -51,6 +57,19 @@ class _InParts:
         if self.z_loss is None:
             return 0.0
         return self.z_loss * (mass if self.weighs else 1.0) * total * total
+
+
+def _across(formula: type[Formula]) -> type[Formula]:
+    """Return a formula of rows whose numbers are those of columns, one for each class."""
+
+    class Across(formula):  # type: ignore[misc, valid-type]
+        roles = {name: CLASS if role == ITEM else role for name, role in formula.roles.items()}
+
+        @staticmethod
+        def over(number: Any) -> Any:
+            return number
+
+    return Across
 
 
 def _log(total: Any) -> Any:
@@ -67,32 +86,32 @@ class _LabelInPart(_InPart):
         self.target = classes_of(x, y)
 
 
-class _OthersInPart(_LabelInPart):
-    """The logarithm of the sum of exp(x) over some classes but the target."""
+class _LabelShown(_LabelInPart):
+    """What some classes show of a row."""
 
-    def value(self) -> Any:
+    roles = {**_LabelInPart.roles, **dict.fromkeys(("others", "asked"), ITEM)}
+
+    def grad_others(self) -> Any:
+        """Return the logarithm of the sum of exp(x) over these classes but the target."""
         xp, z, target = self.xp, self.z, self.target
         m = xp.max(xp.where(target, -xp.inf, z), axis=-1, keepdims=True)
         m = xp.where(m == -xp.inf, 0.0, m)  # there is no other, or none is possible
         e = xp.where(target, 0.0, xp.exp(xp.where(target, m, z) - m))
         return m[..., 0] + _log(xp.sum(e, axis=-1))
 
-
-class _TargetInPart(_LabelInPart):
-    """The target's logit, 0 where it is not among some classes."""
-
-    def value(self) -> Any:
+    def grad_asked(self) -> Any:
+        """Return the target's logit, 0 where it is not among these classes."""
         return self.xp.sum(self.xp.where(self.target, self.z, 0.0), axis=-1)
 
 
-class _LabelSlopeInPart(_LabelInPart):
+class _LabelSlope(_LabelInPart):
     """The gradient for some classes of rows that are known."""
 
-    roles = {"y": LABEL, "total": ITEM, "pull": ITEM}
+    roles = {**_LabelInPart.roles, **dict.fromkeys(("total", "pull"), ITEM)}
 
     def __init__(self, x: Any, y: Any, *, total: Any, pull: Any, **params: Any) -> None:
         super().__init__(x, y, **params)
-        self.total, self.pull = total[..., None], pull[..., None]
+        self.total, self.pull = self.over(total), self.over(pull)
 
     def grad_x(self) -> Any:
         p = self.xp.exp(self.z - self.total)
@@ -102,8 +121,8 @@ class _LabelSlopeInPart(_LabelInPart):
 class LabelsInParts(_InParts):
     """Against class indices, by log sum exp(x) of the others and the target's x."""
 
-    shown, start = (_OthersInPart, _TargetInPart), (-math.inf, 0.0)
-    slope = _LabelSlopeInPart
+    start = {"others": -math.inf, "asked": 0.0}
+    shown, slope, across = _LabelShown, _LabelSlope, _across(_LabelSlope)
 
     def joined(self, one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:
         return namespace(one[0]).logaddexp(one[0], other[0]), one[1] + other[1]
@@ -153,60 +172,48 @@ class _ShareInPart(_InPart):
         return self.xp.where(m == -self.xp.inf, 0.0, m)
 
 
-class _TopInPart(_ShareInPart):
-    """The largest logit."""
+class _ShareShown(_ShareInPart):
+    """What some classes show of a row, the last three where all classes get a share."""
 
-    def value(self) -> Any:
+    roles = {
+        **_ShareInPart.roles,
+        **dict.fromkeys(("top", "beside", "mass", "below", "even", "even_below", "possible"), ITEM),
+    }
+
+    def grad_top(self) -> Any:
+        """Return the largest logit."""
         return self.xp.max(self.z, axis=-1)
 
-
-class _BesideTopInPart(_ShareInPart):
-    """The logarithm of the sum of exp(x), without one of the largest."""
-
-    def value(self) -> Any:
+    def grad_beside(self) -> Any:
+        """Return the logarithm of the sum of exp(x), without one of the largest."""
         xp, z, m = self.xp, self.z, self.m
         e, top = xp.exp(z - m), z == m
         ties = xp.sum(xp.where(top, e, 0.0), axis=-1) - 1
         rest = xp.sum(xp.where(top, 0.0, e), axis=-1) + xp.where(ties < 0, 0.0, ties)
         return m[..., 0] + _log(rest)
 
-
-class _MassInPart(_ShareInPart):
-    """The sum of the target."""
-
-    def value(self) -> Any:
+    def grad_mass(self) -> Any:
+        """Return the sum of the target."""
         return self.xp.sum(self.q, axis=-1)
 
-
-class _BelowInPart(_ShareInPart):
-    """How far logits are below the largest, summed by the target."""
-
-    def value(self) -> Any:
+    def grad_below(self) -> Any:
+        """Return how far logits are below the largest, summed by the target."""
         return self.xp.sum(product(self.q, self.m - self.z), axis=-1)
 
+    def grad_even(self) -> Any:
+        """Return the sum of the weights of the classes that are possible."""
+        return self.xp.sum(self.even, axis=-1)
 
-class _PossibleInPart(_ShareInPart):
-    """The number of classes that are possible."""
+    def grad_even_below(self) -> Any:
+        """Return how far logits are below the largest, summed by these weights."""
+        return self.xp.sum(product(self.even, self.m - self.z), axis=-1)
 
-    def value(self) -> Any:
+    def grad_possible(self) -> Any:
+        """Return the number of these classes."""
         return self.xp.sum(self.possible, axis=-1)
 
 
-class _EvenMassInPart(_ShareInPart):
-    """The sum of the weights of these classes."""
-
-    def value(self) -> Any:
-        return self.xp.sum(self.even, axis=-1)
-
-
-class _EvenBelowInPart(_ShareInPart):
-    """How far logits are below the largest, summed by these weights."""
-
-    def value(self) -> Any:
-        return self.xp.sum(product(self.even, self.m - self.z), axis=-1)
-
-
-class _ShareSlopeInPart(_ShareInPart):
+class _ShareSlope(_ShareInPart):
     """The gradient for some classes of rows that are known."""
 
     roles = {
@@ -227,15 +234,15 @@ class _ShareSlopeInPart(_ShareInPart):
         **params: Any,
     ) -> None:
         super().__init__(x, y, **params)
-        self.total, self.not_top, self.mass = total[..., None], not_top[..., None], mass[..., None]
-        self.asked, self.share = asked[..., None], share
+        self.total, self.not_top, self.mass = map(self.over, (total, not_top, mass))
+        self.asked, self.share = self.over(asked), share
 
     def grad_x(self) -> Any:
         xp, smoothing = self.xp, self.params.get("label_smoothing")
         p, q = xp.exp(self.z - self.total), self.q
         not_p = xp.where(p > 0.5, self.not_top, 1 - p)
         if smoothing is not None:
-            q = (1 - smoothing) * q + self.share[..., None] * self.even
+            q = (1 - smoothing) * q + self.over(self.share) * self.even
         # sum(q) p - q, in two terms of which one is 0 where all of q is in one class
         return self.by_x(p * (self.asked - q) - q * not_p, p, self.total, self.mass)
 
@@ -256,16 +263,17 @@ def _of_index(formula: type[Formula]) -> type[Formula]:
 class SharesInParts(_InParts):
     """Against a distribution, by the largest x, log sum exp(x) of the others, and sums of these."""
 
-    shown: tuple[type[Formula], ...] = (_TopInPart, _BesideTopInPart, _MassInPart, _BelowInPart)
-    even: tuple[type[Formula], ...] = (_EvenMassInPart, _EvenBelowInPart, _PossibleInPart)
-    """What a part shows where all classes get a share."""
-    start: tuple[float, ...] = (-math.inf, -math.inf, 0.0, 0.0)
-    slope: type[Formula] = _ShareSlopeInPart
+    start: Mapping[str, float] = {"top": -math.inf, "beside": -math.inf, "mass": 0.0, "below": 0.0}
+    evenly: Mapping[str, float] = {"even": 0.0, "even_below": 0.0, "possible": 0.0}
+    """What is known besides where all classes get a share."""
+    shown: type[Formula] = _ShareShown
+    slope: type[Formula] = _ShareSlope
+    across: type[Formula] = _across(_ShareSlope)
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
         if self.smoothing is not None:
-            self.shown, self.start = (*self.shown, *self.even), (*self.start, 0.0, 0.0, 0.0)
+            self.start = {**self.start, **self.evenly}
 
     def joined(self, one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, ...]:
         xp, m, n = namespace(one[0]), one[0], other[0]
@@ -311,6 +319,5 @@ class SharesInParts(_InParts):
 class SmoothedInParts(SharesInParts):
     """Against class indices where all classes get a share."""
 
-    shown = tuple(map(_of_index, SharesInParts.shown))
-    even = tuple(map(_of_index, SharesInParts.even))
-    slope = _of_index(_ShareSlopeInPart)
+    shown, slope = _of_index(_ShareShown), _of_index(_ShareSlope)
+    across = _across(slope)

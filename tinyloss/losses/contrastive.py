@@ -146,8 +146,8 @@ def info_nce(
 
     Gradient: with g that of the loss by s, g @ b / temperature by a (`argnums` 0), its like by b
     (1); by the temperature (2) -sum g s / temperature. Of normalised rows u = a / |a| the part
-    across u, divided by |a|; 0 for a row of zeros. Symmetric, similarities are computed twice, for
-    what all chunks say of the columns; with `label_smoothing`, gradients are too.
+    across u, divided by |a|; 0 for a row of zeros. Symmetric, similarities are computed twice: what
+    all chunks show of a column is known before any gradient.
 
     Accuracy: as for `linear_cross_entropy`.
 

@@ -90,7 +90,6 @@ class LabelCrossEntropy(Formula):
     roles = {"y": LABEL}
     compares_classes = True
     in_parts: ClassVar[Callable[..., InParts] | None] = LabelsInParts
-    columns_too = True
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
