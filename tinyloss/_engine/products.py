@@ -122,27 +122,39 @@ class Scored:
         """Return how many rows a chunk has: all alike, the last begins in the one before."""
         if count * self.classes * _size(self.dtype) <= self.whole:
             return int(count)
-        part = self.part
-        piece = self.chunk_of(0, part)
-        most = max(1, (self.memory - piece) // (self.chunk_of(1, part) - piece))
+        sizes = self._sizes(self.part)
+        own, made = sizes.row, sizes.row + sizes.made
+        most = max(1, min((self.memory - sizes.piece) // (own or 1), self.memory // (made or 1)))
         chunks = -(-count // most)
         return int(-(-count // chunks))
 
     @property
     def _beside(self) -> int:
         """How many numbers a row of a chunk takes beside scores: features, and their gradient."""
-        return 2 * int(self.h.shape[-1])
+        copied = self.h.dtype != self.dtype or self.scale is not None or self.job.weight is not None
+        return int(self.h.shape[-1]) * (copied + bool({"h", "scale"} & {*self.by}))
+
+    def _sizes(self, classes: int) -> "_Sizes":
+        features, size = int(self.h.shape[-1]), _size(self.dtype)
+        # of pairs the scores that are left, and booleans; of the scale what it moves by
+        made = max(
+            classes * (size + 1) if self.pairs else 0,
+            features * (2 * size + 1) if "scale" in self.by else 0,
+        )
+        # of w's gradient what is added at a time, or of w what is converted
+        pieces = self.w is not None and ("w" in self.by or self.w.dtype != self.dtype)
+        return _Sizes(
+            row=classes * (size + self.marks) + self._beside * size,
+            made=made,
+            piece=min(_PIECE, classes * features * size) if pieces else 0,
+        )
 
     def chunk_of(self, rows: int, classes: int | None = None) -> int:
         """Return how many bytes a chunk takes: scores, features, and the gradient by these."""
-        classes = self.classes if classes is None else classes
-        features, size = self.h.shape[-1], _size(self.dtype)
-        # of pairs the scores that are left, and two of booleans
-        blocks = classes * (size * (1 + bool(self.pairs)) + 2 * bool(self.pairs))
-        # of w's gradient what is added at a time, or of w what is converted
-        pieces = self.w is not None and ("w" in self.by or self.w.dtype != self.dtype)
-        piece = min(_PIECE, classes * features * size) if pieces else 0
-        return int(rows * (blocks + self._beside * size) + piece)
+        sizes = self._sizes(self.classes if classes is None else classes)
+        # one chunk alone adds nothing up
+        alone = rows == self.h.shape[0] and (self.w is None or self.w.dtype == self.dtype)
+        return int(rows * sizes.row + max(rows * sizes.made, 0 if alone else sizes.piece))
 
     def dtype_of(self, name: str) -> Any:
         """Return the dtype of the derivatives by an argument."""
@@ -154,6 +166,17 @@ class Scored:
     def transposed(self, w: Any) -> Any:
         """Return an array like w with the classes first, or one with the classes first like w."""
         return w if self.class_axis == 0 else w.T
+
+
+class _Sizes(NamedTuple):
+    """How many bytes a chunk takes."""
+
+    row: int
+    """For each row, from its scores to its gradients."""
+    made: int
+    """For each row, while something is made of it."""
+    piece: int
+    """For all, while products are added."""
 
 
 @dataclass(frozen=True)
@@ -322,19 +345,32 @@ def memory_of(request: Request, want: Want) -> Memory:
         _, _, scored = _scored(request, product._replace(unit=False, both_ways=False), want)
     except Refusal as refusal:
         raise refusal.of(request.name) from None
-    kind, real = scored.job.kind, _size(scored.job.kind.dtype)
+    kind, real = scored.job.kind, _size(scored.dtype)
     if product.both_ways and _in_one_pass(request):
         scored = replace(scored, both_ways=True)
     count, classes = scored.shape
     features = scored.h.shape[-1]
     sizes = {"h": count * features, "w": classes * features, "y": count * classes}
-    results = 0
+    made = 0
+    own = {name: sizes[name] * _bytes(scored.dtype_of(name)) for name in scored.by if name in sizes}
+    if product.unit or product.alone:
+        # what is multiplied is made of h and w, and gradients by these of those by that
+        factors = {"h": scored.h, "w": scored.w}
+        if product.unit or scored.h.dtype != scored.dtype:
+            made = real * (sizes["h"] if product.alone else sizes["h"] + sizes["w"])
+        xp, dtype = scored.job.xp, scored.dtype
+        wide = {name: _absent(xp, each, each.shape, dtype) for name, each in factors.items()}
+        scored = replace(scored, **wide)
+        if product.alone:  # they are added before they are rounded
+            own = {name: sizes[name] * real for name in own}
+    results = rounded = 0
     for name in scored.by:
         numbers = sizes[name] if name in sizes else prod(getattr(scored, name).shape)
-        own = scored.dtype_of(name)
-        results += numbers * _bytes(own)
-        if name == "w" and own != kind.dtype:
-            results += numbers * real
+        size = _bytes(scored.dtype_of(name))
+        if name == "w" and size < real:
+            results, rounded = results + numbers * real, numbers * size
+        else:
+            results += numbers * size
     if kind.value and not kind.reduce:
         results += count * real * (1 if kind.rowwise and kind.formula.per_item else classes)
     if product.both_ways and not scored.both_ways:
@@ -342,11 +378,13 @@ def memory_of(request: Request, want: Want) -> Memory:
         results *= 2
     rows = scored.rows
     chunk = scored.chunk_of(rows, scored.part)
-    if product.unit:
-        # vectors of length 1; when chunks are let go, gradients by these become those by h and w
-        sides = [length * features * _size(scored.dtype) for length in (count, classes)]
-        pulled = results + 2 * max(sides) if {"h", "w"} & {*scored.by} else 0
-        results += sum(sides) + max(0, pulled - chunk)
+    # sums are rounded when of a chunk its scores alone are left
+    later = rounded - (chunk - rows * scored.part * real)
+    if product.unit:  # no chunk is left when gradients are made of these
+        pulled = [name for name in ("h", "w") if name in own]
+        last = 2 * real * max([sizes[name] for name in pulled], default=0)
+        later = sum([own[name] for name in pulled[:-1]]) + last - chunk
+    results += made + max(0, later)
     return Memory(rows, chunk, results)
 
 
@@ -385,7 +423,7 @@ class _Unit:
             by = (grad - unit * along) / self._root / self._scale
             # a vector that is left out has the gradient 0, whatever it holds
             moves = self._some & xp.any(grad != 0, axis=self._axis, keepdims=True)
-            by = xp.where(moves, by, xp.zeros_like(by))
+            by = xp.where(moves, by, 0.0)
         return by if wide else astype(xp, by, result_dtype(self._dtype, by.dtype))
 
 
@@ -744,15 +782,19 @@ class _Chunks:
             columns.known = whole.known
             return columns.known
         for first, last in self.spans():
-            chunk = self._chunk(first, last)
-            z = self._scores_of(chunk, slice(None))
-            columns.look(z.T, whole.first + first)
-            if not scored.by:
-                self._of_rows(chunk, z)
+            self._look_at(columns, first, last, whole.first)
         if scored.columns is None and job.kind.value:
             dtype = self._wide if job.kind.reduce else self._value.dtype
             self._add_value(0, classes, columns.value(dtype))
         return columns.known
+
+    def _look_at(self, columns: Parts, first: int, last: int, start: int) -> None:
+        """Look at the columns' part in the rows of a chunk."""
+        chunk = self._chunk(first, last)
+        z = self._scores_of(chunk, slice(None))
+        columns.look(z.T, start + first)
+        if not self._scored.by:
+            self._of_rows(chunk, z)
 
     def add(self, first: int, last: int) -> None:
         """Add the rows of a chunk."""
@@ -810,6 +852,7 @@ class _Chunks:
                 for name, each in scored.pairs.items()
             }
             y = None if scored.marks else self._cut(scored.job.arrays["y"], first, last)
+            self._target = None  # that of the chunk before goes first
             z[...], self._target = scores_and_target(xp, pairs, scored.marks, z, y)
         return z
 
@@ -905,7 +948,7 @@ class _Chunks:
             self._found["scale"] += xp.sum(moved, dtype=self._wide)
         if "h" in by:
             if chunk.scale is not None:
-                pulled = pulled * chunk.scale
+                pulled *= chunk.scale
             into = self._found["h"]
             self._put(into, chunk.first, chunk.last, astype(xp, pulled, into.dtype))
 
