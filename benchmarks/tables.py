@@ -110,6 +110,39 @@ def jax_memory() -> str:
     return "\n".join(markdown_table(["temporaries, MiB", *names], lines))
 
 
+def scores() -> str:
+    return _of_scores("scores", "{0} x {1} features, {2} classes")
+
+
+def scores_of_pairs() -> str:
+    return _of_scores("scores_pairs", "{0} pairs of {1} features")
+
+
+def _of_scores(name: str, size: str) -> str:
+    found = report(name)
+    lines = [
+        [each["name"], digits(each["seconds"]), digits(each["ratio"]), str(each["extra_mib"])]
+        for each in found["results"]
+    ]
+    heads = [size.format(*found["shape"]), "seconds", "of the products' time", "extra MiB"]
+    return "\n".join(markdown_table(heads, lines))
+
+
+def scores_by_chunks() -> str:
+    found = report("scores")
+    rows, torch = found["errors"], found["versions"]["torch"].partition("+")[0]
+    names = {
+        "tinyloss": "`tinyloss.linear_cross_entropy`",
+        "torch": f"`F.linear_cross_entropy` of torch {torch}",
+    }
+    lines = [
+        [title, *[str(row["errors"][name]) for row in rows]]
+        for name, title in names.items()
+        if name in rows[0]["errors"]
+    ]
+    return "\n".join(markdown_table(["chunks", *[str(row["chunks"]) for row in rows]], lines))
+
+
 def gpu() -> str:
     lines: list[list[str]] = []
     for work, same in by_work(report("gpu")["measurements"]).items():
@@ -139,6 +172,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "jax": jax,
     "jax memory": jax_memory,
     "gpu": gpu,
+    "scores": scores,
+    "scores of pairs": scores_of_pairs,
+    "scores by chunks": scores_by_chunks,
 }
 
 

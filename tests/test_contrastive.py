@@ -10,8 +10,8 @@ import tinyloss
 import tinyloss_numpy
 from tests.support.jets import mp
 from tests.support.libraries import Library
-from tests.support.memory import peak
-from tests.support.pairs import E, F, cosines, slope
+from tests.support.memory import budget_for, peak
+from tests.support.pairs import E, F, cosines, counting, slope
 
 
 @pytest.fixture(autouse=True)
@@ -113,11 +113,11 @@ def test_native_gradients(torch: Any, jax: Any) -> None:
 
 @on_golden
 def test_chunks_are_no_matter(loss: Any, exact: Any, golden: str) -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(13, 4)), rng.normal(size=(13, 4))
-    whole = value_and_grad(loss, (0, 1))(a, b)
-    for memory in (1, 600, 1200, 3000):
-        value, grads = value_and_grad(loss, (0, 1))(a, b, max_memory=memory)
+    rng, both = np.random.default_rng(0), value_and_grad(loss, (0, 1))
+    a, b = rng.normal(size=(25, 4)), rng.normal(size=(25, 4))  # 8 * 3 + 1 rows
+    whole = both(a, b)
+    for rows in (1, 2, 3, 4, 7, 13, 25):
+        value, grads = both(a, b, max_memory=budget_for(rows, both, a, b))
         np.testing.assert_allclose(value, whole[0], rtol=16 * EPS)
         np.testing.assert_allclose(grads, whole[1], rtol=0, atol=64 * EPS)
 
@@ -245,19 +245,6 @@ def test_rows_and_columns_on_every_library(name: str, xp: Library) -> None:
     assert_near(xp.fetch(found), dense(given), float(np.finfo(dtype).eps))
 
 
-def counting(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Return a list that the shape of each product is added to."""
-    counted: list[tuple[int, ...]] = []
-    multiply = tinyloss_numpy.multiply
-
-    def counts(a: Any, b: Any, into: Any, adds: bool) -> None:
-        counted.append(into.shape)
-        multiply(a, b, into, adds)
-
-    monkeypatch.setattr(tinyloss_numpy, "multiply", counts)
-    return counted
-
-
 @on_left_out
 def test_both_ways_take_four_products(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, both = counting(monkeypatch), value_and_grad(tinyloss.info_nce, (0, 1, 2))
@@ -360,7 +347,98 @@ def test_a_row_needs_a_class_to_be_its_positive() -> None:
         tinyloss.info_nce(np.ones((2, 3)), np.ones((0, 3)), np.array([0, 1]))
 
 
+LOSSES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "info_nce": (tinyloss.info_nce, {}),
+    "info_nce-one_way": (tinyloss.info_nce, {"symmetric": False}),
+    "siglip": (tinyloss.siglip, {}),
+    "n_pairs": (tinyloss.n_pairs, {}),
+}
+on_losses = pytest.mark.parametrize(("loss", "options"), LOSSES.values(), ids=LOSSES)
+
+
+@on_losses
+def test_nothing_is_left(loss: Any, options: dict[str, Any], xp: Library) -> None:
+    a, b, nobody = xp.asarray(A), xp.asarray(B), xp.asarray(np.zeros(N, bool))
+    for reduction in ("mean", "none"):
+        given = {**options, "where": nobody, "reduction": reduction, "max_memory": 700}
+        value, grads = xp.fetch(xp.call(value_and_grad(loss, (0, 1)), a, b, **given))
+        for each in (value, *grads):
+            np.testing.assert_array_equal(each, 0)
+
+
+def test_one_pair_has_no_negatives(xp: Library) -> None:
+    a, b = xp.asarray(A[:1]), xp.asarray(B[:1])
+    value, grads = xp.fetch(xp.call(value_and_grad(tinyloss.info_nce, (0, 1)), a, b))
+    for each in (value, *grads):
+        np.testing.assert_array_equal(each, 0)
+    found = xp.fetch(xp.call(tinyloss.siglip, a, b))
+    (cosine,) = (A[:1] * B[:1]).sum(1) / np.linalg.norm(A[0]) / np.linalg.norm(B[0])
+    np.testing.assert_allclose(found, np.log1p(np.exp(10 - 10 * cosine)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [tinyloss.info_nce, tinyloss.siglip], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("rows", [2, 4, N])
+def test_a_row_does_not_depend_on_its_neighbours(loss: Any, rows: int) -> None:
+    a, b, y = A.astype("float32"), B.astype("float32"), np.arange(N)
+    both = value_and_grad(loss)
+    budget = budget_for(rows, both, a, b, y)
+
+    def of(a: Any, y: Any) -> Any:
+        return both(a, b, y, reduction="none", max_memory=budget)
+
+    value, by_a = of(a, y)
+    for row in range(N):
+        other, others_y = np.full_like(a, 3.0), np.zeros_like(y)
+        other[row], others_y[row] = a[row], y[row]
+        again, by_other = of(other, others_y)
+        assert again[row] == value[row]
+        np.testing.assert_array_equal(by_other[row], by_a[row])
+
+
+def exact_margin(move: Callable[[Any], Any], scale: float, y: list[int]) -> Any:
+    """Return the cross-entropy of cosines times a scale, those of the targets moved."""
+
+    def exact(h: Any, w: Any) -> Any:
+        total = mp.mpf(0)
+        for row, target in zip(cosines(h, w), y, strict=True):
+            logits = [scale * (move(c) if k == target else c) for k, c in enumerate(row)]
+            total += mp.log(mp.fsum(map(mp.exp, logits))) - logits[target]
+        return total / len(y)
+
+    return exact
+
+
 class TestMargins:
+    @pytest.mark.parametrize(
+        ("loss", "move"),
+        [
+            (tinyloss.arcface, lambda c: mp.cos(mp.acos(c) + mp.mpf(0.5))),
+            (tinyloss.cosface, lambda c: c - mp.mpf(0.35)),
+        ],
+        ids=["arcface", "cosface"],
+    )
+    def test_gradients_by_differences_on_every_library(
+        self, loss: Any, move: Any, xp: Library
+    ) -> None:
+        dtype, y = xp.floats[-1], [1, 0, 2, 2, 1]
+        eps = float(np.finfo(dtype).eps)
+        h, w = A[:5].astype(dtype), B[:4].astype(dtype)
+        exact = exact_margin(move, 4.0, y)
+        found = xp.call(
+            value_and_grad(loss, (0, 1)),
+            *(xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(np.array(y))),
+            scale=4.0,
+            max_memory=300,
+        )
+        value, grads = xp.fetch(found)
+        rows = [[list(map(float, row)) for row in each] for each in (h, w)]
+        np.testing.assert_allclose(value, float(exact(*rows)), rtol=32 * eps)
+        for which, grad in enumerate(grads):
+            for place in np.ndindex(grad.shape):
+                expected = float(slope(exact, rows, which, place))
+                # of cosines off by some eps, times the scale and the slope of their angles
+                np.testing.assert_allclose(grad[place], expected, rtol=0, atol=256 * eps)
+
     COSINES = ((0.5, 0.25, -0.75), 0)
     """Of a vector with the axes: what w = 1 makes of it."""
 
@@ -382,33 +460,18 @@ class TestMargins:
         ],
         ids=["arcface", "cosface"],
     )
-    def test_golden_values(self, loss: Any, margin: float, value: float, grad: Any) -> None:
-        h, y = np.array([self.COSINES[0]]), np.array([self.COSINES[1]])
-        found, by_h = value_and_grad(loss)(h, np.eye(3), y, margin=float(margin), normalize=False)
-        np.testing.assert_allclose(found, value, rtol=64 * EPS)
-        np.testing.assert_allclose(by_h[0], grad, rtol=256 * EPS)
-
-    @pytest.mark.parametrize("loss", [tinyloss.arcface, tinyloss.cosface], ids=lambda f: f.__name__)
-    def test_gradients_are_those_of_the_value(self, loss: Any, xp: Library) -> None:
-        rng = np.random.default_rng(0)
-        h, w, y = rng.normal(size=(5, 3)), rng.normal(size=(4, 3)), rng.integers(0, 4, 5)
+    def test_golden_values(
+        self, loss: Any, margin: float, value: float, grad: Any, xp: Library
+    ) -> None:
         dtype = xp.floats[-1]
-        options: dict[str, Any] = {"scale": 4.0, "max_memory": 300}
-        _, by_h = xp.fetch(
-            xp.call(
-                value_and_grad(loss),
-                *(xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y)),
-                **options,
-            )
-        )
-        direction, step = rng.normal(size=h.shape), 1e-6
-        difference = (
-            loss(h + step * direction, w, y, **options)
-            - loss(h - step * direction, w, y, **options)
-        ) / (2 * step)
-        # the third derivative times step^2, and eps / step; or float32's eps
-        tolerance = 1e-8 if dtype == "float64" else 1e-5
-        np.testing.assert_allclose((by_h * direction).sum(), difference, rtol=0, atol=tolerance)
+        eps = float(np.finfo(dtype).eps)
+        h, y = xp.asarray([self.COSINES[0]], dtype), xp.asarray(np.array([self.COSINES[1]]))
+        options: dict[str, Any] = {"margin": float(margin), "normalize": False}
+        both = value_and_grad(loss)
+        found, by_h = xp.fetch(xp.call(both, h, xp.asarray(np.eye(3), dtype), y, **options))
+        # to eps of the scale
+        np.testing.assert_allclose(found, value, rtol=64 * eps)
+        np.testing.assert_allclose(by_h[0], grad, rtol=256 * eps)
 
     def test_past_the_largest_angle_arcface_goes_on_straight(self) -> None:
         h, w = np.array([[-1.0, 0.0]]), np.eye(2)

@@ -14,7 +14,8 @@ import tinyloss
 import tinyloss_numpy
 from tests.support.jets import mp
 from tests.support.libraries import Library
-from tests.support.memory import peak
+from tests.support.memory import budget_for, peak
+from tests.support.pairs import counting
 from tests.support.params import turns
 
 ROWS, FEATURES, CLASSES = 9, 4, 3
@@ -78,16 +79,6 @@ def memory_of(rows: int, dtype: str = "float64") -> int:
     return size * (CLASSES * FEATURES + rows * (CLASSES + 2 * FEATURES))
 
 
-def memory_for(rows: int, count: int, *arrays: Any, **options: Any) -> int:
-    """Return the least budget whose chunks have so many rows, as nearly as `count` is divided."""
-    expected = -(-count // -(-count // rows))
-    both = tinyloss.value_and_grad(LINEAR, (0, 1, 3))
-    for budget in range(8, 2**14, 8):
-        if tinyloss.memory(both, *arrays, max_memory=budget, **options).rows == expected:
-            return budget
-    raise AssertionError(f"no budget is for {rows} rows")
-
-
 def close(found: Any, expected: Any, eps: float, times: float = 16) -> None:
     """Compare sums of some tens of products, each rounded, with the same in another order."""
     for one, other in zip(found, expected, strict=True):
@@ -124,9 +115,9 @@ def test_the_size_of_chunks_is_no_matter(rows: int, options: dict[str, Any]) -> 
         for name, each in options.items()
     }
     options |= {"bias": bias}
-    found = tinyloss.value_and_grad(LINEAR, (0, 1, 3))(
-        *(h, w, y), max_memory=memory_for(rows, 25, h, w, y, **options), **options
-    )
+    both = tinyloss.value_and_grad(LINEAR, (0, 1, 3))
+    budget = budget_for(rows, both, h, w, y, **options)
+    found = both(h, w, y, max_memory=budget, **options)
     del options["bias"]
     close(flat(found), dense(h, w, y, bias, options), EPS["float64"])
 
@@ -181,17 +172,10 @@ def test_what_is_left_out_may_be_anything(xp: Library) -> None:
 
 
 def test_rows_that_are_left_out_are_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[int] = []
-    multiply = tinyloss_numpy.multiply
-
-    def counting(a: Any, b: Any, into: Any, adds: bool) -> None:
-        counted.append(a.shape[0])
-        multiply(a, b, into, adds)
-
-    monkeypatch.setattr(tinyloss_numpy, "multiply", counting)
+    counted = counting(monkeypatch)
     h, w, y, _ = drawn()
     LINEAR(h, w, y, where=MASK)
-    assert counted == [MASK.sum()]
+    assert counted == [(MASK.sum(), CLASSES)]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -213,13 +197,13 @@ def test_no_rows(xp: Library) -> None:
     np.testing.assert_array_equal(by_w, np.zeros_like(w))
 
 
-def test_one_class_has_no_loss() -> None:
-    h, w, y, _ = drawn()
+def test_one_class_has_no_loss(xp: Library) -> None:
+    h, w, y, _ = drawn(dtype="float32")
+    arrays = xp.asarray(h), xp.asarray(w[:1]), xp.asarray(0 * y)
     with pytest.warns(RuntimeWarning, match=r"tinyloss\.linear_cross_entropy: x has one class"):
-        value, (by_h, by_w) = tinyloss.value_and_grad(LINEAR, (0, 1))(h, w[:1], 0 * y)
-    assert value == 0
-    assert not by_h.any()
-    assert not by_w.any()
+        found = xp.call(tinyloss.value_and_grad(LINEAR, (0, 1)), *arrays, max_memory=64)
+    for each in flat(xp.fetch(found)):
+        np.testing.assert_array_equal(each, 0)
 
 
 def test_labels_out_of_range(xp: Library) -> None:
@@ -281,14 +265,22 @@ def test_a_loss_of_ones_own_has_products() -> None:
     close(flat(found), dense(h, w, y, bias, {}, margin), EPS["float64"], times=64)
 
 
-def test_what_is_not_asked_for_is_not_there() -> None:
+def test_what_is_not_asked_for_is_neither_there_nor_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(0)
-    h, w = rng.normal(size=(64, 256)), rng.normal(size=(4096, 256))
-    y, budget = rng.integers(0, 4096, 64), 2**20
-    with tinyloss_numpy.compilation("always"):
-        for derived in (tinyloss.value_and_grad(LINEAR), LINEAR):
+    h, w = rng.normal(size=(256, 64)), rng.normal(size=(4096, 64))
+    y, budget = rng.integers(0, 4096, 256), 2**22
+    counted = counting(monkeypatch)
+    for argnums, size, products in (((), 0, 1), ((0,), h.nbytes, 2), ((1,), w.nbytes, 2)):
+        derived: Any = tinyloss.value_and_grad(LINEAR, argnums) if argnums else LINEAR
+        chunks = -(-256 // tinyloss.memory(derived, h, w, y, max_memory=budget).rows)
+        with tinyloss_numpy.compilation("always"):
             taken = peak(partial(derived, h, w, y, max_memory=budget))
-            assert taken < budget + h.nbytes + 2**18
+        # beside these what a thread keeps, and the objects of a call
+        assert taken < budget + size + 2**18 + 2**15
+        assert len(counted) == 2 * chunks * products  # the second call is measured
+        counted.clear()
 
 
 def test_memory_is_the_budget_and_the_gradients() -> None:
@@ -303,8 +295,8 @@ def test_memory_is_the_budget_and_the_gradients() -> None:
 
 
 @pytest.mark.parametrize("argnums", turns([((0, 1),), ((),), ((0,),), ((1,),)], 4))
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("name", ["linear_cross_entropy", "siglip", "info_nce", "supcon"])
+@pytest.mark.parametrize("dtype", turns(["float16", "float32"], 2))
+@pytest.mark.parametrize("name", turns(["linear_cross_entropy", "siglip", "supcon", "info_nce"], 3))
 def test_memory_is_told_before(name: str, dtype: str, argnums: tuple[int, ...]) -> None:
     """To 5 %, of what NumPy's arrays take at the peak."""
     rng, loss, budget = np.random.default_rng(0), getattr(tinyloss, name), 2**22
@@ -543,7 +535,8 @@ class TestTorch:
         found = [each.grad.numpy() for each in tensors]
         close(found, (g @ w, g.T @ h, g.sum(0)), EPS["float64"], times=64)
 
-    def test_what_is_frozen_has_no_gradient(self, torch: Any, monkeypatch: Any) -> None:
+    @pytest.mark.parametrize("moves", [("h",), ("w",), ("h", "w")], ids="".join)
+    def test_what_is_frozen_has_no_gradient(self, moves: Any, torch: Any, monkeypatch: Any) -> None:
         products: Any = importlib.import_module("tinyloss_torch._products")
         asked: list[Any] = []
         by_chunks = products.by_chunks
@@ -554,10 +547,12 @@ class TestTorch:
 
         monkeypatch.setattr(products, "by_chunks", watched)
         h, w, y, _ = drawn()
-        features = torch.tensor(h, requires_grad=True)
-        LINEAR(features, torch.tensor(w), torch.tensor(y)).backward()
-        assert asked == [("h",)]
-        assert features.grad.shape == h.shape
+        tensors = {"h": torch.tensor(h), "w": torch.tensor(w)}
+        for name in moves:
+            tensors[name].requires_grad_()
+        LINEAR(tensors["h"], tensors["w"], torch.tensor(y)).backward()
+        assert asked == [moves]
+        assert [name for name, each in tensors.items() if each.grad is not None] == [*moves]
 
     def test_second_derivatives(self, torch: Any) -> None:
         h, w, y, _ = drawn(4)
@@ -604,6 +599,16 @@ class TestTorch:
 
 
 class TestJAX:
+    @pytest.mark.parametrize(("argnums", "products"), [((), 1), (0, 2), (1, 2), ((0, 1), 3)])
+    def test_what_is_frozen_is_not_multiplied(self, argnums: Any, products: int, jax: Any) -> None:
+        h, w, y, _ = map(jax.numpy.asarray, drawn())
+
+        def loss(h: Any, w: Any) -> Any:
+            return LINEAR(h, w, y, max_memory=memory_of(2))
+
+        traced = jax.make_jaxpr(loss if argnums == () else jax.grad(loss, argnums))(h, w)
+        assert str(traced).count("dot_general[") == products
+
     @pytest.mark.parametrize("options", [{}, {"where": MASK}, {"reduction": "none"}], ids=str)
     def test_gradients_meet_what_is_upstream(self, options: Any, jax: Any) -> None:
         h, w, y, bias = map(jax.numpy.asarray, drawn())

@@ -1,8 +1,11 @@
-"""Similarities of vectors by mpmath, and derivatives of losses of these."""
+"""Similarities of vectors by mpmath, derivatives of losses of these, and how many products."""
 
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+import tinyloss_numpy
 from tests.support.jets import mp
 
 E = [[-1.954, 1.078], [0.238, -0.5703], [1.8745, -0.0195], [-0.6719, -1.921]]
@@ -30,3 +33,16 @@ def slope(exact: Callable[..., Any], arrays: list[Any], which: int, place: Any) 
         return exact(*moved)
 
     return (at(step) - at(-step)) / (2 * step)
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Return a list that the shape of each product is added to."""
+    counted: list[tuple[int, ...]] = []
+    multiply = tinyloss_numpy.multiply
+
+    def counts(a: Any, b: Any, into: Any, adds: bool) -> None:
+        counted.append(into.shape)
+        multiply(a, b, into, adds)
+
+    monkeypatch.setattr(tinyloss_numpy, "multiply", counts)
+    return counted
