@@ -10,7 +10,7 @@ import pytest
 import tinyloss
 from tests.support.jets import mp
 from tests.support.libraries import Library
-from tinyloss.losses._in_order import Groups, Order, joined_numbers, running
+from tinyloss._in_order import Groups, Order, joined_numbers, running
 
 VALUE, SLOPE = 4, 8
 """How many eps off results may be: as the docstrings have it."""

@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_cache": set(),
     "_calls": {"typing"},
     "_check": set(),
+    "_differences": {"_arrays"},
     "_constant": {"_arrays", "_calls", "_engine", "_function", "_transforms", "typing"},
     "_custom": {
         "_arrays",
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_formula": {"_traits"},
     "_function": {"_calls", "_check", "_engine", "_masks", "_traits", "typing"},
     "_hessian": {"_arrays", "_cache", "_formula", "compiler"},
+    "_in_order": {"_arrays", "_differences"},
     "_lists": {"_engine", "_function"},
     "_masks": {"_arrays", "_engine", "_formula", "_traits"},
     "_objects": {
@@ -92,7 +94,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "_reads": {"_formula"},
     "_regions": {"_engine", "_function"},
-    "_rows": {"_arrays", "typing"},
+    "_rows": {"_arrays", "_in_order", "typing"},
     "_traits": set(),
     "_tokens": {"_arrays", "_engine", "_function"},
     "_sequences": {"_engine", "_function"},
@@ -100,14 +102,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
     "cli": {"compiler", "losses", "pictures"},
-    "compiler": {"backend", "typing"},
+    "compiler": {"_differences", "backend", "typing"},
     "losses": {
         "_arrays",
         "_calls",
         "_check",
+        "_differences",
         "_engine",
         "_formula",
         "_function",
+        "_in_order",
         "_lists",
         "_objects",
         "_products",

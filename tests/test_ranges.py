@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from tests.support.formulas import STRAIGHT, arguments
+from tinyloss._differences import exp_difference
 from tinyloss._formula import Formula, Role
 from tinyloss.compiler.evaluation import Evaluation
 from tinyloss.compiler.program import Node, Program
 from tinyloss.compiler.ranges import NARROW, narrowed, ranges_of
 from tinyloss.compiler.recorder import record
-from tinyloss.losses._numerics import exp_difference, sigmoids
+from tinyloss.losses._numerics import sigmoids
 
 ELEMENTS = {"x": Role(), "y": Role()}
 ROWS = {"x": Role(per_class=True), "y": Role(integer=True)}

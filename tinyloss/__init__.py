@@ -28,6 +28,7 @@ softmax, log_softmax, logsumexp, log_sigmoid, softplus
                                     as accurate as the losses
 sparsemax, entmax15                 probabilities of which some are 0
 namespace                           the functions for an array, for losses of yours
+sort_by, cumulative_log_sum_exp     rows in an order, for losses of yours
 validation                          whether targets are looked at
 source                              the text of what is compiled for a loss
 clear_caches                        forgets what was found out about earlier calls
@@ -62,6 +63,8 @@ from tinyloss._constant import constant_minimizer as constant_minimizer
 from tinyloss._custom import loss as loss
 from tinyloss._engine.products import Memory as Memory
 from tinyloss._engine.targets import validation as validation
+from tinyloss._in_order import cumulative_log_sum_exp as cumulative_log_sum_exp
+from tinyloss._in_order import sort_by as sort_by
 from tinyloss._objects import WeightedSum as WeightedSum
 from tinyloss._over import over as over
 from tinyloss._partial import PartialMean as PartialMean

@@ -250,12 +250,14 @@ class _Own:
         """The arguments that have a gradient."""
         self._closed: dict[str, Callable[..., Any]] = {}
         self._formulas: Cache[type[_Recorded]] = Cache()
+        self._ordered: Cache[type[_Recorded]] = Cache()
+        """Those that go over a row in order."""
         self._latest: tuple[Reads, type[Formula]] | None = None
 
     def close(self, name: str, gradient: Callable[..., Any]) -> Callable[..., Any]:
         """Take a closed form of the gradient by an argument, and return it."""
         self._closed = {**self._closed, name: gradient}
-        self._formulas, self._latest = Cache(), None
+        self._formulas, self._ordered, self._latest = Cache(), Cache(), None
         return gradient
 
     def _make(self) -> type["_Recorded"]:
@@ -283,7 +285,13 @@ class _Own:
                 )
         formula = self._formulas.made(reads.state, self._make)
         try:
-            formula.recorded((), "float32", params)
+            if formula.recorded((), "float32", params).goes_along:
+                formula = self._ordered.made(reads.state, lambda: _in_order(self._make()))
+                if axis_name is not None:
+                    raise TypeError(
+                        f"tinyloss.{self._title}: its formula goes over a row in order, which no "
+                        "row in parts can, expected axis_name=None"
+                    )
         except Unrecordable as error:
             if axis_name is not None:
                 raise TypeError(f"{error}: classes in parts need a recorded formula") from None
@@ -295,6 +303,11 @@ class _Own:
                 "parameter"
             )
         return formula
+
+
+def _in_order(formula: type["_Recorded"]) -> type["_Recorded"]:
+    formula.in_order = True
+    return formula
 
 
 def _changing_in(key: Any) -> Changing | None:

@@ -99,7 +99,8 @@ class Reads:
 
     def _is_home(self, module: str) -> bool:
         package = module.partition(".")[0]
-        self._home = self._home or package
+        if self._home is None:  # of code in no module it is ""
+            self._home = package
         return package == self._home or not _is_installed(package)
 
     def _visit(self, function: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
+from tinyloss import _in_order
 from tinyloss._arrays import beside, namespace
 from tinyloss.typing import Namespace
 
@@ -66,6 +67,13 @@ class Rows:
                     for each in own]  # fmt: skip
             parts.append([xp.sum(each, axis=-1) for each in function(here, there)])
         return tuple([xp.concat(each, axis=-1) for each in zip(*parts, strict=True)])
+
+    def along(self, op: str, *arrays: Any) -> Any:
+        """Return what an operation that goes over the classes in order makes of arrays."""
+        if op == "flip":
+            return self.xp.flip(arrays[0], axis=-1)
+        operation: Any = getattr(_in_order, op)
+        return operation(*arrays)
 
     def pick(self, values: Any, index: Any) -> Any:
         """Return each row's value at the class `index`, 0 where there is no such class."""

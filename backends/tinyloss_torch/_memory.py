@@ -82,7 +82,10 @@ def tensor_of(array: Any) -> Any:
     bits = _BITS.get(dtype)
     if bits is not None:
         return torch.from_numpy(array.view(f"i{array.itemsize}")).view(dtype)
-    return torch.from_numpy(array)
+    try:
+        return torch.from_numpy(array)
+    except ValueError:  # no tensor goes backwards
+        return torch.from_numpy(array.copy())
 
 
 def job_of_arrays(job: Job, xp: Namespace, array_of: Callable[[Any], Any]) -> Job:

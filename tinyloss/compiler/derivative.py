@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tinyloss._differences import exp_difference
 from tinyloss.compiler.program import Node, Program, is_number
 from tinyloss.compiler.recorder import RECORDER as xp
 from tinyloss.compiler.recorder import BadFormula, Symbol
@@ -57,6 +58,16 @@ def _larger(g: Symbol, a: Symbol, b: Symbol) -> tuple[Symbol, Symbol]:
     return xp.where(a > b, g, at_tie), xp.where(b > a, g, at_tie)
 
 
+def _along(op: str, *args: Symbol) -> Symbol:
+    graph = args[0].graph
+    return Symbol(graph, graph.node(op, *[graph.spread(each.node) for each in args]))
+
+
+def _backwards(op: str, *args: Symbol) -> Symbol:
+    """Return what an operation makes of rows from their end."""
+    return _along("flip", _along(op, *[_along("flip", each) for each in args]))
+
+
 def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None, ...]:
     """Return what node `n`, of slope `g`, adds to the slope of each of its arguments."""
     a, b = args[0], args[-1]
@@ -107,6 +118,24 @@ def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None
         case "other":  # the pairs in which a class is the other one
             graph = g.graph
             return (Symbol(graph, graph.node("pair_sum", graph.exchanged(g.node)), last=True),)
+        case "flip":
+            return (xp.flip(g, axis=-1),)
+        case "cumulative_sum":
+            return (_backwards("cumulative_sum", g),)
+        case "cumulative_log_sum_exp":
+            # What k passes on is shared as exp(x_j) / exp(n_k), n the result: by a top of which no
+            # digits are lost, and which cancels, so that nothing is passed on to it.
+            top = _along("cumulative_top", a)
+            e = exp_difference(a, top)
+            total = _along("decaying_sum", e, top)
+            total = xp.where(total == 0, 1.0, total)  # of nothing but -inf
+            return (e * _backwards("decaying_sum", g / total, -top),)
+        case "decaying_sum":
+            return _backwards("decaying_sum", g, -b), None
+        case "sorted_by":
+            return _along("unsorted_by", g, b), None
+        case "unsorted_by":
+            return _along("sorted_by", g, b), None
         case "max":
             top = a == n
             return (xp.where(top, g / xp.sum(top, axis=-1, keepdims=True), 0.0),)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinyloss.backend import Rows
-from tinyloss.compiler.program import Node, Program, in_order, inside, needed_of, one_class
+from tinyloss.compiler.program import ALONG, Node, Program, in_order, inside, needed_of, one_class
 from tinyloss.compiler.recorder import Symbol
 from tinyloss.typing import Namespace
 
@@ -130,6 +130,8 @@ class Evaluation:
             args[at] = xp.full_like(self._x, args[at])
         if node.op in ("max", "sum"):
             return getattr(self._rows, node.op)(*args)
+        if node.op in ALONG:
+            return self._rows.along(node.op, *args)
         first = 1 if node.op == "where" else 0  # Python numbers alone have no dtype
         if all(isinstance(arg, (int, float)) for arg in args[first:]):
             args[first] = xp.full_like(self._x[..., :1] if self._rowwise else self._x, args[first])

@@ -159,6 +159,8 @@ class Recording:
         the backend has the operations of `tinyloss.compiler.ranges`.
         """
         program = record(self._function, self._inputs, dtype=self.real)
+        if program.goes_along:
+            raise Unrecordable(_NO_PASS.format(self.title))
         program = narrowed(program) if narrow else program
         passes = stage(program, keep=keep)
         numbers = on_host(program, on_device)
@@ -173,12 +175,13 @@ class Recording:
         )
 
 
+_NO_PASS = "tinyloss.{}: goes over a row in order, for which nothing is compiled"
+
+
 def recording_of(kind: Kind, real: str) -> Recording:
     """Return what the kernel of a kind of job is made from."""
     if kind.formula.in_order:
-        raise Unrecordable(
-            f"tinyloss.{kind.formula.name}: goes over a row in order, for which nothing is compiled"
-        )
+        raise Unrecordable(_NO_PASS.format(kind.formula.name))
 
     def answer(**arrays: Any) -> tuple[Any, ...]:
         weight, divisor = arrays.pop(WEIGHT, None), arrays.pop(DIVISOR, None)

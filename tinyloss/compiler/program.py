@@ -16,8 +16,8 @@ from typing import Any
 from tinyloss.backend import Role
 
 __all__ = [
-    "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order", "inside",
-    "is_number", "is_whole", "needed_of", "one_class",
+    "ALONG", "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order",
+    "inside", "is_number", "is_whole", "needed_of", "one_class",
 ]  # fmt: skip
 
 
@@ -44,6 +44,12 @@ class Node:
 
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 LOGICAL = ("logical_and", "logical_or", "logical_not", "isinf", "isnan", "isfinite")
+
+ALONG = (
+    *("cumulative_log_sum_exp", "cumulative_sum", "cumulative_top", "decaying_sum"),
+    *("flip", "sorted_by", "unsorted_by"),
+)
+"""What goes over the classes of a row in an order (`tinyloss._in_order`), one number for each."""
 
 _FOLD: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -113,7 +119,10 @@ class Graph:
         per_class = any(a.per_class for a in args)
         per_other = any(a.per_other for a in args)
         boolean, integer = op in COMPARISONS or op in LOGICAL, _whole(op, args)
-        if op in ("max", "sum"):
+        if op in ALONG:
+            args = (self.spread(args[0]), *args[1:])
+            per_class, boolean = True, args[0].boolean
+        elif op in ("max", "sum"):
             if not per_class:  # the same number for each class
                 return args[0] if op == "max" else self.node("multiply", args[0], self.length())
             per_class = False
@@ -132,6 +141,13 @@ class Graph:
             return simple
         node = Node(op, args, None, per_item, per_class, boolean, integer, per_other)
         return self._keep((op, *map(id, args)), node)
+
+    def spread(self, node: Node) -> Node:
+        """Return a node with a number for each class, the same if it has one for all."""
+        if node.per_class:
+            return node
+        nothing = self.constant(False if node.boolean else 0.0, self.class_index())
+        return self.node("logical_or" if node.boolean else "add", node, nothing)
 
     def exchanged(self, node: Node) -> Node:
         """Return a node of pairs with the two classes of each exchanged."""
@@ -257,6 +273,11 @@ class Program:
     def nodes(self) -> list[Node]:
         """Return the nodes that the outputs need, arguments first."""
         return in_order(self.outputs)
+
+    @property
+    def goes_along(self) -> bool:
+        """Whether something goes over the classes in an order, for which there is no pass."""
+        return any(node.op in ALONG for node in self.nodes())
 
 
 def _args(node: Node) -> Sequence[Node]:

@@ -327,6 +327,53 @@ def _over_pairs(function: Callable[..., Any], arrays: Sequence[Symbol]) -> tuple
     return tuple([Symbol(graph, graph.node("pair_sum", each.node)) for each in found])
 
 
+def _along(op: str, called: str, axis: Any, x: Symbol, *more: Symbol) -> Symbol:
+    """Return what an operation that goes over the classes in order makes of arrays."""
+    if axis != -1:
+        raise BadFormula(
+            f"a loss's formula used {called} over axis {axis}, expected axis=-1, its classes: "
+            "items are not known to it"
+        )
+    for each in (x, *more):
+        if not isinstance(each, Symbol) or not each.last:
+            raise BadFormula(
+                f"a loss's formula used {called} of {_words(each)}, expected an array with "
+                "classes, in a loss made with rowwise=True"
+            )
+        if each.node.per_other:
+            raise Unrecordable(f"a loss's formula used {called} of pairs, expected it before them")
+    return Symbol(x.graph, x.graph.node(op, *[x.graph.spread(s.node) for s in (x, *more)]))
+
+
+def _cumulative_sum(
+    x: Symbol, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False
+) -> Symbol:
+    if dtype is not None or include_initial:
+        raise Unrecordable(
+            "a loss's formula used cumulative_sum with dtype or include_initial, expected axis=-1 "
+            "alone"
+        )
+    boolean = isinstance(x, Symbol) and x.node.boolean
+    counted = _apply("where", x, 1.0, 0.0) if boolean else x
+    return _along("cumulative_sum", "cumulative_sum", axis, counted)
+
+
+def _flip(x: Symbol, /, *, axis: Any = None) -> Symbol:
+    return _along("flip", "flip", axis, x)
+
+
+def _sort(x: Symbol, /, *, axis: Any = -1) -> Symbol:
+    return _along("sorted_by", "sort", axis, x, x)
+
+
+def _sort_by(key: Symbol, /, *arrays: Symbol) -> tuple[Symbol, ...]:
+    return tuple([_along("sorted_by", "sort_by", -1, each, key) for each in arrays])
+
+
+def _cumulative_log_sum_exp(x: Symbol, /) -> Symbol:
+    return _along("cumulative_log_sum_exp", "cumulative_log_sum_exp", -1, x)
+
+
 def _clip(x: Symbol, /, min: Any = None, max: Any = None) -> Symbol:
     x = x if min is None else _apply("maximum", x, min)
     return x if max is None else _apply("minimum", x, max)
@@ -415,6 +462,11 @@ RECORDER: Namespace = _Recorder(
     min=_min,
     sum=_sum,
     over_pairs=_over_pairs,
+    cumulative_sum=_cumulative_sum,
+    cumulative_log_sum_exp=_cumulative_log_sum_exp,
+    flip=_flip,
+    sort=_sort,
+    sort_by=_sort_by,
     mean=_mean,
     any=_any,
     all=_all,

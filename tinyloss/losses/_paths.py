@@ -17,7 +17,8 @@ from math import log
 from typing import Any, NamedTuple
 
 from tinyloss._arrays import astype, beside, dtype_name, namespace
-from tinyloss.losses._numerics import exact_difference, softmax_parts, sum_of_others
+from tinyloss._differences import exact_difference
+from tinyloss.losses._numerics import softmax_parts, sum_of_others
 from tinyloss.typing import Namespace
 
 Loop = Callable[..., tuple[Any, Any]]

@@ -9,12 +9,12 @@ from math import exp, inf, log, sqrt
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
+from tinyloss._differences import exact_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import (
-    exact_difference,
     expm1_minus,
     log_ratio,
     of_error,

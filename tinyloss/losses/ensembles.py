@@ -5,8 +5,8 @@ from typing import Any, Unpack
 from tinyloss._arrays import beside, namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
+from tinyloss._in_order import Groups, Order
 from tinyloss._lists import ListFunction
-from tinyloss.losses._in_order import Groups, Order
 from tinyloss.losses._numerics import sign
 from tinyloss.typing import Array, ArrayLike, Flag, ListOptions
 

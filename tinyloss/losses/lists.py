@@ -3,11 +3,11 @@
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
+from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
+from tinyloss._in_order import Groups, Order, joined_log_sums, joined_sums, running, spread
 from tinyloss._lists import ListFunction
-from tinyloss.losses._in_order import Groups, Order, joined_log_sums, joined_sums, running, spread
-from tinyloss.losses._numerics import exp_difference
 from tinyloss.typing import Array, ArrayLike, ListOptions
 
 __all__ = ["listmle"]

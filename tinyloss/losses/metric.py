@@ -4,10 +4,11 @@ from typing import Any, Unpack, cast
 
 from tinyloss import _check
 from tinyloss._arrays import namespace
+from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Pairs, Product, Request
 from tinyloss._formula import Formula
 from tinyloss._products import PairFunction
-from tinyloss.losses._numerics import exp_difference, positive_part, sigmoids
+from tinyloss.losses._numerics import positive_part, sigmoids
 from tinyloss.losses.contrastive import matched, of_pairs
 from tinyloss.losses.multiclass import SharesCrossEntropy, cross_entropy
 from tinyloss.typing import (

@@ -6,6 +6,7 @@ from math import inf, log, log1p, sqrt
 from typing import Any, ClassVar, Unpack
 
 from tinyloss._arrays import astype, beside, namespace
+from tinyloss._differences import exact_difference, exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import CLASS, ITEM, LABEL, Formula, InParts
 from tinyloss._function import LossFunction
@@ -15,8 +16,6 @@ from tinyloss.losses._numerics import (
     Logits,
     Softmax,
     classes_of,
-    exact_difference,
-    exp_difference,
     expm1_minus,
     exponent,
     others,

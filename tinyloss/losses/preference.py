@@ -3,20 +3,13 @@
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
+from tinyloss._differences import exact_difference, exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._tokens import TokensFunction
 from tinyloss._traits import Traits
-from tinyloss.losses._numerics import (
-    Sigmoids,
-    exact_difference,
-    exp_difference,
-    positive_part,
-    product,
-    sigmoids,
-    steep,
-)
+from tinyloss.losses._numerics import Sigmoids, positive_part, product, sigmoids, steep
 from tinyloss.losses.products import LogProbability
 from tinyloss.typing import (
     Array,

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
+from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._rows import over_pairs
 from tinyloss._traits import Traits
-from tinyloss.losses._numerics import exp_difference, positive_part, sign, steep
+from tinyloss.losses._numerics import positive_part, sign, steep
 from tinyloss.typing import Array, ArrayLike, ListOptions, NonNegative
 
 __all__ = ["pairwise_hinge", "pairwise_logistic", "pairwise_mse", "pairwise_soft_zero_one"]

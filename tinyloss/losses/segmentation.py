@@ -5,10 +5,10 @@ from typing import Any, Unpack
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Activation, Regions, Request
 from tinyloss._formula import Formula
+from tinyloss._in_order import Order, spread
 from tinyloss._lists import ListFunction
 from tinyloss._regions import ImageFunction, OrderedRegionFunction, RegionFunction
 from tinyloss._traits import Traits
-from tinyloss.losses._in_order import Order, spread
 from tinyloss.losses._numerics import balanced, sides, sigmoids, softmax_parts, steep
 from tinyloss.typing import (
     ActivationOrNone,

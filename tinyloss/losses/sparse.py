@@ -7,8 +7,8 @@ from tinyloss._calls import explained
 from tinyloss._engine.request import Request
 from tinyloss._engine.run import transform
 from tinyloss._formula import LABEL, Formula
+from tinyloss._in_order import joined_numbers, running
 from tinyloss._lists import ListFunction
-from tinyloss.losses._in_order import joined_numbers, running
 from tinyloss.losses._numerics import classes_of, product
 from tinyloss.typing import Array, ArrayLike, SparseActivation, SparseOptions
 

@@ -3,10 +3,10 @@
 from typing import Any, Unpack
 
 from tinyloss._arrays import beside, namespace
+from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula, Role
-from tinyloss._lists import ListFunction
-from tinyloss.losses._in_order import (
+from tinyloss._in_order import (
     Groups,
     Order,
     joined_log_sums,
@@ -15,7 +15,7 @@ from tinyloss.losses._in_order import (
     running,
     spread,
 )
-from tinyloss.losses._numerics import exp_difference
+from tinyloss._lists import ListFunction
 from tinyloss.typing import Array, ArrayLike, ListOptions, TiesOfEvents
 
 __all__ = ["cox_ph"]

@@ -11,7 +11,7 @@ from decimal import Context, Decimal, localcontext
 from typing import Any
 
 from tinyloss.backend import NUMBER, Role
-from tinyloss.compiler.program import Node, Program
+from tinyloss.compiler.program import ALONG, Node, Program
 
 __all__ = ["as_decimal", "brought", "decimals", "exactly", "floats", "last_axis"]
 
@@ -173,7 +173,37 @@ class Numbers:
             for at in range(1, terms.shape[-1]):
                 total = join(total, terms[..., at : at + 1])
             return total
+        if op in ALONG:
+            wide = [numpy.broadcast_to(each, (*each.shape[:-1], self._classes)) for each in args]
+            return self._along(op, *wide)
         return self._operations[op](*args)
+
+    def _along(self, op: str, terms: Any, key: Any = None) -> Any:
+        """Return what an operation that goes over the classes in order makes of terms."""
+        numpy = self._numpy
+        if op == "flip":
+            return terms[..., ::-1]
+        if op == "sorted_by":
+            terms, key = numpy.broadcast_arrays(terms, key)
+            at = numpy.argsort(key, axis=-1, kind="stable")
+            return numpy.take_along_axis(terms, at, axis=-1)
+        take = self._operations
+        found: list[Any] = []
+        for at in range(self._classes):
+            if op == "cumulative_sum":
+                own = terms[..., at]
+                found.append(take["add"](found[-1], own) if found else own)
+                continue
+            some = terms[..., : at + 1]
+            top = some[..., 0]
+            for each in range(1, at + 1):
+                top = take["maximum"](top, some[..., each])
+            none = numpy.asarray(take["equal"](top, self._number("-inf"))).astype(bool)
+            less = take["subtract"](some, numpy.where(none, self._number(0), top)[..., None])
+            e = [take["exp"](less[..., n]) for n in range(at + 1)]
+            total = sum(e[1:], e[0])
+            found.append(take["add"](take["log"](total), top))
+        return numpy.stack(found, axis=-1)
 
 
 def decimals(numpy: Any) -> Numbers:

@@ -1,17 +1,110 @@
 """Rows in an order: sorted by keys, and added up one after the other.
 
-Formulas that use these are `in_order`. Sums run by pairs, pairs of pairs and so on, in a number of
-steps that is the logarithm of the row's length: each takes all rows at once, and rounding grows as
-that of pairwise sums.
+Formulas of losses that use these are `in_order`. Sums run by pairs, pairs of pairs and so on, in a
+number of steps that is the logarithm of the row's length: each takes all rows at once, and
+rounding grows as that of pairwise sums.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyloss._arrays import namespace
-from tinyloss.losses._numerics import exp_difference
+from tinyloss._differences import exp_difference
 
 Arrays = Sequence[Any]
+
+
+def sort_by(key: Any, /, *arrays: Any) -> tuple[Any, ...]:
+    """Return arrays with each row in ascending order of a key, for a loss of your own.
+
+    What has the same key keeps its order. The gradient goes back to where each element came from;
+    there is none by the key. `sort_by(-key, ...)` is the descending order.
+
+    Parameters
+    ----------
+    key
+        What decides the order, along the last axis.
+    arrays
+        What to sort; each broadcasts with the key.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> time, risk = np.array([3.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.3])
+    >>> tinyloss.sort_by(time, time, risk)
+    (array([1., 2., 3.]), array([0.2, 0.3, 0.1]))
+    """
+    recorded: Any = getattr(namespace(key), "sort_by", None)
+    if recorded is not None:
+        return recorded(key, *arrays)  # type: ignore[no-any-return]
+    return tuple([sorted_by(each, key) for each in arrays])
+
+
+def cumulative_log_sum_exp(x: Any, /) -> Any:
+    """Return log(exp(x_1) + ... + exp(x_k)) for each element of a row, for a loss of your own.
+
+    Nothing overflows. Where one term is most of the sum, the others keep their digits. Rounding
+    grows as the logarithm of the row's length. Its gradient keeps the same digits.
+
+    Parameters
+    ----------
+    x
+        Numbers, added up along the last axis; -inf adds nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.cumulative_log_sum_exp(np.array([1000.0, 1000.0, 0.0])).round(4).tolist()
+    [1000.0, 1000.6931, 1000.6931]
+    """
+    xp = namespace(x)
+    recorded: Any = getattr(xp, "cumulative_log_sum_exp", None)
+    if recorded is not None:
+        return recorded(x)
+    m, r = running(joined_log_sums, [_above_lowest(x), xp.zeros_like(x)])
+    (some,) = running(joined_numbers, [xp.where(x == -xp.inf, xp.zeros_like(x), 1.0)])
+    return xp.where(some == 0, -xp.inf, m + xp.log1p(r))
+
+
+def cumulative_top(x: Any) -> Any:
+    """Return the largest of each element and those before it; the lowest number for -inf."""
+    return running(_joined_tops, [_above_lowest(x)])[0]
+
+
+def _joined_tops(one: Arrays, other: Arrays) -> list[Any]:
+    return [namespace(one[0]).maximum(one[0], other[0])]
+
+
+def _above_lowest(x: Any) -> Any:
+    """Return numbers, the lowest for -inf: the difference of two such is one."""
+    xp = namespace(x)
+    return xp.where(x == -xp.inf, -float(xp.finfo(x.dtype).max), x)
+
+
+def cumulative_sum(x: Any) -> Any:
+    """Return the sum of each element and those before it, by pairs."""
+    return running(joined_numbers, [x])[0]
+
+
+def decaying_sum(g: Any, m: Any) -> Any:
+    """Return for each k the sum of g_j exp(m_j - m_k) over j up to k; m does not fall."""
+    return running(_joined_decays, [g, m])[0]
+
+
+def _joined_decays(one: Arrays, other: Arrays) -> list[Any]:
+    return [other[0] + one[0] * exp_difference(one[1], other[1]), other[1]]
+
+
+def sorted_by(array: Any, key: Any) -> Any:
+    """Return an array's rows in the order of a key."""
+    array, key = namespace(key).broadcast_arrays(array, key)
+    return Order(key).of(array)
+
+
+def unsorted_by(array: Any, key: Any) -> Any:
+    """Return rows that are in the order of a key as they were before."""
+    array, key = namespace(key).broadcast_arrays(array, key)
+    return Order(key).back(array)
 
 
 def spread(array: Any, x: Any) -> Any:
