@@ -31,12 +31,12 @@ from tinyloss.typing import (
     AxisName,
     CallOptions,
     DistributionName,
+    MaskedCallOptions,
     Reduction,
 )
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S")
 
 _VALUE = Want(value=True)
 
@@ -52,7 +52,7 @@ def called(stub: Callable[P, Any]) -> Callable[P, Any]:
     return method  # type: ignore[no-any-return]
 
 
-def asked(call: Callable[Concatenate[S, P], Any]) -> Callable[Concatenate[S, Want, P], Answer]:
+def asked(call: Callable[Concatenate[Any, P], Any]) -> Callable[Concatenate[Any, Want, P], Answer]:
     """Return the method that asks a loss object, with the signature of the one that calls it."""
 
     def ask(self: Any, want: Want, /, *args: Any, **kwargs: Any) -> Answer:
@@ -627,14 +627,10 @@ class LabelLoss(Configured):
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
 
+    # Options that are not closed might hold a mask of another type.
     @called
-    def __call__(
-        self,
-        x: Array,
-        y: ArrayLike,
-        *,
-        mask: ArrayLike | None = None,
-        **options: Unpack[CallOptions],
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Array, y: ArrayLike, **options: Unpack[MaskedCallOptions]
     ) -> Any:
         """Return the loss."""
 

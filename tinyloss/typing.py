@@ -25,12 +25,11 @@ __all__ = [
     "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
     "Axis", "AxisName", "BinaryOptions", "CPOKind", "CallOptions", "CheckedCPOKind",
     "CheckedDPOKind", "ClassAxis", "ClassIndex", "Cosine", "DPOKind", "Distribution",
-    "DistributionName", "Flag", "Floor",
-    "IfInfeasible", "Infeasible", "LabelOptions", "ListOptions", "MemoryLimit", "Namespace",
-    "NonNegative", "NormOrder", "Number", "OneOrTwo", "Options", "PixelOptions", "Positive",
-    "PositiveOrNone", "ProductOptions", "Reduction", "RegionOptions", "RowOptions",
-    "SequenceReduction", "Share", "Shares", "SharesOrNone", "SparseActivation", "SparseMax",
-    "SparseOptions", "Ties", "TiesOfEvents",
+    "DistributionName", "Flag", "Floor", "IfInfeasible", "Infeasible", "LabelOptions",
+    "ListOptions", "MaskedCallOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder",
+    "Number", "OneOrTwo", "Options", "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions",
+    "Reduction", "RegionOptions", "RowOptions", "SequenceReduction", "Share", "Shares",
+    "SharesOrNone", "SparseActivation", "SparseMax", "SparseOptions", "Ties", "TiesOfEvents",
 ]  # fmt: skip
 
 
@@ -200,6 +199,13 @@ class CallOptions(TypedDict, total=False):
     """Which items count: booleans that broadcast to the items."""
     denominator: ArrayLike | None
     """What the mean divides by in place of the sum of the weights."""
+
+
+class MaskedCallOptions(CallOptions, total=False):
+    """What a call of a loss of classes takes beside its arrays."""
+
+    mask: ArrayLike | None
+    """Which classes are possible: booleans that broadcast to x."""
 
 
 class Options(CallOptions, total=False):
