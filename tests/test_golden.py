@@ -153,6 +153,19 @@ def test_corn_counts_as_many_thresholds_as_are_asked() -> None:
     _close(both.value(), items.sum() / asked.sum(), EPS64, 6)
 
 
+def test_a_sum_with_corn_is_the_sum_of_the_means() -> None:
+    corn, labels = tinyloss.CORNLoss(), np.minimum(RANKS, 3)
+    alone = tinyloss.corn(THRESHOLDS, labels)
+    _close((corn + 2 * corn)(THRESHOLDS, labels), 3 * alone, EPS64, 6)
+    both = corn + tinyloss.CrossEntropyLoss()
+    _close(both(THRESHOLDS, labels), alone + tinyloss.cross_entropy(THRESHOLDS, labels), EPS64, 6)
+    direction = np.cos(np.arange(12.0)).reshape(3, 4)
+    slope, step = tinyloss.grad(tinyloss.corn), 1e-6 * direction
+    numeric = (slope(THRESHOLDS + step, RANKS) - slope(THRESHOLDS - step, RANKS)) / 2e-6
+    product = tinyloss.hvp(tinyloss.corn)(THRESHOLDS, RANKS, direction)
+    np.testing.assert_allclose(product, numeric, atol=1e-9)
+
+
 def test_what_corn_does_not_ask_does_not_matter() -> None:
     x = np.array([[1.0, np.inf, np.nan], [np.inf, -1.0, -np.inf]])
     value, gradient = tinyloss.value_and_grad(tinyloss.corn)(x, [0, 1])

@@ -317,6 +317,7 @@ def test_a_masked_target_costs_infinitely_and_has_no_gradient_of_its_own() -> No
         assert gradient[2] == 0
 
 
+@pytest.mark.long
 def test_optax_masks_the_same_classes(request: pytest.FixtureRequest) -> None:
     losses = pytest.importorskip("optax").losses
     x, y = np.nan_to_num(ROWS, posinf=0.0).astype(np.float32), WITHIN
@@ -431,6 +432,7 @@ def test_traits_of_several_levels_hold_for_each() -> None:
     assert tinyloss.traits(tinyloss.quantile, q=[0.5, 0.5]).elicits == "median"
 
 
+@pytest.mark.long
 def test_quantiles_by_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     y = YES[0]

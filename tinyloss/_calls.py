@@ -45,7 +45,7 @@ _ELSEWHERE: dict[str, str] = {
     "smoothing": "label_smoothing",
     "class_weights": "class_weight",
     "threshold": "delta",
-    "quantile": "q",
+    **dict.fromkeys(("quantile", "quantiles"), "q"),
     "variance": "var",
 }
 """What other libraries call a parameter, and its name here."""

@@ -1,10 +1,11 @@
 """Losses of rows of which some classes are impossible."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from tinyloss._arrays import has_dtype, kind, namespace
 from tinyloss._engine.request import Refusal, Request
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, Role
 from tinyloss._traits import Traits
 
 
@@ -31,6 +32,7 @@ def masked(own: type[Formula]) -> type[Formula]:
 
     class Masked(own):  # type: ignore[misc, valid-type]
         in_parts = None
+        roles: ClassVar[Mapping[str, Role]] = {**own.roles, "mask": Role(per_class=True)}
 
         def __init__(self, x: Any, y: Any, *, mask: Any, **params: Any) -> None:
             xp, self.possible = namespace(x), mask != 0
