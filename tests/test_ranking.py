@@ -1,7 +1,9 @@
 """Losses of lists: values of others, pairs without an array of pairs, padding."""
 
 from collections.abc import Callable
-from typing import Any
+from itertools import permutations
+from math import log
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,21 +16,37 @@ from tinyloss import _rows
 from tinyloss.backend import Role
 from tinyloss.compiler.passes import stage
 from tinyloss.compiler.recorder import record
+from tinyloss.typing import LambdaKind
 
 EPS = 2.0**-52
 anyloss: Any = tinyloss
 on = pytest.mark.parametrize
 
 PAIRWISE = ("pairwise_logistic", "pairwise_hinge", "pairwise_soft_zero_one")
-LISTS = (*PAIRWISE, "pairwise_mse")
+BOUNDING = ("lambdarank", *[f"lambdaloss {kind}" for kind in get_args(LambdaKind)])
+WEIGHTED = (*PAIRWISE, *BOUNDING)
+LISTS = (*WEIGHTED, "pairwise_mse")
+COMPILED = (
+    *(*PAIRWISE, "pairwise_mse"),
+    *[pytest.param(name, marks=pytest.mark.long) for name in BOUNDING],
+)
+"""The same where each takes seconds to compile."""
 
 SCORES = np.array([0.5, -1.25, 2.0, 0.25, 1.125])
 LABELS = np.array([1, 0, 2, 0, 1])
 
 
-def of(name: str, argnums: Any = 0) -> Any:
+def loss_of(name: str, **parameters: Any) -> Any:
+    """Return the loss of a name, after which may be its kind."""
+    function, _, kind = name.partition(" ")
+    if kind:
+        return anyloss.LambdaLoss(kind=kind, **parameters)
+    return anyloss.LambdaRankLoss(**parameters) if parameters else getattr(anyloss, function)
+
+
+def of(name: str, argnums: Any = 0, **parameters: Any) -> Any:
     """Return what gives a loss and its gradient."""
-    return tinyloss.value_and_grad(getattr(anyloss, name), argnums)
+    return tinyloss.value_and_grad(loss_of(name, **parameters), argnums)
 
 
 def close(got: Any, expected: Any, eps: float = 8) -> None:
@@ -45,7 +63,8 @@ def drawn(lists: int, members: int, dtype: str = "float64") -> tuple[Any, Any]:
 
 # ------------------------------------------------------------------------------- values of others
 
-# Scores and labels above; digits by mpmath, of the formulas of rax.
+# Scores and labels above; digits by mpmath, of the formulas of rax and allRank. The logarithms of
+# allRank's are to base 2 where it has that by default.
 OF_OTHERS: dict[str, tuple[float, list[float]]] = {
     "pairwise_logistic": (
         1.9216709979106037046,
@@ -69,7 +88,58 @@ OF_OTHERS: dict[str, tuple[float, list[float]]] = {
         ],
     ),
     "pairwise_mse": (15.125, [-4.5, -19.5, 5.5, 10.5, 8.0]),
+    "lambdarank": (
+        0.23040516165168728895,
+        [
+            0.032758476931333932,
+            0.025704254199179656,
+            -0.17456563074290371,
+            0.082821340888486716,
+            0.033281558723903406,
+        ],
+    ),
+    "lambdaloss ndcg1": (
+        2.8539016780341137312,
+        [
+            -0.09085635943469715,
+            0.083711884379878693,
+            -0.39532672275836183,
+            0.29639569116297395,
+            0.10607550665020634,
+        ],
+    ),
+    "lambdaloss ndcg2": (
+        0.22127770562115596706,
+        [
+            -0.046519604576558223,
+            0.010543816003859045,
+            -0.10499571696785588,
+            0.080639518219035862,
+            0.060331987321519199,
+        ],
+    ),
+    "lambdaloss ndcg2++": (
+        2.5451814403216688876,
+        [
+            -0.41793555354967126,
+            0.14252156010149625,
+            -1.301802139461,
+            0.92588111996995274,
+            0.65133501293922225,
+        ],
+    ),
+    "lambdaloss ranknet": (
+        1.9216709979106037046,
+        [
+            -0.40344517333953503,
+            0.27047313038283917,
+            -0.66201458134516404,
+            0.88008566930888014,
+            -0.085099045007020236,
+        ],
+    ),
 }
+BASE_2 = ("lambdaloss ndcg1", "lambdaloss ndcg2", "lambdaloss ndcg2++")
 
 # rax/_src/losses_test.py: scores and labels, the weights of members, published values.
 PUBLISHED: dict[str, tuple[list[int], list[int], list[int] | None, float]] = {
@@ -89,14 +159,15 @@ PUBLISHED: dict[str, tuple[list[int], list[int], list[int] | None, float]] = {
 ALLRANK = np.array([0.5, 0.3, 0.5])
 
 
-@on("name", OF_OTHERS)
-@on("mode", ["never", "always"])
+@on("name", LISTS)
+@on("mode", ["never", pytest.param("always", marks=pytest.mark.long)])
 def test_value_and_gradient_are_those_of_others(name: str, mode: Any) -> None:
     value, slopes = OF_OTHERS[name]
     with tinyloss_numpy.compilation(mode):
         got = of(name)(SCORES, LABELS)
-    close(got[0], value)
-    close(got[1], slopes)
+    base = log(2) if name in BASE_2 else 1.0
+    close(got[0] / base, value)
+    close(got[1] / base, slopes)
 
 
 @on("name", PUBLISHED)
@@ -111,7 +182,13 @@ def test_ranknet_of_allrank() -> None:
     close(tinyloss.pairwise_logistic(ALLRANK, ALLRANK), 1.1962777387631836794)
 
 
-@on("name", PAIRWISE)
+@on(("kind", "value"), [("ndcg1", 2.927211201572268468), ("ndcg2++", 1.124414641325817435)])
+def test_lambdaloss_of_allrank(kind: Any, value: float) -> None:
+    """Labels and scores that tie keep their places."""
+    close(tinyloss.lambdaloss(ALLRANK, ALLRANK, kind=kind) / log(2), value)
+
+
+@on("name", WEIGHTED)
 def test_the_extreme_scores_of_raxs_tests_are_finite(name: str) -> None:
     x = np.array([0, -2.1e26, 3.4e37, 42.0], np.float32)
     value, slopes = of(name)(x, [0, 1, 1, 0])
@@ -136,6 +213,9 @@ def test_a_pair_that_is_wrong_by_far_has_its_whole_slope() -> None:
     """allRank clamps the sigmoid at 1e-10: no slope beyond a lead of -23."""
     slopes = tinyloss.grad(tinyloss.pairwise_logistic)(np.array([100.0, 0.0]), [0, 1])
     np.testing.assert_array_equal(slopes, [1.0, -1.0])
+    exchange = 1 - 1 / np.log2(3)
+    slopes = tinyloss.grad(tinyloss.lambdarank)(np.array([100.0, 0.0]), [0, 1])
+    np.testing.assert_allclose(slopes, [exchange, -exchange], rtol=8 * EPS)
 
 
 @on("name", LISTS)
@@ -160,17 +240,77 @@ def test_padding_changes_no_number(name: str, mode: Any, filler: float) -> None:
         np.testing.assert_array_equal(slope[~longer], 0.0)
 
 
-@on("name", PAIRWISE)
+@on("name", WEIGHTED)
 def test_a_label_that_is_nan_is_no_label_that_is_left_out(name: str) -> None:
     value, slopes = of(name)(SCORES, [1, 0, np.nan, 0, 1])
     assert np.isnan(value)
     assert np.isnan(slopes[2])
 
 
+@on("name", ["lambdarank", *BASE_2])
+def test_ties_of_scores_are_ranked_by_position(name: str) -> None:
+    """Rax shuffles them by a key, allRank by torch's sort."""
+    loss = loss_of(name)
+    tied, apart = loss(np.zeros(3), [0, 1, 2]), loss(np.array([2e-9, 1e-9, 0.0]), [0, 1, 2])
+    np.testing.assert_allclose(tied, apart, rtol=1e-8)
+    assert loss(np.zeros(3), [0, 2, 1]) != tied
+
+
+@on("name", ["lambdarank", "lambdaloss ndcg2", "lambdaloss ndcg2++"])
+def test_a_member_below_the_cut_may_rise(name: str) -> None:
+    """With allRank's k only pairs within the first k have a slope: what is below stays there."""
+    _, slopes = of(name, top=2)(np.array([3.0, 2.0, 1.0, 0.0]), [0, 0, 0, 1])
+    assert slopes[3] < 0 < slopes[0]
+    assert slopes[2] == 0  # neither it nor the last one is among the first two
+
+
+@on("name", WEIGHTED)
+def test_a_list_without_a_gain_has_no_loss(name: str) -> None:
+    value, slopes = of(name, (0, 1))(SCORES, np.zeros(5))
+    assert value == 0
+    np.testing.assert_array_equal(slopes, np.zeros((2, 5)))
+
+
+# --------------------------------------------------------------------------- what pairs weigh by
+
+
+def _ndcg(labels: Any, order: Any, gain: str, discount: str, top: int | None) -> float:
+    def dcg(order: Any) -> float:
+        gains = labels[list(order)] if gain == "linear" else 2.0 ** labels[list(order)] - 1
+        rank = 1.0 + np.arange(len(gains))
+        counts = 1 / rank if discount == "reciprocal" else 1 / np.log2(1 + rank)
+        return float(np.sum((gains * counts)[:top]))
+
+    return dcg(order) / max(map(dcg, permutations(range(len(labels)))))
+
+
+@on("gain", ["exponential", "linear"])
+@on("discount", ["log2", "reciprocal"])
+@on("top", [None, 1, 3])
+def test_a_pair_weighs_what_its_exchange_moves_of_the_ndcg(
+    gain: Any, discount: Any, top: int | None
+) -> None:
+    order = [*np.argsort(-SCORES)]
+    before = _ndcg(LABELS, order, gain, discount, top)
+    value = 0.0
+    for i, j in permutations(range(5), 2):
+        if LABELS[i] > LABELS[j]:
+            turned = [{i: j, j: i}.get(each, each) for each in order]
+            moved = abs(_ndcg(LABELS, turned, gain, discount, top) - before)
+            value += moved * np.log1p(np.exp(SCORES[j] - SCORES[i]))
+    got = tinyloss.lambdarank(SCORES, LABELS, gain=gain, discount=discount, top=top)
+    close(got, value, 32)
+
+
+@on("name", ["lambdarank", *BASE_2])
+def test_gains_of_ones_own_are_linear_labels(name: str) -> None:
+    close(loss_of(name, gain="linear")(SCORES, 2.0**LABELS - 1), loss_of(name)(SCORES, LABELS))
+
+
 # ------------------------------------------------------------------------------- members and pairs
 
 
-@on("name", PAIRWISE)
+@on("name", [*PAIRWISE, "lambdaloss ranknet"])
 def test_a_member_of_weight_0_is_the_better_of_no_pair(name: str) -> None:
     weights = np.array([1.0, 2.0, 0.0, 0.5, 1.0])
     x = SCORES.copy()
@@ -184,11 +324,11 @@ def test_a_member_of_weight_0_is_the_better_of_no_pair(name: str) -> None:
 
 @on("name", LISTS)
 def test_shifted_scores_have_the_same_loss(name: str) -> None:
-    loss: Any = getattr(anyloss, name)
+    loss = loss_of(name)
     close(loss(SCORES + 4.0, LABELS), loss(SCORES, LABELS))
 
 
-@on("name", LISTS)
+@on("name", COMPILED)
 @on("members", [3, 300])
 def test_blocks_of_pairs_are_as_all_at_once(
     name: str, members: int, monkeypatch: pytest.MonkeyPatch
@@ -206,7 +346,7 @@ def test_blocks_of_pairs_are_as_all_at_once(
         close(got[1], at_once[1], 32)
 
 
-@on("name", PAIRWISE)
+@on("name", COMPILED)
 @on("members", [3, 300])
 @on("jitted", [False, True])
 def test_jax_goes_over_blocks_in_a_loop(
@@ -215,7 +355,7 @@ def test_jax_goes_over_blocks_in_a_loop(
     jax = pytest.importorskip("jax")
     from tinyloss_jax import _rows as of_jax
 
-    loss: Any = getattr(anyloss, name)
+    loss = loss_of(name)
     x, y = drawn(4, members, "float32")
     expected = of(name)(x.astype(float), y.astype(float))
     tinyloss.clear_caches()
@@ -227,13 +367,13 @@ def test_jax_goes_over_blocks_in_a_loop(
     np.testing.assert_allclose(slopes, expected[1], atol=1e-6 * np.abs(expected[1]).max())
 
 
-@on("name", LISTS)
+@on("name", COMPILED)
 @on("xp", ["numpy", "torch", "array-api-strict", "jax", "jax:jit"], indirect=True)
 def test_masks_and_weights_on_every_library(name: str, xp: Library) -> None:
     x, y = drawn(3, 6, "float32")
     rng = np.random.default_rng(0)
     options = {"mask": rng.random(x.shape) < 0.7}
-    if name in PAIRWISE:
+    if name in WEIGHTED:
         options["member_weight"] = rng.integers(0, 4, x.shape).astype("float32")
     derive = of(name)
     expected = derive(x.astype(float), y, **options)
@@ -245,10 +385,11 @@ def test_masks_and_weights_on_every_library(name: str, xp: Library) -> None:
 
 @pytest.mark.long
 @on("mode", ["never", "always"])
-def test_memory_is_that_of_the_members(mode: Any) -> None:
+@on("name", ["pairwise_logistic", "lambdarank"])
+def test_memory_is_that_of_the_members(name: str, mode: Any) -> None:
     """A hundred lists of 600 members have 36 million pairs: 137 MiB in float32."""
     x, y = drawn(100, 600, "float32")
-    derive = tinyloss.value_and_grad(tinyloss.pairwise_logistic)
+    derive = of(name)
     with tinyloss_numpy.compilation(mode):
         derive(x[:2], y[:2])
         taken = peak(lambda: derive(x, y))

@@ -22,12 +22,13 @@ from tinyloss._check import (
 )
 
 __all__ = [
-    "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeastMinus1", "AtMost2",
-    "Axis", "AxisName", "BinaryOptions", "CPOKind", "CallOptions", "CheckedCPOKind",
-    "CheckedDPOKind", "ClassAxis", "ClassIndex", "Cosine", "DPOKind", "Distribution",
-    "DistributionName", "Flag", "Floor", "IfInfeasible", "Infeasible", "LabelOptions",
-    "ListOptions", "MaskedCallOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder",
-    "Number", "OneOrTwo", "Options", "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions",
+    "Activation", "ActivationOrNone", "Array", "ArrayLike", "AtLeast1", "AtLeast1OrNone",
+    "AtLeastMinus1", "AtMost2", "Axis", "AxisName", "BinaryOptions", "CPOKind", "CallOptions",
+    "CheckedCPOKind", "CheckedDPOKind", "CheckedLambdaKind", "ClassAxis", "ClassIndex", "Cosine",
+    "DPOKind", "Discount", "DiscountName", "Distribution", "DistributionName", "Flag", "Floor",
+    "Gain", "GainName", "IfInfeasible", "Infeasible", "LabelOptions", "LambdaKind", "ListOptions",
+    "MaskedCallOptions", "MemoryLimit", "Namespace", "NonNegative", "NormOrder", "Number",
+    "OneOrTwo", "Options", "PixelOptions", "Positive", "PositiveOrNone", "ProductOptions",
     "Reduction", "RegionOptions", "RowOptions", "SequenceReduction", "Share", "Shares",
     "SharesOrNone", "SparseActivation", "SparseMax", "SparseOptions", "Ties", "TiesOfEvents",
 ]  # fmt: skip
@@ -86,6 +87,9 @@ NonNegative: TypeAlias = Annotated[float | Array, Check(_at_least_0)]
 
 AtLeast1: TypeAlias = Annotated[float | Array, Check(_at_least_1)]
 """A number of at least 1, or a 0-d array."""
+
+AtLeast1OrNone: TypeAlias = Annotated[float | Array | None, Check(or_none(_at_least_1))]
+"""A number of at least 1, a 0-d array, or None."""
 
 AtLeastMinus1: TypeAlias = Annotated[float | Array, Check(_at_least_minus_1)]
 """A number of at least -1, or a 0-d array."""
@@ -167,6 +171,25 @@ Ties: TypeAlias = Literal["efron", "breslow"]
 
 TiesOfEvents: TypeAlias = Annotated[Ties, Check(one_of("efron", "breslow"))]
 """How events of the same time count, which is looked at."""
+
+
+LambdaKind: TypeAlias = Literal["ndcg1", "ndcg2", "ndcg2++", "ranknet"]
+"""What pairs of a list's members weigh, as a bound of the NDCG has it."""
+
+CheckedLambdaKind: TypeAlias = Annotated[LambdaKind, Check(one_of(*get_args(LambdaKind)))]
+"""A `LambdaKind`, checked."""
+
+GainName: TypeAlias = Literal["exponential", "linear"]
+"""What the label of a list's member is worth."""
+
+Gain: TypeAlias = Annotated[GainName, Check(one_of("exponential", "linear"))]
+"""The name of one, which is looked at."""
+
+DiscountName: TypeAlias = Literal["log2", "reciprocal"]
+"""What a list's member counts at its rank."""
+
+Discount: TypeAlias = Annotated[DiscountName, Check(one_of("log2", "reciprocal"))]
+"""The name of one, which is looked at."""
 
 
 Infeasible: TypeAlias = Literal["inf", "ignore"]

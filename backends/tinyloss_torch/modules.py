@@ -50,6 +50,8 @@ __all__ = [
     "KLDivLoss",
     "KLDivWithLogitsLoss",
     "KTOLoss",
+    "LambdaLoss",
+    "LambdaRankLoss",
     "LinearCrossEntropyLoss",
     "ListMLELoss",
     "LogCoshLoss",
@@ -356,6 +358,14 @@ class KLDivWithLogitsLoss(LossModule):
 
 class KTOLoss(LossModule):
     of = tinyloss.KTOLoss
+
+
+class LambdaLoss(LossModule):
+    of = tinyloss.LambdaLoss
+
+
+class LambdaRankLoss(LossModule):
+    of = tinyloss.LambdaRankLoss
 
 
 class LinearCrossEntropyLoss(LossModule):

@@ -790,6 +790,89 @@ def pairwise_hinge(x: list[Any], y: list[Any], *, margin: Any = 1.0) -> dict[str
     }
 
 
+def _ranks(row: list[Any]) -> list[int]:
+    order = sorted(range(len(row)), key=lambda at: (-row[at], at))
+    return [1 + order.index(at) for at in range(len(row))]
+
+
+class _Graded:
+    """Gains and discounts of members, and how far a gain is moved where it is rounded."""
+
+    def __init__(self, y: list[Any], gain: str, discount: str, top: Any) -> None:
+        self.linear, self.reciprocal, self.top = gain == "linear", discount == "reciprocal", top
+        self.steps = [mp.mpf(b) if self.linear else mp.mpf(2) ** b for b in y]
+        self.gains = [a if self.linear else a - 1 for a in self.steps]
+        self.slopes = [mp.mpf(1) if self.linear else mp.log(2) * a for a in self.steps]
+        self.ideal = [self.kept(rank) for rank in _ranks(y)]
+        self.best = mp.fsum(a * b for a, b in zip(self.gains, self.ideal, strict=True))
+
+    def of(self, rank: int) -> Any:
+        return mp.mpf(1) / rank if self.reciprocal else 1 / mp.log(1 + rank, 2)
+
+    def kept(self, rank: int) -> Any:
+        return self.of(rank) if self.top is None or rank <= self.top else mp.mpf(0)
+
+
+def _lambda(
+    x: list[Any], y: list[Any], kind: str, mu: Any, gain: str, discount: str, top: Any
+) -> dict[str, Any]:
+    of, rank = _Graded(y, gain, discount, top), _ranks(x)
+    many = range(len(x))
+    none = {name: [mp.zero for _ in many] for name in ("x", "y", "curvature")}
+    if not of.best:
+        return {"value": mp.zero, **none}
+    value, (by_x, by_y, bends) = mp.zero, none.values()
+    for i in many:
+        for j in many:
+            lead = mp.mpf(x[i]) - x[j]
+            cost = mp.log1p(exp(-abs(lead))) + max(0, -lead)
+            if kind == "ndcg1":
+                fall, size = of.kept(rank[i]), of.steps[i] + 1
+            elif y[i] > y[j] and of.kept(min(rank[i], rank[j])):
+                apart = abs(rank[i] - rank[j])
+                exchange = abs(of.kept(rank[i]) - of.kept(rank[j]))
+                step = of.of(apart) - of.of(apart + 1)
+                fall = {"lambdarank": exchange, "ndcg2": step}.get(kind, exchange + mu * step)
+                size = of.steps[i] + of.steps[j]
+            else:
+                continue
+            share = fall * size / of.best
+            value += share * cost
+            for at in (i, j):
+                by_x[at] += share / (1 + exp(lead))
+                bends[at] += share * _slope(lead)
+                by_y[at] += fall * cost / of.best * of.slopes[at]
+    for at in many:
+        by_y[at] += value * of.ideal[at] / of.best * of.slopes[at]
+    return {"value": value, **none}
+
+
+def lambdarank(
+    x: list[Any],
+    y: list[Any],
+    *,
+    gain: str = "exponential",
+    discount: str = "log2",
+    top: Any = None,
+) -> dict[str, Any]:
+    return _lambda(x, y, "lambdarank", 0, gain, discount, top)
+
+
+def lambdaloss(
+    x: list[Any],
+    y: list[Any],
+    *,
+    kind: str = "ndcg2++",
+    mu: Any = 10.0,
+    gain: str = "exponential",
+    discount: str = "log2",
+    top: Any = None,
+) -> dict[str, Any]:
+    if kind == "ranknet":
+        return pairwise_logistic(x, y)
+    return _lambda(x, y, kind, mu, gain, discount, top)
+
+
 def multilabel_margin(x: list[Any], y: list[Any], *, margin: Any = 1.0) -> dict[str, Any]:
     of_pairs, c = pairwise_hinge(x, y, margin=margin), len(x)
     return {"value": of_pairs["value"] / c, "x": [mp.mpf(each) / c for each in of_pairs["x"]]}

@@ -556,6 +556,13 @@ LISTS: Families = {
 }
 
 
+GRADED: Families = {
+    **LISTS,
+    "grades_between": lambda d: {"x": d.normal(1, (d.n, C)), "y": d.uniform(0, 4, (d.n, C))},
+}
+"""Lists whose labels are computed with."""
+
+
 def tagged(family: Family) -> Family:
     """Lists whose members are of two grades: an item's labels, and those that it has not."""
 

@@ -45,7 +45,7 @@ from tinyloss._function import LossFunction
 from tinyloss.cli.cards import promises
 from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.losses import public_losses
-from tinyloss.typing import DPOKind
+from tinyloss.typing import DPOKind, LambdaKind
 
 __all__ = [
     "ACTIVATIONS",
@@ -469,6 +469,41 @@ def _special() -> Iterator[Spec]:
         yield _spec(name, scale=bounds.multilabel_soft_margin)
     for name in ("pairwise_logistic", "pairwise_soft_zero_one", "pairwise_mse"):
         yield _spec(name, scale=getattr(bounds, name))
+    graded = row_inputs.GRADED
+    few = ("normal_1", "ties", "grades_between")
+    cut = {
+        **varied(graded, few, gain="linear"),
+        **varied(graded, few, discount="reciprocal"),
+        **varied(graded, few, top=2.0),
+    }
+    yield _spec(
+        "lambdarank",
+        {**graded, **cut, **varied(graded, few, top=3.0, discount="reciprocal")},
+        scale=bounds.lambdarank,
+    )
+    yield _spec(
+        "lambdaloss",
+        {
+            **graded,
+            **cut,
+            **varied(graded, few, mu=0.5),
+            **varied(graded, ("normal_1",), kind="ranknet"),
+            **{
+                key: family
+                for kind in ("ndcg1", "ndcg2")
+                for key, family in {
+                    **varied(graded, few, kind=kind),
+                    **varied(graded, ("normal_1",), kind=kind, top=2.0, gain="linear"),
+                }.items()
+            },
+        },
+        [
+            call(logits(), grades, kind=kind, top=top)
+            for kind in get_args(LambdaKind)
+            for top in (None, 2.0)
+        ],
+        scale=bounds.lambdaloss,
+    )
     for name in ("pairwise_hinge", "multilabel_margin"):
         scale = getattr(bounds, name)
         yield _spec(name, unsettled=of.at_the_margin_of_pairs, scale=scale)

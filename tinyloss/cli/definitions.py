@@ -758,6 +758,73 @@ def pairwise_hinge(x: Row, y: Row, *, margin: Number) -> tuple[Number, ...]:
     return 0 * x[0], *(each for a, b in short for each in (margin, -a, b))
 
 
+def _ranks(row: Row) -> list[int]:
+    """Return the ranks of members, from 1 for the highest number; ties by position."""
+    members = [*enumerate(row)]
+    return [1 + sum(b > a or (b == a and j < i) for j, b in members) for i, a in members]
+
+
+def _gains(y: Row, gain: str) -> list[Number]:
+    return [b if gain == "linear" else (b * Decimal(2).ln()).exp() - 1 for b in y]
+
+
+def _discounted(rank: int, discount: str) -> Number:
+    return (
+        Decimal(1) / rank if discount == "reciprocal" else Decimal(2).ln() / Decimal(1 + rank).ln()
+    )
+
+
+def _dcg(gains: Row, order: Row, discount: str, top: Number | None) -> Number:
+    """Return the DCG of gains in the order of other numbers."""
+    ranked = zip(gains, _ranks(order), strict=True)
+    return _sum(a * _discounted(rank, discount) for a, rank in ranked if top is None or rank <= top)
+
+
+def _lambda(
+    x: Row, y: Row, kind: str, mu: Number, gain: str, discount: str, top: Number | None
+) -> Number:
+    gains, ranks = _gains(y, gain), _ranks(x)
+    best = _dcg(gains, y, discount, top)
+    if best == 0:
+        return 0 * x[0]
+
+    def of(rank: int) -> Number:
+        return _discounted(rank, discount)
+
+    def kept(rank: int) -> Number:
+        return of(rank) if top is None or rank <= top else 0
+
+    def weight(i: int, j: int) -> Number | None:
+        """Return what a pair weighs; None where it is none."""
+        if kind == "ndcg1":
+            return gains[i] * kept(ranks[i])
+        if not y[i] > y[j] or kept(min(ranks[i], ranks[j])) == 0:
+            return None
+        exchange = abs(kept(ranks[i]) - kept(ranks[j]))
+        apart = abs(ranks[i] - ranks[j])
+        step = of(apart) - of(apart + 1)
+        share = {"lambdarank": exchange, "ndcg2": step}.get(kind, exchange + mu * step)
+        return share * (gains[i] - gains[j])
+
+    every = range(len(x))
+    pairs = [(i, j, weight(i, j)) for i in every for j in every]
+    return 0 * x[0] + _sum(w * softplus(x[j] - x[i]) for i, j, w in pairs if w is not None) / best
+
+
+@defined("lists", top=2.0)
+def lambdarank(x: Row, y: Row, *, gain: str, discount: str, top: Number | None) -> Number:
+    return _lambda(x, y, "lambdarank", 0, gain, discount, top)
+
+
+@defined("lists", mu=0.5, top=2.0)
+def lambdaloss(
+    x: Row, y: Row, *, kind: str, mu: Number, gain: str, discount: str, top: Number | None
+) -> Number:
+    if kind == "ranknet":
+        return pairwise_logistic(x, y)
+    return _lambda(x, y, kind, mu, gain, discount, top)
+
+
 @defined("tags", relative=False, margin=0.5)
 def multilabel_margin(x: Row, y: Row, *, margin: Number) -> tuple[Number, ...]:
     return tuple(each / len(x) for each in pairwise_hinge(x, y, margin=margin))

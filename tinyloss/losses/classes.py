@@ -51,8 +51,11 @@ from tinyloss.typing import (
     AxisName,
     CallOptions,
     CPOKind,
+    DiscountName,
     DPOKind,
+    GainName,
     Infeasible,
+    LambdaKind,
     Reduction,
     SparseMax,
     Ties,
@@ -101,6 +104,8 @@ __all__ = [
     "KLDivLoss",
     "KLDivWithLogitsLoss",
     "KTOLoss",
+    "LambdaLoss",
+    "LambdaRankLoss",
     "LinearCrossEntropyLoss",
     "ListMLELoss",
     "LogCoshLoss",
@@ -716,6 +721,22 @@ class PairwiseSoftZeroOneLoss(PairwiseLoss):
 class PairwiseMSELoss(ListLoss):
     function = ranking.pairwise_mse
     axis: int = -1
+
+
+class LambdaRankLoss(PairwiseLoss):
+    function = ranking.lambdarank
+    gain: GainName = "exponential"
+    discount: DiscountName = "log2"
+    top: float | None = None
+
+
+class LambdaLoss(PairwiseLoss):
+    function = ranking.lambdaloss
+    kind: LambdaKind = "ndcg2++"
+    mu: float = 10.0
+    gain: GainName = "exponential"
+    discount: DiscountName = "log2"
+    top: float | None = None
 
 
 class NTXentLoss(LabelledPairLoss):

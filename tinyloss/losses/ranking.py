@@ -1,9 +1,10 @@
 """Losses of lists: an item is a list, whose members are put in order by their scores."""
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from math import log
+from typing import Any, NamedTuple, Unpack
 
-from tinyloss._arrays import namespace
+from tinyloss._arrays import beside, namespace
 from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
@@ -11,9 +12,27 @@ from tinyloss._function import LossFunction
 from tinyloss._rows import over_pairs
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import positive_part, sign, steep
-from tinyloss.typing import Array, ArrayLike, ListOptions, NonNegative
+from tinyloss.typing import (
+    Array,
+    ArrayLike,
+    AtLeast1OrNone,
+    CheckedLambdaKind,
+    Discount,
+    Gain,
+    ListOptions,
+    NonNegative,
+)
 
-__all__ = ["pairwise_hinge", "pairwise_logistic", "pairwise_mse", "pairwise_soft_zero_one"]
+__all__ = [
+    "lambdaloss",
+    "lambdarank",
+    "pairwise_hinge",
+    "pairwise_logistic",
+    "pairwise_mse",
+    "pairwise_soft_zero_one",
+]
+
+_LN_2 = log(2)
 
 
 class _List(Formula):
@@ -47,9 +66,18 @@ class _Pairwise(_List):
         self.weighted = member_weight is not None
         unknown = self.y - self.y  # NaN for a label that is NaN or infinite
         y = self.y if self.there is None else self.xp.where(self.there, self.y, self.xp.nan)
-        self.arrays = (self.x, y, member_weight) if self.weighted else (self.x, y)
-        losses, slopes = over_pairs(self._value_and_slope, self.arrays)
-        self.losses, self.slopes = losses + unknown, slopes + unknown
+        weights = (member_weight,) if self.weighted else ()
+        self.arrays = (self.x, y, *self.of_members(), *weights)
+        losses, slopes = over_pairs(self.value_and_slope, self.arrays)
+        self.losses, self.slopes = self.of_list(losses) + unknown, self.of_list(slopes) + unknown
+
+    def of_members(self) -> tuple[Any, ...]:
+        """Return what pairs weigh by besides scores, labels and the weights of members."""
+        return ()
+
+    def of_list(self, sums: Any) -> Any:
+        """Return sums over pairs by what all pairs of a list weigh."""
+        return sums
 
     def value(self) -> Any:
         return self.xp.sum(self.losses, axis=-1)
@@ -61,41 +89,36 @@ class _Pairwise(_List):
         return self.xp.zeros_like(self.slopes)
 
     def curvature(self) -> Any:
-        (bend,) = over_pairs(self._bend, self.arrays)
-        return bend
+        (bend,) = over_pairs(self.bends, self.arrays)
+        return self.of_list(bend)
 
     boosting_curvature = steep
 
-    def _better(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
-        """Return whether the first of a pair is the better, and whether the second is."""
+    def weights(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any] | None:
+        """Return what a pair weighs if the first is the better, and if the second is."""
+        return (own[-1], other[-1]) if self.weighted else None
+
+    def pair(
+        self, own: Sequence[Any], other: Sequence[Any], weights: tuple[Any, Any] | None
+    ) -> "_Pair":
+        """Return a pair of these weights, if any."""
         up, down = own[1] > other[1], own[1] < other[1]
-        return (up & (own[2] != 0), down & (other[2] != 0)) if self.weighted else (up, down)
+        if weights is None:
+            return _Pair(self.xp, up, down, None, None)
+        first, second = weights
+        return _Pair(self.xp, up & (first != 0), down & (second != 0), first, second)
 
-    def _of_each(
-        self, own: Sequence[Any], other: Sequence[Any], up: Any, down: Any, share: Any, turn: float
-    ) -> Any:
-        """Return a pair's share by the better's weight; `turn` is its sign if that is the second.
-
-        0 where neither is the better.
-        """
-        where = self.xp.where
-        first, second = (own[2] * share, other[2] * share) if self.weighted else (share, share)
-        return where(up, first, where(down, turn * second, 0.0))
-
-    def _value_and_slope(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
-        up, down = self._better(own, other)
-        cost, slope = self.of_lead(own[0], other[0], down)
-        cost = own[2] * cost if self.weighted else cost
+    def value_and_slope(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
+        """Return what a pair costs, if the first is the better, and its share of the slope."""
+        pair = self.pair(own, other, self.weights(own, other))
+        cost, slope = self.of_lead(own[0], other[0], pair.down)
         # each pair costs once, and moves both
-        return (
-            self.xp.where(up, cost, 0.0),
-            self._of_each(own, other, up, down, slope, -1.0),
-        )
+        return pair.cost(cost), pair.share(slope, -1.0)
 
-    def _bend(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any]:
-        up, down = self._better(own, other)
-        bend = self.bend(own[0], other[0], down)
-        return (self._of_each(own, other, up, down, bend, 1.0),)
+    def bends(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any]:
+        """Return a pair's share of the first's curvature."""
+        pair = self.pair(own, other, self.weights(own, other))
+        return (pair.share(self.bend(own[0], other[0], pair.down), 1.0),)
 
     def of_lead(self, x: Any, other: Any, down: Any) -> tuple[Any, Any]:
         """Return the cost of the lead of the better of two scores, and its slope by the lead.
@@ -107,6 +130,37 @@ class _Pairwise(_List):
     def bend(self, x: Any, other: Any, down: Any) -> Any:
         """Return the second derivative of the cost by the lead."""
         raise NotImplementedError
+
+
+class _Pair(NamedTuple):
+    """Which of two members is the better, if one is, and what the pair weighs then."""
+
+    xp: Any
+    up: Any
+    """Whether the first is."""
+    down: Any
+    """Whether the second is."""
+    first: Any
+    """The weight if the first is; None for 1."""
+    second: Any
+
+    def cost(self, cost: Any) -> Any:
+        """Return a cost by the weight if the first is the better, else 0."""
+        return self.xp.where(self.up, cost if self.first is None else self.first * cost, 0.0)
+
+    def swapped(self) -> "_Pair":
+        """Return the pair with its second member first."""
+        return _Pair(self.xp, self.down, self.up, self.second, self.first)
+
+    def share(self, share: Any, turn: float) -> Any:
+        """Return a share by the weight of the pair; `turn` is its sign if the second is better.
+
+        0 where neither is.
+        """
+        second = share if self.second is None else self.second * share
+        return self.xp.where(
+            self.up, self.cost(share), self.xp.where(self.down, turn * second, 0.0)
+        )
 
 
 class _Lead:
@@ -164,6 +218,188 @@ class PairwiseHinge(_Pairwise):
 
     def bend(self, x: Any, other: Any, down: Any) -> Any:
         return self.xp.zeros_like(x - other)
+
+
+class _Discount:
+    """How much less a member counts the lower its rank is."""
+
+    def __init__(self, xp: Any, name: str, top: Any = None) -> None:
+        self.xp, self.top, self.logs = xp, top, name == "log2"
+
+    def of(self, rank: Any) -> Any:
+        """Return the discounts of ranks, from 1, wherever the list is cut off."""
+        return _LN_2 / self.xp.log1p(rank) if self.logs else 1 / rank
+
+    def kept(self, rank: Any, discount: Any) -> Any:
+        """Return what is of ranks that are not cut off, 0 for others."""
+        return discount if self.top is None else self.xp.where(rank <= self.top, discount, 0.0)
+
+    def fall(self, rank: Any, apart: Any, both: Any) -> Any:
+        """Return the discount of a rank less that of one so far behind; `both` is their product.
+
+        1 / log a - 1 / log b is log(b / a) / (log a log b), which does not cancel.
+        """
+        return both * (self.xp.log1p(apart / (1 + rank)) / _LN_2 if self.logs else apart)
+
+
+class _Graded:
+    """Gains of a list's members by their labels, and the largest DCG that there is of them."""
+
+    def __init__(self, xp: Any, y: Any, there: Any, gain: str, discount: _Discount) -> None:
+        self.xp, self.exponential = xp, gain == "exponential"
+        self.steps = 2.0**y if self.exponential else y
+        """Gains, each less the same number."""
+        gains = self.steps - 1 if self.exponential else y
+        rank = _ranks(y, there)
+        ideal = discount.kept(rank, discount.of(rank))
+        self.gains, self.ideal = (
+            each if there is None else xp.where(there, each, 0.0) for each in (gains, ideal)
+        )
+        best = xp.sum(self.gains * self.ideal, axis=-1, keepdims=True)
+        self.none = best == 0
+        self.best = xp.where(self.none, 1.0, best)
+
+    def of_list(self, sums: Any) -> Any:
+        """Return sums by the largest DCG, 0 where no member has a gain."""
+        return self.xp.where(self.none, 0.0, sums / self.best)
+
+    def slope(self, sums: Any, value: Any) -> Any:
+        """Return slopes by labels, of a sum's slopes by gains and its value by the largest DCG."""
+        by_gain = self.of_list(sums - value * self.ideal)
+        return by_gain * (_LN_2 * self.steps) if self.exponential else by_gain
+
+
+def _ranks(v: Any, there: Any) -> Any:
+    """Return the ranks of members from the largest number down, from 1; ties by position."""
+    xp = namespace(v)
+    v = v if there is None else xp.where(there, v, -xp.inf)
+
+    def before(own: Sequence[Any], other: Sequence[Any]) -> tuple[Any]:
+        earlier = (own[0] == other[0]) & (other[1] < own[1])
+        return (xp.where((other[0] > own[0]) | earlier, xp.ones_like(own[0]), 0.0),)
+
+    (number,) = over_pairs(before, [v, xp.arange(v.shape[-1], **beside(v))])
+    return 1 + number
+
+
+class _Lambda(_PairwiseLogistic):
+    """Pairs weigh by gains and ranks, and are over the largest DCG; ranks are held as they are."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        kind: str,
+        gain: str,
+        discount: str,
+        top: Any = None,
+        mu: Any = None,
+        **others: Any,
+    ) -> None:
+        self.kind, self.gain, self.mu, self.top = kind, gain, mu, top
+        self.discount = _Discount(namespace(x), discount, top)
+        super().__init__(x, y, **others)
+
+    def of_members(self) -> tuple[Any, ...]:
+        self.graded = _Graded(self.xp, self.y, self.there, self.gain, self.discount)
+        rank = _ranks(self.x, self.there)
+        return rank, self.discount.of(rank), self.graded.steps
+
+    def of_list(self, sums: Any) -> Any:
+        return self.graded.of_list(sums)
+
+    def grad_y(self) -> Any:
+        (sums,) = over_pairs(self.by_gain, self.arrays)
+        return self.graded.slope(sums, self.xp.sum(self.losses, axis=-1, keepdims=True))
+
+    def weights(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
+        gain = self.xp.abs(own[4] - other[4])
+        return self._weights(own, other, gain * self.fall(own, other))
+
+    def _weights(self, own: Sequence[Any], other: Sequence[Any], fall: Any) -> tuple[Any, Any]:
+        of_members = super().weights(own, other)
+        return (fall, fall) if of_members is None else (of_members[0] * fall, of_members[1] * fall)
+
+    def fall(self, own: Sequence[Any], other: Sequence[Any]) -> Any:
+        """Return what a pair weighs by its ranks."""
+        xp, kind, discount = self.xp, self.kind, self.discount
+        first, last = xp.minimum(own[2], other[2]), xp.maximum(own[2], other[2])
+        apart, exchange, step = last - first, 0.0, 0.0
+        if kind != "ndcg2":
+            exchange = discount.fall(first, apart, own[3] * other[3])
+            if self.top is not None:
+                exchange = xp.where(last <= self.top, exchange, xp.maximum(own[3], other[3]))
+        if kind != "lambdarank":
+            apart = xp.maximum(apart, 1.0)
+            step = discount.fall(apart, 1.0, discount.of(apart) * discount.of(apart + 1))
+        fall = {"lambdarank": exchange, "ndcg2": step}.get(kind)
+        return discount.kept(first, exchange + self.mu * step if fall is None else fall)
+
+    def by_gain(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any]:
+        """Return a pair's share of the slope by the first's gain, the largest DCG aside."""
+        pair = self.pair(own, other, self._weights(own, other, self.fall(own, other)))
+        cost, _ = self.of_lead(own[0], other[0], pair.down)
+        return (pair.share(cost, -1.0),)
+
+
+class _RankNet(_PairwiseLogistic):
+    name = "lambdaloss"
+
+
+class _LambdaRank(_Lambda):
+    name = "lambdarank"
+
+
+class _LambdaLoss(_Lambda):
+    name = "lambdaloss"
+
+
+class _NDCGLoss1(_Lambda):
+    """Each member leads each, itself included, at the weight of its own gain and discount."""
+
+    name = "lambdaloss"
+
+    def of_members(self) -> tuple[Any, ...]:
+        rank, discount, _ = super().of_members()
+        return rank, self.discount.kept(rank, discount), self.graded.gains
+
+    def weights(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
+        first, second = self._discounts(own, other)
+        return first * own[4], second * other[4]
+
+    def _discounts(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
+        weights = _Pairwise.weights(self, own, other)
+        return (
+            (own[3], other[3]) if weights is None else (own[3] * weights[0], other[3] * weights[1])
+        )
+
+    def pair(
+        self, own: Sequence[Any], other: Sequence[Any], weights: tuple[Any, Any] | None
+    ) -> _Pair:
+        assert weights is not None
+        there = (own[1] == own[1]) & (other[1] == other[1])
+        first, second = weights
+        return _Pair(self.xp, there & (first != 0), there & (second != 0), first, second)
+
+    def value_and_slope(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
+        pair = self.pair(own, other, self.weights(own, other))
+        ahead, behind = own[1] < own[1], own[1] == own[1]
+        cost, slope = self.of_lead(own[0], other[0], ahead)
+        _, turned = self.of_lead(own[0], other[0], behind)
+        return pair.cost(cost), pair.cost(slope) - pair.swapped().cost(turned)
+
+    def bends(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any]:
+        pair = self.pair(own, other, self.weights(own, other))
+        bend = self.bend(own[0], other[0], own[1] < own[1])
+        # a member's lead over itself does not move
+        both = pair.cost(bend) + pair.swapped().cost(bend)
+        return (self.xp.where(own[2] == other[2], 0.0, both),)
+
+    def by_gain(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any]:
+        pair = self.pair(own, other, self._discounts(own, other))
+        cost, _ = self.of_lead(own[0], other[0], own[1] < own[1])
+        return (pair.cost(cost),)
 
 
 class _PairwiseSquare(_List):
@@ -449,3 +685,173 @@ def pairwise_mse(
     """
     arrays = _given(mask=mask)
     return Request(_PairwiseSquare, x, y, arrays=arrays, **options)
+
+
+@LossFunction
+def lambdarank(
+    x: Array,
+    y: ArrayLike,
+    *,
+    gain: Gain = "exponential",
+    discount: Discount = "log2",
+    top: AtLeast1OrNone = None,
+    mask: ArrayLike | None = None,
+    member_weight: ArrayLike | None = None,
+    **options: Unpack[ListOptions],
+) -> Request:
+    """LambdaRank: logistic loss of pairs, each by how far its exchange would move the NDCG.
+
+    Parameters
+    ----------
+    x, y
+        Scores, and labels of at least 0: the higher, the better.
+    gain
+        What a label is worth: "exponential", 2^y - 1, or "linear", y. For gains of your own give
+        these as y, with "linear".
+    discount
+        What the member of rank r counts: "log2", 1 / log2(1 + r), or "reciprocal", 1 / r.
+    top
+        How many ranks count, those of NDCG@top; the discount of others is 0. None for all.
+    mask
+        Which members of a list there are, booleans that broadcast to x. The others change no
+        result, whatever they hold. (`weight` and `where` are of lists.)
+    member_weight
+        What a pair weighs besides: the weight of the better of its members. It broadcasts to x.
+    axis
+        The axis of a list's members.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each list and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: lists that are judged by NDCG, where the first places count for most.
+
+    Shapes: x and y (..., C), or the members along `axis`. An item is a list, so that the mean is
+    over lists.
+
+    Domain: finite scores; finite labels of at least 0, whose gains are finite. A label that is NaN
+    or infinite gives NaN for its list.
+
+    Formula: the sum of |G_i - G_j| |D_i - D_j| / B log(1 + exp(-(x_i - x_j))) over all pairs with
+    y_i > y_j. G is the gain of a label, D the discount of a score's rank, from 1 for the highest. B
+    is the largest DCG, the sum of G_i D_i in the order of the labels.
+
+    Gradient: that of `pairwise_logistic`, each pair by its weight; curvature likewise. Ranks have
+    no slope: by y it is that of the gains, in the order that scores and labels have.
+
+    Accuracy: value 4 eps; gradient 6 eps; curvature 8 eps. All have these eps of what the sum of
+    their terms' sizes is with G_i + G_j + 2 for |G_i - G_j|.
+
+    Edge cases: 0 for a list without a pair whose labels differ, or without a gain. Of equal
+    numbers, the first in the list has the smaller rank.
+
+    Source: Burges, Ragno and Le, Learning to rank with nonsmooth cost functions, NIPS 2006; Burges,
+    From RankNet to LambdaRank to LambdaMART: an overview, MSR-TR-2010-82.
+
+    Elsewhere: rax `pairwise_logistic_loss` with `dcg_lambdaweight`, whose weights are times the
+    padded length; allRank `lambdaLoss` with "lambdaRank_scheme", over log 2; LightGBM and XGBoost
+    (`rank:ndcg`) have its gradient.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> tinyloss.lambdarank(np.array([0.0, 3.0, 1.0, 2.0]), [0, 0, 1, 1]).round(4).item()
+    0.9781
+    """
+    params = {"kind": "lambdarank", "gain": gain, "discount": discount, "top": top}
+    arrays = _given(mask=mask, member_weight=member_weight)
+    return Request(_LambdaRank, x, y, params, arrays=arrays, **options)
+
+
+@LossFunction
+def lambdaloss(
+    x: Array,
+    y: ArrayLike,
+    *,
+    kind: CheckedLambdaKind = "ndcg2++",
+    mu: NonNegative = 10.0,
+    gain: Gain = "exponential",
+    discount: Discount = "log2",
+    top: AtLeast1OrNone = None,
+    mask: ArrayLike | None = None,
+    member_weight: ArrayLike | None = None,
+    **options: Unpack[ListOptions],
+) -> Request:
+    """LambdaLoss: logistic losses of pairs whose weights make them bounds of the NDCG.
+
+    Parameters
+    ----------
+    x, y
+        Scores, and labels of at least 0: the higher, the better.
+    kind
+        The weights: "ndcg1", "ndcg2", "ndcg2++", or "ranknet", which has none.
+    mu
+        The share of "ndcg2" in "ndcg2++", at least 0; the rest is `lambdarank`.
+    gain
+        What a label is worth: "exponential", 2^y - 1, or "linear", y. For gains of your own give
+        these as y, with "linear".
+    discount
+        What the member of rank r counts: "log2", 1 / log2(1 + r), or "reciprocal", 1 / r.
+    top
+        How many ranks count. A pair counts where one of its members has such a rank. None for all.
+    mask
+        Which members of a list there are, booleans that broadcast to x. The others change no
+        result, whatever they hold. (`weight` and `where` are of lists.)
+    member_weight
+        What a pair weighs besides: the weight of its better member, of "ndcg1" its first. It
+        broadcasts to x.
+    axis
+        The axis of a list's members.
+    weight, where, reduction, denominator
+        As for every loss. `weight` is the weight of each list and `where`, of booleans, says which
+        count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
+        weight), "sum" or "none"; `denominator` is what the mean divides by instead.
+
+    Notes
+    -----
+    Use for: lists that are judged by NDCG, by a loss that is known to bound it.
+
+    Shapes: x and y (..., C), or the members along `axis`. An item is a list, so that the mean is
+    over lists.
+
+    Domain: finite scores; finite labels of at least 0, whose gains are finite. A label that is NaN
+    or infinite gives NaN for its list.
+
+    Formula: the sum of w_ij log(1 + exp(-(x_i - x_j))), with the gain G of a label, the discount D
+    of a score's rank r, from 1 for the highest, and the largest DCG B. w_ij is
+
+    - G_i D_i / B for "ndcg1", over all i and j, i = j included;
+    - |G_i - G_j| (D(|r_i - r_j|) - D(|r_i - r_j| + 1)) / B for "ndcg2", where y_i > y_j;
+    - |G_i - G_j| |D_i - D_j| / B and `mu` times that for "ndcg2++", where y_i > y_j;
+    - 1 for "ranknet", where y_i > y_j, which has no other parameters: `pairwise_logistic`.
+
+    Gradient: that of `pairwise_logistic`, each pair by its weight; curvature likewise. Ranks have
+    no slope: by y it is that of the gains, in the order that scores and labels have.
+
+    Accuracy: value 4 eps; gradient 6 eps; curvature 8 eps. All have these eps of what the sum of
+    their terms' sizes is with G_i + G_j + 2 for |G_i - G_j|, and G_i + 2 for G_i.
+
+    Edge cases: 0 for a list without a gain; but for "ndcg1" also without a pair whose labels
+    differ. Of equal numbers, the first in the list has the smaller rank.
+
+    Source: Wang et al., The LambdaLoss framework for ranking metric optimization, CIKM 2018.
+
+    Elsewhere: allRank `lambdaLoss`, by default over log 2, whose sigma is a factor of x here; its
+    "ndcgLoss2PP_scheme" is "ndcg2++". rax `pairwise_logistic_loss` with `dcg2_lambdaweight`,
+    whose weights are times the padded length.
+
+    Examples
+    --------
+    >>> import numpy as np, tinyloss
+    >>> x, y = np.array([0.5, -1.25, 2.0, 0.25, 1.125]), np.array([1, 0, 2, 0, 1])
+    >>> tinyloss.lambdaloss(x, y, kind="ndcg2").round(4).item()
+    0.1534
+    """
+    arrays = _given(mask=mask, member_weight=member_weight)
+    if kind == "ranknet":
+        return Request(_RankNet, x, y, arrays=arrays, **options)
+    formula = _NDCGLoss1 if kind == "ndcg1" else _LambdaLoss
+    params = {"kind": kind, "gain": gain, "discount": discount, "top": top, "mu": mu}
+    return Request(formula, x, y, params, arrays=arrays, **options)
