@@ -548,6 +548,149 @@ def test_a_list_of_one_or_of_none_is_0() -> None:
         np.testing.assert_array_equal(by_x, np.zeros(7))
 
 
+# ---------------------------------------------------------------------- unique_softmax
+
+GOLDEN_UNIQUE: dict[str, tuple[list[float], list[int], str, list[float]]] = {
+    "rax": (
+        [0, 3, 1, 2],
+        [0, 0, 1, 1],
+        "3.5188582363244720342",
+        [0.077129093093405775, 1.5491792471795806, -0.88580480061540552, -0.74050353965758088],
+    ),
+    "five": (
+        [0.5, -1.25, 2, 0.25, 1.125],
+        [1, 0, 2, 0, 1],
+        "2.9308502869058877444",
+        [
+            -0.12651918627440681,
+            0.21339224311992786,
+            -1.3806020578219115,
+            0.95635768368550381,
+            0.3373713172908866,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GOLDEN_UNIQUE)
+def test_unique_softmax_has_its_golden_values_on_every_library(case: str, xp: Library) -> None:
+    x, y, value, slope = GOLDEN_UNIQUE[case]
+    dtype = xp.floats[-1]
+    eps = float(np.finfo(dtype).eps)
+    arrays = xp.asarray(np.array(x, dtype), dtype), xp.asarray(np.array(y))
+    found = xp.fetch(xp.call(value_and_grad(tinyloss.unique_softmax), *arrays))
+    np.testing.assert_allclose(found[0], float(value), rtol=8 * eps)
+    np.testing.assert_allclose(found[1], slope, rtol=0, atol=16 * eps)
+
+
+def exact_unique(
+    x: list[Any], y: Any, weight: Any, mask: Any, gain: str
+) -> tuple[Any, list[Any], list[Any], Any, list[Any]]:
+    """Return the loss of a list, its gradients by x and y, and the sizes of loss and gradient."""
+    members = [k for k in range(len(x)) if mask[k]]
+    total = scale = mp.mpf(0)
+    by_x, by_y, size = ([mp.mpf(0)] * len(x) for _ in range(3))
+    for i in members:
+        label, times = mp.mpf(float(y[i])), mp.mpf(float(weight[i]))
+        step = 2**label if gain == "exponential" else label
+        worth, slope = (step - 1, mp.log(2) * step) if gain == "exponential" else (label, 1)
+        rounded = times * (step + 1)
+        parts = {k: mp.exp(x[k]) for k in members if k == i or y[k] < y[i]}
+        whole = mp.fsum(parts.values())
+        each = mp.log1p(mp.fsum(mp.exp(x[k] - x[i]) for k in parts if k != i))
+        total, scale = total + times * worth * each, scale + rounded * each
+        by_y[i] = times * slope * each
+        others = mp.fsum(part for k, part in parts.items() if k != i) / whole
+        by_x[i] -= times * worth * others
+        size[i] += rounded * others
+        for k, part in parts.items():
+            if k != i:
+                by_x[k] += times * worth * part / whole
+                size[k] += rounded * part / whole
+    return total, by_x, by_y, scale, size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("family", ROWS)
+def test_unique_softmax_is_within_its_bound(family: str, dtype: str) -> None:
+    eps = EPS32 if dtype == "float32" else EPS64
+    both = value_and_grad(tinyloss.unique_softmax, (0, 1))
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x, y = ROWS[family](rng, 13).astype(dtype), rng.integers(4, size=13).astype(dtype)
+        y = y + rng.random(13).astype(dtype) if seed == 4 else y
+        weight = rng.integers(0, 3, size=13).astype(dtype) if seed == 5 else np.ones(13, dtype)
+        mask = rng.random(13) < (0.7 if seed % 2 else 2)
+        gain = "linear" if seed == 3 else "exponential"
+        found, (by_x, by_y) = both(x, y, mask=mask, member_weight=weight, gain=gain)
+        total, slope, labels, scale, size = exact_unique(exactly(x), y, weight, mask, gain)
+        assert off(found, [total], [scale], eps) <= 8
+        assert off(by_x, slope, size, eps) <= 10
+        assert off(by_y, labels, labels, eps) <= 10
+
+
+def test_unique_softmax_on_every_library(xp: Library) -> None:
+    dtype = xp.floats[-1]
+    eps = float(np.finfo(dtype).eps)
+    y = np.array([[0, 1, 1, 0, 2, 3, 2], [5, 4, 4, 4, 0, 0, 1]])
+    mask, weight = np.array(OPTIONS["breslow-strata-mask"]["mask"]), np.array([2.0, 0.5])
+    exact = [
+        exact_unique(exactly(x.astype(dtype)), labels, np.ones(7), there, "linear")
+        for x, labels, there in zip(X, y, mask, strict=True)
+    ]
+    arrays = xp.asarray(X, dtype), xp.asarray(y)
+    given = {"mask": xp.asarray(mask), "weight": xp.asarray(weight, dtype)}
+    both = value_and_grad(tinyloss.unique_softmax)
+    value, by_x = xp.fetch(xp.call(both, *arrays, **given, gain="linear"))
+    expected = float(weight @ [float(each[0]) for each in exact]) / 2.5
+    np.testing.assert_allclose(value, expected, rtol=8 * eps)
+    slopes = [[float(each) for each in row[1]] for row in exact]
+    np.testing.assert_allclose(by_x, weight[:, None] * slopes / 2.5, rtol=0, atol=32 * eps)
+    turned = {"mask": xp.asarray(mask.T), "weight": given["weight"], "axis": 0, "gain": "linear"}
+    found = xp.fetch(xp.call(both, xp.asarray(X.T, dtype), xp.asarray(y.T), **turned))
+    np.testing.assert_allclose(found[0], value, rtol=2 * eps)
+    np.testing.assert_allclose(found[1].T, by_x, rtol=0, atol=8 * eps)
+
+
+def test_unique_softmax_of_one_label_or_one_item_is_0() -> None:
+    both = value_and_grad(tinyloss.unique_softmax)
+    for y, mask in ((np.ones(7), None), (T[0], np.arange(7) == 3), (T[0], np.zeros(7, bool))):
+        value, by_x = both(X[0], y, mask=mask)
+        assert value == 0
+        np.testing.assert_array_equal(by_x, np.zeros(7))
+
+
+def test_padding_of_unique_softmax_changes_no_number() -> None:
+    both = value_and_grad(tinyloss.unique_softmax, (0, 1))
+    value, slopes = both(X[0], T[0])
+    mask = np.arange(10) < 7
+    for filler in (0.0, 1e30, np.nan, np.inf):
+        padded = [np.concatenate([each, np.full(3, filler)]) for each in (X[0], T[0])]
+        found, longer = both(*padded, mask=mask)
+        assert found == pytest.approx(value, rel=4 * EPS64)
+        for slope, each in zip(slopes, longer, strict=True):
+            np.testing.assert_allclose(each[:7], slope, rtol=0, atol=16 * EPS64)
+            np.testing.assert_array_equal(each[7:], np.zeros(3))
+
+
+@pytest.mark.long
+def test_unique_softmax_is_differentiated_twice(jax: Any, torch: Any) -> None:
+    y, mask = np.array([0, 1, 1, 0, 2, 3, 2]), np.arange(7) != 3
+    step, columns = 1e-5, []
+    slope = tinyloss.grad(tinyloss.unique_softmax)
+    for place in range(7):
+        move = step * (np.arange(7) == place)
+        up, down = (slope(X[0] + m, y, mask=mask) for m in (move, -move))
+        columns.append((up - down) / (2 * step))
+
+    def total(x: Any) -> Any:
+        return tinyloss.unique_softmax(x, y, mask=mask)
+
+    np.testing.assert_allclose(jax.hessian(total)(X[0]), columns, rtol=0, atol=1e-9)
+    hessian = torch.autograd.functional.hessian(total, torch.asarray(X[0]))
+    np.testing.assert_allclose(hessian, columns, rtol=0, atol=1e-9)
+
+
 # ----------------------------------------------------------------------------- lovasz
 
 IMAGES, CLASSES, PIXELS = 2, 3, (3, 4)

@@ -97,6 +97,7 @@ __all__ = [
     "TripletMarginLoss",
     "TverskyLoss",
     "TweedieDevianceLoss",
+    "UniqueSoftmaxLoss",
     "VICRegLoss",
     "WingLoss",
 ]
@@ -542,6 +543,10 @@ class TverskyLoss(LossModule):
 
 class TweedieDevianceLoss(LossModule):
     of = tinyloss.TweedieDevianceLoss
+
+
+class UniqueSoftmaxLoss(LossModule):
+    of = tinyloss.UniqueSoftmaxLoss
 
 
 class VICRegLoss(LossModule):

@@ -27,6 +27,9 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
         tinyloss.crps_ensemble(x, y, fair=True, axis=0),
         tinyloss.fenchel_young(x, y, activation="entmax15", class_weight=[1.0, 2.0]),
         tinyloss.listmle(x, y, mask=mask, weight=2.0),
+        tinyloss.unique_softmax(x, y, gain="linear", member_weight=y),
+        tinyloss.lambdarank(x, y, top=10, discount="reciprocal"),
+        tinyloss.lambdaloss(x, y, kind="ndcg2", mask=mask, axis=0),
         tinyloss.cox_ph(x, y, mask, ties="breslow", segments=y, axis=0),
     ]
     return float(sum(losses))

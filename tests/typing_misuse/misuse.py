@@ -24,6 +24,7 @@ def regression(x: Floats, y: Floats) -> None:
     tinyloss.gaussian_nll(x, y, x, 1e-6)  # error
     tinyloss.gaussian_nll(x, y, x, full=1e-6)  # error
     tinyloss.listmle(x, y, y)  # error
+    tinyloss.unique_softmax(x, y, gain="log")  # error
     tinyloss.fenchel_young(x, y, activation="softmax")  # error
     tinyloss.sparsemax(x, y)  # error
     tinyloss.entmax15(x, axis="rows")  # error

@@ -150,6 +150,7 @@ __all__ = [
     "TripletMarginLoss",
     "TverskyLoss",
     "TweedieDevianceLoss",
+    "UniqueSoftmaxLoss",
     "VICRegLoss",
     "WingLoss",
 ]
@@ -737,6 +738,11 @@ class LambdaLoss(PairwiseLoss):
     gain: GainName = "exponential"
     discount: DiscountName = "log2"
     top: float | None = None
+
+
+class UniqueSoftmaxLoss(PairwiseLoss):
+    function = lists.unique_softmax
+    gain: GainName = "exponential"
 
 
 class NTXentLoss(LabelledPairLoss):
