@@ -24,6 +24,7 @@ rest in `tinyloss.compiler`.
 
 from tinyloss._arrays import astype, dtype_name, namespace, of_rank, widest_dtype
 from tinyloss._cache import Cache, cache_of
+from tinyloss._engine.chunks import at_once, by_chunks, known_of_columns, seen_of_columns
 from tinyloss._engine.job import (
     Answer,
     Argument,
@@ -40,17 +41,9 @@ from tinyloss._engine.job import (
     scaled,
 )
 from tinyloss._engine.pairs import OF_ROWS, scores_and_target
-from tinyloss._engine.products import (
-    FACTORS,
-    Columns,
-    Scored,
-    at_once,
-    by_chunks,
-    known_of_columns,
-    seen_of_columns,
-)
 from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
+from tinyloss._engine.scored import FACTORS, Columns, Scored
 from tinyloss._engine.sequences import Sequenced, answer_of_sequences, evaluated
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, InParts, Loops, Role
