@@ -1,5 +1,6 @@
 """Losses of similarities: golden values, gradients, chunks, memory."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -258,6 +259,22 @@ def test_both_ways_take_four_products(given: Any, monkeypatch: pytest.MonkeyPatc
     counted.clear()
     anyloss.info_nce(A, B, max_memory=1200, **given)
     assert 0 < len(counted) <= chunks
+
+
+@pytest.mark.parametrize("given", [{}, {"label_smoothing": 0.1, "weight": WEIGHT}], ids=str)
+def test_both_ways_are_two_programs(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a chunk shows of columns, and the gradients: each takes a second to compile."""
+    kinds: set[Any] = set()
+    for name in ("chunks", "parts"):
+        module: Any = importlib.import_module(f"tinyloss._engine.{name}")
+
+        def noted(job: Any, answer_of: Any = module.answer_of) -> Any:
+            kinds.add(job.kind)
+            return answer_of(job)
+
+        monkeypatch.setattr(module, "answer_of", noted)
+    value_and_grad(tinyloss.info_nce, (0, 1))(A, B, max_memory=700, **given)
+    assert len(kinds) == 2
 
 
 def test_both_ways_of_blocks_take_four_products_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ the loop, which computes the scores of a block again.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -101,16 +100,16 @@ class _Loop:
     """A loss of products for one kind of job and one size of blocks."""
 
     def __init__(self, kind: Kind, scored: Scored) -> None:
-        self._kind, self._by, self._rows = kind, scored.by, scored.rows
-        self._axis, self._dtype = scored.class_axis, jnp.dtype(scored.dtype)
-        self._marks, self._both_ways, self._part = scored.marks, scored.both_ways, scored.part
-        self._wide = jnp.dtype(kind.value_dtype or kind.dtype)
+        self.kind, self._by, self.rows = kind, scored.by, scored.rows
+        self.axis, self.dtype = scored.class_axis, jnp.dtype(scored.dtype)
+        self.marks, self.both_ways, self.part = scored.marks, scored.both_ways, scored.part
+        self.wide = jnp.dtype(kind.value_dtype or kind.dtype)
         self._dtypes = {name: jnp.dtype(scored.dtype_of(name)) for name in scored.by}
         # The values of blocks are added up, and divided like these.
         of_value = replaced(scored.job, value=True, grads=()).kind
         of_grads = replaced(scored.job, value=True, grads=("x",), wide=False).kind
         self.rules = Rule(of_value), Rule(of_grads)
-        self._of_value, self._of_grads = map(function_of, (of_value, of_grads), self.rules)
+        self.of_value, self.of_grads = map(function_of, (of_value, of_grads), self.rules)
         loss: Any = jax.custom_jvp(self._value)
         loss.defjvp(self._moved, symbolic_zeros=True)
         # Each item's own values have no gradient that could be kept.
@@ -120,27 +119,27 @@ class _Loop:
     def _answer(self, factors: Arrays, rest: Arrays) -> tuple[Any, Arrays]:
         if not self._by:
             return self._loss(factors, rest), {}
-        value, grads = self._run(factors, rest, self._by)
-        if self._kind.axis_name is not None:
+        value, grads = _Pass(self, factors, rest, self._by).run()
+        if self.kind.axis_name is not None:
             for name in {"h", "scale"} & {*grads}:
-                grads[name] = lax.psum(grads[name], self._kind.axis_name)
+                grads[name] = lax.psum(grads[name], self.kind.axis_name)
         grads = {name: grad.astype(self._dtypes[name]) for name, grad in grads.items()}
-        return value if self._kind.value else None, grads
+        return value if self.kind.value else None, grads
 
     def _value(self, factors: Arrays, rest: Arrays) -> Any:
-        return self._run(factors, rest, ())[0]
+        return _Pass(self, factors, rest, ()).run()[0]
 
     def _moved(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
         """Return the value and its tangent, by the gradients by what moves."""
         factors, rest = primals
         moves = {name: move for name, move in tangents[0].items() if _is_moving(move)}
-        value, grads = self._run(factors, rest, tuple(moves))
+        value, grads = _Pass(self, factors, rest, tuple(moves)).run()
         along: Any = jnp.zeros((), value.dtype)
         for name, move in moves.items():
             wide = grads[name].dtype
             along = along + jnp.sum(grads[name] * move.astype(wide)).astype(value.dtype)
-        if moves and self._kind.axis_name is not None:
-            along = lax.psum(along, self._kind.axis_name)
+        if moves and self.kind.axis_name is not None:
+            along = lax.psum(along, self.kind.axis_name)
         leaves, tree = jax.tree.flatten(rest)
         # a symbolic zero is a leaf
         their_moves = jax.tree.leaves(
@@ -161,240 +160,275 @@ class _Loop:
             along = along + more
         return value, along
 
-    def _scores(self, h: Any, factors: Arrays) -> Any:
+    def scores(self, h: Any, factors: Arrays) -> Any:
         w = factors["w"]
-        z = h.astype(self._dtype) if w is None else self._product(h, w, 1 - self._axis)
+        z = h.astype(self.dtype) if w is None else self.product(h, w, 1 - self.axis)
         if factors["scale"] is not None:
-            z = z * factors["scale"].astype(self._dtype)
-        return z if factors["bias"] is None else z + factors["bias"].astype(self._dtype)
+            z = z * factors["scale"].astype(self.dtype)
+        return z if factors["bias"] is None else z + factors["bias"].astype(self.dtype)
 
-    def _some(self, factors: Arrays, start: Any) -> Arrays:
+    def some(self, factors: Arrays, start: Any) -> Arrays:
         """Return the factors of a part of the classes."""
         w, bias = factors["w"], factors["bias"]
-        w = lax.dynamic_slice_in_dim(w, start, self._part, self._axis)
+        w = lax.dynamic_slice_in_dim(w, start, self.part, self.axis)
         if bias is not None and bias.ndim:
-            bias = lax.dynamic_slice_in_dim(bias, start, self._part)
+            bias = lax.dynamic_slice_in_dim(bias, start, self.part)
         return {**factors, "w": w, "bias": bias}
 
-    def _of_rows(self, by: Sequence[str], factors: Arrays, h: Any, pulled: Any) -> Arrays:
+    def of_rows(self, by: Sequence[str], factors: Arrays, h: Any, pulled: Any) -> Arrays:
         """Return gradients of what rows of scores share, given that by their scaled features."""
         found, scale = Arrays(), factors["scale"]
         if "scale" in by:
             found["scale"] = jnp.sum(pulled * jnp.where(pulled == 0, 0, h))
         if "h" in by:
-            found["h"] = pulled if scale is None else pulled * scale.astype(self._dtype)
+            found["h"] = pulled if scale is None else pulled * scale.astype(self.dtype)
         return found
 
-    def _of_classes(self, by: Sequence[str], factors: Arrays, h: Any, g: Any) -> Arrays:
+    def of_classes(self, by: Sequence[str], factors: Arrays, h: Any, g: Any) -> Arrays:
         """Return gradients of what columns of scores share, given that by these scores."""
-        found, scale, part = Arrays(), factors["scale"], h.astype(self._dtype)
+        found, scale, part = Arrays(), factors["scale"], h.astype(self.dtype)
         if "w" in by:
-            part = part if scale is None else part * scale.astype(self._dtype)
-            a, b = (g, part) if self._axis == 0 else (part, g)
+            part = part if scale is None else part * scale.astype(self.dtype)
+            a, b = (g, part) if self.axis == 0 else (part, g)
             dimensions = (((0,), (0,)), ((), ()))
-            found["w"] = lax.dot_general(a, b, dimensions, preferred_element_type=self._dtype)
+            found["w"] = lax.dot_general(a, b, dimensions, preferred_element_type=self.dtype)
         if "bias" in by:
             found["bias"] = jnp.sum(g, axis=0 if factors["bias"].ndim else None)
         return found
 
-    def _product(self, a: Any, w: Any, axis: int) -> Any:
+    def product(self, a: Any, w: Any, axis: int) -> Any:
         """Return the product of the rows of `a` with w, summed over one of its axes."""
         if a.dtype != w.dtype:
-            a, w = a.astype(self._dtype), w.astype(self._dtype)
+            a, w = a.astype(self.dtype), w.astype(self.dtype)
         dimensions = (((1,), (axis,)), ((), ()))
-        return lax.dot_general(a, w, dimensions, preferred_element_type=self._dtype)
+        return lax.dot_general(a, w, dimensions, preferred_element_type=self.dtype)
 
-    def _run(self, factors: Arrays, rest: Arrays, by: Sequence[str]) -> tuple[Any, Arrays]:
-        """Return the value, and the gradients by some of the factors."""
-        h, w, count = factors["h"], factors["w"], factors["h"].shape[0]
-        rows, dtype, kind = self._rows, self._dtype, self._kind
-        blocks, classes = -(-count // rows), h.shape[1] if w is None else w.shape[self._axis]
-        weight = rest["weight"]
+
+class _Pass:
+    """One pass over all blocks, as it is traced.
+
+    What is done with a block is a function of all arrays that it is made of: what reverse mode
+    would keep of it is computed again.
+    """
+
+    def __init__(self, loop: _Loop, factors: Arrays, rest: Arrays, by: Sequence[str]) -> None:
+        self._loop, self._factors, self._rest, self._by = loop, factors, rest, by
+        kind, h, w, weight = loop.kind, factors["h"], factors["w"], rest["weight"]
+        self._count = count = h.shape[0]
+        self._classes = h.shape[1] if w is None else w.shape[loop.axis]
+        self._blocks = -(-count // loop.rows)
+        self._overlaps = self._blocks * loop.rows != count
+        """Whether the last block begins in the one before."""
         if weight is not None:
             weight = jnp.broadcast_to(weight, (count, *weight.shape[1:]))
-        columns: Any = None
+        self._weight = weight
+        self._columns: Any = None
         """The formulas of the columns, where these have a loss besides."""
-        if self._both_ways and kind.formula.in_parts is not None:
-            columns = kind.formula.in_parts(**kind.static, **rest["params"], **rest["all"])
+        if loop.both_ways and kind.formula.in_parts is not None:
+            self._columns = kind.formula.in_parts(**self._params(rest))
+        self._known: tuple[Any, ...] = ()
+        """What all blocks show of each column."""
+        self._scale_of_columns: Any = None
+        """What each counts."""
 
-        def cut(array: Any, start: Any) -> Any:
-            if array.shape[0] != count:
-                return array
-            return lax.dynamic_slice_in_dim(array, start, rows)
-
-        def arrays_of(start: Any, factors: Arrays, rest: Arrays) -> Arrays:
-            arrays = {
-                "x": self._scores(cut(factors["h"], start), factors),
-                **{name: cut(each, start) for name, each in rest["rows"].items()},
-                **rest["all"],
-            }
-            pairs = {name: cut(each, start) for name, each in rest["pairs"].items()}
-            pairs |= rest["columns"]
-            if pairs:
-                arrays["x"], arrays["y"] = scores_and_target(
-                    jnp, pairs, self._marks, arrays["x"], arrays.get("y")
-                )
-            return arrays
-
-        def of_columns(start: Any, first: Any, x: Any) -> tuple[Any, Any]:
-            """Return the scores of columns, and the places of their targets, if not of before."""
-            new, y = start + jnp.arange(rows) >= first, rest["rows"]["y"]
-            return jnp.where(new, x.T, -jnp.inf), jnp.where(y >= first, y - start, -1)
-
-        @partial(jax.checkpoint, prevent_cse=False)
-        def seen(known: Any, start: Any, first: Any, factors: Arrays, rest: Arrays) -> Any:
-            x, y = of_columns(start, first, arrays_of(start, factors, rest)["x"])
-            params = {**kind.static, **rest["params"], **rest["all"]}
-            return columns.joined(known, shown_by(columns, x, y, params))
-
-        def look(known: Any, number: Any) -> Any:
-            start = jnp.minimum(number * rows, count - rows)
-            return tuple(seen(known, start, number * rows, factors, rest)), None
-
-        @partial(jax.checkpoint, prevent_cse=False)
-        def block(
-            start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, known: Any
-        ) -> Any:
-            h = cut(factors["h"], start)
-            own = None if weight is None else cut(weight, start)
-            if blocks * rows != count:  # the last block begins in the one before
-                new = start + jnp.arange(rows) >= first
-                new = new if kind.rowwise else new[:, None]
-                own = jnp.where(new, 1 if own is None else own, 0).astype(kind.dtype)
-            arrays = arrays_of(start, factors, rest)
-            function = self._of_grads if by else self._of_value
-            numbers = rest["numbers"][1 if by else 0]
-            value, grads, _ = function(arrays, numbers, own, rest["divisor"])
-            if not by:
-                return value, {}
-            (g,) = grads
-            if columns is not None:
-                x, y = of_columns(start, first, arrays["x"])
-                params = {**kind.static, **rest["params"], **rest["all"]}
-                other = columns.slope(x, y, **params, **columns.numbers(*known)).grad_x()
-                other = other * scale_of_columns[:, None]
-                g = 0.5 * (g + jnp.where(scale_of_columns[:, None] == 0, 0, other).T)
-            elif own is not None:  # what is left out may be NaN
-                keep = own != 0
-                keep = keep[:, None] if kind.rowwise else keep.any(axis=-1, keepdims=True)
-                h = jnp.where(keep, h, 0)
-            pulled = None
-            if {"h", "scale"} & {*by}:
-                pulled = g if w is None else self._product(g, w, self._axis)
-            return value, self._of_rows(by, factors, h, pulled) | self._of_classes(
-                by, factors, h, g
-            )
-
-        @partial(jax.checkpoint, prevent_cse=False)
-        def block_in_parts(
-            start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, found: Arrays
-        ) -> Any:
-            """Return the value of a block, and the gradients so far with what it adds to these."""
-            h, own = cut(factors["h"], start), jnp.ones(rows, dtype)
-            y = cut(rest["rows"]["y"], start)
-            if weight is not None:
-                own = jnp.broadcast_to(cut(weight, start), (rows,)).astype(dtype)
-            own = jnp.where(start + jnp.arange(rows) >= first, own, 0)
-            keep = own != 0
-            # what is left out may be NaN
-            h = jnp.where(keep[:, None], h, 0)
-            y = jnp.where(keep if y.ndim == 1 else keep[:, None], y, 0)
-            if kind.unchecked is not None:
-                own = jnp.where(kind.unchecked.holds(y, classes), own, jnp.nan)
-            whole = RowsInParts(
-                kind,
-                lambda at: self._scores(h, self._some(factors, at)),
-                y,
-                {**rest["params"], **rest["all"]},
-                classes,
-                self._part,
-            )
-            known, divisor = whole.seen(rows), rest["divisor"]
-            value = jnp.where(keep, own * whole.loss(known), 0).astype(self._wide)
-            if kind.reduce:
-                value = jnp.sum(value) / (1.0 if divisor is None else divisor)
-            if not by:
-                return value, found
-            own = (own if divisor is None else own / divisor)[:, None]
-
-            def of_part(carry: Any, number: Any) -> Any:
-                pulled, found = carry
-                some = whole.part(number)
-                g = jnp.where(keep[:, None], own * whole.slope(known, some), 0).astype(dtype)
-                if pulled is not None:
-                    w = self._some(factors, some.start)["w"]
-                    pulled = pulled + self._product(g, w, self._axis)
-                for name, grad in self._of_classes(by, factors, h, g).items():
-                    axis = self._axis if name == "w" else 0
-                    if grad.ndim:
-                        grad = grad + lax.dynamic_slice_in_dim(
-                            found[name], some.start, self._part, axis
-                        )
-                        grad = lax.dynamic_update_slice_in_dim(found[name], grad, some.start, axis)
-                    else:
-                        grad = found[name] + grad
-                    found = {**found, name: grad}
-                return (pulled, found), None
-
-            pulled = jnp.zeros(h.shape, dtype) if {"h", "scale"} & {*by} else None
-            (pulled, found), _ = lax.scan(of_part, (pulled, found), whole.numbers)
-            for name, grad in self._of_rows(by, factors, h, pulled).items():
-                added = put(found["h"], grad, start, first) if name == "h" else found[name] + grad
-                found = {**found, name: added}
-            return value, found
-
-        def step(carry: Any, number: Any) -> Any:
-            value, found = carry
-            first = number * rows
-            start = jnp.minimum(first, count - rows)
-            grads: Arrays = {}
-            if self._part < classes:
-                of_block, found = block_in_parts(start, first, factors, rest, weight, found)
-            else:
-                of_block, grads = block(start, first, factors, rest, weight, known)
-            if kind.reduce:
-                value = value + of_block
-            else:
-                before = 0 if columns is None else cut(value, start)
-                value = put(value, before + of_block, start, first)
-            for name, grad in grads.items():
-                if name == "h":
-                    found = {**found, "h": put(found["h"], grad, start, first)}
-                else:
-                    found = {**found, name: found[name] + grad}
-            return (value, found), None
-
-        def put(whole: Any, part: Any, start: Any, first: Any) -> Any:
-            if blocks * rows != count:
-                new = (start + jnp.arange(rows) >= first).reshape(-1, *[1] * (part.ndim - 1))
-                part = jnp.where(new, part, lax.dynamic_slice_in_dim(whole, start, rows))
-            return lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
-
-        items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
-        start = {
-            "h": lambda: jnp.zeros(h.shape, dtype),
-            "w": lambda: jnp.zeros(factors["w"].shape, dtype),
-            "bias": lambda: jnp.zeros(factors["bias"].shape, dtype),
-            "scale": lambda: jnp.zeros((), dtype),
+    def run(self) -> tuple[Any, Arrays]:
+        """Return the value, and the gradients by some of the factors."""
+        loop, factors, count = self._loop, self._factors, self._count
+        kind, dtype = loop.kind, loop.dtype
+        items = (count,) if kind.rowwise and kind.formula.per_item else (count, self._classes)
+        value = jnp.zeros(() if kind.reduce else items, loop.wide)
+        if self._columns is not None:
+            value = value + self._of_all_columns()
+        found = {
+            name: jnp.zeros(() if name == "scale" else factors[name].shape, dtype)
+            for name in self._by
         }
-        value = jnp.zeros(() if kind.reduce else items, self._wide)
-        known: Any = ()
-        scale_of_columns: Any = None
-        if columns is not None:
-            known = tuple([jnp.full(count, start, dtype) for start in columns.start.values()])
-            known, _ = lax.scan(look, known, jnp.arange(blocks))
-            own = jnp.ones(count, dtype) if weight is None else weight
-            each = columns.loss(*known)
-            of_each = jnp.where(own == 0, 0, each * own).astype(self._wide)
-            divisor = 1.0 if rest["divisor"] is None else rest["divisor"]
-            value = value + (jnp.sum(of_each) / divisor if kind.reduce else of_each)
-            scale_of_columns = (own / divisor).astype(dtype)
-        carry = (value, {name: start[name]() for name in by})
-        if blocks == 1:
-            (value, grads), _ = step(carry, 0)
+        if self._blocks == 1:
+            (value, grads), _ = self._step((value, found), 0)
         else:
-            (value, grads), _ = lax.scan(step, carry, jnp.arange(blocks))
-        return value if columns is None else 0.5 * value, grads
+            (value, grads), _ = lax.scan(self._step, (value, found), jnp.arange(self._blocks))
+        return value if self._columns is None else 0.5 * value, grads
+
+    def _params(self, rest: Arrays) -> Arrays:
+        return {**self._loop.kind.static, **rest["params"], **rest["all"]}
+
+    def _cut(self, array: Any, start: Any) -> Any:
+        """Return the rows of a block, of an array that has all of them."""
+        if array.shape[0] != self._count:
+            return array
+        return lax.dynamic_slice_in_dim(array, start, self._loop.rows)
+
+    def _new(self, start: Any, first: Any) -> Any:
+        """Return which rows of a block were not in the one before."""
+        return start + jnp.arange(self._loop.rows) >= first
+
+    def _put(self, whole: Any, part: Any, start: Any, first: Any) -> Any:
+        """Return an array with the rows of a block, those that are new."""
+        if self._overlaps:
+            new = self._new(start, first).reshape(-1, *[1] * (part.ndim - 1))
+            part = jnp.where(new, part, lax.dynamic_slice_in_dim(whole, start, self._loop.rows))
+        return lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
+
+    def _arrays_of(self, start: Any, factors: Arrays, rest: Arrays) -> Arrays:
+        """Return the arrays of a block's job."""
+        arrays = {
+            "x": self._loop.scores(self._cut(factors["h"], start), factors),
+            **{name: self._cut(each, start) for name, each in rest["rows"].items()},
+            **rest["all"],
+        }
+        pairs = {name: self._cut(each, start) for name, each in rest["pairs"].items()}
+        pairs |= rest["columns"]
+        if pairs:
+            arrays["x"], arrays["y"] = scores_and_target(
+                jnp, pairs, self._loop.marks, arrays["x"], arrays.get("y")
+            )
+        return arrays
+
+    def _of_columns(self, start: Any, first: Any, x: Any) -> tuple[Any, Any]:
+        """Return the scores of columns, and the places of their targets, if not of before."""
+        y = self._rest["rows"]["y"]
+        x = jnp.where(self._new(start, first), x.T, -jnp.inf)
+        return x, jnp.where(y >= first, y - start, -1)
+
+    def _of_all_columns(self) -> Any:
+        """Return the loss of the columns, when all blocks have been looked at."""
+        loop, count, weight, columns = self._loop, self._count, self._weight, self._columns
+        kind, divisor = loop.kind, self._rest["divisor"]
+        known = tuple([jnp.full(count, start, loop.dtype) for start in columns.start.values()])
+        self._known, _ = lax.scan(self._look, known, jnp.arange(self._blocks))
+        own = jnp.ones(count, loop.dtype) if weight is None else weight
+        each = columns.loss(*self._known)
+        value = jnp.where(own == 0, 0, each * own).astype(loop.wide)
+        divisor = 1.0 if divisor is None else divisor
+        self._scale_of_columns = (own / divisor).astype(loop.dtype)
+        return jnp.sum(value) / divisor if kind.reduce else value
+
+    def _look(self, known: Any, number: Any) -> Any:
+        first = number * self._loop.rows
+        start = jnp.minimum(first, self._count - self._loop.rows)
+        seen = jax.checkpoint(self._seen, prevent_cse=False)
+        return tuple(seen(known, start, first, self._factors, self._rest)), None
+
+    def _seen(self, known: Any, start: Any, first: Any, factors: Arrays, rest: Arrays) -> Any:
+        """Return what is known of the columns after a block."""
+        x, y = self._of_columns(start, first, self._arrays_of(start, factors, rest)["x"])
+        return self._columns.joined(known, shown_by(self._columns, x, y, self._params(rest)))
+
+    def _step(self, carry: Any, number: Any) -> Any:
+        loop, (value, found) = self._loop, carry
+        first = number * loop.rows
+        start = jnp.minimum(first, self._count - loop.rows)
+        grads: Arrays = {}
+        if loop.part < self._classes:
+            block = jax.checkpoint(self._block_in_parts, prevent_cse=False)
+            of_block, found = block(start, first, self._factors, self._rest, self._weight, found)
+        else:
+            block = jax.checkpoint(self._block, prevent_cse=False)
+            of_block, grads = block(
+                start, first, self._factors, self._rest, self._weight, self._known
+            )
+        if loop.kind.reduce:
+            value = value + of_block
+        else:
+            before = 0 if self._columns is None else self._cut(value, start)
+            value = self._put(value, before + of_block, start, first)
+        for name, grad in grads.items():
+            whole = found[name]
+            added = self._put(whole, grad, start, first) if name == "h" else whole + grad
+            found = {**found, name: added}
+        return (value, found), None
+
+    def _block(
+        self, start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, known: Any
+    ) -> Any:
+        """Return the value of a block, and what it adds to the gradients."""
+        loop, by, w = self._loop, self._by, factors["w"]
+        kind, h = loop.kind, self._cut(factors["h"], start)
+        own = None if weight is None else self._cut(weight, start)
+        if self._overlaps:
+            new = self._new(start, first)
+            new = new if kind.rowwise else new[:, None]
+            own = jnp.where(new, 1 if own is None else own, 0).astype(kind.dtype)
+        arrays = self._arrays_of(start, factors, rest)
+        function = loop.of_grads if by else loop.of_value
+        value, grads, _ = function(arrays, rest["numbers"][bool(by)], own, rest["divisor"])
+        if not by:
+            return value, {}
+        (g,) = grads
+        if self._columns is not None:
+            x, y = self._of_columns(start, first, arrays["x"])
+            numbers, scale = self._columns.numbers(*known), self._scale_of_columns[:, None]
+            other = self._columns.slope(x, y, **self._params(rest), **numbers).grad_x()
+            g = 0.5 * (g + jnp.where(scale == 0, 0, other * scale).T)
+        elif own is not None:  # what is left out may be NaN
+            keep = own != 0
+            keep = keep[:, None] if kind.rowwise else keep.any(axis=-1, keepdims=True)
+            h = jnp.where(keep, h, 0)
+        pulled = None
+        if {"h", "scale"} & {*by}:
+            pulled = g if w is None else loop.product(g, w, loop.axis)
+        of_rows = loop.of_rows(by, factors, h, pulled)
+        return value, of_rows | loop.of_classes(by, factors, h, g)
+
+    def _block_in_parts(
+        self, start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, found: Arrays
+    ) -> Any:
+        """Return the value of a block, and the gradients so far with what it adds to these."""
+        loop, kind, dtype = self._loop, self._loop.kind, self._loop.dtype
+        h, own = self._cut(factors["h"], start), jnp.ones(loop.rows, dtype)
+        y = self._cut(rest["rows"]["y"], start)
+        if weight is not None:
+            own = jnp.broadcast_to(self._cut(weight, start), (loop.rows,)).astype(dtype)
+        own = jnp.where(self._new(start, first), own, 0)
+        keep = own != 0
+        # what is left out may be NaN
+        h = jnp.where(keep[:, None], h, 0)
+        y = jnp.where(keep if y.ndim == 1 else keep[:, None], y, 0)
+        if kind.unchecked is not None:
+            own = jnp.where(kind.unchecked.holds(y, self._classes), own, jnp.nan)
+        whole = RowsInParts(
+            kind,
+            lambda at: loop.scores(h, loop.some(factors, at)),
+            y,
+            {**rest["params"], **rest["all"]},
+            self._classes,
+            loop.part,
+        )
+        known, divisor = whole.seen(loop.rows), rest["divisor"]
+        value = jnp.where(keep, own * whole.loss(known), 0).astype(loop.wide)
+        if kind.reduce:
+            value = jnp.sum(value) / (1.0 if divisor is None else divisor)
+        if not self._by:
+            return value, found
+        own = (own if divisor is None else own / divisor)[:, None]
+
+        def of_part(carry: Any, number: Any) -> Any:
+            pulled, found = carry
+            some = whole.part(number)
+            g = jnp.where(keep[:, None], own * whole.slope(known, some), 0).astype(dtype)
+            if pulled is not None:
+                w = loop.some(factors, some.start)["w"]
+                pulled = pulled + loop.product(g, w, loop.axis)
+            for name, grad in loop.of_classes(self._by, factors, h, g).items():
+                found = {**found, name: _added(found[name], grad, some.start, loop, name)}
+            return (pulled, found), None
+
+        pulled = jnp.zeros(h.shape, dtype) if {"h", "scale"} & {*self._by} else None
+        (pulled, found), _ = lax.scan(of_part, (pulled, found), whole.numbers)
+        for name, grad in loop.of_rows(self._by, factors, h, pulled).items():
+            whole_grad = found[name]
+            added = self._put(whole_grad, grad, start, first) if name == "h" else whole_grad + grad
+            found = {**found, name: added}
+        return value, found
+
+
+def _added(whole: Any, grad: Any, start: Any, loop: _Loop, name: str) -> Any:
+    """Return a gradient with what some classes add to it, from the one of index `start` on."""
+    if not grad.ndim:
+        return whole + grad
+    axis = loop.axis if name == "w" else 0
+    before = lax.dynamic_slice_in_dim(whole, start, loop.part, axis)
+    return lax.dynamic_update_slice_in_dim(whole, before + grad, start, axis)
 
 
 def _is_moving(move: Any) -> bool:
