@@ -261,7 +261,9 @@ def test_both_ways_take_four_products(given: Any, monkeypatch: pytest.MonkeyPatc
     assert 0 < len(counted) <= chunks
 
 
-@pytest.mark.parametrize("given", [{}, {"label_smoothing": 0.1, "weight": WEIGHT}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{}, {"label_smoothing": 0.1, "weight": WEIGHT}], ids=["plain", "smooth and weighted"]
+)
 def test_both_ways_are_two_programs(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a chunk shows of columns, and the gradients: each takes a second to compile."""
     kinds: set[Any] = set()

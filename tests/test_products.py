@@ -144,6 +144,17 @@ def test_scale_and_probabilities_have_gradients(class_axis: int) -> None:
     close(found, expected, EPS["float64"])
 
 
+def test_a_loss_with_a_bias_is_never_negative() -> None:
+    """That of cut-cross-entropy was, before its issue 52: the bias was not in all of it."""
+    rng = np.random.default_rng(0)
+    for scale in (1e-3, 1.0, 1e3):
+        h, w, y, bias = drawn(25, "float32")
+        bias = (scale * rng.normal(size=CLASSES)).astype("float32")
+        for memory in (None, memory_of(3, "float32")):
+            value = LINEAR(h, w, y, bias=bias, reduction="none", max_memory=memory)
+            assert (value >= 0).all()
+
+
 @pytest.mark.parametrize("rows", [2, 4, ROWS])
 def test_a_row_does_not_depend_on_its_neighbours(rows: int) -> None:
     h, w, y, _ = drawn(dtype="float32")
