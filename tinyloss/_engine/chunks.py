@@ -133,52 +133,73 @@ class _Chunks:
     """The answer so far."""
 
     def __init__(self, scored: Scored) -> None:
-        self._scored = scored
-        job, h, w, by = scored.job, scored.h, scored.w, scored.by
-        self._xp = xp = job.xp
-        self._kind = kind = job.kind
-        self._wide = widest_dtype(xp, h)
+        self._scored, job = scored, scored.job
+        self._xp, self._kind = job.xp, job.kind
+        self._wide = widest_dtype(job.xp, scored.h)
         self._columns: Parts | None = None
+        """What is known of the columns, where these have a loss besides."""
         self._target: Any = None
         """Of the scores that were made last, where it is made of pairs."""
+        count = scored.shape[0]
         self._taken = None
         if not scored.both_ways:
-            self._taken = _taken(xp, kind, job.weight, h.shape[0])
+            self._taken = _taken(job.xp, job.kind, job.weight, count)
         """The rows that count, where that is known; None for all."""
-        place = beside(h)
-        count, classes = scored.shape
         self._count = count if self._taken is None else self._taken.shape[0]
-        partly = self._count < count or scored.both_ways
         self._rows = max(1, scored.rows_of(self._count))
-        new = xp.zeros if partly else xp.empty
-        items = (count,) if kind.rowwise and kind.formula.per_item else (count, classes)
-        self._value: Any = None
-        if kind.value or scored.moves:
-            self._value = (
-                xp.zeros((), dtype=self._wide, **place)
-                if kind.reduce
-                else new(items, dtype=kind.value_dtype or kind.dtype, **place)
-            )
-        self._scores = xp.empty((self._rows, scored.part), dtype=scored.dtype, **place)
-        self._found: dict[str, Any] = {}
-        for name, shape in (("h", h.shape), ("y", (count, classes))):
-            if name in by:
-                own = kind.dtype if name == "y" and scored.moves else scored.dtype_of(name)
-                self._found[name] = new(shape, dtype=own, **place)
-        if "w" in by:
-            self._found["w"] = xp.zeros(w.shape, dtype=kind.dtype, **place)
-        for name in ("bias", "scale"):
-            if name in by:
-                shape = getattr(scored, name).shape
-                self._found[name] = xp.zeros(shape, dtype=self._wide, **place)
+        self._scores = self._empty((self._rows, scored.part), scored.dtype)
+        self._block_kind = self._kind_of_blocks()
+        self._value = self._new_value()
+        self._found = self._new_grads()
+
+    def _empty(self, shape: tuple[Any, ...], dtype: Any) -> Any:
+        return self._xp.empty(shape, dtype=dtype, **beside(self._scored.h))
+
+    def _zeros(self, shape: tuple[Any, ...], dtype: Any) -> Any:
+        return self._xp.zeros(shape, dtype=dtype, **beside(self._scored.h))
+
+    def _kind_of_blocks(self) -> Kind:
+        """Return the kind of the jobs of chunks: sums are wide, and each result is rounded once."""
+        scored, kind = self._scored, self._kind
         changes: dict[str, Any] = {"value_dtype": self._wide} if kind.reduce else {}
-        self._block_kind = replace(kind, wide=False, value=kind.value or scored.moves, **changes)
-        if scored.moves:  # rounded once, at the end
-            arguments = [
-                each._replace(dtype=kind.dtype) if each.name == "y" else each
-                for each in kind.arguments
-            ]
-            self._block_kind = replace(self._block_kind, arguments=tuple(arguments))
+        if scored.moves:  # the gradient by y, at the end
+            changes["arguments"] = tuple(
+                [
+                    each._replace(dtype=kind.dtype) if each.name == "y" else each
+                    for each in kind.arguments
+                ]
+            )
+        return replace(kind, wide=False, value=kind.value or scored.moves, **changes)
+
+    def _new_value(self) -> Any:
+        """Return the value before the first chunk: 0, or an array to write into."""
+        kind = self._kind
+        if not self._block_kind.value:
+            return None
+        if kind.reduce:
+            return self._zeros((), self._wide)
+        one_each = kind.rowwise and kind.formula.per_item
+        shape = self._scored.shape[:1] if one_each else self._scored.shape
+        return self._of_items(shape, kind.value_dtype or kind.dtype)
+
+    def _new_grads(self) -> dict[str, Any]:
+        """Return what is known of the gradients before the first chunk."""
+        scored, kind, found = self._scored, self._kind, dict[str, Any]()
+        for name in scored.by:
+            if name == "h":
+                found[name] = self._of_items(scored.h.shape, scored.dtype_of(name))
+            elif name == "y":
+                dtype = kind.dtype if scored.moves else scored.dtype_of(name)
+                found[name] = self._of_items(scored.shape, dtype)
+            else:
+                dtype = kind.dtype if name == "w" else self._wide
+                found[name] = self._zeros(getattr(scored, name).shape, dtype)
+        return found
+
+    def _of_items(self, shape: tuple[Any, ...], dtype: Any) -> Any:
+        """Return an array for results of all rows: 0 for those that chunks leave out."""
+        partly = self._count < self._scored.shape[0] or self._scored.both_ways
+        return self._zeros(shape, dtype) if partly else self._empty(shape, dtype)
 
     def spans(self) -> Any:
         """Yield the first and last row of each chunk that the one before has not."""
