@@ -36,10 +36,12 @@ def masked(own: type[Formula]) -> type[Formula]:
 
         def __init__(self, x: Any, y: Any, *, mask: Any, **params: Any) -> None:
             xp, self.possible = namespace(x), mask != 0
-            super().__init__(xp.where(self.possible, x, -xp.inf), y, **params)
+            made: Any = super().__init__
+            made(xp.where(self.possible, x, -xp.inf), y, **params)
 
         def grad_x(self) -> Any:
-            return self._of_possible(super().grad_x())
+            closed: Any = super()
+            return self._of_possible(closed.grad_x())
 
         def curvature(self) -> Any:
             return self._of_possible(super().curvature())

@@ -618,12 +618,9 @@ class PairwiseLoss(Configured):
     ask = asked(__call__)
 
 
-class LabelLoss(Configured):
+class LabelLoss(RowLoss):
     """A loss with class indices."""
 
-    reduction: Reduction = "mean"
-    axis: int = -1
-    axis_name: AxisName | None = None
     class_weight: ArrayLike | None = None
     ignore_index: int | None = None
 
