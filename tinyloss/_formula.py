@@ -221,21 +221,31 @@ class InParts(Protocol):
         ...
 
 
+def made_once(own: type[Formula], name: str, make: Callable[[], type[Formula]]) -> type[Formula]:
+    """Return what is made of a formula, the same each time.
+
+    It is kept on the formula, which it refers to: both are freed together.
+    """
+    known: type[Formula] | None = own.__dict__.get(name)  # not that of a formula it inherits from
+    if known is None:
+        known = make()
+        setattr(own, name, known)
+    return known
+
+
 def boosting(own: type[Formula]) -> type[Formula]:
     """Return a formula whose curvature is that for boosting, so that backends know of one only."""
-    known: Any = own.__dict__.get("_boosting")
-    if known is not None:
-        return known  # type: ignore[no-any-return]
 
-    class Boosting(own):  # type: ignore[misc, valid-type]
-        exact_curvature = False
+    def make() -> type[Formula]:
+        class Boosting(own):  # type: ignore[misc, valid-type]
+            exact_curvature = False
 
-        def curvature(self) -> Any:
-            return self.boosting_curvature(super().curvature())
+            def curvature(self) -> Any:
+                return self.boosting_curvature(super().curvature())
 
-    # Kept on the formula, which it refers to: both are freed together.
-    setattr(own, "_boosting", Boosting)  # noqa: B010 - of no other formula
-    return Boosting
+        return Boosting
+
+    return made_once(own, "_boosting", make)
 
 
 def exact(value: Any) -> Hashable:

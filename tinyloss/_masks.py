@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from tinyloss._arrays import has_dtype, kind, namespace
 from tinyloss._engine.request import Refusal, Request
-from tinyloss._formula import Formula, Role
+from tinyloss._formula import Formula, Role, made_once
 from tinyloss._traits import Traits
 
 
@@ -26,35 +26,33 @@ def of_possible(request: Request) -> Request:
 
 def masked(own: type[Formula]) -> type[Formula]:
     """Return a formula of logits and of which classes are possible: others count as -inf."""
-    known: Any = own.__dict__.get("_masked")
-    if known is not None:
-        return known  # type: ignore[no-any-return]
 
-    class Masked(own):  # type: ignore[misc, valid-type]
-        in_parts = None
-        roles: ClassVar[Mapping[str, Role]] = {**own.roles, "mask": Role(per_class=True)}
+    def make() -> type[Formula]:
+        class Masked(own):  # type: ignore[misc, valid-type]
+            in_parts = None
+            roles: ClassVar[Mapping[str, Role]] = {**own.roles, "mask": Role(per_class=True)}
 
-        def __init__(self, x: Any, y: Any, *, mask: Any, **params: Any) -> None:
-            xp, self.possible = namespace(x), mask != 0
-            made: Any = super().__init__
-            made(xp.where(self.possible, x, -xp.inf), y, **params)
+            def __init__(self, x: Any, y: Any, *, mask: Any, **params: Any) -> None:
+                xp, self.possible = namespace(x), mask != 0
+                own: Any = super()
+                own.__init__(xp.where(self.possible, x, -xp.inf), y, **params)
 
-        def grad_x(self) -> Any:
-            closed: Any = super()
-            return self._of_possible(closed.grad_x())
+            def grad_x(self) -> Any:
+                own: Any = super()
+                return self._of_possible(own.grad_x())
 
-        def curvature(self) -> Any:
-            return self._of_possible(super().curvature())
+            def curvature(self) -> Any:
+                return self._of_possible(super().curvature())
 
-        def _of_possible(self, derivative: Any) -> Any:
-            return namespace(derivative).where(self.possible, derivative, 0.0)
+            def _of_possible(self, derivative: Any) -> Any:
+                return namespace(derivative).where(self.possible, derivative, 0.0)
 
-        @classmethod
-        def traits(cls, **params: Any) -> Traits:
-            del params["mask"]  # they hold for any number of classes
-            known: Traits = super().traits(**params)
-            return known
+            @classmethod
+            def traits(cls, **params: Any) -> Traits:
+                del params["mask"]  # they hold for any number of classes
+                known: Traits = super().traits(**params)
+                return known
 
-    # Kept on the formula, which it refers to: both are freed together.
-    setattr(own, "_masked", Masked)  # noqa: B010 - of no other formula
-    return Masked
+        return Masked
+
+    return made_once(own, "_masked", make)

@@ -7,13 +7,14 @@ none is made with a maximum that later changes. Both are jobs, answered as any a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from tinyloss._arrays import beside, namespace
 from tinyloss._engine.job import Argument, Job, Kind, poisoned, replaced
 from tinyloss._engine.run import answer_of
-from tinyloss._formula import CLASS, ITEM, Formula, InParts
+from tinyloss._formula import CLASS, ITEM, Formula, InParts, made_once
 
 
 class Parts:
@@ -132,7 +133,7 @@ def with_columns(job: Job, columns: Parts) -> Job:
     arguments = [Argument(name, arrays[name].dtype, role) for name, role in more.items()]
     return replaced(
         job,
-        formula=_of_both(job.kind.formula),
+        formula=made_once(job.kind.formula, "_both", partial(_of_both, job.kind.formula)),
         arguments=(*job.kind.arguments, *arguments),
         arrays=arrays,
         weight=None,
@@ -142,9 +143,6 @@ def with_columns(job: Job, columns: Parts) -> Job:
 
 def _of_both(own: Any) -> type[Formula]:
     """Return the formula of rows and of columns that are known, of a loss in parts."""
-    known: Any = own.__dict__.get("_both")
-    if known is not None:
-        return known  # type: ignore[no-any-return]
     across = own.in_parts.across
     of_columns = {name: role for name, role in across.roles.items() if name not in own.roles}
 
@@ -167,8 +165,6 @@ def _of_both(own: Any) -> type[Formula]:
             by_rows = _weighed(self._rows.grad_x(), of_row)
             return 0.5 * (by_rows + _weighed(self._columns.grad_x(), of_column))
 
-    # Kept on the formula, which it refers to: both are freed together.
-    own._both = Both
     return Both
 
 

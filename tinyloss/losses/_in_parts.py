@@ -87,7 +87,7 @@ class _LabelInPart(_InPart):
 
 
 class _LabelShown(_LabelInPart):
-    """What some classes show of a row."""
+    """What some classes show of a row: gradients of a sum, by the coefficients of these numbers."""
 
     roles = {**_LabelInPart.roles, **dict.fromkeys(("others", "asked"), ITEM)}
 
@@ -173,7 +173,7 @@ class _ShareInPart(_InPart):
 
 
 class _ShareShown(_ShareInPart):
-    """What some classes show of a row, the last three where all classes get a share."""
+    """What some classes show of a row, likewise; the last three where all classes get a share."""
 
     roles = {
         **_ShareInPart.roles,
