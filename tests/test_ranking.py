@@ -23,7 +23,7 @@ anyloss: Any = tinyloss
 on = pytest.mark.parametrize
 
 PAIRWISE = ("pairwise_logistic", "pairwise_hinge", "pairwise_soft_zero_one")
-BOUNDING = ("lambdarank", *[f"lambdaloss {kind}" for kind in get_args(LambdaKind)])
+BOUNDING = ("approx_ndcg", "lambdarank", *[f"lambdaloss {kind}" for kind in get_args(LambdaKind)])
 WEIGHTED = (*PAIRWISE, *BOUNDING)
 LISTS = (*WEIGHTED, "pairwise_mse")
 COMPILED = (
@@ -41,7 +41,11 @@ def loss_of(name: str, **parameters: Any) -> Any:
     function, _, kind = name.partition(" ")
     if kind:
         return anyloss.LambdaLoss(kind=kind, **parameters)
-    return anyloss.LambdaRankLoss(**parameters) if parameters else getattr(anyloss, function)
+    if parameters:
+        return {"approx_ndcg": anyloss.ApproxNDCGLoss, "lambdarank": anyloss.LambdaRankLoss}[name](
+            **parameters
+        )
+    return getattr(anyloss, function)
 
 
 def of(name: str, argnums: Any = 0, **parameters: Any) -> Any:
@@ -96,6 +100,16 @@ OF_OTHERS: dict[str, tuple[float, list[float]]] = {
             -0.17456563074290371,
             0.082821340888486716,
             0.033281558723903406,
+        ],
+    ),
+    "approx_ndcg": (
+        -0.77001368133047693408,
+        [
+            0.020907561678622092,
+            0.012251688382593922,
+            -0.09253621831631261,
+            0.036745711607879945,
+            0.022631256647216651,
         ],
     ),
     "lambdaloss ndcg1": (
@@ -186,6 +200,21 @@ def test_ranknet_of_allrank() -> None:
 def test_lambdaloss_of_allrank(kind: Any, value: float) -> None:
     """Labels and scores that tie keep their places."""
     close(tinyloss.lambdaloss(ALLRANK, ALLRANK, kind=kind) / log(2), value)
+
+
+def test_approx_ndcg_of_allrank() -> None:
+    """Alpha is 1 / temperature."""
+    close(tinyloss.approx_ndcg(ALLRANK, ALLRANK), -0.84992198076806586466)
+    value, slopes = of("approx_ndcg", temperature=0.1)(SCORES, LABELS)
+    close(value, -0.99824947210598962548)
+    expected = [
+        -0.014145441607630543,
+        5.2644985839410687e-9,
+        -0.00075799462933563797,
+        0.014708467152074198,
+        0.00019496382039339869,
+    ]
+    np.testing.assert_allclose(slopes, expected, rtol=64 * EPS)
 
 
 @on("name", WEIGHTED)
@@ -302,7 +331,23 @@ def test_a_pair_weighs_what_its_exchange_moves_of_the_ndcg(
     close(got, value, 32)
 
 
-@on("name", ["lambdarank", *BASE_2])
+@on("gain", ["exponential", "linear"])
+@on("discount", ["log2", "reciprocal"])
+def test_approx_ndcg_nears_the_ndcg(gain: Any, discount: Any) -> None:
+    order = [*np.argsort(-SCORES)]
+    got = tinyloss.approx_ndcg(SCORES, LABELS, temperature=1e-3, gain=gain, discount=discount)
+    close(got, -_ndcg(LABELS, order, gain, discount, None))
+
+
+def test_member_weights_of_approx_ndcg_are_of_gains() -> None:
+    """In the largest DCG too, whose order they may change."""
+    weights = np.array([4.0, 1.0, 0.5, 3.0, 1.0])
+    gains = weights * (2.0**LABELS - 1)
+    got = tinyloss.approx_ndcg(SCORES, LABELS, member_weight=weights)
+    close(got, tinyloss.approx_ndcg(SCORES, gains, gain="linear"))
+
+
+@on("name", ["approx_ndcg", "lambdarank", *BASE_2])
 def test_gains_of_ones_own_are_linear_labels(name: str) -> None:
     close(loss_of(name, gain="linear")(SCORES, 2.0**LABELS - 1), loss_of(name)(SCORES, LABELS))
 

@@ -8,6 +8,7 @@ import torch
 import tinyloss
 
 __all__ = [
+    "ApproxNDCGLoss",
     "ArcFaceLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -191,6 +192,10 @@ def _tensor(value: Any) -> Any:
     if value is None or isinstance(value, torch.Tensor):
         return value
     return torch.as_tensor(value, dtype=torch.get_default_dtype())
+
+
+class ApproxNDCGLoss(LossModule):
+    of = tinyloss.ApproxNDCGLoss
 
 
 class ArcFaceLoss(LossModule):

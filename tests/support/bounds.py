@@ -873,6 +873,49 @@ def lambdaloss(
     return _lambda(x, y, kind, mu, gain, discount, top)
 
 
+def approx_ndcg(
+    x: list[Any],
+    y: list[Any],
+    *,
+    temperature: Any = 1.0,
+    gain: str = "exponential",
+    discount: str = "log2",
+) -> dict[str, Any]:
+    of, many, t = _Graded(y, gain, discount, None), range(len(x)), mp.mpf(temperature)
+    none = {name: [mp.zero for _ in many] for name in ("x", "y", "curvature")}
+    if not of.best:
+        return {"value": mp.zero, **none}
+    leads = [[(mp.mpf(a) - b) / t for b in x] for a in x]
+    ranks = [1 + mp.fsum(1 / (1 + exp(leads[i][j])) for j in many if j != i) for i in many]
+    sizes = [(a + 1) / of.best for a in of.steps]
+    if of.reciprocal:
+        counts = [1 / r for r in ranks]
+        falls = [(1 / r**2, 2 / r**3) for r in ranks]
+    else:
+        counts = [1 / mp.log(1 + r, 2) for r in ranks]
+        logs = [mp.log(1 + r) for r in ranks]
+        falls = [
+            (c / (n * (1 + r)), c / (n * (1 + r) ** 2) * (1 + 2 / n))
+            for c, n, r in zip(counts, logs, ranks, strict=True)
+        ]
+    value = mp.fsum(a * c for a, c in zip(sizes, counts, strict=True))
+    one = [a * f for a, (f, _) in zip(sizes, falls, strict=True)]
+    two = [a * f for a, (_, f) in zip(sizes, falls, strict=True)]
+    for i in many:
+        own = mp.zero
+        for j in many:
+            if j != i:
+                slope, moved = _slope(leads[i][j]), _conditioned(leads[i][j])
+                none["x"][i] += (one[i] + one[j]) * slope * moved / t
+                none["curvature"][i] += (
+                    (two[j] * slope**2 + (one[i] + one[j]) * slope) * moved / t**2
+                )
+                own += slope * moved
+        none["curvature"][i] += two[i] * own**2 / t**2
+        none["y"][i] = (counts[i] + value * of.ideal[i]) / of.best * of.slopes[i]
+    return {"value": value, **none}
+
+
 def multilabel_margin(x: list[Any], y: list[Any], *, margin: Any = 1.0) -> dict[str, Any]:
     of_pairs, c = pairwise_hinge(x, y, margin=margin), len(x)
     return {"value": of_pairs["value"] / c, "x": [mp.mpf(each) / c for each in of_pairs["x"]]}

@@ -504,6 +504,19 @@ def _special() -> Iterator[Spec]:
         ],
         scale=bounds.lambdaloss,
     )
+    yield _spec(
+        "approx_ndcg",
+        {
+            **graded,
+            **varied(graded, few, gain="linear"),
+            **varied(graded, few, discount="reciprocal"),
+            **varied(graded, few, temperature=0.1),
+            **varied(graded, few, temperature=3.0, discount="reciprocal"),
+        },
+        [call(logits(), grades), call(logits(), grades, temperature=0.25)],
+        scale=bounds.approx_ndcg,
+        underflow=1024,
+    )
     for name in ("pairwise_hinge", "multilabel_margin"):
         scale = getattr(bounds, name)
         yield _spec(name, unsettled=of.at_the_margin_of_pairs, scale=scale)

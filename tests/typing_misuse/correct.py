@@ -30,6 +30,7 @@ def regression(x: Floats, y: Floats, mask: npt.NDArray[np.bool_]) -> float:
         tinyloss.unique_softmax(x, y, gain="linear", member_weight=y),
         tinyloss.lambdarank(x, y, top=10, discount="reciprocal"),
         tinyloss.lambdaloss(x, y, kind="ndcg2", mask=mask, axis=0),
+        tinyloss.approx_ndcg(x, y, temperature=0.1, gain="linear"),
         tinyloss.cox_ph(x, y, mask, ties="breslow", segments=y, axis=0),
     ]
     return float(sum(losses))

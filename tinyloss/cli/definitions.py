@@ -825,6 +825,22 @@ def lambdaloss(
     return _lambda(x, y, kind, mu, gain, discount, top)
 
 
+@defined("lists", temperature=0.25)
+def approx_ndcg(x: Row, y: Row, *, temperature: Number, gain: str, discount: str) -> Number:
+    gains = _gains(y, gain)
+    best = _dcg(gains, y, discount, None)
+    if best == 0:
+        return 0 * x[0]
+    total = 0 * x[0]
+    for i, own in enumerate(gains):
+        leads = [(x[j] - x[i]) / temperature for j in range(len(x)) if j != i]
+        rank = Decimal(1) + _sum((-softplus(-lead)).exp() for lead in leads)
+        total = total - own * (
+            1 / rank if discount == "reciprocal" else Decimal(2).ln() / (1 + rank).ln()
+        )
+    return total / best
+
+
 @defined("tags", relative=False, margin=0.5)
 def multilabel_margin(x: Row, y: Row, *, margin: Number) -> tuple[Number, ...]:
     return tuple(each / len(x) for each in pairwise_hinge(x, y, margin=margin))

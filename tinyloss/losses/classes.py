@@ -62,6 +62,7 @@ from tinyloss.typing import (
 )
 
 __all__ = [
+    "ApproxNDCGLoss",
     "ArcFaceLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -743,6 +744,13 @@ class LambdaLoss(PairwiseLoss):
 class UniqueSoftmaxLoss(PairwiseLoss):
     function = lists.unique_softmax
     gain: GainName = "exponential"
+
+
+class ApproxNDCGLoss(PairwiseLoss):
+    function = ranking.approx_ndcg
+    temperature: float = 1.0
+    gain: GainName = "exponential"
+    discount: DiscountName = "log2"
 
 
 class NTXentLoss(LabelledPairLoss):
