@@ -66,11 +66,13 @@ class _UniqueSoftmax(Formula):
         self, x: Any, y: Any, *, gain: str, mask: Any = None, member_weight: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
-        keys = []
+        keys: list[Any] = []
+        factors = [] if member_weight is None else [spread(member_weight, x)]
         if mask is not None:  # what is left out comes first, by itself
             kept = spread(mask, x) != 0
             x, y = xp.where(kept, x, 0.0), xp.where(kept, y, 0.0)
-            keys = [xp.astype(kept, xp.int8)]
+            keys.append(xp.astype(kept, xp.int8))
+            factors = [xp.where(kept, each, 0.0) for each in factors or [xp.ones_like(x)]]
         self.order = order = Order(*keys, y)
         sorted_keys = [order.of(each) for each in keys]
         self.x, y = order.of(x), order.of(y)
@@ -79,10 +81,7 @@ class _UniqueSoftmax(Formula):
         exponential = gain == "exponential"
         steps = 2.0**y if exponential else y
         self.gain, self.slope = (steps - 1, log(2) * steps) if exponential else (y, xp.ones_like(y))
-        factors = [] if mask is None else [order.of(xp.astype(kept, x.dtype))]
-        if member_weight is not None:
-            factors.append(order.of(spread(member_weight, x)))
-        for each in factors:
+        for each in map(order.of, factors):
             self.gain, self.slope = each * self.gain, each * self.slope
         x, zeros = self.x, xp.zeros_like(x)
         lower = running(joined_log_sums, [x, zeros], self.lists)
