@@ -147,7 +147,10 @@ class Sequential(Protocol):
     """The formulas of a loss of sequences, in a batch of them.
 
     They go over frames by `loop(step, carry, arrays, reverse=False)`, which does what JAX's
-    `lax.scan` does: so time is a loop of the library that has one.
+    `lax.scan` does: so time is a loop of the library that has one. `product(a, b)` returns the sums
+    over J of (T, N, J) times (N, J, M), in full precision where libraries have less by default.
+    `some(which, function)` returns the arrays that a function returns, or anything of their shapes
+    if none of `which` is so.
     """
 
     def __init__(
@@ -158,6 +161,8 @@ class Sequential(Protocol):
         lengths: Any,
         blank: int,
         loop: Callable[..., tuple[Any, Any]],
+        product: Callable[[Any, Any], Any],
+        some: Callable[[Any, Callable[[], Any]], Any],
     ) -> None:
         """Take logits (T, N, K), classes (N, L), which frames (T, N) and how many labels count."""
         ...

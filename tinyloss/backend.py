@@ -44,7 +44,7 @@ from tinyloss._engine.pairs import OF_ROWS, scores_and_target
 from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.scored import FACTORS, Columns, Scored
-from tinyloss._engine.sequences import Sequenced, answer_of_sequences, evaluated
+from tinyloss._engine.sequences import Sequenced, Tools, answer_of_sequences, evaluated
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, InParts, Loops, Role
 from tinyloss._rows import PAIRS, OfPairs, Rows
@@ -73,6 +73,7 @@ __all__ = [
     "Rows",
     "Scored",
     "Sequenced",
+    "Tools",
     "Weighing",
     "answer_of",
     "answer_of_sequences",

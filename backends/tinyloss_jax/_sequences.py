@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tinyloss.backend import Answer, Sequenced, evaluated
+from tinyloss.backend import Answer, Sequenced, Tools, evaluated
 
 
 def sequences(batch: Sequenced) -> Answer:
@@ -25,7 +25,7 @@ def _function_of(bare: Sequenced) -> Callable[..., Any]:
 
     def answer(x: Any, labels: Any, frames: Any, lengths: Any, pull: Any) -> Answer:
         batch = replace(bare, x=x, labels=labels, frames=frames, lengths=lengths, pull=pull)
-        return evaluated(batch, _loop)
+        return evaluated(batch, _TOOLS)
 
     answer.__name__ = answer.__qualname__ = bare.formula.__name__
     jitted: Callable[..., Any] = jax.jit(answer if bare.grad else _differentiable(bare, answer))
@@ -45,7 +45,7 @@ def _differentiable(bare: Sequenced, answer: Callable[..., Answer]) -> Callable[
         batch = replace(
             bare, x=x, labels=labels, frames=frames, lengths=lengths, grad=True, grad_dtype=None
         )
-        value, (slope,), _ = evaluated(batch, _loop)
+        value, (slope,), _ = evaluated(batch, _TOOLS)
         move = jnp.where(frames[..., None], moves[0], 0).astype(slope.dtype)
         return value, jnp.sum(slope * move, axis=(1, 2))
 
@@ -56,3 +56,21 @@ def _differentiable(bare: Sequenced, answer: Callable[..., Answer]) -> Callable[
 def _loop(step: Any, carry: Any, arrays: Any, reverse: bool = False) -> tuple[Any, Any]:
     found: tuple[Any, Any] = lax.scan(step, carry, arrays, reverse=reverse)
     return found
+
+
+def _product(a: Any, b: Any) -> Any:
+    # by default XLA rounds factors on GPUs and TPUs
+    return jnp.einsum("tnj,njm->tnm", a, b, precision=lax.Precision.HIGHEST)
+
+
+def _some(which: Any, function: Callable[[], tuple[Any, ...]]) -> Any:
+    shapes: Any = jax.eval_shape(function)
+
+    def nothing() -> tuple[Any, ...]:
+        return tuple([jnp.zeros(each.shape, each.dtype) for each in shapes])
+
+    found: Any = lax.cond(jnp.any(which), function, nothing)
+    return found
+
+
+_TOOLS = Tools(_loop, _product, _some)

@@ -14,7 +14,7 @@ A sequence has the same bits whatever stands beside it: no operation adds over t
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyloss._arrays import (
     astype,
@@ -28,6 +28,7 @@ from tinyloss._arrays import (
     move_axis,
     namespace,
     result_dtype,
+    widest_dtype,
 )
 from tinyloss._engine import registry
 from tinyloss._engine.checks import (
@@ -396,7 +397,30 @@ def loop(step: Any, carry: Any, arrays: Any, reverse: bool = False) -> tuple[Any
     return carry, tuple([stack(each) for each in zip(*made, strict=True)])
 
 
-def evaluated(batch: Sequenced, loop: Callable[..., Any] = loop) -> Answer:
+def product(a: Any, b: Any) -> Any:
+    """Return the sums over J of (T, N, J) times (N, J, M): in float64, whatever torch is told."""
+    xp = namespace(a)
+    wide = widest_dtype(xp, a)
+    rows = xp.permute_dims(astype(xp, a, wide), (1, 0, 2))
+    found = xp.permute_dims(xp.matmul(rows, astype(xp, b, wide)), (1, 0, 2))
+    return astype(xp, found, a.dtype)
+
+
+def some(which: Any, function: Callable[[], Any]) -> Any:
+    """Return the arrays that a function returns."""
+    del which  # to look at it would cost as much
+    return function()
+
+
+class Tools(NamedTuple):
+    """What the formulas of sequences go over frames with; see `tinyloss._formula.Sequential`."""
+
+    loop: Callable[..., tuple[Any, Any]] = loop
+    product: Callable[[Any, Any], Any] = product
+    some: Callable[[Any, Callable[[], Any]], Any] = some
+
+
+def evaluated(batch: Sequenced, tools: Tools = Tools()) -> Answer:  # noqa: B008 - immutable
     """Answer by the formulas, in the arrays' own library."""
     xp, x, frames = batch.xp, astype(batch.xp, batch.x, batch.dtype), batch.frames
     count, time, classes = x.shape
@@ -404,7 +428,7 @@ def evaluated(batch: Sequenced, loop: Callable[..., Any] = loop) -> Answer:
         x = xp.zeros((count, 1, classes), dtype=x.dtype, **beside(x))
         frames = xp.zeros((count, 1), dtype=frames.dtype, **beside(x))
     x, frames = xp.permute_dims(x, (1, 0, 2)), xp.permute_dims(frames, (1, 0))
-    formula = batch.formula(x, batch.labels, frames, batch.lengths, batch.blank, loop)
+    formula = batch.formula(x, batch.labels, frames, batch.lengths, batch.blank, *tools)
     grads: tuple[Any, ...] = ()
     if batch.grad:
         grad = xp.permute_dims(formula.grad(), (1, 0, 2))[:, :time, :]
