@@ -1780,7 +1780,7 @@ class _Corn(Formula):
 
 @LossFunction
 def corn(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
-    """Ordinal loss of conditional logits: is a rank above a threshold that it is known to reach?
+    """Ordinal loss of conditional logits: whether a rank is above a threshold that it reaches.
 
     Parameters
     ----------
