@@ -138,7 +138,7 @@ class _Weights:
                 weight, mass = _product(xp, weight, mass), None
         if count is not None and (sums or self._divides):
             assert rows is not None
-            mass = astype(xp, count(xp, y, rows.length()), dtype)
+            mass = count(xp, astype(xp, y, dtype), rows.length())
         self.factor: float | None = None
         """What weights are still to be multiplied by, where they may be left as they came."""
         raw = raw and weight is not None and (weight is mask or self._is_narrow(weight))

@@ -196,6 +196,8 @@ def _possible(case: Case, can_write: bool) -> bool:
         return False
     if case.ignore_index is not None and "ignore_index" not in subject.options:
         return False
+    if case.special == "range" and not subject.indices:
+        return False
     if case.want == "grad_and_hess" and not subject.curvature:
         return False
     floating = kind(case.dtypes[0]) == "float"

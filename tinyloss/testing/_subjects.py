@@ -43,6 +43,9 @@ class Subject:
     arguments: tuple[str, ...]
     options: frozenset[str]
     labels: bool = False
+    """Whether targets are integers, one for each row."""
+    indices: bool = False
+    """Whether these are indices of classes."""
     rows: bool = False
     paired: bool = False
     """Whether each class of a row is compared with each other: long rows take too long."""
@@ -126,7 +129,9 @@ def subjects_of(np: Any, watch: Watch, loss: Any) -> Iterator[Subject]:
         binary = formula.binary or isinstance(loss, RegionFunction)
         found = replace(subject, rows=formula.rowwise, binary=binary, signs=formula.signed)
         if not alone:
-            found = _described(watch, replace(found, labels=job.kind.role("y").integer), given)
+            role = job.kind.role("y")
+            found = replace(found, labels=found.rows and not role.per_class, indices=role.integer)
+            found = _described(watch, found, given)
         domains = [tuple(_domains(np, watch, found, params)) for params in found.variants]
         yield replace(found, domains=tuple(domains))
 
