@@ -224,6 +224,23 @@ def test_objects_and_modules_leave_out_the_same(torch: Any) -> None:
     np.testing.assert_allclose(module(*map(torch.from_numpy, (x, y))), expected, rtol=1e-6)
 
 
+# ------------------------------------------------------------------------------------------ ranks
+
+
+def test_ranks_of_any_integer_dtype_beside_many_thresholds(xp: Library) -> None:
+    """More of them than a narrow integer could count."""
+    x = np.sin(np.arange(3 * 300.0)).reshape(3, 300).astype(np.float32)
+    ranks, weight = np.array([0, 100, 7]), np.array([1.0, 2.0, 0.5])
+    expected = tinyloss.corn(x.astype(float), ranks, weight=weight)
+    given = [xp.asarray(ranks, dtype) for dtype in xp.integers]
+
+    def ask(x: Any, weight: Any, *ranks: Any) -> Any:
+        return tuple(tinyloss.corn(x, each, weight=weight) for each in ranks)
+
+    for value in xp.fetch(xp.call(ask, xp.asarray(x), xp.asarray(weight), *given)):
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------ mask
 
 OF_CLASSES = [name for name in having("mask") if name in having("class_weight")]
