@@ -26,11 +26,19 @@ PAIRWISE = ("pairwise_logistic", "pairwise_hinge", "pairwise_soft_zero_one")
 BOUNDING = ("approx_ndcg", "lambdarank", *[f"lambdaloss {kind}" for kind in get_args(LambdaKind)])
 WEIGHTED = (*PAIRWISE, *BOUNDING)
 LISTS = (*WEIGHTED, "pairwise_mse")
+LONGER = ("approx_ndcg", "lambdarank", "lambdaloss ndcg1")
+"""Of those that take seconds to compile, the ones that have lines of their own."""
 COMPILED = (
     *(*PAIRWISE, "pairwise_mse"),
-    *[pytest.param(name, marks=pytest.mark.long) for name in BOUNDING],
+    *[pytest.param(name, marks=pytest.mark.long) for name in LONGER],
 )
-"""The same where each takes seconds to compile."""
+MODES = (
+    *[(name, "never") for name in LISTS],
+    *[
+        pytest.param(name, "always", marks=pytest.mark.long)
+        for name in (*PAIRWISE, "pairwise_mse", *LONGER)
+    ],
+)
 
 SCORES = np.array([0.5, -1.25, 2.0, 0.25, 1.125])
 LABELS = np.array([1, 0, 2, 0, 1])
@@ -173,8 +181,7 @@ PUBLISHED: dict[str, tuple[list[int], list[int], list[int] | None, float]] = {
 ALLRANK = np.array([0.5, 0.3, 0.5])
 
 
-@on("name", LISTS)
-@on("mode", ["never", pytest.param("always", marks=pytest.mark.long)])
+@on(("name", "mode"), MODES)
 def test_value_and_gradient_are_those_of_others(name: str, mode: Any) -> None:
     value, slopes = OF_OTHERS[name]
     with tinyloss_numpy.compilation(mode):
@@ -247,8 +254,7 @@ def test_a_pair_that_is_wrong_by_far_has_its_whole_slope() -> None:
     np.testing.assert_allclose(slopes, [exchange, -exchange], rtol=8 * EPS)
 
 
-@on("name", LISTS)
-@on("mode", ["never", pytest.param("always", marks=pytest.mark.long)])
+@on(("name", "mode"), MODES)
 @on("filler", [0.0, 1e30, np.nan, np.inf])
 def test_padding_changes_no_number(name: str, mode: Any, filler: float) -> None:
     """In rax the length is that of the padded list."""

@@ -400,8 +400,9 @@ class _NDCGLoss1(_Lambda):
     ) -> _Pair:
         assert weights is not None
         there = (own[1] == own[1]) & (other[1] == other[1])
-        first, second = weights
-        return _Pair(self.xp, there & (first != 0), there & (second != 0), first, second)
+        # a gain of 0 has a slope by its label
+        first, second = (there & (each != 0) for each in self._discounts(own, other))
+        return _Pair(self.xp, first, second, *weights)
 
     def value_and_slope(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
         pair = self.pair(own, other, self.weights(own, other))
