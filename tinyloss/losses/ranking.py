@@ -5,7 +5,7 @@ from math import log
 from typing import Any, NamedTuple, Unpack
 
 from tinyloss._arrays import beside, namespace
-from tinyloss._differences import exact_difference
+from tinyloss._differences import exact_difference, exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
@@ -173,11 +173,12 @@ class _Lead:
     ) -> None:
         high, low = xp.maximum(x, other), xp.minimum(x, other)
         # the difference of two scores is rounded, its exponential is not to be
-        d, rounded = exact_difference(low, high)
-        self.distance = -d if temperature is None else -d / temperature
-        e = xp.exp(-self.distance)
-        rounded = e * rounded
-        self.t = e + (rounded if temperature is None else rounded / temperature)
+        if temperature is None:
+            self.t, self.distance = exp_difference(low, high), high - low
+        else:
+            d, rounded = exact_difference(low, high)
+            e = xp.exp(d / temperature)
+            self.t, self.distance = e + e * rounded / temperature, (high - low) / temperature
         self.large = 1 / (1 + self.t)
         self.small = self.t * self.large
         # sigma(z) - sigma(-z) = tanh(z / 2), with all digits where both are about 1/2
