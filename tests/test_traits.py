@@ -87,6 +87,13 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "brier": [{"from_logits": False}],
     "multi_margin": [{"p": 2, "margin": 2.0}],
     "multilabel_margin": [{"margin": 2.0}],
+    "dpo": [
+        *[{"kind": "robust", "label_smoothing": each} for each in (0.0, 0.125)],
+        *[{"kind": "exo_pair", "label_smoothing": each} for each in (0.0, 0.125, 0.5)],
+        *[{"kind": kind} for kind in ("hinge", "ipo", "nca_pair", "bco_pair")],
+        *[{"kind": kind, "beta": 0.5} for kind in ("sppo_hard", "apo_zero", "apo_down")],
+    ],
+    "cpo": [{"kind": "hinge"}, {"kind": "ipo"}, {"alpha": 0.0}, {"label_smoothing": 1.0}],
     "kl_div": [{"log_target": True}],
     "relative_entropy": [{"log_target": True}],
     "kl_div_with_logits": [{"temperature": 3.0}],
@@ -235,11 +242,22 @@ DOMAINS: dict[str, Domain] = {
     ),
     "many logits": Domain(row(lambda x: x), lambda rng, n, k: [bits(rng, (n, k))], (1, 2, 3)),
     "ranks": Domain(row(lambda x: x), one_hot_or_soft, FEW),
+    "answers": Domain(around, lambda rng, n, k: [30 * rng.standard_normal(n)]),
+    "answers and references": Domain(
+        around,
+        lambda rng, n, k: [*(powers(rng, n, -1, 1.5) * rng.standard_normal((3, n)))],
+    ),
+    "labelled answers": Domain(
+        element(lambda rng, n: 30 * reals(rng, n)),
+        lambda rng, n, k: [bits(rng, n), 30 * rng.standard_normal(n)],
+    ),
+    "lists": Domain(row(lambda x: x), lambda rng, n, k: [rng.standard_normal((n, k))], (2, 3, 96)),
     "tags": Domain(
         row(lambda x: x), lambda rng, n, k: [rng.integers(0, 2, (n, k)).astype(float)], FEW
     ),
 }
 SAME = {
+    "mean answers": "answers",
     "near binary logits": "binary logits",
     "near logits": "logits",
     "log-probabilities of shares": "log-probabilities",
@@ -250,7 +268,10 @@ SAME = {
 OWN = {"smape": "ratios", "generalized_kl": "means"}
 """Losses whose predictions are of another domain than those of what they share inputs with."""
 
-DIFFERENCES = {"errors", "variances", "log-variances", "forecasts", "two gaussians", "ratios"}
+DIFFERENCES = {
+    *("errors", "variances", "log-variances", "forecasts", "two gaussians", "ratios"),
+    *("answers", "answers and references"),
+}
 """Of arguments of which one is subtracted from the other."""
 
 
@@ -353,7 +374,11 @@ CASES = [case for loss in public_losses("elements", "rows") for case in cases_of
 def each_of(cases: list[Case]) -> pytest.MarkDecorator:
     """Parametrize a test by cases; those of other parameters than the defaults are long."""
     params = [
-        pytest.param(case, id=str(case), marks=pytest.mark.long if case.params else ())
+        pytest.param(
+            case,
+            id=str(case),
+            marks=pytest.mark.long if case.params or case.kind == "lists" else (),
+        )
         for case in cases
     ]
     return on("case", params)
@@ -684,7 +709,7 @@ PROPER = {
     "log(class probabilities)",
 }  # fmt: skip
 """What tells the probabilities of classes."""
-BINARY = {"probabilities", "binary logits", "scores"}
+BINARY = {"probabilities", "binary logits", "scores", "labelled answers"}
 OF_LABELS = {"many logits"}
 """Losses of rows whose labels are one by one as a binary loss is."""
 

@@ -1,5 +1,7 @@
 """Losses of preferences: of the log-probabilities that a policy gives to whole answers."""
 
+from dataclasses import replace
+from math import exp, inf, log, sqrt, tanh
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
@@ -8,7 +10,7 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
 from tinyloss._tokens import TokensFunction
-from tinyloss._traits import Traits
+from tinyloss._traits import Traits, highest
 from tinyloss.losses._numerics import Sigmoids, positive_part, product, sigmoids, steep
 from tinyloss.losses.products import LogProbability
 from tinyloss.typing import (
@@ -43,6 +45,19 @@ def _softpluses(z: Any) -> tuple[Sigmoids, Any]:
 def _bend(s: Sigmoids) -> Any:
     """Return s(z) s(-z), the slope of a sigmoid."""
     return s.plus * s.minus
+
+
+_CONVEX = Traits(convex=True, strong_convexity=0.0, range=(0.0, inf))
+_SQUARE = replace(_CONVEX, strong_convexity=2.0, lipschitz=inf, smoothness=2.0, kinks=())
+_BOUNDED = Traits(convex=False, strong_convexity=0.0, kinks=())
+_STEEPEST_BEND = 6 * sqrt(3)
+"""One over the most that s(z) bends, where s(z) = (3 - sqrt(3)) / 6."""
+
+
+def _spread(z: float) -> float:
+    """Return s(z) s(-z)."""
+    e = exp(-abs(z))
+    return e / (1 + e) ** 2
 
 
 class _Pair(Formula):
@@ -107,9 +122,33 @@ class _Pair(Formula):
         return -self.by_r()
 
     @classmethod
-    def traits(cls, **parameters: Any) -> Traits:
-        del parameters
-        return Traits()
+    def of_share(cls, beta: float, share: float) -> Traits:
+        """Return what is known without the log-likelihood, of a share of wrong labels."""
+        raise NotImplementedError
+
+    @classmethod
+    def traits(
+        cls,
+        *,
+        beta: float,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        label_smoothing: float | None = None,
+        **references: Any,
+    ) -> Traits:
+        del gamma, references  # they move z
+        known = cls.of_share(beta, label_smoothing or 0.0)
+        if alpha is None:
+            return known
+        ends, steepest = cls.slopes(beta, label_smoothing or 0.0), known.lipschitz
+        if ends is not None:
+            steepest = max(abs(end - alpha) for end in ends)
+        return replace(known, lipschitz=steepest, range=(-inf, inf))
+
+    @classmethod
+    def slopes(cls, beta: float, share: float) -> tuple[float, float] | None:
+        """Return between which numbers slopes by the chosen are, None for all."""
+        raise NotImplementedError
 
 
 class _Sigmoid(_Pair):
@@ -129,6 +168,22 @@ class _Sigmoid(_Pair):
     def curvature(self) -> Any:
         return (self.beta * self.right.plus) * (self.beta * self.right.minus)
 
+    @classmethod
+    def slopes(cls, beta: float, share: float) -> tuple[float, float] | None:
+        return -beta * (1 - share), beta * share
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        # at s(z) = 1 - share it is what is uncertain of a label
+        least = 0.0 - sum([each * log(each) for each in (share, 1 - share) if each])
+        return replace(
+            _CONVEX,
+            lipschitz=beta * max(share, 1 - share),
+            smoothness=beta * beta / 4,
+            range=(least, inf),
+            kinks=(),
+        )
+
 
 class _Robust(_Sigmoid):
     """((1 - e) softplus(-z) - e softplus(z)) / (1 - 2 e), where softplus(z) = z + softplus(-z)."""
@@ -139,6 +194,19 @@ class _Robust(_Sigmoid):
     def by_c(self) -> Any:
         mixed = (1 - self.eps) * self.right.plus + self.eps * self.right.minus
         return -self.beta * (mixed / (1 - 2 * self.eps))
+
+    @classmethod
+    def slopes(cls, beta: float, share: float) -> tuple[float, float] | None:
+        kept = 1 - 2 * share
+        return -beta * (1 - share) / kept, -beta * share / kept
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        return replace(
+            super().of_share(beta, 0.0),
+            lipschitz=beta * (1 - share) / (1 - 2 * share),
+            range=(-inf, inf),
+        )
 
 
 class _Hinge(_Pair):
@@ -159,6 +227,14 @@ class _Hinge(_Pair):
 
     boosting_curvature = steep
 
+    @classmethod
+    def slopes(cls, beta: float, share: float) -> tuple[float, float] | None:
+        return -beta, 0.0
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        return replace(_CONVEX, lipschitz=beta, smoothness=inf)
+
 
 class _IPO(_Pair):
     def prepare(self) -> None:
@@ -172,6 +248,14 @@ class _IPO(_Pair):
 
     def curvature(self) -> Any:
         return 2 * self.xp.ones_like(self.off)
+
+    @classmethod
+    def slopes(cls, beta: float, share: float) -> tuple[float, float] | None:
+        return None
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        return _SQUARE
 
 
 class _EXO(_Sigmoid):
@@ -199,6 +283,24 @@ class _EXO(_Sigmoid):
 
     boosting_curvature = steep
 
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        lead = log((1 - share) / share)
+
+        def slope(z: float) -> float:
+            return abs(z - lead) * _spread(z)
+
+        def bend(z: float) -> float:
+            return abs(1 - tanh(0.5 * z) * (z - lead)) * _spread(z)
+
+        parts = [(end, end + 2) for end in range(-32, 32, 2)]  # each has one peak at most
+        return replace(
+            _BOUNDED,
+            lipschitz=beta * max(highest(slope, *part) for part in parts),
+            smoothness=beta * beta * max(highest(bend, *part) for part in parts),
+            range=(0.0, -log(min(share, 1 - share))),
+        )
+
 
 class _OfBoth(_Pair):
     """A function of beta c and beta r, each for itself."""
@@ -222,6 +324,17 @@ class _NCA(_OfBoth):
     def curvature(self) -> Any:
         return (1.5 * self.beta * self.right.plus) * (self.beta * self.right.minus)
 
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        # its least is at s(beta c) = 2 / 3
+        return replace(
+            _CONVEX,
+            lipschitz=beta,
+            smoothness=1.5 * beta * beta / 4,
+            range=(log(1.5) + 0.5 * log(3), inf),
+            kinks=(),
+        )
+
 
 class _BCO(_OfBoth):
     def of_pair(self) -> Any:
@@ -235,6 +348,10 @@ class _BCO(_OfBoth):
 
     def curvature(self) -> Any:
         return (self.beta * self.right.plus) * (self.beta * self.right.minus)
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        return replace(_CONVEX, lipschitz=beta, smoothness=beta * beta / 4, kinks=())
 
 
 class _SPPO(_Pair):
@@ -254,6 +371,10 @@ class _SPPO(_Pair):
     def curvature(self) -> Any:
         return 2 * self.xp.ones_like(self.below)
 
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        return _SQUARE
+
 
 class _APOZero(_OfBoth):
     def of_pair(self) -> Any:
@@ -269,6 +390,11 @@ class _APOZero(_OfBoth):
         return self.beta * (self.beta * (_bend(self.right) * self.xp.tanh(0.5 * self.z_c)))
 
     boosting_curvature = steep
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        bend = beta * beta / _STEEPEST_BEND
+        return replace(_BOUNDED, lipschitz=beta / 4, smoothness=bend, range=(0.0, 2.0))
 
 
 class _APODown(_OfBoth):
@@ -291,6 +417,12 @@ class _APODown(_OfBoth):
         return self.beta * (self.beta * bend)
 
     boosting_curvature = steep
+
+    @classmethod
+    def of_share(cls, beta: float, share: float) -> Traits:
+        # r puts both terms where they bend most
+        bend = 2 * beta * beta / _STEEPEST_BEND
+        return replace(_BOUNDED, lipschitz=beta / 4, smoothness=bend, range=(0.0, 2.0))
 
 
 _DPO: dict[str, type[_Pair]] = {
@@ -712,9 +844,16 @@ class _KTO(Formula):
     boosting_curvature = steep
 
     @classmethod
-    def traits(cls, **parameters: Any) -> Traits:
-        del parameters
-        return Traits()
+    def traits(
+        cls, *, beta: float, desirable_weight: float, undesirable_weight: float, **_: Any
+    ) -> Traits:
+        most = max(desirable_weight, undesirable_weight)
+        return replace(
+            _BOUNDED,
+            lipschitz=most * beta / 4,
+            smoothness=most * beta * beta / _STEEPEST_BEND,
+            range=(0.0, most),
+        )
 
 
 @LossFunction

@@ -1,7 +1,7 @@
 """Losses of lists: an item is a list, whose members are put in order by their scores."""
 
 from collections.abc import Sequence
-from math import log
+from math import inf, log
 from typing import Any, NamedTuple, Unpack
 
 from tinyloss._arrays import beside, namespace
@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 _LN_2 = log(2)
+
+
+_SUM = Traits(convex=True, strong_convexity=0.0, lipschitz=inf, smoothness=inf, range=(0.0, inf))
+"""Of a sum over pairs, as many as a list has: what all lists have in common is no constant."""
 
 
 class _List(Formula):
@@ -200,6 +204,11 @@ class _PairwiseLogistic(_Pairwise):
         lead = _Lead(self.xp, x, other, down)
         return lead.small * lead.large
 
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return _SUM
+
 
 class _PairwiseSoftZeroOne(_Pairwise):
     name = "pairwise_soft_zero_one"
@@ -212,6 +221,11 @@ class _PairwiseSoftZeroOne(_Pairwise):
         lead = _Lead(self.xp, x, other, down)
         bend = lead.small * lead.large * lead.apart
         return self.xp.where(lead.behind, -bend, bend)
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits(convex=False, strong_convexity=0.0, lipschitz=inf, range=(0.0, inf))
 
 
 class PairwiseHinge(_Pairwise):
@@ -228,6 +242,11 @@ class PairwiseHinge(_Pairwise):
 
     def bend(self, x: Any, other: Any, down: Any) -> Any:
         return self.xp.zeros_like(x - other)
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return _SUM
 
 
 class _Discount:
@@ -363,6 +382,11 @@ class _Lambda(_PairwiseLogistic):
         pair = self.pair(own, other, self._weights(own, other, self.fall(own, other)))
         cost, _ = self.of_lead(own[0], other[0], pair.down)
         return (pair.share(cost, -1.0),)
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return Traits()  # what a pair weighs is held constant, and moves with its scores
 
 
 class _RankNet(_PairwiseLogistic):
@@ -530,6 +554,11 @@ class _PairwiseSquare(_List):
 
     def curvature(self) -> Any:
         return 4 * (self.n - 1) * self.ones
+
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        return _SUM
 
 
 def _given(**arrays: Any) -> dict[str, Any]:
