@@ -25,10 +25,10 @@ def __getattr__(name: str) -> Any:
         from tinyloss_jax import _products
 
         return getattr(_products, name)
-    if name == "sequences":
+    if name in ("along", "sequences"):
         from tinyloss_jax import _sequences
 
-        return _sequences.sequences
+        return getattr(_sequences, name)
     if name not in ("fused", "layout", "prepare", "seen", "split_rows"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinyloss_jax import _run

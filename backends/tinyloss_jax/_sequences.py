@@ -19,6 +19,11 @@ def sequences(batch: Sequenced) -> Answer:
     return function(*arrays, batch.pull) if batch.grad else Answer(function(*arrays))
 
 
+def along(function: Callable[[Any], Any], x: Any, direction: Any) -> Any:
+    """Return the derivative of a gradient along a direction."""
+    return jax.jvp(function, (x,), (direction,))[1]
+
+
 @cache
 def _function_of(bare: Sequenced) -> Callable[..., Any]:
     """Return the function of a batch's arrays: an answer, or the losses alone."""

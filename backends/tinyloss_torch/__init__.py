@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
         from tinyloss_torch import _products
 
         return getattr(_products, name)
-    if name in ("sequences", "untraced"):
+    if name in ("along", "sequences", "untraced"):
         from tinyloss_torch import _sequences
 
         return getattr(_sequences, name)

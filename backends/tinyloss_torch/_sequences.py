@@ -4,6 +4,7 @@ NumPy's kernel computes tensors of the CPU, gradients with the losses where they
 derivatives are those of the formulas of the gradient, line by line.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,13 @@ def sequences(batch: Sequenced) -> Answer:
         losses = _rule.apply(bare, x, batch.labels, batch.frames, batch.lengths)[0]
     grads = evaluated(replace(batch, value=False)).grads if batch.grad else ()
     return Answer(losses, grads)
+
+
+def along(function: Callable[[Any], Any], x: Any, direction: Any) -> Any:
+    """Return the derivative of a gradient along a direction: the Hessian is symmetric."""
+    vjp: Any = torch.func.vjp
+    _, pull = vjp(function, x)
+    return pull(direction)[0]
 
 
 untraced: Any = torch.compiler.disable

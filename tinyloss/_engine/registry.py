@@ -53,6 +53,7 @@ class Backend(Protocol):
     `indices(mask)` tells where a mask is True, None where that would take a wait.
 
     For losses of sequences, `sequences(batch)` answers a batch of them, or returns NotImplemented.
+    `along(function, x, direction)` returns the derivative of a gradient along a direction.
 
     One whose library maps functions over the members of a named axis may add
     `split_rows(x, axis_name)`: the `tinyloss._rows.Rows` of which x holds one member's part.

@@ -87,12 +87,35 @@ def run_sequences(request: Request, want: Want) -> Answer:
 
 def _run(request: Request, want: Want) -> Answer:
     try:
+        if want.remade is not None and not want.curvature:
+            return _along(request, want)
         _refuse(want)
         settled = _Settled(request)
     except Refusal as refusal:
         raise refusal.of(request.name) from None
     with registry.quiet(settled.batch.xp):
         return settled.answer(want)
+
+
+def _along(request: Request, want: Want) -> Answer:
+    """Return the Hessian times a direction, as the derivative of the gradient along it."""
+    x = request.x.x
+    xp = namespace_of(x)
+    own: Any = getattr(registry.backend_of(xp), "along", refuse_second)
+    if own is refuse_second:
+        refuse_second(want)
+    direction = brought(xp, x, "direction", want.direction)
+    if not same_shape(tuple(direction.shape), tuple(x.shape)):
+        raise Refusal(f"direction has shape {show(direction)}, expected {show(x)}, the shape of x")
+    dtype = compute_dtype(xp, x)
+    of_gradient = want._replace(remade=None, direction=None, wide=True)
+
+    def slope(x: Any) -> Any:
+        moved = request._replace(x=request.x._replace(x=x))
+        return run_sequences(moved, of_gradient).grads[0]
+
+    product = own(slope, astype(xp, x, dtype), astype(xp, direction, dtype))
+    return Answer(None, (astype(xp, product, result_dtype(x.dtype, dtype)),))
 
 
 def job_of_sequences(request: Request, want: Want) -> Job:

@@ -79,7 +79,7 @@ def ctc(
     Formula: -log sum_a prod_t p_t(a_t), over all paths a that spell y, p_t the softmax of frame t
 
     Gradient: p_t(k) minus the posterior probability of symbol k in frame t. No curvature; JAX and
-    torch differentiate the gradient.
+    torch differentiate the gradient, also for `hvp`.
 
     Accuracy: value 8 eps; gradient 16 eps of p (1 - c) + (1 - p) c, c the posterior, for 12 frames.
     Errors grow with the number of frames, by a quarter of an eps for each. Where the target is more
