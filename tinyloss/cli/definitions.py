@@ -743,13 +743,13 @@ def _ordered(x: Row, y: Row) -> Iterable[tuple[Number, Number]]:
 
 
 @defined("lists")
-def pairwise_logistic(x: Row, y: Row) -> Number:
-    return 0 * x[0] + _sum(softplus(b - a) for a, b in _ordered(x, y))
+def pairwise_logistic(x: Row, y: Row) -> tuple[Number, ...]:
+    return 0 * x[0], *(softplus(b - a) for a, b in _ordered(x, y))
 
 
 @defined("lists")
-def pairwise_soft_zero_one(x: Row, y: Row) -> Number:
-    return 0 * x[0] + _sum((-softplus(a - b)).exp() for a, b in _ordered(x, y))
+def pairwise_soft_zero_one(x: Row, y: Row) -> tuple[Number, ...]:
+    return 0 * x[0], *((-softplus(a - b)).exp() for a, b in _ordered(x, y))
 
 
 @defined("lists", relative=False, margin=0.5)
