@@ -29,7 +29,7 @@ DOMAINS: tuple[Domain, ...] = (
 )
 
 _STANDARD = {
-    "axis", "axis_name", "class_weight", "ignore_index", "weight", "where", "reduction",
+    "axis", "axis_name", "class_weight", "ignore_index", "mask", "weight", "where", "reduction",
     "denominator",
 }  # fmt: skip
 
