@@ -60,7 +60,9 @@ class _Sides:
             self.kept, self.yes, self.no = None, y, 1 - y
         else:
             self.kept, half = 1 - label_smoothing, 0.5 * label_smoothing
-            self.yes, self.no = self.kept * y + half, self.kept * (1 - y) + half
+            # XLA adds up the constants of (1 - y) + half, where a small one is lost.
+            no = namespace(y).where(y == 1, half, self.kept * (1 - y) + half)
+            self.yes, self.no = self.kept * y + half, no
 
     def by_y(self, slope: Any) -> Any:
         """Return a slope by the share of a yes as that by the target."""
