@@ -97,6 +97,8 @@ class _BCE(Formula):
     def grad_x(self) -> Any:
         # (p - yes) / (p (1 - p)) has no sum to cancel; for hard targets one factor goes.
         xp, a, b, no, yes = self.xp, self.a, self.b, self.sides.no, self.sides.yes
+        if self.sides.kept is not None:  # a yes was rounded: p - yes would lose a small no
+            return no / b - yes / a
         soft = xp.where(self.floored, no / b - yes / a, (self.p - yes) / a / b)
         return xp.where(yes == 0, 1 / b, xp.where(no == 0, -1 / a, soft))
 
