@@ -77,6 +77,7 @@ def test_where_nothing_is_taken_there_is_0(xp: Library) -> None:
 
 def test_denominators_of_each_result() -> None:
     x, y, weight, _ = drawn()
+    weight = 3000 * weight
     loss: Any = tinyloss.over(tinyloss.cross_entropy, 0)
     total = loss(x, y, weight=weight, reduction="sum")
     divisors = np.arange(1.0, 6.0, dtype=np.float32)
@@ -85,6 +86,14 @@ def test_denominators_of_each_result() -> None:
     np.testing.assert_allclose(loss(x, y, weight=weight, denominator=2.0), total / 2, rtol=4 * EPS)
     with pytest.raises(ValueError, match=r"denominator has shape \(4,\), expected .* \(5,\)"):
         loss(x, y, denominator=np.ones(4))
+
+
+def test_what_counts_for_a_mean_counts_for_each_result() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(4, 5, 3)), rng.integers(0, 4, (4, 5))
+    found = anyloss.over(tinyloss.corn, 0)(x, y)
+    expected, _ = of_groups(tinyloss.corn, 0, x, y)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
 def test_a_long_column_is_added_up_in_float64() -> None:

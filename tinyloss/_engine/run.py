@@ -131,7 +131,7 @@ def _job_over(request: Request, form: Form, job: Job) -> tuple[Job, tuple[int, .
     axes = _axes_of_items(request.over, items)
     if request.reduction == "sum":
         return job, axes
-    item, counts = counted(form.rule, request._replace(denominator=None), x, job.arrays["y"])
+    item, counts = counted(form.rule, request, x, job.arrays["y"])
     ones = xp.ones_like(x if len(x.shape) == len(items) else x[..., 0], dtype=dtype)
     weight = ones if item is None else ones * item
     some = xp.any(weight != 0, axis=axes, keepdims=True)
