@@ -1061,7 +1061,7 @@ def approx_ndcg(
     --------
     >>> import numpy as np, tinyloss
     >>> tinyloss.approx_ndcg(np.array([0.0, 3.0, 1.0, 2.0]), [0, 0, 1, 1]).round(4).item()
-    -0.6586
+    -0.687
     """
     params = {"temperature": temperature, "gain": gain, "discount": discount}
     arrays = _given(mask=mask, member_weight=member_weight)
