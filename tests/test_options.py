@@ -227,6 +227,7 @@ def test_objects_and_modules_leave_out_the_same(torch: Any) -> None:
 # ------------------------------------------------------------------------------------------ ranks
 
 
+@pytest.mark.long
 def test_ranks_of_any_integer_dtype_beside_many_thresholds(xp: Library) -> None:
     """More of them than a narrow integer could count."""
     x = np.sin(np.arange(3 * 300.0)).reshape(3, 300).astype(np.float32)

@@ -379,6 +379,7 @@ def test_shifted_scores_have_the_same_loss(name: str) -> None:
     close(loss(SCORES + 4.0, LABELS), loss(SCORES, LABELS))
 
 
+@pytest.mark.long
 @on("name", COMPILED)
 @on("members", [3, 300])
 def test_blocks_of_pairs_are_as_all_at_once(
@@ -397,6 +398,7 @@ def test_blocks_of_pairs_are_as_all_at_once(
         close(got[1], at_once[1], 32)
 
 
+@pytest.mark.long
 @on("name", COMPILED)
 @on("members", [3, 300])
 @on("jitted", [False, True])

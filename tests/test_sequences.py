@@ -162,9 +162,10 @@ def exact_of_long(x: Array, y: list[int]) -> tuple[Any, Array, Array]:
         return -mp.log(right), slope, size
 
 
+@pytest.mark.long
 @on("mode", ["always", "never"])
 @on("dtype", ["float32", "float64"])
-@on("time", [12, pytest.param(60, marks=pytest.mark.long)])
+@on("time", [12, 60])
 def test_long_sequences_are_within_the_bounds(time: int, dtype: str, mode: Any) -> None:
     rng, labels = np.random.default_rng(3), time // 4
     more = 0 if time == 12 else time / 4  # what each frame adds
