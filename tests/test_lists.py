@@ -335,18 +335,16 @@ def test_no_hazard_overflows() -> None:
     np.testing.assert_allclose(by_x, [0, 0, -share, share], rtol=4 * EPS64)
 
 
-@pytest.mark.parametrize("name", ["float16", "bfloat16"])
-def test_halves_are_computed_in_float32(name: str, xp: Library) -> None:
-    if name not in xp.halves:
-        pytest.skip("not one of the library's dtypes")
-    x = xp.asarray(X, name)
-    value, by_x = xp.call(value_and_grad(tinyloss.cox_ph), x, xp.asarray(T), xp.asarray(D))
-    host = xp.numpy(x)
-    expected = value_and_grad(tinyloss.cox_ph)(host, T, D)
-    np.testing.assert_allclose(xp.numpy(value), expected[0], rtol=8 * EPS32)
-    half = 2.0 ** (-11 if name == "float16" else -8)
-    np.testing.assert_allclose(xp.numpy(by_x), expected[1], rtol=half, atol=1e-7)
-    assert str(by_x.dtype).endswith(name)
+def test_halves_are_computed_in_float32(xp: Library) -> None:
+    for name in sorted({"float16", "bfloat16"} & {*xp.halves}):
+        x = xp.asarray(X, name)
+        value, by_x = xp.call(value_and_grad(tinyloss.cox_ph), x, xp.asarray(T), xp.asarray(D))
+        host = xp.numpy(x)
+        expected = value_and_grad(tinyloss.cox_ph)(host, T, D)
+        np.testing.assert_allclose(xp.numpy(value), expected[0], rtol=8 * EPS32)
+        half = 2.0 ** (-11 if name == "float16" else -8)
+        np.testing.assert_allclose(xp.numpy(by_x), expected[1], rtol=half, atol=1e-7)
+        assert str(by_x.dtype).endswith(name)
 
 
 def test_the_object_is_the_function() -> None:

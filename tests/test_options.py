@@ -159,18 +159,17 @@ def test_ignored_elements_are_left_out(name: str, xp: Library) -> None:
     assert np.all(results[0][1][~kept] == 0)
 
 
-@on("dtype", ["int8", "int64", "uint8", "float16", "float64", "bfloat16"])
-def test_ignored_targets_of_any_dtype(dtype: str, xp: Library) -> None:
+def test_ignored_targets_of_any_dtype(xp: Library) -> None:
     known = {*xp.floats, *xp.halves, *xp.integers}
-    if dtype not in known:
-        pytest.skip(f"no {dtype}")
-    index = 255 if dtype == "uint8" else -1
-    y = xp.asarray(np.array([0, 1, index, 1]), dtype)
-    x = xp.asarray(np.array([0.5, 2.0, np.nan, -1.0]))
-    loss = tinyloss.binary_cross_entropy_with_logits
-    got = xp.numpy(xp.call(loss, x, y, ignore_index=index))
-    expected = loss(np.array([0.5, 2.0, -1.0]), np.array([0, 1, 1]))
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    tried = {"int8", "int64", "uint8", "float16", "float64", "bfloat16"} & known
+    for dtype in sorted(tried):
+        index = 255 if dtype == "uint8" else -1
+        y = xp.asarray(np.array([0, 1, index, 1]), dtype)
+        x = xp.asarray(np.array([0.5, 2.0, np.nan, -1.0]))
+        loss = tinyloss.binary_cross_entropy_with_logits
+        got = xp.numpy(xp.call(loss, x, y, ignore_index=index))
+        expected = loss(np.array([0.5, 2.0, -1.0]), np.array([0, 1, 1]))
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_an_ignored_boolean_is_the_number_it_stands_for() -> None:
@@ -272,11 +271,14 @@ def without_the_others(name: str, x: Any, y: Any) -> tuple[Any, Any]:
     return values, slopes
 
 
-@on("name", OF_CLASSES)
-@on("soft", [False, True])
+@on(
+    ("name", "soft"),
+    [
+        *((name, False) for name in OF_CLASSES),
+        *((name, True) for name in OF_CLASSES if name in SOFT),
+    ],
+)
 def test_masked_classes_count_as_absent(name: str, soft: bool, xp: Library) -> None:
-    if soft and name not in SOFT:
-        pytest.skip("class indices alone")
     y: Any = np.where(MASK, [0.5, 0.25, 0.125, 0.125], 0) if soft else WITHIN
     expected, slopes = without_the_others(name, ROWS, y)
     if name == "multi_margin":  # a mean over all classes

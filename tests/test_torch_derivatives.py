@@ -30,11 +30,12 @@ def drawn(torch: Any, case: Case) -> tuple[list[Any], dict[str, Any]]:
 def moving(torch: Any, case: Case) -> tuple[Callable[..., Any], list[Any]]:
     """Return the loss as a function of what it is differentiated by, and these tensors.
 
-    Besides the arguments with closed forms that is the weight.
+    Besides the arguments with closed forms that is the weight. A target that may be ignored is
+    compared with a number: near that, the loss jumps.
     """
     arrays, options = drawn(torch, case)
     weight = torch.asarray(weight_and_mask(case)[0]).double()
-    places = [*case.argnums]
+    places = [each for each in case.argnums if each != 1 or "ignore_index" not in options]
 
     def loss(*moved: Any, reduction: str = "mean") -> Any:
         whole = list(arrays)

@@ -84,6 +84,8 @@ def or_several(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any
     """Return a check that lets several numbers pass, in an array or a list."""
 
     def checked(function: str, name: str, value: Any) -> Any:
+        if isinstance(value, Real):  # torch.compile cannot ask one of its own for a shape
+            return check(function, name, value)
         several = type(value) in (list, tuple) or bool(getattr(value, "shape", ()))
         return value if several else check(function, name, value)
 
