@@ -40,6 +40,8 @@ class Definition:
     """Whether its digits are promised of the value; else of the sum of its terms' sizes."""
     tried: Mapping[str, float]
     """What its parameters are also tried with, each alone."""
+    count: Callable[..., int] | None = None
+    """How often an item of these arguments counts in a mean; None for once."""
 
     @cached_property
     def _public(self) -> Mapping[str, inspect.Parameter]:
@@ -77,12 +79,16 @@ DEFINITIONS: dict[str, Definition] = {}
 
 
 def defined(
-    draw: str, *, relative: bool = True, **tried: float
+    draw: str,
+    *,
+    relative: bool = True,
+    count: Callable[..., int] | None = None,
+    **tried: float,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Return what makes a function the definition of the loss of its name."""
 
     def keep(of: Callable[..., Any]) -> Any:
-        DEFINITIONS[of.__name__] = Definition(of, draw, relative, tried)
+        DEFINITIONS[of.__name__] = Definition(of, draw, relative, tried, count)
         return of
 
     return keep
@@ -643,7 +649,12 @@ def coral(x: Row, y: Row) -> Number:
     return _sum([softplus(-a) * b + softplus(a) * (1 - b) for a, b in zip(x, y, strict=True)])
 
 
-@defined("ranks")
+def _asked(x: Row, y: int) -> int:
+    """Return how many thresholds there are up to the first that a rank is not above."""
+    return min(y + 1, len(x))
+
+
+@defined("ranks", count=_asked)
 def corn(x: Row, y: int) -> Number:
     if not 0 <= y <= len(x):
         return _sum(x) * NAN
@@ -782,11 +793,11 @@ def _dcg(gains: Row, order: Row, discount: str, top: Number | None) -> Number:
 
 def _lambda(
     x: Row, y: Row, kind: str, mu: Number, gain: str, discount: str, top: Number | None
-) -> Number:
+) -> tuple[Number, ...]:
     gains, ranks = _gains(y, gain), _ranks(x)
     best = _dcg(gains, y, discount, top)
     if best == 0:
-        return 0 * x[0]
+        return (0 * x[0],)
 
     def of(rank: int) -> Number:
         return _discounted(rank, discount)
@@ -808,37 +819,41 @@ def _lambda(
 
     every = range(len(x))
     pairs = [(i, j, weight(i, j)) for i in every for j in every]
-    return 0 * x[0] + _sum(w * softplus(x[j] - x[i]) for i, j, w in pairs if w is not None) / best
+    terms = (w * softplus(x[j] - x[i]) / best for i, j, w in pairs if w is not None)
+    return 0 * x[0], *terms
 
 
 @defined("lists", top=2.0)
-def lambdarank(x: Row, y: Row, *, gain: str, discount: str, top: Number | None) -> Number:
+def lambdarank(
+    x: Row, y: Row, *, gain: str, discount: str, top: Number | None
+) -> tuple[Number, ...]:
     return _lambda(x, y, "lambdarank", 0, gain, discount, top)
 
 
 @defined("lists", mu=0.5, top=2.0)
 def lambdaloss(
     x: Row, y: Row, *, kind: str, mu: Number, gain: str, discount: str, top: Number | None
-) -> Number:
+) -> tuple[Number, ...]:
     if kind == "ranknet":
-        return pairwise_logistic(x, y)
+        return tuple(pairwise_logistic(x, y))
     return _lambda(x, y, kind, mu, gain, discount, top)
 
 
 @defined("lists", temperature=0.25)
-def approx_ndcg(x: Row, y: Row, *, temperature: Number, gain: str, discount: str) -> Number:
+def approx_ndcg(
+    x: Row, y: Row, *, temperature: Number, gain: str, discount: str
+) -> tuple[Number, ...]:
     gains = _gains(y, gain)
     best = _dcg(gains, y, discount, None)
     if best == 0:
-        return 0 * x[0]
-    total = 0 * x[0]
+        return (0 * x[0],)
+    terms: list[Number] = []
     for i, own in enumerate(gains):
         leads = [(x[j] - x[i]) / temperature for j in range(len(x)) if j != i]
         rank = Decimal(1) + _sum((-softplus(-lead)).exp() for lead in leads)
-        total = total - own * (
-            1 / rank if discount == "reciprocal" else Decimal(2).ln() / (1 + rank).ln()
-        )
-    return total / best
+        share = 1 / rank if discount == "reciprocal" else Decimal(2).ln() / (1 + rank).ln()
+        terms.append(-own * share / best)
+    return tuple(terms)
 
 
 @defined("tags", relative=False, margin=0.5)
