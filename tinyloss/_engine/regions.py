@@ -228,6 +228,8 @@ def _one_hot(
         number = xp.where(right, xp.ones_like(y, dtype=xp.float32), xp.nan)
         known = number if kept is None else xp.where(kept, number, 0.0)
     shape = [classes if n == axis else 1 for n in range(len(x.shape))]
+    if classes < 128:  # bytes are compared faster, and what is no class does not count
+        y = xp.astype(y, xp.int8)
     index = xp.reshape(xp.arange(classes, dtype=y.dtype, **beside(x)), tuple(shape))
     hot = xp.expand_dims(y, axis=axis) == index
     known, kept = (
