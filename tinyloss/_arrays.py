@@ -222,6 +222,13 @@ def beside(x: Any) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def with_axes(array: Any, axes: Sequence[int]) -> Any:
+    """Return an array with axes of length 1 at these places, in ascending order."""
+    for axis in axes:  # expand_dims of Dask needs to know all lengths
+        array = array[(slice(None),) * axis + (None,)]
+    return array
+
+
 def move_axis(xp: Namespace, array: Any, source: int, destination: int) -> Any:
     """Return `array` with one axis moved, counted from either end.
 

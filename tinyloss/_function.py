@@ -151,6 +151,12 @@ class AnsweringFunction(LossFunction[P]):
         return self.ask(_VALUE, *args, **kwargs).value
 
 
+def spelled(loss: Any) -> str:
+    """Return a loss as Python spells it: a function by its name, an object by its repr."""
+    name = getattr(loss, "__qualname__", None)
+    return repr(loss) if name is None else f"{loss.__module__}.{name}"
+
+
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return a function's parameters, its **options as the parameters that they stand for.
 

@@ -10,7 +10,7 @@ from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.regions import run_regions
 from tinyloss._engine.request import Product, Regions, Request, Sequences, Want
 from tinyloss._engine.run import run
-from tinyloss._function import Loss
+from tinyloss._function import Loss, spelled
 
 P = ParamSpec("P")
 
@@ -73,10 +73,7 @@ class Over(Generic[P]):
         return self._loss, self._axis
 
     def __repr__(self) -> str:
-        loss = self._loss
-        name = getattr(loss, "__qualname__", None)
-        shown = repr(loss) if name is None else f"{loss.__module__}.{name}"
-        return f"tinyloss.over({shown}, {self._axis!r})"
+        return f"tinyloss.over({spelled(self._loss)}, {self._axis!r})"
 
     def __reduce__(self) -> Any:
         return over, self._key()

@@ -10,7 +10,7 @@ from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.products import Memory, job_of_product, memory_of, run_columns, run_product
 from tinyloss._engine.request import Product, Request, Want
 from tinyloss._engine.run import fill, narrowed
-from tinyloss._function import AnsweringFunction, LossFunction
+from tinyloss._function import AnsweringFunction, LossFunction, spelled
 from tinyloss._traits import Traits
 from tinyloss.typing import Array, ArrayLike, ClassAxis, MemoryLimit
 
@@ -148,9 +148,7 @@ class _OfProducts(ProductFunction[...]):
         return hash((_OfProducts, self._loss))
 
     def __repr__(self) -> str:
-        loss = self._loss
-        name = getattr(loss, "__qualname__", None)
-        return f"tinyloss.of_products({loss if name is None else f'{loss.__module__}.{name}'})"
+        return f"tinyloss.of_products({spelled(self._loss)})"
 
     def __reduce__(self) -> Any:
         return of_products, (self._loss,)

@@ -13,7 +13,7 @@ from tinyloss._engine.job import Answer
 from tinyloss._engine.registry import backend_that_writes
 from tinyloss._engine.request import Want
 from tinyloss._formula import boosting
-from tinyloss._function import Loss
+from tinyloss._function import Loss, spelled
 from tinyloss._hessian import hessian_times
 
 P = ParamSpec("P")
@@ -88,9 +88,7 @@ class Derived(Generic[P, R]):
         return self  # as a LossFunction
 
     def __repr__(self) -> str:
-        loss: Any = self.loss
-        name = getattr(loss, "__qualname__", None)
-        given = [repr(loss) if name is None else f"{loss.__module__}.{name}"]
+        given = [spelled(self.loss)]
         given += [f"{name}={shown(value)}" for name, value in self.options.items()]
         make: Any = self.make
         return f"{make.__module__}.{make.__qualname__}({', '.join(given)})"

@@ -14,8 +14,7 @@ from torch.autograd.function import _SingleLevelFunction
 from tinyloss.backend import FACTORS, Answer, Scored, at_once, by_chunks, replaced
 from tinyloss_torch._state import (
     hooks_are_set,
-    is_recording,
-    is_transforming,
+    is_watched,
     is_wrapped,
 )
 from tinyloss_torch._upstream import by_formulas, times
@@ -42,7 +41,7 @@ def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:
 def products(scored: Scored) -> Answer:
     """Answer for scores that are products."""
     call, tensors = _Call.of(scored)
-    if is_transforming() or is_recording():
+    if is_watched():
         return at_once(scored)
     if not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors)):
         return _computed(scored)

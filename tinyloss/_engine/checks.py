@@ -73,6 +73,12 @@ def check_apart(xp: Namespace, out: Sequence[Any]) -> None:
         raise Refusal("out has arrays that share memory, expected each to have its own")
 
 
+def check_booleans(name: str, array: Any) -> None:
+    """Refuse a mask that holds no booleans."""
+    if kind(array.dtype) != "bool":
+        raise Refusal(f"{name} has dtype {dtype_name(array.dtype)}, expected booleans", TypeError)
+
+
 def check_items(name: str, array: Any, items: tuple[Any, ...], hint: str = "") -> None:
     if not broadcasts(array.shape, items):
         raise Refusal(

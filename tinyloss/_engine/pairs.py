@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyloss._arrays import astype, beside, compiling, dtype_name, index_dtype, kind, writeable
-from tinyloss._engine.checks import broadcasts, brought, same_shape, show
+from tinyloss._engine.checks import broadcasts, brought, check_booleans, same_shape, show
 from tinyloss._engine.request import Pairs, Refusal
 from tinyloss.typing import Namespace
 
@@ -41,8 +41,7 @@ def arrays_of(xp: Namespace, h: Any, pairs: Pairs, shape: tuple[Any, Any]) -> di
             found[name] = astype(xp, array, index_dtype(xp, array))
     if pairs.mask is not None:
         mask = brought(xp, h, "mask", pairs.mask)
-        if kind(mask.dtype) != "bool":
-            raise Refusal(f"mask has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError)
+        check_booleans("mask", mask)
         if not same_shape(tuple(mask.shape), shape):
             raise Refusal(f"mask has shape {show(mask)}, expected {shape}, one for each pair")
         found["pair_mask"] = mask

@@ -26,12 +26,14 @@ from tinyloss._arrays import (
     move_axis,
     namespace,
     of_rank,
+    with_axes,
     writeable,
 )
 from tinyloss._engine import registry
 from tinyloss._engine.checks import (
     broadcasts,
     brought,
+    check_booleans,
     check_items,
     namespace_of,
     same_shape,
@@ -161,8 +163,7 @@ def _mask(regions: Regions, xp: Namespace) -> Any:
     if regions.mask is None:
         return None
     mask = brought(xp, x, "mask", regions.mask)
-    if kind(mask.dtype) != "bool":
-        raise Refusal(f"mask has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError)
+    check_booleans("mask", mask)
     if not broadcasts(tuple(mask.shape), tuple(x.shape)):
         raise Refusal(f"mask has shape {show(mask)}, expected one that broadcasts to x's {show(x)}")
     return of_rank(xp, mask, len(x.shape))
@@ -181,9 +182,7 @@ def _items_that_count(request: Request, xp: Namespace, x: Any) -> Any:
             array = brought(xp, x, name, given)
             check_items(name, array, items)
             array = of_rank(xp, array if kind(array.dtype) == "bool" else array != 0, len(items))
-            for axis in axes:  # expand_dims of Dask needs to know all lengths
-                array = array[(slice(None),) * axis + (None,)]
-            counts = _both(counts, array)
+            counts = _both(counts, with_axes(array, axes))
     return counts
 
 

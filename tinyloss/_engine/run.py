@@ -26,6 +26,7 @@ from tinyloss._arrays import (
     of_rank,
     result_dtype,
     widest_dtype,
+    with_axes,
 )
 from tinyloss._cache import cache_of
 from tinyloss._engine import registry
@@ -143,9 +144,7 @@ def _job_over(request: Request, form: Form, job: Job) -> tuple[Job, tuple[int, .
                 f"denominator has shape {show(divisor)}, expected a number, or an array of shape "
                 f"{show_shape(shape)}"
             )
-        divisor = of_rank(xp, divisor, len(shape))
-        for axis in axes:
-            divisor = xp.expand_dims(divisor, axis=axis)
+        divisor = with_axes(of_rank(xp, divisor, len(shape)), axes)
     else:
         counts = ones if counts is None else ones * astype(xp, counts, dtype)
         divisor = xp.sum(counts, axis=axes, keepdims=True, dtype=widest_dtype(xp, x))

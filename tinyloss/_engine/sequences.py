@@ -34,6 +34,7 @@ from tinyloss._engine import registry
 from tinyloss._engine.checks import (
     broadcasts,
     brought,
+    check_booleans,
     check_items,
     namespace_of,
     same_shape,
@@ -257,9 +258,7 @@ class _Settled:
     def _mask(self, name: str, mask: Any, longest: Any) -> Any:
         xp, whole = self._xp, (*self._items, longest)
         mask = brought(xp, self._x, name, mask)
-        if kind(mask.dtype) != "bool":
-            what = dtype_name(mask.dtype)
-            raise Refusal(f"{name} has dtype {what}, expected booleans", TypeError)
+        check_booleans(name, mask)
         if not broadcasts(tuple(mask.shape), whole):
             raise Refusal(
                 f"{name} has shape {show(mask)}, expected one that broadcasts to "

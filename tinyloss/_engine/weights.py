@@ -18,7 +18,15 @@ from tinyloss._arrays import (
     widest_dtype,
 )
 from tinyloss._engine import registry
-from tinyloss._engine.checks import brought, check_items, check_weight, same_shape, show, unknown
+from tinyloss._engine.checks import (
+    brought,
+    check_booleans,
+    check_items,
+    check_weight,
+    same_shape,
+    show,
+    unknown,
+)
 from tinyloss._engine.request import Refusal, Request
 from tinyloss._rows import Rows
 from tinyloss.typing import Namespace
@@ -334,8 +342,7 @@ def mask_of(request: Request, xp: Namespace, x: Any, y: Any, items: tuple[Any, .
         mask = brought(xp, x, "where", request.where)
         if 0 in mask.shape:
             mask = astype(xp, mask, xp.bool)
-        if kind(mask.dtype) != "bool":
-            raise Refusal(f"where has dtype {dtype_name(mask.dtype)}, expected booleans", TypeError)
+        check_booleans("where", mask)
         check_items("where", mask, items)
         mask = of_rank(xp, mask, len(items))
     if request.ignore_index is not None and (kept := not_ignored(request, xp, x, y)) is not None:
