@@ -216,6 +216,7 @@ class Data:
     def __init__(self, label: Any, weight: Any) -> None:
         self.get_label: Callable[[], Any] = lambda: label
         self.get_weight: Callable[[], Any] = lambda: weight
+        self.get_group: Callable[[], Any] = lambda: None
 
 
 both = pytest.mark.parametrize("module", [for_xgboost, for_lightgbm])
@@ -265,3 +266,72 @@ def test_labels_are_taken_as_what_they_mean(module: Any) -> None:
         module.Objective(len)
     with pytest.raises(TypeError, match="expected a loss"):
         module.Metric("mse")
+
+
+# --------------------------------------------------------------------------------- lists
+
+GROUPS = [40, 1, 59, 100, 30, 70, 100]
+GRADES = np.digitize(SCORE + 0.3 * RNG.normal(size=N), [-1, 0, 1])
+
+
+def ndcg(scores: Any) -> float:
+    """Return the mean NDCG of the groups."""
+    found = []
+    for own in np.split(np.arange(N), np.cumsum(GROUPS)[:-1]):
+        gains = 2.0 ** GRADES[own] - 1
+        discounts = 1 / np.log2(2 + np.arange(len(own)))
+        best = np.sum(np.sort(gains)[::-1] * discounts)
+        found.append(np.sum(gains[np.argsort(-scores[own])] * discounts) / best if best else 1.0)
+    return float(np.mean(found))
+
+
+def test_a_list_is_a_group_of_xgboost(xgboost: Any) -> None:
+    weight = np.linspace(0.5, 2, len(GROUPS)).astype(np.float32)
+    groups = np.repeat(np.arange(len(GROUPS)), GROUPS)
+    data = xgboost.DMatrix(X, GRADES, qid=groups, weight=weight)
+    x = RNG.normal(size=N).astype(np.float32)
+    found = for_xgboost.Objective(tinyloss.pairwise_logistic)(x, data)
+    for own, each in zip(np.split(np.arange(N), np.cumsum(GROUPS)[:-1]), weight, strict=True):
+        both: Any = tinyloss.grad_and_hess(tinyloss.pairwise_logistic, hess="boosting")
+        expected = both(x[own][None], GRADES[own].astype(np.float32)[None], weight=each)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one[own], other[0], rtol=1e-5, atol=1e-6)
+    name, value = for_xgboost.Metric(tinyloss.lambdarank)(x, data)
+    by_list: Any = tinyloss.by_segment(tinyloss.lambdarank, groups)
+    assert (name, value) == ("lambdarank", by_list(x, GRADES.astype(np.float32), weight=weight))
+
+
+def test_xgboost_learns_an_order(xgboost: Any) -> None:
+    data = xgboost.DMatrix(X, GRADES, qid=np.repeat(np.arange(len(GROUPS)), GROUPS))
+    params = {"eta": 0.3, "max_depth": 3, "nthread": 1, "base_score": 0.0}
+    objective = for_xgboost.Objective(tinyloss.lambdarank)
+    ours = xgboost.train(params, data, 30, obj=objective).predict(data, output_margin=True)
+    theirs = xgboost.train({**params, "objective": "rank:ndcg"}, data, 30).predict(data)
+    assert ndcg(np.zeros(N)) < 0.8
+    assert ndcg(ours) > max(0.95, ndcg(theirs) - 0.02)
+
+
+def test_lightgbm_learns_an_order(lightgbm: Any) -> None:
+    given = {"n_estimators": 30, "n_jobs": 1, "verbose": -1, "min_child_samples": 5}
+    objective = for_lightgbm.Objective(tinyloss.lambdarank)
+    metric = for_lightgbm.Metric(tinyloss.lambdarank)
+    ranker = lightgbm.LGBMRanker(objective=objective, **given)
+    watched = {"eval_X": (X,), "eval_y": (GRADES,), "eval_group": [GROUPS], "eval_metric": metric}
+    ranker.fit(X, GRADES, group=GROUPS, **watched)
+    own = lightgbm.LGBMRanker(objective="lambdarank", **given).fit(X, GRADES, group=GROUPS)
+    assert ndcg(ranker.predict(X)) > max(0.95, ndcg(own.predict(X)) - 0.02)
+    losses = ranker.evals_result_["training"]["lambdarank"]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_lightgbms_weights_are_of_items(lightgbm: Any) -> None:
+    data = lightgbm.Dataset(X, GRADES, group=GROUPS, weight=WEIGHT).construct()
+    x = RNG.normal(size=N)
+    found = for_lightgbm.Objective(tinyloss.pairwise_logistic)(x, data)
+    by_list: Any = tinyloss.by_segment(
+        tinyloss.pairwise_logistic, np.repeat(np.arange(len(GROUPS)), GROUPS)
+    )
+    both: Any = tinyloss.grad_and_hess(by_list, hess="boosting")
+    expected = both(x, GRADES, member_weight=WEIGHT)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)

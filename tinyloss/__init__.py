@@ -20,6 +20,7 @@ constant_minimizer                  the best constant prediction: what boosting 
 traits, Traits                      convex or not, its steepest slope, what it elicits
 partial_mean, PartialMean           means over data in parts
 over                                a mean for each output, class or image
+by_segment                          lists of different lengths in one array
 loss                                makes a loss of a function of yours
 of_products                         makes of a loss of scores one of two matrices
 memory, Memory                      how many bytes a call of such a loss takes
@@ -72,6 +73,7 @@ from tinyloss._partial import partial_mean as partial_mean
 from tinyloss._products import memory as memory
 from tinyloss._products import of_products as of_products
 from tinyloss._scaler import LossScaler as LossScaler
+from tinyloss._segments import by_segment as by_segment
 from tinyloss._traits import Traits as Traits
 from tinyloss._traits import traits as traits
 from tinyloss._transforms import grad as grad

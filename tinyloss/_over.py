@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, ParamSpec
+from typing import Any, ParamSpec
 
-from tinyloss._engine.job import Answer, Job
+from tinyloss._altered import Altered
+from tinyloss._engine.job import Answer
 from tinyloss._engine.regions import run_regions
 from tinyloss._engine.request import Product, Regions, Request, Sequences, Want
 from tinyloss._engine.run import run
-from tinyloss._function import Loss, spelled
+from tinyloss._function import Loss
 
 P = ParamSpec("P")
 
-_VALUE = Want(value=True)
 
-
-class Over(Generic[P]):
+class Over(Altered[P]):
     """A loss whose `reduction` goes over chosen axes of its items."""
-
-    def __init__(self, loss: Loss[P], axis: int | tuple[int, ...]) -> None:
-        self._loss: Any = loss
-        self._axis = axis
-        name = getattr(loss, "__name__", None) or repr(loss)
-        self.__name__ = self.__qualname__ = f"over({name}, {axis!r})"
-        self.__doc__ = f"Return {name} over axis {axis!r} of its items."
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self._loss)
-
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return self.ask(_VALUE, *args, **kwargs).value
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
@@ -47,36 +31,7 @@ class Over(Generic[P]):
                 f"tinyloss.over: got {self._loss!r}, expected a loss of arrays: one of products "
                 "or of sequences goes over all its items"
             )
-        return request._replace(over=self._axis)
-
-    def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
-        """Return the jobs that answer a call: those of the items."""
-        found: list[Job] = self._loss.jobs(want, *args, **kwargs)
-        return found
-
-    def takes_labels(self, **parameters: Any) -> bool:
-        """Return whether y may hold class indices."""
-        return bool(self._loss.takes_labels(**parameters))
-
-    @property
-    def traits(self) -> Any:
-        """What returns the loss's traits."""
-        return self._loss.traits
-
-    def __eq__(self, other: object) -> bool:
-        return self._key() == other._key() if isinstance(other, Over) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def _key(self) -> tuple[Any, ...]:
-        return self._loss, self._axis
-
-    def __repr__(self) -> str:
-        return f"tinyloss.over({spelled(self._loss)}, {self._axis!r})"
-
-    def __reduce__(self) -> Any:
-        return over, self._key()
+        return request._replace(over=self._given)
 
 
 def over(loss: Loss[P], axis: int | tuple[int, ...], /) -> Over[P]:
@@ -117,12 +72,7 @@ def over(loss: Loss[P], axis: int | tuple[int, ...], /) -> Over[P]:
     >>> tinyloss.grad(of_output)(x, y).tolist()
     [[1.0, 2.0], [3.0, 6.0]]
     """
-    if isinstance(loss, type) or not hasattr(loss, "request"):
-        raise TypeError(
-            f"tinyloss.over: got {loss!r}, expected a loss: a function or an object of tinyloss, "
-            "or your own function decorated with @tinyloss.loss"
-        )
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not axes or not all(type(each) is int for each in axes):
         raise TypeError(f"tinyloss.over: axis is {axis!r}, expected an integer or a tuple of them")
-    return Over(loss, axis)
+    return Over(over, loss, axis, f"over axis {axis!r} of its items")

@@ -125,6 +125,7 @@ def own(x: Floats, y: Floats, labels: Ints) -> None:
     state = tinyloss.PartialMean()
     state += tinyloss.partial_mean(tinyloss.cross_entropy)(x, labels, weight=y)
     print(tinyloss.over(tinyloss.mse, 0)(x, y, weight=y))
+    print(tinyloss.grad(tinyloss.by_segment(tinyloss.listmle, labels))(x, y, reduction="sum"))
     (ordered,) = tinyloss.sort_by(y, x)
     print(ordered, tinyloss.cumulative_log_sum_exp(x))
     print(tinyloss.value_and_grad(tinyloss.over(tinyloss.HuberLoss(), (0, 1)))(x, y))

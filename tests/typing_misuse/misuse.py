@@ -152,6 +152,8 @@ def own(x: Floats) -> None:
     tinyloss.over(tinyloss.mse, 0)(x)  # error
     tinyloss.over(tinyloss.mse, "rows")  # error
     tinyloss.over(tinyloss.mse)  # error
+    tinyloss.by_segment(tinyloss.listmle)  # error
+    tinyloss.by_segment(tinyloss.listmle, y)(x)  # error
     tinyloss.sort_by()  # error
     tinyloss.cumulative_log_sum_exp(x, y)  # error
     tinyloss.clear_caches(tinyloss.mse)  # error

@@ -14,6 +14,8 @@ class Objective(BoostingObjective):
     weights to an objective; they count once. Labels may be class indices as floats, and 0 and 1
     for a margin loss. It can be pickled, compared and cloned.
 
+    Of a loss of lists, such as `lambdarank`, a list is a group, and weights are `member_weight`.
+
     Parameters
     ----------
     loss
@@ -40,13 +42,15 @@ class Objective(BoostingObjective):
     >>> objective(np.array([1.0]), np.zeros((1, 2)))
     (array([[ 0.5, -0.5]]), array([[0.5, 0.5]]))
 
-    A booster is made by `lightgbm.LGBMClassifier(objective=objective)`.
+    A booster is made by `lightgbm.LGBMClassifier(objective=objective)`, of lists by LGBMRanker.
     """
 
     # LightGBM passes as many arguments as there are parameters.
-    def __call__(self, y_true: Any, y_pred: Any, weight: Any = None) -> tuple[Any, Any]:
+    def __call__(
+        self, y_true: Any, y_pred: Any, weight: Any = None, group: Any = None
+    ) -> tuple[Any, Any]:
         """Return gradient and curvature: of labels and scores, or of scores and a Dataset."""
-        return self.derivatives(y_true, y_pred, weight)
+        return self.derivatives(y_true, y_pred, weight, group)
 
 
 class Metric(BoostingMetric):
@@ -63,6 +67,8 @@ class Metric(BoostingMetric):
     ('mae', 0.5, False)
     """
 
-    def __call__(self, y_true: Any, y_pred: Any, weight: Any = None) -> tuple[str, float, bool]:
+    def __call__(
+        self, y_true: Any, y_pred: Any, weight: Any = None, group: Any = None
+    ) -> tuple[str, float, bool]:
         """Return its name, the loss, and that less is better."""
-        return self.__name__, self.value(y_true, y_pred, weight), False
+        return self.__name__, self.value(y_true, y_pred, weight, group), False

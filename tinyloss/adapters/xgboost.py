@@ -14,6 +14,9 @@ class Objective(BoostingObjective):
     weights to an objective; they count once. Labels may be class indices as floats, and 0 and 1
     for a margin loss. It can be pickled, compared and cloned.
 
+    Of a loss of lists, such as `lambdarank`, a list is a group of the DMatrix (`qid`), and weights
+    are of groups.
+
     Parameters
     ----------
     loss
@@ -42,7 +45,8 @@ class Objective(BoostingObjective):
     >>> objective(labels, scores)
     (array([-0.9,  0.1]), array([1., 1.]))
 
-    A booster is made by `xgboost.XGBRegressor(objective=objective)`.
+    A booster is made by `xgboost.XGBRegressor(objective=objective)`. XGBRanker refuses objectives
+    that are not its own: lists are for `xgboost.train`.
     """
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any]:
