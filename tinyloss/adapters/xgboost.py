@@ -46,7 +46,7 @@ class Objective(BoostingObjective):
     (array([-0.9,  0.1]), array([1., 1.]))
 
     A booster is made by `xgboost.XGBRegressor(objective=objective)`. XGBRanker refuses objectives
-    that are not its own: lists are for `xgboost.train`.
+    that are not its own; xgboost.train takes them.
     """
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[Any, Any]:
