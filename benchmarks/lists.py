@@ -14,15 +14,14 @@ written to `benchmarks/results/lists.json`, if no size is given.
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks._peaks import measured, print_records, returns_memory
 from benchmarks._printing import write_report
-from benchmarks.scores import LIBRARIES, RESULTS, measured
+from benchmarks.scores import LIBRARIES, RESULTS
 from tinyloss.cli.measure import busy, circumstances, library, settle
 
 PART = 10
@@ -119,10 +118,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        # Else glibc keeps what is freed, and the next contender's peak does not grow by it.
-        os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    returns_memory()
     settle(1)
     before = busy()
     shape = given.lists or 100, given.members or 1000
@@ -136,8 +132,7 @@ def main() -> None:
     print(f"gradient {gradient:.0f} MiB, all pairs {gradient * shape[1]:.0f} MiB")
     start = perf_counter()
     results = list(measured(tasks, given.rounds, gradient))
-    for each in results:
-        print("{name:28} {seconds:8.2f} s  {ratio:6.2f}  {extra_mib:6} MiB".format(**each))
+    print_records(results)
     sized = given.lists or given.members or given.only
     path = given.json or (None if sized else RESULTS / "lists.json")
     if path:

@@ -24,17 +24,13 @@ nothing.
 """
 
 import argparse
-import gc
-import os
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
+from benchmarks._peaks import measured, print_records, returns_memory
 from benchmarks._printing import write_report
 from tinyloss.cli.measure import busy, circumstances, library, settle
 
@@ -262,46 +258,6 @@ def _of_jax(h: Any, w: Any, y: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _peak() -> float:
-    """Return the peak of resident memory in MiB, since it was last forgotten."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 2**10
-    return 0.0
-
-
-def _called(call: Callable[[], Any]) -> tuple[float, float]:
-    """Return how many seconds of the processor a call takes, and MiB that the peak grows by."""
-    gc.collect()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak becomes what there is
-    peak, before = _peak(), process_time()
-    call()
-    return process_time() - before, _peak() - peak
-
-
-def measured(
-    tasks: dict[str, Callable[[], Any]], rounds: int, gradients: float
-) -> Iterable[dict[str, Any]]:
-    """Yield the record of each contender."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    grown: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(rounds):  # the first of which may compile
-        for name, call in tasks.items():
-            time, more = _called(call)
-            seconds[name].append(time)
-            grown[name].append(more - gradients)
-    first = median(seconds[next(iter(tasks))])
-    for name, call in tasks.items():
-        time, temporaries = median(seconds[name]), getattr(call, "temporaries", None)
-        yield {
-            "name": name,
-            "seconds": round(time, 3),
-            "ratio": round(time / first, 3),
-            "extra_mib": round(min(grown[name]) if temporaries is None else temporaries / 2**20),
-        }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=_WHOLE[0])
@@ -316,10 +272,7 @@ def main() -> None:
     if given.quick:
         given.rows, given.classes, given.features, given.rounds = 256, 4096, 64, 1
         given.pairs = given.pairs and 512
-    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        # Else glibc keeps what is freed, and the next contender's peak does not grow by it.
-        os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    returns_memory()
     settle(1)
     before = busy()
     if given.pairs is None:
@@ -336,8 +289,7 @@ def main() -> None:
     print(f"scores {scores:.0f} MiB, gradients {gradients:.0f} MiB; {before:.0%} busy before")
     start = perf_counter()
     results = list(measured(tasks, given.rounds, gradients))
-    for each in results:
-        print("{name:42} {seconds:8.2f} s  {ratio:6.2f}  {extra_mib:6} MiB".format(**each))
+    print_records(results)
     wrong = [] if given.pairs or given.only else [*errors()]
     for each in wrong:
         print(f"{each['chunks']:4} chunks, error by w in bfloat16: {each['errors']}")

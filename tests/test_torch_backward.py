@@ -215,6 +215,77 @@ def test_activations_differentiate(torch: Any, name: str) -> None:
     assert torch.autograd.gradgradcheck(function, x)
 
 
+def _exact_pull(name: str, x: Any, upstream: Any) -> Any:
+    """Return the gradient by logits of what is pulled, by rationals of 80 digits."""
+    from mpmath import mp, mpf
+
+    with mp.workdps(80):
+        rows: list[list[float]] = []
+        for logits, pulls in zip(x.tolist(), upstream.tolist(), strict=True):
+            terms = [mp.exp(mpf(each)) for each in logits]
+            p = [each / mp.fsum(terms) for each in terms]
+            g = [mpf(each) for each in pulls]
+            if name == "softmax":
+                mean = mp.fsum(a * b for a, b in zip(p, g, strict=True))
+                rows.append([float(a * (b - mean)) for a, b in zip(p, g, strict=True)])
+            else:
+                total = mp.fsum(g)
+                rows.append([float(b - a * total) for a, b in zip(p, g, strict=True)])
+        return np.array(rows)
+
+
+@on("name", ["softmax", "log_softmax"])
+@on("dtype", ["float32", "bfloat16"])
+def test_an_array_upstream_is_pulled_back_with_all_digits(
+    torch: Any, name: str, dtype: str
+) -> None:
+    rng = np.random.default_rng(0)
+    own = getattr(torch, dtype)
+    x = torch.tensor(rng.normal(size=(40, 7)) * rng.choice([1, 5, 30], (40, 1))).to(own)
+    upstream = torch.tensor(rng.normal(size=(40, 7))).to(own)
+    upstream[:7] = torch.eye(7).to(own)  # the loss of one class, as nll has it
+    upstream[7:14] = torch.eye(7).to(own) + 2.0**-20
+    expected = _exact_pull(name, x.double(), upstream.double())
+    x.requires_grad_()
+    getattr(anyloss, name)(x).backward(upstream)
+    assert x.grad.dtype == own
+    # 8 eps of the largest term, the gradient upstream; terms of a softmax are times p
+    g = upstream.double().abs().numpy()
+    size = g + np.sum(g, axis=1, keepdims=True)
+    if name == "softmax":
+        size = size * torch.softmax(x.detach().double(), 1).numpy()
+    eps = torch.finfo(torch.float32).eps
+    rounded = 0 if dtype == "float32" else torch.finfo(own).eps * np.abs(expected)
+    error = np.abs(x.grad.double().numpy() - expected)
+    underflow = 2 * torch.finfo(torch.float32).smallest_normal
+    assert (error <= 8 * eps * size + rounded + underflow).all()
+
+
+def test_what_is_pulled_by_a_sure_class_keeps_its_digits(torch: Any) -> None:
+    x = torch.tensor([[20.0, 0.0, 1.0]], requires_grad=True)
+    tinyloss.log_softmax(x).backward(torch.tensor([[1.0, 0.0, 0.0]]))
+    expected = _exact_pull("log_softmax", x.double(), torch.tensor([[1.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-6)
+
+
+def test_arrays_upstream_are_pulled_by_kernels(torch: Any, monkeypatch: Any) -> None:
+    from tinyloss_torch import _fused
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("by formulas")
+
+    monkeypatch.setattr(_fused, "_by_formulas", refuse)
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    tinyloss.softmax(x, axis=1).backward(torch.randn(2, 3, 4, 4))
+    y = torch.randint(3, (2, 4, 4))
+    for how in ("softmax", "sigmoid"):
+        ours, expected = anyloss.grad(tinyloss.dice), x.detach()
+        options = {"axis": (2, 3), "from_logits": how, "mask": y[:, None] != 0}
+        x.grad = None
+        anyloss.dice(x, y, **options).backward()
+        assert torch.allclose(x.grad, ours(expected, y, **options), rtol=1e-5, atol=1e-8)
+
+
 def test_a_partial_mean_is_computed_from_tracked_tensors(torch: Any) -> None:
     x, y = torch.linspace(-1, 1, 6).requires_grad_(), torch.zeros(6)
     of_part: Any = tinyloss.partial_mean(tinyloss.mse)

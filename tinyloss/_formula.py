@@ -97,6 +97,10 @@ class Formula:
     in_parts: ClassVar["Callable[..., InParts] | None"] = None
     """What makes the formulas for classes that come in parts, of the parameters; None without."""
 
+    pulled_by: ClassVar["type[Formula] | None"] = None
+    """The formula that pulls a gradient by the value back to x, where the value has x's shape: its
+    x is that gradient, its y the value, and its `grad_x` the gradient by x. None without one."""
+
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
 

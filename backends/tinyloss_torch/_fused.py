@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.autograd.function import _SingleLevelFunction
 
-from tinyloss.backend import Answer, Job, Kind, Weighing, replaced
+from tinyloss.backend import Answer, Argument, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
 from tinyloss_torch._device import is_on_device
 from tinyloss_torch._host import ready_of
@@ -134,7 +134,8 @@ class _Fused(_SingleLevelFunction):
         ctx: Any, call: Call, known: dict[str, Any] | None, parts: list[Any], *tensors: Any
     ) -> tuple[Any, ...]:
         ctx.call, ctx.known = call, known
-        ctx.save_for_backward(*tensors)
+        pulls = call.job.kind.formula.pulled_by is not None
+        ctx.save_for_backward(*tensors, *(parts if pulls else ()))
         ctx.set_materialize_grads(False)
         return tuple(parts)
 
@@ -162,14 +163,18 @@ def _is_rounded(kind: Kind, known: dict[str, Any]) -> bool:
 
 def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
     """Return gradients from the inputs."""
-    call, tensors = ctx.call, ctx.saved_tensors
+    call, kind = ctx.call, ctx.call.job.kind
+    count, saved = len(call.names), ctx.saved_tensors
+    tensors, results = saved[:count], saved[count:]
     needed = [name for name, need in zip(call.names, ctx.needs_input_grad[3:], strict=True) if need]
     given = [each for each in upstream if each is not None]
-    only_value = call.job.kind.value and upstream[0] is not None and len(given) == 1
-    if not only_value or torch.is_grad_enabled() or not _closed(call.job.kind, needed):
-        return _by_formulas(call, tensors, needed, upstream)
-    if reachable(tensors[0], *given):
-        found = _by_kernel(call, tensors, needed, upstream[0])
+    only_value = kind.value and upstream[0] is not None and len(given) == 1
+    if only_value and not torch.is_grad_enabled() and reachable(tensors[0], *given):
+        found = None
+        if _closed(kind, needed):
+            found = _by_kernel(call, tensors, needed, upstream[0])
+        elif kind.formula.pulled_by is not None and needed == ["x"]:
+            found = _pulled(call.whole(tensors), results[0], upstream[0])
         if found is not None:
             return found
     return _by_formulas(call, tensors, needed, upstream)
@@ -184,6 +189,29 @@ def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> di
         weight = torch.where(job.weight == 0, 0.0, job.weight * upstream)
     found = computed(replaced(job, weight=weight, weighted=True))
     return found and dict(zip(needed, found.grads, strict=True))
+
+
+def _pulled(job: Job, value: Any, upstream: Any) -> dict[str, Any] | None:
+    """Return the gradient by x, by the formula that pulls back to it; None without a kernel."""
+    kind = job.kind
+    if value.dtype != kind.dtype:  # rounded
+        found = computed(replaced(job, value_dtype=kind.dtype))
+        if found is None:
+            return None
+        value = found.value
+    pull = kind.formula.pulled_by
+    assert pull is not None
+    arrays = {"x": upstream, "y": value}
+    of_pull = replace(
+        kind,
+        formula=pull,
+        arguments=tuple([Argument(n, a.dtype, pull.role(n)) for n, a in arrays.items()]),
+        value=False,
+        grads=("x",),
+        wide=True,
+    )
+    found = computed(replace(job, kind=of_pull, arrays=arrays))
+    return found and {"x": found.grads[0].to(job.arrays["x"].dtype)}
 
 
 def _by_formulas(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any]:

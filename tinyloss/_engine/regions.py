@@ -41,7 +41,7 @@ from tinyloss._engine.checks import (
     show_shape,
 )
 from tinyloss._engine.job import Answer, Argument, Domain, Job, Kind
-from tinyloss._engine.request import Activation, Refusal, Regions, Request, Want, refuse_second
+from tinyloss._engine.request import Refusal, Regions, Request, Want, refuse_second
 from tinyloss._engine.run import answer_of, as_wanted, fill, job_of, narrowed, run
 from tinyloss._engine.settle import class_axis, row_axes, without
 from tinyloss._engine.targets import domain_of, look_at, may_look
@@ -285,11 +285,11 @@ def _mass_of_classes(
 class _Logits:
     """A request of logits, whose probabilities an activation makes."""
 
-    def __init__(self, request: Request, activation: Activation, axis: int, counts: Any) -> None:
+    def __init__(self, request: Request, activation: type[Formula], axis: int, counts: Any) -> None:
         self._request, self._activation = request, activation
         x = request.x
         self._xp = xp = namespace_of(x)
-        self._axis = class_axis(x, axis, "class_axis") if activation.forward.rowwise else None
+        self._axis = class_axis(x, axis, "class_axis") if activation.rowwise else None
         y = request.y
         wide = (y,) if has_dtype(y) and kind(y.dtype) == "float" else ()
         self._dtype = compute_dtype(xp, x, *wide)
@@ -321,13 +321,15 @@ class _Logits:
     def of_probabilities(self) -> Request:
         """Return the request of probabilities."""
         request = self._request
-        x = self._applied(self._activation.forward, {"x": request.x}).value
+        x = self._applied(self._activation, {"x": request.x}).value
         return request._replace(x=x, params={**request.params, "balanced": True})
 
     def _pulled(self, gradient: Any, x: Any) -> Any:
         """Return the gradient by the logits, in the place of that by x where it can be written."""
         place = gradient if self._may_write(gradient) else None
-        return self._applied(self._activation.pull, {"x": gradient, "y": x}, place).grads[0]
+        pull = self._activation.pulled_by
+        assert pull is not None
+        return self._applied(pull, {"x": gradient, "y": x}, place).grads[0]
 
     @staticmethod
     def _may_write(array: Any) -> bool:

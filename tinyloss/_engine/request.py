@@ -79,21 +79,12 @@ class Product(NamedTuple):
         return self.w is not None and self.pairs is not None and self.pairs.own
 
 
-class Activation(NamedTuple):
-    """What makes probabilities of logits, as formulas: of rows of classes, or of elements."""
-
-    forward: type[Formula]
-    """Its value is what the loss takes for x."""
-    pull: type[Formula]
-    """Of a gradient by that, its x, and of that, its y, the gradient by x is that by logits."""
-
-
 class Regions(NamedTuple):
     """Predictions of regions, such as the pixels of a class of an image."""
 
     x: Any
-    activation: Activation | None
-    """None where x is what the loss takes."""
+    activation: type[Formula] | None
+    """What makes of x what the loss takes, and has a `pulled_by`; None where x is that."""
     class_axis: int
     """The axis of the classes: of an activation of rows, and of targets that are class indices."""
     mask: Any = None

@@ -1,6 +1,7 @@
 """The functions that stand beside the losses, as accurate as these."""
 
-from typing import Any
+from math import log
+from typing import Any, ClassVar
 
 from tinyloss._arrays import namespace
 from tinyloss._calls import explained
@@ -13,10 +14,32 @@ from tinyloss.typing import Array
 __all__ = ["log_sigmoid", "log_softmax", "logsumexp", "softmax", "softplus"]
 
 
+class _LogSoftmaxPull(Formula):
+    """The gradient by logits, g_c - p_c sum_k g_k, of the gradient g by logarithms y of p.
+
+    Of a class that has more than half it is g_c (1 - p_c) less p_c times the sum of the others' g:
+    nothing of g_c has to cancel.
+    """
+
+    name = "log_softmax"
+    rowwise = True
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp, self.g, self.log_p = namespace(x), x, y
+
+    def grad_x(self) -> Any:
+        xp, g = self.xp, self.g
+        p, top = xp.exp(self.log_p), self.log_p > -log(2)
+        others = xp.sum(xp.where(top, 0.0, g), axis=-1, keepdims=True)
+        every = others + xp.sum(xp.where(top, g, 0.0), axis=-1, keepdims=True)
+        return xp.where(top, -g * xp.expm1(self.log_p) - p * others, g - p * every)
+
+
 class _LogSoftmax(Formula):
     name = "log_softmax"
     rowwise = True
     per_item = False
+    pulled_by: ClassVar[type[Formula] | None] = _LogSoftmaxPull
 
     def __init__(self, x: Any) -> None:
         self.x = x
@@ -52,8 +75,28 @@ def log_softmax(x: Array, /, *, axis: int = -1) -> Any:
     return transform(_LogSoftmax, x, axis)
 
 
+class SoftmaxPull(Formula):
+    """The gradient by logits, p_c (g_c - sum_k p_k g_k), of the gradient g by probabilities.
+
+    Where a class has more than half, its g is what the others are compared with: what is left of
+    the sum are the small probabilities' shares, and nothing cancels.
+    """
+
+    name = "softmax"
+    rowwise = True
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.xp = xp = namespace(x)
+        self.p = y
+        self.g = x - xp.sum(xp.where(y > 0.5, x, 0.0), axis=-1, keepdims=True)
+
+    def grad_x(self) -> Any:
+        return self.p * (self.g - self.xp.sum(self.p * self.g, axis=-1, keepdims=True))
+
+
 class _Softmax(_LogSoftmax):
     name = "softmax"
+    pulled_by = SoftmaxPull
 
     def value(self) -> Any:
         s = softmax_parts(self.x)
@@ -89,6 +132,7 @@ def softmax(x: Array, /, *, axis: int = -1) -> Any:
 class _LogSumExp(_LogSoftmax):
     name = "logsumexp"
     per_item = True
+    pulled_by = None
 
     def __init__(self, x: Any) -> None:
         self.xp = xp = namespace(x)

@@ -3,13 +3,14 @@
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
-from tinyloss._engine.request import Activation, Regions, Request
+from tinyloss._engine.request import Regions, Request
 from tinyloss._formula import Formula
 from tinyloss._in_order import Order, spread
 from tinyloss._lists import ListFunction
 from tinyloss._regions import ImageFunction, OrderedRegionFunction, RegionFunction
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import balanced, sides, sigmoids, softmax_parts, steep
+from tinyloss.losses.activations import SoftmaxPull
 from tinyloss.typing import (
     ActivationOrNone,
     Array,
@@ -198,12 +199,18 @@ class _FocalTversky(_Tversky):
 # ------------------------------------------------------------------------------------ from logits
 
 
+class _SoftmaxPull(SoftmaxPull):
+    def __init__(self, x: Any, y: Any) -> None:
+        super().__init__(x, sides(y)[0])
+
+
 class _Softmax(Formula):
     """Softmax as `sides` takes it: of the largest class what the others have."""
 
     name = "softmax"
     rowwise = True
     per_item = False
+    pulled_by = _SoftmaxPull
 
     def __init__(self, x: Any) -> None:
         self.x = x
@@ -213,35 +220,6 @@ class _Softmax(Formula):
         # Not s.rest, which counts the largest term and takes it off: autodiff would lose digits.
         others = xp.sum(xp.where(s.top, 0.0, s.e), axis=-1, keepdims=True)
         return balanced(s.e / s.z, others / s.z)
-
-
-class _Sigmoid(Formula):
-    name = "sigmoid"
-
-    def __init__(self, x: Any) -> None:
-        self.s = sigmoids(x)
-
-    def value(self) -> Any:
-        return balanced(self.s.plus, self.s.minus)
-
-
-class _SoftmaxPull(Formula):
-    """The gradient by logits, p_c (g_c - sum_k p_k g_k), of the gradient g by probabilities.
-
-    Where a class has more than half, its g is what the others are compared with: what is left of
-    the sum are the small probabilities' shares, and nothing cancels.
-    """
-
-    name = "softmax"
-    rowwise = True
-
-    def __init__(self, x: Any, y: Any) -> None:
-        self.xp = xp = namespace(x)
-        self.p, _ = sides(y)
-        self.g = x - xp.sum(xp.where(y < 0, x, 0.0), axis=-1, keepdims=True)
-
-    def grad_x(self) -> Any:
-        return self.p * (self.g - self.xp.sum(self.p * self.g, axis=-1, keepdims=True))
 
 
 class _SigmoidPull(Formula):
@@ -254,10 +232,18 @@ class _SigmoidPull(Formula):
         return self.p * self.q * self.g
 
 
-_ACTIVATIONS = {
-    "softmax": Activation(_Softmax, _SoftmaxPull),
-    "sigmoid": Activation(_Sigmoid, _SigmoidPull),
-}
+class _Sigmoid(Formula):
+    name = "sigmoid"
+    pulled_by = _SigmoidPull
+
+    def __init__(self, x: Any) -> None:
+        self.s = sigmoids(x)
+
+    def value(self) -> Any:
+        return balanced(self.s.plus, self.s.minus)
+
+
+_ACTIVATIONS = {"softmax": _Softmax, "sigmoid": _Sigmoid}
 
 
 def _regions(x: Any, from_logits: Any, class_axis: int, mask: Any, of_classes: Any = None) -> Any:
