@@ -134,6 +134,13 @@ def test_jax_and_torch_differentiate_it() -> None:
     np.testing.assert_allclose(tensor.grad, expected, rtol=16 * EPS, atol=4 * EPS)
 
 
+def test_what_is_traced_has_no_lists() -> None:
+    jax = pytest.importorskip("jax")
+    x, y = drawn()
+    with pytest.raises(TypeError, match="segments has no values yet, expected an array that is"):
+        jax.jit(lambda q: tinyloss.by_segment(tinyloss.listmle, q)(x, y))(QUERIES)
+
+
 def test_no_items_and_lists_of_one() -> None:
     none = np.zeros(0)
     empty: Any = tinyloss.by_segment(tinyloss.pairwise_logistic, none.astype(int))
@@ -167,6 +174,10 @@ def test_bad_input_is_named() -> None:
         loss(x, y[1:])
     with pytest.raises(ValueError, match=r"x has shape \(2, 5\), expected \(10,\)"):
         loss(x.reshape(2, 5), y)
+    with pytest.raises(ValueError, match="axis is given, expected none"):
+        loss(x, y, axis=0)
+    with pytest.raises(TypeError, match="missing a required argument: 'x'"):
+        loss()
     with pytest.raises(TypeError, match="mask has dtype float32, expected booleans"):
         loss(x, y, mask=np.ones_like(x))
     with pytest.raises(TypeError, match="segments has dtype float64, expected integers"):

@@ -51,7 +51,14 @@ def _rows_of(segments: Any) -> _Rows:
     first, last = lists.bounds()
     numbers = xp.arange(count, dtype=first.dtype, **beside(segments))
     row = xp.cumulative_sum(xp.astype(lists.begins, first.dtype)) - 1
-    shape = int(row[-1]) + 1, int(xp.max(last - first)) + 1
+    try:
+        shape = int(row[-1]) + 1, int(xp.max(last - first)) + 1
+    except TypeError:  # JAX's, of a tracer
+        raise Refusal(
+            "segments has no values yet, expected an array that is known: it says how many lists "
+            "there are. In traced code pad lists, and say by mask what is padding",
+            TypeError,
+        ) from None
     places = order.back(row * shape[1] + (numbers - first))
     starts = xp.astype(xp.searchsorted(row, numbers[: shape[0]]), first.dtype)
     columns = xp.arange(shape[1], dtype=first.dtype, **beside(segments))
@@ -101,7 +108,11 @@ class BySegment(Altered[P]):
     def _in_rows(self, want: Want, args: Any, kwargs: Any) -> tuple[Want, Any, Any]:
         """Return what to ask of the loss, with the items of each list in a row of their own."""
         try:
-            x = args[0] if args else kwargs.get("x")
+            if "axis" in kwargs:
+                raise Refusal("axis is given, expected none: the items of all lists lie in one")
+            if not args and "x" not in kwargs:  # what is missing is the loss's to say
+                return want, args, kwargs
+            x = args[0] if args else kwargs["x"]
             xp = namespace_of(x)
             with quiet(xp):
                 return self._spread(xp, x, want, args, kwargs)
