@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
+import tinyloss_numpy
 from tests.support.answers import answers, complaints
 from tests.support.dtypes import DTYPES
 from tests.support.exact import split
@@ -175,9 +176,23 @@ def test_what_corn_does_not_ask_does_not_matter() -> None:
     assert not gradient[0, 1:].any()
 
 
-def test_a_rank_beyond_the_thresholds_is_nan() -> None:
-    items = tinyloss.corn(np.zeros((4, 3)), [-1, 0, 3, 4], reduction="none")
-    assert np.isnan(items).tolist() == [True, False, False, True]
+@pytest.mark.parametrize("mode", ["always", "never"])
+def test_a_rank_beyond_the_thresholds_is_an_error(mode: Any) -> None:
+    x, both = np.zeros((4, 3)), tinyloss.value_and_grad(tinyloss.corn)
+    with tinyloss_numpy.compilation(mode):
+        for wrong in (-1, 4):
+            message = rf"^tinyloss.corn: y\[1\] is {wrong}, expected a rank from 0 to 3 \(x has 3 "
+            with pytest.raises(ValueError, match=message + r"thresholds along axis -1\)$"):
+                both(x, [0, wrong, 3, 0])
+            value, gradient = both(x, [0, wrong, 3, 0], where=[True, False, True, True])
+            assert np.isfinite(value)
+            assert np.isfinite(gradient).all()
+            with tinyloss.validation("never"):
+                items = tinyloss.corn(x, [0, wrong, 3, 0], reduction="none")
+                _, gradient = both(x, [0, wrong, 3, 0])
+            assert np.isnan(items).tolist() == [False, True, False, False]
+            assert np.isnan(gradient).all(axis=1).tolist() == [False, True, False, False]
+            assert np.isnan(gradient).any(axis=1).tolist() == [False, True, False, False]
 
 
 def test_corn_is_a_binary_cross_entropy_of_the_thresholds_that_are_asked() -> None:

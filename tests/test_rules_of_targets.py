@@ -18,19 +18,26 @@ from tests.support.specs import ACTIVATIONS
 class TestRule5Labels:
     """A class index out of range is an error where it can be seen, elsewhere NaN for its item."""
 
-    LOSSES: ClassVar[list[Any]] = [tinyloss.cross_entropy, tinyloss.nll, tinyloss.softmax_focal]
+    LOSSES: ClassVar[list[Any]] = [
+        tinyloss.cross_entropy,
+        tinyloss.nll,
+        tinyloss.softmax_focal,
+        tinyloss.corn,
+    ]
 
     @on("loss", LOSSES, ids=lambda f: f.__name__)
-    @on("label", [3, -100])
-    def test_out_of_range_raises_or_gives_nan(self, loss: Any, label: int, xp: Library) -> None:
+    @on("high", [True, False])
+    def test_out_of_range_raises_or_gives_nan(self, loss: Any, high: bool, xp: Library) -> None:
+        ranks = loss is tinyloss.corn  # there is one more than thresholds
+        label = 3 + ranks if high else -100
         x = xp.asarray(np.random.default_rng(0).standard_normal((2, 2, 3)))
         y = xp.asarray([[0, 2], [label, 1]], "int32")
         if xp.sees_labels:
             with pytest.raises(ValueError, match=rf"^tinyloss\.{loss.__name__}: ") as error:
                 xp.call(loss, x, y)
             assert f"y[1, 0] is {label}" in str(error.value)
-            assert "from 0 to 2" in str(error.value)
-            assert ("ignore_index=-100" in str(error.value)) == (label == -100)
+            assert f"from 0 to {2 + ranks}" in str(error.value)
+            assert ("ignore_index=-100" in str(error.value)) == (not high and not ranks)
             return
 
         def ask(x: Any, y: Any) -> Any:

@@ -87,6 +87,10 @@ class Formula:
     """What says how often an item counts in a mean besides its weight, of the namespace, y and the
     number of classes; None for once."""
 
+    ranks: ClassVar[int | None] = None
+    """How many more ranks there are than classes, where targets are ranks; None where they are not.
+    """
+
     steady: ClassVar[bool] = False
     """Whether parameters that are numbers choose the formula: another number, another program."""
 

@@ -911,5 +911,6 @@ def _outside(domain: Domain, y: str) -> str:
     if domain.kind == "signs":
         return f"logical_and({y} != -1, {y} != 1)"
     if domain.kind == "labels":
-        return f"logical_or({y} < 0, {y} >= classes)"
+        beyond = f" + {domain.beyond}" if domain.beyond else ""
+        return f"logical_or({y} < 0, {y} >= classes{beyond})"
     return f"logical_or({y} < real({-domain.slack!r}), {y} > real({1 + domain.slack!r}))"

@@ -280,9 +280,9 @@ def certain_of_each(d: Draw, *, right: bool) -> Kwargs:
     return {"x": d.cast(side * d.rng.uniform(2, d.gap - 5, y.shape)), "y": d.cast(y)}
 
 
-def ranks(x: Callable[[Draw], Array], first: int = 0, last: int = C) -> Family:
+def ranks(x: Callable[[Draw], Array], last: int = C) -> Family:
     """Thresholds and ranks, of which there is one more."""
-    return lambda d: {"x": x(d), "y": d.rng.integers(first, last + 1, d.n)}
+    return lambda d: {"x": x(d), "y": d.rng.integers(0, last + 1, d.n)}
 
 
 RANKS: Families = {
@@ -296,7 +296,6 @@ RANKS: Families = {
     "zero": ranks(lambda d: d.cast(np.zeros((d.n, C)))),
     "subnormal": ranks(lambda d: d.tiniest((d.n, C))),
     "one_threshold": ranks(rows(10, 1), last=1),
-    "no_rank": ranks(rows(1), -2, C + 2),
 }
 
 

@@ -21,11 +21,13 @@ class Domain(NamedTuple):
     """Indices of classes, numbers from 0 to 1, or -1 and 1."""
     slack: float = 0.0
     """How far a probability may be outside: it may have been rounded."""
+    beyond: int = 0
+    """How many more labels there are than classes: a rank is one of these."""
 
     def holds(self, y: Any, classes: Any) -> Any:
         """Return whether each target is in the domain."""
         if self.kind == "labels":
-            return (y >= 0) & (y < classes)
+            return (y >= 0) & (y < classes + self.beyond)
         if self.kind == "signs":
             return (y == -1) | (y == 1)
         return (y >= -self.slack) & (y <= 1 + self.slack)

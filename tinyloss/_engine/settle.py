@@ -268,7 +268,8 @@ def _form_of(
     domain = domain_of(formula, labels, y)
     arrays = ("formula", "labels", "x", "y", *_WEIGHING)
     nothing: Any = dict.fromkeys(arrays) | {"params": (), "arrays": (), "called": ()}
-    takes_classes, index = "class_weight" in formula.roles, index_dtype(xp, y) if labels else None
+    takes_classes, indexed = "class_weight" in formula.roles, labels or formula.ranks is not None
+    index = index_dtype(xp, y) if indexed else None
     counts = formula.counts
     rule = Rule(
         *(request._replace(**nothing), xp, formula.rowwise, takes_classes, index, dtype),

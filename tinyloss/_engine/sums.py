@@ -9,7 +9,7 @@ from tinyloss._formula import Formula
 
 ORDINARY = 2.0**100
 """A factor of this size and its inverse are ordinary float32 numbers, and so are their products."""
-_ALIKE = ("rowwise", "several_axes", "per_item", "binary", "signed", "harmless", "counts")
+_ALIKE = ("rowwise", "several_axes", "per_item", "binary", "signed", "harmless", "counts", "ranks")
 _SHARED = ("weight", "where", "reduction", "denominator", "axis", "axis_name", "ignore_index")
 
 
@@ -57,7 +57,7 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
         name = first.name
         rowwise, several_axes, per_item = first.rowwise, first.several_axes, first.per_item
         binary, signed, harmless = first.binary, first.signed, first.harmless
-        counts = first.counts
+        counts, ranks = first.counts, first.ranks
         compares_classes = any(part.compares_classes for part in parts)
         exact_curvature = all(part.exact_curvature for part in parts)
         roles = first.roles

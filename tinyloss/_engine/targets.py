@@ -61,8 +61,8 @@ def validation_mode() -> str:
 
 def domain_of(formula: type[Formula], labels: bool, y: Any) -> Domain | None:
     """Return what targets of this dtype must be, None for any."""
-    if labels:
-        return Domain("labels")
+    if labels or formula.ranks is not None:
+        return Domain("labels", beyond=formula.ranks or 0)
     what = kind(y.dtype)
     if formula.binary and what != "bool":
         return Domain("probabilities", 4 * _SPACING.get(dtype_name(y.dtype), 0.0625))
@@ -146,11 +146,13 @@ def _describe(
     at = f"y[{', '.join(map(str, position))}]" if position else "y"
     if domain.kind == "labels":
         label = int(target)
+        beyond = domain.beyond
+        what, each = ("rank", "thresholds") if beyond else ("class index", "classes")
         message = (
-            f"{at} is {label}, expected a class index from 0 to {classes - 1} "
-            f"(x has {classes} classes along axis {request.axis})"
+            f"{at} is {label}, expected a {what} from 0 to {classes - 1 + beyond} "
+            f"(x has {classes} {each} along axis {request.axis})"
         )
-        if label < 0 and request.ignore_index is None:
+        if label < 0 and request.ignore_index is None and not beyond:
             message += f"; ignore_index={label} leaves such items out"
         return message
     if domain.kind == "signs":

@@ -656,8 +656,6 @@ def _asked(x: Row, y: int) -> int:
 
 @defined("ranks", count=_asked)
 def corn(x: Row, y: int) -> Number:
-    if not 0 <= y <= len(x):
-        return _sum(x) * NAN
     return _sum([softplus(-a) if y > at else softplus(a) for at, a in enumerate(x) if at <= y])
 
 

@@ -1750,15 +1750,14 @@ class _Corn(Formula):
     name = "corn"
     rowwise = True
     roles = {"y": ITEM}
+    ranks: ClassVar[int | None] = 1
     counts: ClassVar[Callable[[Any, Any, Any], Any] | None] = _asked
 
     def __init__(self, x: Any, y: Any) -> None:
         self.xp = xp = namespace(x)
         place, rank = xp.arange(x.shape[-1], dtype=x.dtype, **beside(x)), y[..., None]
         self.bce = BCEWithLogits(x, xp.where(rank > place, 1.0, xp.zeros_like(x)))
-        last = xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
-        known = (rank >= 0) & (rank <= last)
-        self.asked = xp.where(known, xp.where(rank >= place, 1.0, xp.zeros_like(x)), xp.nan)
+        self.asked = xp.where(rank >= place, 1.0, xp.zeros_like(x))
 
     def value(self) -> Any:
         return self.xp.sum(product(self.asked, self.bce.value()), axis=-1)
@@ -1805,7 +1804,8 @@ def corn(x: Array, y: ArrayLike, **options: Unpack[RowOptions]) -> Request:
     Shapes: x (..., K - 1), or the thresholds along `axis`; y (...); an item is a row of thresholds,
     (...).
 
-    Domain: all logits. A rank that is not from 0 to K - 1 gives NaN for its item.
+    Domain: all logits. A rank that is not from 0 to K - 1 is an error where it can be seen, and
+    gives NaN for its item elsewhere.
 
     Formula: sum_k a_k log(1 + exp(-+x_k)), - where y > k and + elsewhere, a_k 1 for k <= y, else 0.
     It is -log of the rank's probability. The mean divides by the sum of weight times how many
