@@ -243,13 +243,16 @@ def test_ranks_of_any_integer_dtype_beside_many_thresholds(xp: Library) -> None:
 
 # ------------------------------------------------------------------------------------------ mask
 
-OF_CLASSES = [name for name in having("mask") if name in having("class_weight")]
+TWICE = [name for name in having("mask") if name in having("class_weight")]
+"""They have a curvature."""
+OF_CLASSES = [*TWICE, "fenchel_young"]
 SOFT = {
     "cross_entropy",
     "softmax_focal",
     "poly_cross_entropy",
     "generalized_cross_entropy",
     "brier",
+    "fenchel_young",
 }
 MASK = np.array([[True, True, False, True], [False, True, True, False], [True, True, True, True]])
 ROWS = np.array([[0.5, -3.0, np.nan, 2.0], [np.inf, 0.25, 2.5, np.nan], [1.5, -0.25, 7.0, 3.0]])
@@ -257,7 +260,7 @@ WITHIN = np.array([3, 1, 2])
 
 
 def test_losses_of_classes_have_a_mask() -> None:
-    assert len(OF_CLASSES) == 8
+    assert len(OF_CLASSES) == 9
     assert {*OF_CLASSES} >= SOFT
 
 
@@ -294,7 +297,7 @@ def test_masked_classes_count_as_absent(name: str, soft: bool, xp: Library) -> N
     assert np.all(gradient[~MASK] == 0)
 
 
-@on("name", OF_CLASSES)
+@on("name", TWICE)
 def test_masks_broadcast_and_have_second_derivatives(name: str) -> None:
     loss: Any = getattr(tinyloss, name)
     x, mask = np.nan_to_num(ROWS, nan=1e9, posinf=1e9), np.array([True, True, True, False])

@@ -104,6 +104,29 @@ def test_is_cross_entropy_of_the_scores(options: dict[str, Any], soft: bool, xp:
     close(flat(xp.fetch(found)), dense(h, w, y, bias, options), EPS[dtype])
 
 
+def possible(*shape: int) -> Any:
+    """Return a mask of classes: the last is impossible in every second row."""
+    mask = np.ones((*shape, CLASSES), bool)
+    mask[..., 2] = np.arange(shape[0]) % 2 if shape else False
+    return mask
+
+
+@pytest.mark.parametrize("rows", [(), (1,), (ROWS,)], ids=str)
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "probabilities"])
+def test_some_classes_are_impossible(soft: bool, rows: tuple[int, ...], xp: Library) -> None:
+    dtype, mask = xp.floats[-1], possible(*rows)
+    h, w, y, bias = drawn(dtype=dtype)
+    # what is left out may be what is impossible
+    y = np.where(mask, [0.25, 0.5, 0.25], 0) + 0 * h[:, :1] if soft else np.where(MASK, y % 2, 2)
+    given = [xp.asarray(h, dtype), xp.asarray(w, dtype), xp.asarray(y, dtype if soft else None)]
+    options = {**ALL, "class_weight": PER_CLASS.tolist(), "where": MASK.tolist()}
+    more = {"bias": xp.asarray(bias, dtype), "max_memory": memory_of(2, dtype)}
+    by = tinyloss.value_and_grad(LINEAR, (0, 1, 3))
+    found = xp.call(by, *given, mask=xp.asarray(mask), **options, **more)
+    expected = dense(h, w, y, bias, {**options, "mask": mask})
+    close(flat(xp.fetch(found)), expected, EPS[dtype])
+
+
 @on_options
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 13, 25])
 def test_the_size_of_chunks_is_no_matter(rows: int, options: dict[str, Any]) -> None:
@@ -687,22 +710,27 @@ class TestJAX:
         ]
         close(found, expected, EPS["float64"])
 
-    def test_classes_over_a_mapped_axis(self, jax: Any) -> None:
+    @pytest.mark.parametrize("masks", [False, True], ids=["all", "mask"])
+    def test_classes_over_a_mapped_axis(self, masks: bool, jax: Any) -> None:
         rng = np.random.default_rng(0)
         h, w = rng.normal(size=(ROWS, FEATURES)), rng.normal(size=(2, 3, FEATURES))
-        y = rng.integers(0, 6, ROWS)
+        y = rng.integers(0, 6 - masks, ROWS)
+        mask = np.array([[True] * 3, [True, True, not masks]])
 
-        def part(w: Any) -> Any:
+        def part(w: Any, mask: Any) -> Any:
+            own: dict[str, Any] = {"mask": mask} if masks else {}
             return tinyloss.value_and_grad(LINEAR, (0, 1))(
                 jax.numpy.asarray(h),
                 w,
                 jax.numpy.asarray(y),
                 axis_name="v",
                 max_memory=memory_of(2),
+                **own,
             )
 
-        value, (by_h, by_w) = jax.vmap(part, axis_name="v")(jax.numpy.asarray(w))
-        expected = dense(h, w.reshape(6, FEATURES), y, 0.0, {})
+        parts = jax.numpy.asarray(w), jax.numpy.asarray(mask)
+        value, (by_h, by_w) = jax.vmap(part, axis_name="v")(*parts)
+        expected = dense(h, w.reshape(6, FEATURES), y, 0.0, {"mask": mask.reshape(6)})
         for member in range(2):
             found = value[member], by_h[member], by_w.reshape(6, FEATURES)
             close(found, expected[:3], EPS["float64"])
@@ -787,15 +815,19 @@ def test_made_losses_compare_print_and_pickle() -> None:
     assert pickle.loads(pickle.dumps(LINEAR)) is LINEAR
 
 
-def test_log_probabilities_and_entropy(xp: Library) -> None:
+@pytest.mark.parametrize("masks", [False, True], ids=["all", "mask"])
+def test_log_probabilities_and_entropy(masks: bool, xp: Library) -> None:
     h, w, y, bias = drawn(dtype="float32")
-    p = np.exp(tinyloss.log_softmax(h.astype(float) @ w.T.astype(float) + bias))
+    y, mask = y % 2, possible() if masks else np.ones(CLASSES, bool)
+    x = np.where(mask, h.astype(float) @ w.T.astype(float) + bias, -np.inf)
+    p = np.exp(tinyloss.log_softmax(x))
     arrays = xp.asarray(h), xp.asarray(w)
     options: dict[str, Any] = {"bias": xp.asarray(bias), "max_memory": memory_of(2, "float32")}
+    options |= {"mask": xp.asarray(mask)} if masks else {}
     logs = xp.fetch(xp.call(tinyloss.linear_logprobs, *arrays, xp.asarray(y), **options))
     close([logs], [np.log(p[np.arange(ROWS), y])], EPS["float32"])
     entropy = xp.fetch(xp.call(tinyloss.linear_entropy, *arrays, **options))
-    close([entropy], [-(p * np.log(p)).sum(-1)], EPS["float32"])
+    close([entropy], [-(p * np.log(np.where(p > 0, p, 1))).sum(-1)], EPS["float32"])
 
 
 def test_gradients_of_log_probabilities_and_entropy() -> None:

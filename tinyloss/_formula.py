@@ -25,6 +25,8 @@ class Role:
     """Whether it holds indices of classes."""
     compared: bool = False
     """Whether it is compared and not computed with: times, groups. Rounding could make ties."""
+    replaced: bool = False
+    """Whether items that are left out do not take it as it is, though it is the same for all."""
 
     @property
     def keeps_dtype(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tinyloss._arrays import has_dtype, kind, namespace
-from tinyloss._engine.request import Refusal, Request
+from tinyloss._engine.request import Product, Refusal, Request
 from tinyloss._formula import Formula, Role, made_once
 from tinyloss._traits import Traits
 
@@ -14,23 +14,31 @@ def of_possible(request: Request) -> Request:
     mask = request.mask
     if mask is None:
         return request
+    # Of scores that nobody holds, a mask that all rows share is not repeated for each either.
+    shape = tuple(getattr(mask, "shape", ()))
+    shared = isinstance(request.x, Product) and len(shape) == 1 and shape != (1,)
     if has_dtype(mask) and kind(mask.dtype) != "bool":
         raise Refusal(f"mask has dtype {kind(mask.dtype)}, expected booleans", TypeError)
     return request._replace(
-        formula=request.formula and masked(request.formula),
-        labels=request.labels and masked(request.labels),
+        formula=request.formula and masked(request.formula, shared),
+        labels=request.labels and masked(request.labels, shared),
         arrays={**request.arrays, "mask": mask},
         mask=None,
     )
 
 
-def masked(own: type[Formula]) -> type[Formula]:
-    """Return a formula of logits and of which classes are possible: others count as -inf."""
+def masked(own: type[Formula], shared: bool = False) -> type[Formula]:
+    """Return a formula of logits and of which classes are possible: others count as -inf.
+
+    `shared`: the mask has one boolean for each class, for all rows.
+    """
+
+    role = Role(per_item=not shared, per_class=True, replaced=shared)
 
     def make() -> type[Formula]:
         class Masked(own):  # type: ignore[misc, valid-type]
             in_parts = None
-            roles: ClassVar[Mapping[str, Role]] = {**own.roles, "mask": Role(per_class=True)}
+            roles: ClassVar[Mapping[str, Role]] = {**own.roles, "mask": role}
 
             def __init__(self, x: Any, y: Any, *, mask: Any, **params: Any) -> None:
                 xp, self.possible = namespace(x), mask != 0
@@ -55,4 +63,4 @@ def masked(own: type[Formula]) -> type[Formula]:
 
         return Masked
 
-    return made_once(own, "_masked", make)
+    return made_once(own, "_masked_alike" if shared else "_masked", make)

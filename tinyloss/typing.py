@@ -268,6 +268,8 @@ class SparseOptions(ListOptions, total=False):
     """A weight for each class, of shape (C,)."""
     ignore_index: ClassIndex
     """Items with this class index are left out. It need not be a class."""
+    mask: ArrayLike | None
+    """Which classes are possible: booleans that broadcast to x."""
 
 
 class PixelOptions(Options, total=False):

@@ -284,7 +284,7 @@ def _selected(kind: Kind, arrays: Mapping[str, Any], weight: Any) -> dict[str, A
     of_classes = keep[..., None] if kind.rowwise else keep
     selected = dict(arrays)
     for name, _, role in kind.arguments:
-        if role.per_item:
+        if role.per_item or role.replaced:
             harmless: Any = 0 if role.keeps_dtype else kind.formula.harmless
             selected[name] = where(of_classes if role.per_class else keep, arrays[name], harmless)
     return selected

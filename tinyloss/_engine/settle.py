@@ -325,7 +325,7 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
             )
         y = repeated(xp, x, y, len(x.shape) - 1)
     more: dict[str, Any] = {}
-    rowwise = (request.formula or request.labels or Formula).rowwise
+    formula = request.formula or request.labels or Formula
     for name, given in request.arrays.items():
         array = more[name] = brought(xp, x, name, given)
         if name in request.called:
@@ -340,7 +340,8 @@ def _brought(request: Request, xp: Namespace) -> tuple[Any, dict[str, Any]]:
                 f"{name} has shape {show(array)}, expected one that broadcasts to x's {show(x)}"
                 + each_row(name, array.shape, x.shape)
             )
-        if rowwise and not same_shape(array.shape, x.shape):
+        repeats = formula.rowwise and formula.role(name).per_item
+        if repeats and not same_shape(array.shape, x.shape):
             # a sum over classes would count one number once
             more[name] = like(xp, x, array)
     return y, more

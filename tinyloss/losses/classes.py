@@ -461,7 +461,7 @@ class CRPSEnsembleLoss(TargetLoss):
     fair: bool = False
 
 
-class FenchelYoungLoss(TargetLoss):
+class FenchelYoungLoss(ListLoss):
     function = sparse.fenchel_young
     activation: SparseMax = "sparsemax"
     axis: int = -1
@@ -675,6 +675,7 @@ class LinearCrossEntropyLoss(Configured):
         y: ArrayLike,
         *,
         bias: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Return the loss."""

@@ -34,6 +34,7 @@ def linear_cross_entropy(
     bias: ArrayLike | None = None,
     class_axis: ClassAxis = 0,
     label_smoothing: Share = 0.0,
+    mask: ArrayLike | None = None,
     max_memory: MemoryLimit = None,
     softcap: PositiveOrNone = None,
     temperature: Positive = 1.0,
@@ -66,6 +67,8 @@ def linear_cross_entropy(
         The axis of w that the classes are along.
     label_smoothing
         The share of the target, from 0 to 1, that is spread evenly over all possible classes.
+    mask
+        Which classes are possible: booleans that broadcast to the logits. Others count as -inf.
     max_memory
         How many bytes to take at a time: see `of_products`.
     softcap
@@ -101,7 +104,8 @@ def linear_cross_entropy(
 
     Edge cases: as for `cross_entropy`. An item that is left out contributes nothing, NaN in its
     features included. Where the logits of one item do not fit into max_memory, some classes are
-    computed at a time, twice: the gradient is made when the largest logit is known.
+    computed at a time, twice: the gradient is made when the largest logit is known. Beside a mask
+    all classes of an item are computed at once.
 
     Source: Wijmans et al., Cut your losses in large-vocabulary language models, ICLR 2025, for the
     memory; all is exact here.
@@ -121,6 +125,7 @@ def linear_cross_entropy(
         Product(h, w, bias, None, class_axis, max_memory),
         y,
         label_smoothing=label_smoothing,
+        mask=mask,
         softcap=softcap,
         temperature=temperature,
         z_loss=z_loss,
@@ -160,6 +165,7 @@ def linear_logprobs(
     axis_name: AxisName | None = None,
     bias: ArrayLike | None = None,
     class_axis: ClassAxis = 0,
+    mask: ArrayLike | None = None,
     max_memory: MemoryLimit = None,
     softcap: PositiveOrNone = None,
     temperature: Positive = 1.0,
@@ -185,6 +191,8 @@ def linear_logprobs(
         What is added to the logits, of shape (V,), or one number.
     class_axis
         The axis of w that the classes are along.
+    mask
+        Which classes are possible: booleans that broadcast to the logits. Others count as -inf.
     max_memory
         How many bytes to take at a time: see `of_products`.
     softcap, temperature
@@ -231,6 +239,7 @@ def linear_logprobs(
         shape,
         labels=_ShapedLogProbability if shape else LogProbability,
         axis_name=axis_name,
+        mask=mask,
         weight=weight,
         where=where,
         reduction="none",
@@ -274,6 +283,7 @@ def linear_entropy(
     axis_name: AxisName | None = None,
     bias: ArrayLike | None = None,
     class_axis: ClassAxis = 0,
+    mask: ArrayLike | None = None,
     max_memory: MemoryLimit = None,
     softcap: PositiveOrNone = None,
     temperature: Positive = 1.0,
@@ -290,7 +300,7 @@ def linear_entropy(
         The weights of the last layer, (V, D), or (D, V) with class_axis=1.
     axis_name
         The mapped axis whose members hold a part of the classes each, in order (JAX alone).
-    bias, class_axis, max_memory, softcap, temperature, weight, where
+    bias, class_axis, mask, max_memory, softcap, temperature, weight, where
         As for `linear_logprobs`.
 
     Notes
@@ -329,6 +339,7 @@ def linear_entropy(
         shape,
         labels=_ShapedEntropy if shape else _Entropy,
         axis_name=axis_name,
+        mask=mask,
         weight=weight,
         where=where,
         reduction="none",

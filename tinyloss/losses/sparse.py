@@ -186,6 +186,8 @@ def fenchel_young(
         A weight for each class, of shape (C,).
     ignore_index
         Items with this class index are left out. It need not be a class.
+    mask
+        Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
