@@ -57,6 +57,27 @@ def test_elsewhere_the_loss_is_higher(loss: Any) -> None:
     assert least < min(others)
 
 
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "focal_tversky"])
+def test_regions_stay_in_their_range(name: str) -> None:
+    """Of probabilities that are alike in all images the best are the corners."""
+    loss, rng = getattr(tinyloss, name), np.random.default_rng(3)
+    for y in (YES * 1.0, rng.uniform(size=(4, 5)) < 0.6, rng.uniform(size=(2, 3, 5)) < 0.3):
+        c = best(loss, y.astype(float))
+        assert ((c >= 0) & (c <= 1)).all()
+        least = loss(np.zeros(y.shape) + c, y)
+        steps = rng.normal(size=(20, *c.shape)) * 10 ** rng.uniform(-3, 0, (20, *[1] * c.ndim))
+        for step in steps:
+            assert loss(np.zeros(y.shape) + np.clip(c + step, 0, 1), y) >= least
+        np.testing.assert_array_equal(best(loss, np.zeros(y.shape)), np.zeros(c.shape))
+
+
+@pytest.mark.parametrize("xp", ["numpy", "torch", "jax"], indirect=True)
+@pytest.mark.parametrize("loss", [tinyloss.binary_cross_entropy, tinyloss.generalized_kl])
+def test_the_end_of_a_domain_may_be_best(loss: Any, xp: Library) -> None:
+    y = xp.asarray([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    np.testing.assert_allclose(xp.numpy(best(loss, y)), [0, 1, 0.5], rtol=4 * 2.0**-23)
+
+
 def test_each_column_has_its_own() -> None:
     y = np.stack([Y, COUNTS], axis=1)
     np.testing.assert_allclose(best(tinyloss.mse, y), y.mean(0), rtol=64 * EPS)

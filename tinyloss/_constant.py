@@ -51,7 +51,8 @@ def constant_minimizer(
     every point of an interval has the least loss it is the lower end. For rows it is Newton's
     method with the diagonal curvature for boosting. Where the loss falls for ever, as for a class
     that never comes up, it is where the slope is within rounding of 0: a log-odds of about 36.
-    A loss that is not convex may have a lower minimum elsewhere.
+    A loss that is not convex may have a lower minimum elsewhere. No prediction leaves the domain of
+    the loss: a probability of `dice` is from 0 to 1.
 
     Examples
     --------
@@ -94,13 +95,16 @@ def _of_elements(xp: Namespace, slopes: Callable[[Any], Any], y: Any) -> Any:
         return xp.sum(slopes(c), axis=0)
 
     width = xp.maximum(high - low, 1.0)
-    left = right = low != low
+    left = right = lowest = highest = low != low
     for _ in range(_DOUBLINGS):
         falls, rises = slope(high) < -rounding, slope(low) > rounding
+        left, right = left | rises, right | falls
+        falls, rises = falls & ~highest, rises & ~lowest
         if not xp.any(falls | rises):
             break
-        left, right = left | rises, right | falls
-        low, high = xp.where(rises, low - width, low), xp.where(falls, high + width, high)
+        low, below = _within(xp, slope, low, xp.where(rises, low - width, low))
+        high, above = _within(xp, slope, high, xp.where(falls, high + width, high))
+        lowest, highest = lowest | (rises & below), highest | (falls & above)
         width = 2 * width
     else:
         raise _no_minimum("falls for ever")
@@ -111,6 +115,26 @@ def _of_elements(xp: Namespace, slopes: Callable[[Any], Any], y: Any) -> Any:
         below = xp.where(left, at <= rounding, at < -rounding)
         low, high = xp.where(below, middle, low), xp.where(below, high, middle)
     return xp.where(left, low, high)
+
+
+def _within(xp: Namespace, slope: Callable[[Any], Any], near: Any, far: Any) -> tuple[Any, Any]:
+    """Return what is farthest on the way where the loss is defined, and whether that is not all.
+
+    Outside its domain a loss is NaN, and so is its slope.
+    """
+
+    def outside(c: Any) -> Any:
+        return xp.isnan(slope(c))
+
+    beyond = outside(far)
+    if not xp.any(beyond):
+        return far, beyond
+    end = far
+    for _ in range(_HALVINGS):
+        middle = near + 0.5 * (end - near)
+        wrong = outside(middle)
+        near, end = xp.where(wrong, near, middle), xp.where(wrong, middle, end)
+    return xp.where(beyond, near, far), beyond
 
 
 def _counted(
@@ -146,15 +170,34 @@ def _of_classes(loss: Loss[...], xp: Namespace, zeros: Any, y: Any, weight: Any)
     derivatives: Any = grad_and_hess(loss, hess="boosting")
     count, items = zeros.shape[-1], tuple(range(len(zeros.shape) - 1))
     c, size = xp.sum(zeros, axis=items), None
+
+    def slopes_at(number: Any) -> Any:
+        return xp.sum(derivatives(zeros + number, y, weight=weight)[0])
+
+    low, high = -xp.inf, xp.inf
     for _ in range(_STEPS):
         slopes, bends = derivatives(zeros + c, y, weight=weight)
         slope = xp.sum(slopes, axis=items)
+        if xp.any(xp.isnan(slope)):
+            # A domain that has an end has the same one for each class.
+            far = xp.max(xp.abs(c))
+            low, below = _within(xp, slopes_at, 0 * far, -far)
+            high, above = _within(xp, slopes_at, 0 * far, far)
+            low, high = xp.where(below, low, -xp.inf), xp.where(above, high, xp.inf)
+            inside = xp.minimum(xp.maximum(c, low), high)
+            if xp.all(inside == c):
+                return c
+            c = inside
+            continue
+        stays = ((c <= low) & (slope > 0)) | ((c >= high) & (slope < 0))
+        slope = xp.where(stays, 0.0, slope)
         size = xp.sum(xp.abs(slopes)) if size is None else size
         if not xp.any(xp.abs(slope) > xp.finfo(zeros.dtype).eps * size):
             return c
         step = slope / xp.sum(bends, axis=items) * ((count - 1) / count)
         # From an unlikely class, which hardly bends, it would go too far.
         c = c - xp.minimum(xp.maximum(step, -1.0), 1.0)
+        c = xp.minimum(xp.maximum(c, low), high)
     raise _no_minimum(f"does not settle within {_STEPS} steps")
 
 
