@@ -21,6 +21,7 @@ from tinyloss.cli.measure import library
 THREADS = 2
 MSE, HUBER = "mse", "huber"
 BCE, CE = "binary_cross_entropy_with_logits", "cross_entropy"
+PAIRS = "pairwise_logistic"
 VALUE, GRADIENT, OUT = "value", "value and gradient", "value and gradient, out=x"
 
 Array = npt.NDArray[Any]

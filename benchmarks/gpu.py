@@ -5,7 +5,8 @@
 All contenders compute the same on the same arrays on the device: the mean of the losses, or the
 mean and its gradient by the predictions, in a new array or, with out=x, in place of the
 predictions. The logits are also copied, by the driver and by a kernel. The faster copy is the
-floor, since a gradient needs one read and one write of the logits, as a copy does.
+floor, since a gradient needs one read and one write of the logits, as a copy does. Lists are far
+above it: torch's formula and CuPy's make arrays of all their pairs.
 
 Contenders take turns on one stream. Each call is between two events, with other data in the L2
 cache. A kernel before it delays the device until the host has launched the whole call, so the
@@ -38,7 +39,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks._contenders import BCE, CE, GRADIENT, MSE, OUT, VALUE, Case
+from benchmarks._contenders import BCE, CE, GRADIENT, MSE, OUT, PAIRS, VALUE, Case
 from benchmarks._printing import (
     command_line,
     console_of,
@@ -101,6 +102,7 @@ def device() -> dict[str, Any]:
 
 VOCABULARIES = (4096, 8192, 16384, 32768, 65536, 131072, 50257, 256000)
 WIDTHS = tuple(2**k for k in range(8, 17))
+LISTS = ((16384, 64), (4096, 256), (1024, 1000), (8, 5000))
 QUICK = 2**27
 """Elements of the largest work in a quick run."""
 
@@ -131,6 +133,11 @@ SECTIONS = [
             Case(MSE, (2**28,)),
             Case(BCE, (2**28,)),
         ],
+    ),
+    Section(
+        "pairs",
+        "lists, whose pairs others hold",
+        [Case(PAIRS, shape) for shape in LISTS],
     ),
     Section(
         "widths",
@@ -170,6 +177,8 @@ def arrays_of(case: Case) -> tuple[Array, Array]:
 
     if case.loss == MSE:
         return normal(lambda a: a), normal(lambda a: a)
+    if case.loss == PAIRS:
+        return normal(lambda a: a), normal(lambda a: cp.round(2 * a))
     x = normal(lambda a: 3 * a)  # probabilities of all sizes
     if case.loss == CE:
         rows, classes = case.shape
@@ -275,9 +284,17 @@ class Torch(Contender):
 
     def function(self, case: Case) -> Callable[[Any, Any], Any]:
         functional = self.torch.nn.functional
+        if case.loss == PAIRS:
+            return self.pairs
         name = {MSE: "mse_loss", BCE: BCE, CE: "cross_entropy"}[case.loss]
         function: Callable[[Any, Any], Any] = getattr(functional, name)
         return function
+
+    def pairs(self, x: Any, y: Any) -> Any:
+        """Return the logistic loss of pairs as torch has it: by arrays of all pairs."""
+        lead = x[:, :, None] - x[:, None, :]
+        better = y[:, :, None] > y[:, None, :]
+        return (self.torch.nn.functional.softplus(-lead) * better).sum() / len(x)
 
     def calls(self, function: Callable[[Any, Any], Any], what: str, x: Any, y: Any) -> Work:
         """Return the work of a function of tensors: forward, or forward and backward."""
@@ -352,7 +369,7 @@ class Eager(Contender):
     def prepare(self, case: Case, what: str, x: Array, y: Array) -> Work:
         if what == OUT:
             raise NotImplementedError
-        formula = {MSE: typed_mse, BCE: typed_bce, CE: typed_ce}[case.loss]
+        formula = {MSE: typed_mse, BCE: typed_bce, CE: typed_ce, PAIRS: typed_pairs}[case.loss]
         gradient = what == GRADIENT
 
         def call() -> Any:
@@ -386,6 +403,16 @@ def typed_ce(x: Array, y: Array, gradient: bool) -> tuple[Array, Array]:
         e[rows, y] -= 1
         e /= x.shape[0]
     return value, e
+
+
+def typed_pairs(x: Array, y: Array, gradient: bool) -> tuple[Array, Array]:
+    cp = cupy()
+    lead = x[:, :, None] - x[:, None, :]
+    better = y[:, :, None] > y[:, None, :]
+    costs = cp.maximum(-lead, 0) + cp.log1p(cp.exp(-cp.abs(lead)))
+    value = cp.sum(cp.where(better, costs, 0)) / len(x)
+    slope = cp.where(better, -1 / (1 + cp.exp(lead)), 0) / len(x) if gradient else None
+    return value, cp.sum(slope, axis=2) - cp.sum(slope, axis=1) if gradient else None
 
 
 CONTENDERS: dict[str, Contender] = {

@@ -67,10 +67,8 @@ def test_numpy_answers_as_the_formulas_do(mode: Any, only: Any) -> None:
     report = check_numpy(mode, only=only)
     assert set(report.worst) >= {"mse", "cross_entropy", "gaussian_nll", "js_div", "softmax"}
     # `bound` units more than the formulas' own error, which is within 10 (sigmoid_focal, far from
-    # the targets it is for). Slopes of pairs cancel, to 0 if they happen to: their error is of the
-    # terms' sizes, and no number of units of the result bounds that of the formulas.
-    worst = {**report.worst, "pairwise_soft_zero_one": 0.0}
-    assert max(worst.values()) <= 26
+    # the targets it is for)
+    assert max(report.worst.values()) <= 26
     # A backend that compiles for a second each gets through in minutes: one program without
     # weights, one with, one or two more; class indices and probabilities apart.
     assert report.programs <= 4.5 * len(report.worst)

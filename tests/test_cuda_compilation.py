@@ -103,10 +103,21 @@ def moves_in_packets(ptx: str) -> bool:
     return all(f"{verb}.global.cg.v4.u32" in ptx for verb in ("ld", "st"))
 
 
-@pytest.mark.parametrize("name", sorted(PAIRED))
-def test_no_kernel_adds_up_over_pairs(name: str) -> None:
-    with pytest.raises(TypeError, match=f"^tinyloss.{name}: no kernel adds up over pairs$"):
-        source(getattr(anyloss, name), True, *[np.ones((4, 100), np.float32)] * 2)
+@pytest.mark.long
+@on_an_architecture(sorted(PAIRED))
+@pytest.mark.heavy(8)
+def test_kernels_of_pairs_compile_and_fit(name: str, architecture: int) -> None:
+    """Short rows, rows of a block, and of several where there are clusters."""
+    turn = ARCHITECTURES.index(architecture)
+    for number, classes in enumerate((10, 200, 2000), turn):
+        dtype = [*DTYPES.values()][number % len(DTYPES)]
+        x = of_shape((8, classes), dtype)
+        text = source(getattr(anyloss, name), architecture >= CLUSTERS, x, x)
+        compiled = compiles_and_fits(text, architecture)
+        shared = architecture >= CLUSTERS and classes == 2000
+        assert ("barrier.cluster.wait" in compiled.ptx) == shared
+        # what a block has written is read: not by a cache of what never changes
+        assert "ld.global.nc" not in compiled.ptx
 
 
 @on_an_architecture(ROWS)

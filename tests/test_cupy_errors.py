@@ -58,6 +58,30 @@ def again() -> Any:
     return cross_entropy(300_001)
 
 
+def pairs(name: str, *shape: int) -> Any:
+    asarray, loss = sys.modules["cupy"].asarray, getattr(tinyloss, name)
+    x, y = asarray(logits(*shape)), asarray(labels(*shape, classes=4).astype(np.float32))
+    return on_host(tinyloss.value_and_grad(loss)(x, y))
+
+
+def short_pairs() -> Any:
+    return pairs("lambdarank", 37, 10)
+
+
+def block_of_pairs() -> Any:
+    return pairs("lambdarank", 3, 200)
+
+
+def cluster_of_pairs() -> Any:
+    return pairs("lambdarank", 1, 700)
+
+
+def pairs_in_place() -> Any:
+    asarray = sys.modules["cupy"].asarray
+    x, y = asarray(logits(3, 200)), asarray(labels(3, 200, classes=4).astype(np.float32))
+    return (on_host(tinyloss.grad(tinyloss.pairwise_logistic, out=x)(x, y)),)
+
+
 def elements() -> Any:
     asarray = sys.modules["cupy"].asarray
     x, y = asarray(logits(10_001)[1:]), asarray(logits(10_001)[::-1][1:])
@@ -119,6 +143,27 @@ MUTANTS: dict[str, tuple[Callable[[], Any], Mutation]] = {
     "a result takes an input's place too early": (
         nll_in_place,
         ("wait_for_row();\n#pragma", "#pragma"),
+    ),
+    "others are read before they are there": (block_of_pairs, (BARRIER, "if (false) {}")),
+    "others of another block are read before they are there": (
+        cluster_of_pairs,
+        (CLUSTER_BARRIER, ""),
+    ),
+    "a class is written over that others have yet to read": (
+        pairs_in_place,
+        ("wait_for_row();\n\n        // pass 2", "// pass 2"),
+    ),
+    "a row forgets its last pair": (block_of_pairs, ("other < end", "other < end - 1")),
+    "pairs are left out": (block_of_pairs, ("first += 4", "first += 5")),
+    "pairs are added twice": (block_of_pairs, ("first += 4", "first += 3")),
+    "rows at work share their memory": (
+        short_pairs,
+        ("scratch + (first_row() *", "scratch + (0 *"),
+    ),
+    "results share their memory": (block_of_pairs, ("* 4 + 1)", "* 4 + 0)")),
+    "a class meets itself alone": (
+        block_of_pairs,
+        ("_kept + other)", "_kept + lanes.first + lane)"),
     ),
     "a tile is left out": (elements, ("tile < table.tiles", "tile < table.tiles - 1")),
     "blocks write their sums to one place": (

@@ -15,8 +15,8 @@ from tests.support.answers import answers, complaints
 from tests.support.dtypes import DTYPES
 from tests.support.example import EPS, digits, first_losses
 from tests.support.families import families
-from tests.support.gpu import CLASSES, FUNCTIONS, ROWS, hold_up
-from tests.support.specs import EXACT, LOSSES
+from tests.support.gpu import CLASSES, FUNCTIONS, LISTS, ROWS, hold_up
+from tests.support.specs import EXACT, LOSSES, PAIRED
 from tinyloss.testing import check_backend
 
 Array = npt.NDArray[Any]
@@ -90,6 +90,36 @@ def test_rows_of_any_length(device: Any, name: str) -> None:
     )
     assert report.cases >= len(CLASSES)
     assert report.left_out == ()
+
+
+@pytest.mark.parametrize("name", sorted(PAIRED))
+def test_pairs_of_rows_of_any_length(device: Any, name: str) -> None:
+    report = check_backend(
+        "cupy", losses=[getattr(tinyloss, name)], classes=LISTS, must_answer=True
+    )
+    assert report.cases >= len(LISTS)
+    assert report.left_out == ()
+
+
+@pytest.mark.parametrize("shape", [(2000, 50), (300, 1000), (2, 5003)])
+@pytest.mark.parametrize("name", ["pairwise_logistic", "lambdarank", "approx_ndcg"])
+def test_many_lists_have_the_same_bits_each_time(
+    cupy: Any, device: Any, name: str, shape: tuple[int, int]
+) -> None:
+    """Who reads what others of its row have yet to write shows where many rows run at once."""
+    step: Any = tinyloss.value_and_grad(getattr(tinyloss, name))
+    x, y = logits(*shape), labels(*shape, classes=5).astype(np.float32)
+    there = cupy.asarray(x), cupy.asarray(y)
+    value, gradient = step(*there, reduction="none")
+    for _ in range(5):
+        for again, first in zip(step(*there, reduction="none"), (value, gradient), strict=True):
+            np.testing.assert_array_equal(bits(cupy, again), bits(cupy, first))
+    few = slice(20_000_000 // shape[1] ** 2 + 1)
+    expected, slopes = step(x[few], y[few], reduction="none")
+    np.testing.assert_allclose(cupy.asnumpy(value)[few], expected, rtol=16 * EPS)
+    size = float(np.max(np.abs(slopes)))
+    got = cupy.asnumpy(gradient)[few]
+    np.testing.assert_allclose(got, slopes, rtol=16 * EPS, atol=16 * EPS * size)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

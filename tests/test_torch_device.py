@@ -12,7 +12,6 @@ import tinyloss
 from tests.support.cases import Case, every_case
 from tests.support.on_cupy import emulated
 from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
-from tests.support.specs import PAIRED
 
 pytestmark = emulated
 
@@ -53,8 +52,7 @@ def test_kernels_answer_both_passes_on_the_current_stream(
     assert_close((value, x.grad), on_numpy(case))
     assert x.grad.stride() == x.stride()
     assert {*device.streams} == {(0, 42)}
-    # no kernel adds up over pairs: the formulas do
-    assert len(device.streams) == 2 or case.loss.__name__ in PAIRED
+    assert len(device.streams) == 2
 
 
 @few

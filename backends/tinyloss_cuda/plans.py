@@ -11,7 +11,6 @@ import numpy as np
 from tinyloss.backend import Role
 from tinyloss.compiler.geometry import Layouts, over_items
 from tinyloss.compiler.kernels import Recording, Staged
-from tinyloss.compiler.program import Node
 from tinyloss_cuda.source import CTYPES, Shape
 
 __all__ = ["ALIGNMENT", "Plan", "Variant", "make_plan"]
@@ -31,12 +30,19 @@ _SHARED_MEMORY = 48 * 1024
 _MOST_BLOCKS = 8192
 """Blocks that fill any GPU several times over; each has one sum to be added up in the end."""
 _THREADS = 256
+_TEAMS = (1, 2, 4, 8, 16, 32, 128, 256)
+"""Threads of one block that may share a row."""
 _PACKETS_KEPT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of packets that a thread may keep of a row: few, so that few kernels serve all rows."""
 _FLIGHT = {"float32": 4, "float64": 2}
 """Packets of elements that are on their way to a thread at once, by the dtype computed in."""
 _IN_FLIGHT = {"float32": 16, "float64": 4}
 """Numbers of a row that is not kept, likewise, of all inputs together."""
+_FEW_BLOCKS = 512
+"""Fewer leave multiprocessors idle. Rows that are fewer are shared by blocks, as far as that goes.
+"""
+_SCRATCH = 2**26
+"""Bytes of all rows that are at work at once, for what passes keep of them."""
 
 
 class Variant(NamedTuple):
@@ -54,8 +60,12 @@ class Variant(NamedTuple):
 class Plan:
     """One way through the arrays of a call."""
 
-    def __init__(self, variant: Variant, blocks: int, table: Sequence[int]) -> None:
+    def __init__(
+        self, variant: Variant, blocks: int, table: Sequence[int], scratch: int = 0
+    ) -> None:
         self.variant = variant
+        self.scratch = scratch
+        """How many numbers the passes keep in memory."""
         self.grid = (blocks * variant.shape.cluster,)
         self.block = (variant.shape.threads,)
         self.sums = blocks
@@ -123,7 +133,10 @@ def make_plan(
 
     along = [array for array in arrays if array.role.per_class == rowwise]
     leading = next((array for array in along if array.number == array.size), None)
-    lanes = 1 if leading is None else max(1, min(_MOST_LANES, _PACKET // leading.size))
+    paired = any(step.pairs for step in staged(True).passes.passes)
+    # a class that meets all others takes long enough without neighbours in its packet
+    widest = 1 if paired or leading is None else _PACKET // leading.size
+    lanes = max(1, min(_MOST_LANES, widest))
     contiguous = [
         leading is not None
         and array.role.per_class == rowwise
@@ -133,8 +146,18 @@ def make_plan(
     ]
     outer, items = len(geometry.outer), geometry.inner * geometry.runs
     sticking_out = 0 if leading is None or not any(leading.offsets(lanes)) else lanes - 1
-    table = [geometry.inner, items]
-    if rowwise:
+    table, most, scratch = [geometry.inner, items], _MOST_BLOCKS, 0
+    if paired:
+        classes = layouts[0][0][-1]
+        shape = _shape_of_pairs(classes, items, outer, clusters)
+        rows = shape.threads // shape.team
+        blocks = -(-items // rows)
+        numbers = rows * len(staged(True).passes.kept) * classes
+        room = _SCRATCH // (numbers * np.dtype(recording.real).itemsize or 1)
+        most = max(1, min(most, room))
+        scratch = numbers * min(blocks, most)
+        table = [classes, *table, 0, 0]
+    elif rowwise:
         classes = layouts[0][0][-1]
         # Neighbouring threads take what lies closer together: classes of a row, or rows.
         alone = leading is None and abs(arrays[0].others[0]) <= abs(arrays[0].number)
@@ -162,7 +185,7 @@ def make_plan(
         divisor,
         shape,
     )
-    return Plan(variant, min(blocks, _MOST_BLOCKS), table)
+    return Plan(variant, min(blocks, most), table, scratch)
 
 
 class _Cost(NamedTuple):
@@ -175,8 +198,7 @@ class _Cost(NamedTuple):
 
     def registers(self, results: bool) -> int:
         """Return the registers of a packet, with or without what passes keep for later ones."""
-        steps = self.staged(results).passes.passes
-        kept: list[Node] = [n for step in steps for n in step.keep]
+        kept = self.staged(results).passes.kept
         width = 2 if self.real == "float64" else 1
         read = sum(max(1, self.lanes * self.sizes[name] // 4) for name in self.inputs)
         return max(1, read + len(kept) * self.lanes * width)
@@ -231,12 +253,24 @@ def _shape_of_rows(
     return Shape(_THREADS, team, 1, flight, lanes, outer, whole, "nothing")
 
 
+def _shape_of_pairs(classes: int, items: int, outer: int, clusters: bool) -> Shape:
+    """Return the threads for rows whose classes are compared: each has one class at a time."""
+    team = next((n for n in _TEAMS if classes <= n), _THREADS)
+    cluster = 1
+    while clusters and cluster < 8 and 2 * cluster * team <= classes:
+        if items * cluster >= _FEW_BLOCKS:
+            break
+        cluster *= 2
+    threads = team if team > 32 else _THREADS
+    return Shape(threads, team, cluster, 1, 1, outer, whole=True, kept="memory")
+
+
 def _teams(alone: bool, clusters: bool) -> Iterable[tuple[int, int]]:
     """Return threads of a block, and blocks, that may share a row."""
     if alone:
         return [(1, 1)]
     # Of blocks of 256 threads two fit beside each other: one loads or stores while one computes.
-    small = [(team, 1) for team in (1, 2, 4, 8, 16, 32, 128, 256)]
+    small = [(team, 1) for team in _TEAMS]
     if not clusters:
         return [*small, (512, 1)]
     return [*small, *((256, cluster) for cluster in (2, 4, 8)), (512, 8)]

@@ -43,7 +43,7 @@ class CompiledLoss:
         return [np.float64(each) for each in self._numbers[id(staged)](host, classes)]
 
     def _staged_for(self, variant: Variant) -> Staged:
-        return self.staged(variant.shape.kept in ("", "results"), variant.divisor)
+        return self.staged(variant.shape.kept in ("", "results", "memory"), variant.divisor)
 
     def plan(
         self,

@@ -2,7 +2,8 @@
 
     prelude.cuh     packets, sums, threads that share a row
     rows.cu         rows of classes             pass.cu     one pass over the packets of a thread
-    elements.cu     losses of elements          total.cu    the sum of the blocks' sums
+    elements.cu     losses of elements          pairs.cu    one class with all others of its row
+    total.cu        the sum of the blocks' sums
 
 The lines that compute something come from the program; the loops around them, and who waits for
 whom, stand in the templates.
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
-from tinyloss.compiler.program import Node, compared_index
+from tinyloss.compiler.program import Node, compared_index, inside
 
 __all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Elements", "Rows", "Shape", "write_total"]
 
@@ -44,6 +45,12 @@ CTYPES = {
 }
 """The dtypes that a kernel reads and writes."""
 
+_TERMS = {"float32": 4, "float64": 1}
+"""Terms of a sum over pairs that are added as numbers, before their sum is widened.
+
+Many GPUs add float64 at a fraction of their speed. Adding four rounds three times, 1.5 eps at most.
+"""
+
 
 class Shape(NamedTuple):
     """Sizes that are fixed when a kernel is compiled; `prelude.cuh` says what they are."""
@@ -56,8 +63,14 @@ class Shape(NamedTuple):
     outer: int
     whole: bool
     kept: str = ""
-    """What of a row stays in registers: "results" of passes and inputs, "inputs", or nothing. Not
-    for losses of elements."""
+    """What of a row stays in registers: "results" of passes and inputs, "inputs", or "nothing".
+    "memory": results of passes are in memory, where all threads of the row read them. Not for
+    losses of elements."""
+
+    @property
+    def again(self) -> bool:
+        """Whether each pass reads a row's inputs again, chunk by chunk."""
+        return self.kept in ("nothing", "memory")
 
 
 @cache
@@ -128,6 +141,7 @@ class _Writer(Writer):
         self.name = self.staged.name
         self.written = {array.overwrites or array.name for array in outputs}
         self.number = {array.name: n for n, array in enumerate(self.all_arrays)}
+        self.in_memory = self.staged.kept if shape.kept == "memory" else []
 
     def text(self) -> str:
         parts = max([1, *(len(step.reductions) for step in self.staged.passes)])
@@ -140,6 +154,8 @@ class _Writer(Writer):
         parameters = [f"{self.pointer(array)}_array" for array in self.all_arrays]
         if self.total is not None:
             parameters.append("Sum* partial_sums")
+        if self.in_memory:
+            parameters.append(f"{CTYPES[self.real]}* scratch")
         parameters += [f"const double number_{n}" for n in range(len(self.numbers))]
         if self.divisor not in ("", "number"):
             parameters.append(f"const {CTYPES[self.divisor]}* divisor_array")
@@ -241,11 +257,10 @@ class Rows(_Writer):
         row = [self.start(array) for array in self.all_arrays]
         if steps:
             row.append(self.head())
-        if shape.kept != "nothing":
+        if not shape.again:
             used = self.of(n for step in steps for n in step.elements if n.op == "input")
             row += self.loads(used, self.lanes())
-            kept = [n for step in steps for n in step.keep]
-            row += [f"real {self.name(n)}_kept[KEEP][LANES];" for n in kept]
+            row += [f"real {self.name(n)}_kept[KEEP][LANES];" for n in self.staged.kept]
         cluster = shape.cluster > 1
         return _fill(
             "rows.cu",
@@ -253,7 +268,11 @@ class Rows(_Writer):
             blocks=str(1 if shape.kept == "nothing" else 512 // shape.threads),
             attributes=f"__cluster_dims__({shape.cluster}, 1, 1)" if cluster else "",
             parameters=self.parameters(),
-            uniform=["const index classes = index(table.classes);", *self.uniform()],
+            uniform=[
+                "const index classes = index(table.classes);",
+                *self.uniform(),
+                *self.memory(),
+            ],
             # a block must be there before another writes to its memory
             start="wait_for_row();" if cluster else "",
             row=row,
@@ -269,7 +288,7 @@ class Rows(_Writer):
 
     def lanes(self) -> str:
         """Return the classes of a packet, as the templates take them."""
-        chunk = "chunk * CHUNK + " if self.shape.kept == "nothing" else ""
+        chunk = "chunk * CHUNK + " if self.shape.again else ""
         return f"Lanes<int>({chunk}(k * TEAM * CLUSTER + me) * LANES - head, classes)"
 
     def scalar(self, node: Node) -> str:
@@ -299,10 +318,12 @@ class Rows(_Writer):
         if self.writes_too_early(number) and outputs:
             before.append("wait_for_row();")
 
-        elements = [f"const real {name(n)} = {name(n)}_kept[k][lane];" for n in step.read]
+        elements = [f"const real {name(n)} = {self.kept(n)};" for n in step.read]
         lane_numbers: dict[str, None] = {}
-        for node in step.elements:
-            if node.op == "input":
+        for node, *more in step.in_turn():
+            if node.op == "pair_sum":
+                elements += self.pairs([node, *more]).splitlines()
+            elif node.op == "input":
                 elements.append(self.input_of_lane(node))
             elif node.op == "class_index":
                 elements.append("const index class_index = lanes.first + lane;")
@@ -312,7 +333,7 @@ class Rows(_Writer):
                 lane_numbers[name(index)] = None
             else:
                 elements.append(self.computed(node))
-        elements += [f"{name(n)}_kept[k][lane] = {name(n)};" for n in step.keep]
+        elements += [self.keep(n) for n in step.keep]
         for node in step.reductions:
             term = self.staged.as_real(node.args[0])
             if node.op == "max":
@@ -322,7 +343,7 @@ class Rows(_Writer):
                 elements.append(f"{name(node)}_terms[lane] = {masked};")
         elements += [self.lane(array, node) for array, node in outputs]
 
-        again = self.shape.kept == "nothing"
+        again = self.shape.again
         inputs = self.of(n for n in step.elements if n.op == "input")
         after: list[str] = []
         if step.reductions:
@@ -331,6 +352,8 @@ class Rows(_Writer):
             after += [
                 f"const real {name(n)} = real({name(n)}_part.result());" for n in step.reductions
             ]
+        elif step.pairs or any(each.others for each in self.staged.passes[number + 1 :]):
+            after.append("wait_for_row();")  # what others read is there, and has been read
         return _fill(
             "pass.cu",
             before=before,
@@ -349,6 +372,61 @@ class Rows(_Writer):
             ],
             after=after,
         )
+
+    def memory(self) -> list[str]:
+        """Return the lines that find a row's memory: of each node that is kept, by its class."""
+        count = len(self.in_memory)
+        return [
+            f"{CTYPES[self.real]}* const {self.name(node)}_kept = "
+            f"scratch + (first_row() * {count} + {n}) * table.classes;"
+            for n, node in enumerate(self.in_memory)
+        ]
+
+    def kept(self, node: Node, at: str = "lanes.first + lane") -> str:
+        """Return the text of what an earlier pass kept of a class."""
+        if self.shape.kept != "memory":
+            return f"{self.name(node)}_kept[k][lane]"
+        return f"read({self.name(node)}_kept + {at})"
+
+    def keep(self, node: Node) -> str:
+        """Keep a result for a later pass. In memory a packet is one number: none sticks out."""
+        name = self.name(node)
+        if self.shape.kept != "memory":
+            return f"{name}_kept[k][lane] = {name};"
+        return f"write({name}_kept + lanes.first + lane, {self.staged.as_real(node)});"
+
+    def pairs(self, sums: Sequence[Node]) -> str:
+        """Return the text of the loop over the other class of each pair of a class."""
+        names = [self.name(node) for node in sums]
+        terms = [self.staged.as_real(node.args[0]) for node in sums]
+        return _fill(
+            "pairs.cu",
+            declare=[f"Sum {name}_sum;" for name in names],
+            terms=str(_TERMS[self.real]),
+            start=[f"real {name}_part = real(0.0);" for name in names],
+            pair=[
+                *(self.other(n) if n.op == "other" else self.computed(n) for n in inside(sums)),
+                *(f"{name}_part += {term};" for name, term in zip(names, terms, strict=True)),
+            ],
+            add=[f"{name}_sum.take({name}_part);" for name in names],
+            results=[f"const real {name} = real({name}_sum.result());" for name in names],
+        )
+
+    def other(self, node: Node) -> str:
+        """Read a node at the other class of a pair."""
+        arg, kind = node.args[0], kind_of(node)
+        if arg.op == "class_index":
+            text = "other"
+        elif arg.op == "input":
+            array = self.arrays[self.name(arg)]
+            apart = f"along({array.name}_run, other * {self.steps(array)}.number)"
+            place = f"{array.name}_run + other" if array.contiguous else apart
+            text = f"widen(read({place}))"
+        elif kind == "bool":
+            text = f"{self.kept(arg, 'other')} != real(0.0)"
+        else:
+            text = f"{kind}({self.kept(arg, 'other')})"
+        return f"const {kind} {self.name(node)} = {text};"
 
     def writes_too_early(self, number: int) -> bool:
         """Return whether a pass may write over what another thread of the row has yet to read.

@@ -128,7 +128,7 @@ class _Writer(Writer):
         self.places: dict[str, tuple[str, str]] = {}
         self.lane_bytes = 0
         self.scratch_arrays = 0
-        self.kept = {id(n): self.staged.name(n) for step in self.staged.passes for n in step.keep}
+        self.kept = {id(n): self.staged.name(n) for n in self.staged.kept}
         for array in self.given:
             kind = "bool" if array.name == "given_where" else "float64"
             self.places[array.name] = (array.dtype, kind)

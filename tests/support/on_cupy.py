@@ -1,5 +1,6 @@
 """CuPy on an emulated GPU: calls for tests of kernels, and the comparison with NumPy."""
 
+import re
 import shutil
 import sys
 from typing import Any
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import tinyloss
+from tests.support.emulation import machine
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +32,21 @@ def logits(*shape: int, dtype: Any = np.float32) -> Array:
 
 def labels(*shape: int, classes: int) -> Array:
     return np.random.default_rng(1).integers(0, classes, shape)
+
+
+def become(capability: str) -> None:
+    """Make the GPU one of another generation."""
+    from tinyloss_cupy import _run
+
+    machine.compute_capability = capability
+    _run._devices.clear()
+
+
+def cluster_of(text: str) -> int:
+    """Return how many blocks of a kernel share a row."""
+    found = re.search(r"#define CLUSTER (\d+)", text)
+    assert found is not None
+    return int(found[1])
 
 
 def on_host(result: Any) -> Any:

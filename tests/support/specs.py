@@ -649,4 +649,4 @@ def _is_paired(name: str) -> bool:
 
 
 PAIRED = frozenset(filter(_is_paired, LOSSES))
-"""Losses that add up over pairs of a row's classes: no kernel of a GPU does."""
+"""Losses that add up over pairs of a row's classes."""

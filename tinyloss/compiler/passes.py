@@ -96,6 +96,11 @@ class Passes:
     """Sums that read an input at one class of each item: the input and the class's index."""
     names: dict[int, str]
 
+    @property
+    def kept(self) -> list[Node]:
+        """What passes keep for later ones, a number for each class."""
+        return [node for step in self.passes for node in step.keep]
+
     def name(self, node: Node) -> str:
         """Return the name of a node's result, or the text of a number."""
         if node.op == "constant":

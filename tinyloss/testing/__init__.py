@@ -152,7 +152,8 @@ def check_backend(
     compute dtype. This is the mixed forward and backward error of Higham, Accuracy and Stability
     of Numerical Algorithms, section 1.5. The second term is for results that pass through 0
     between terms of opposite sign. An input that may be any real number, such as a logit, changes
-    by eps of 1 at least. The size of a sum is the sum of its terms' sizes.
+    by eps of 1 at least. Of losses of pairs what members weigh is an input too, 1 if it is not
+    given. The size of a sum is the sum of its terms' sizes.
 
     Losses are accurate to 8 units, nearly all to 4. So two ways to compute one differ by no more
     than 16. A gradient in half precision is rounded once more, and may be off by one unit in the

@@ -95,15 +95,19 @@ class Reference:
         """Return each result's change per relative change of the inputs.
 
         It is measured by differences in random directions, over a long step and a short one. At a
-        jump the two disagree; the sensitivity then counts as 0.
+        jump the two disagree; the sensitivity then counts as 0. Terms of pairs may cancel and
+        none of them move with the scores. So what pairs weigh is an input too, 1 if it is not
+        given.
         """
         np = self._np
         unit: Parts = {name: np.zeros(np.shape(part)) for name, part in parts.items()}
         rng = np.random.default_rng([case.seed, case.number, 1])
         inputs: list[Any] = [*range(len(arrays)), *sorted(case.subject.arrays & set(options))]
+        ones = dict.fromkeys(case.subject.arrays - set(options), np.ones_like(arrays[0]))
+        inputs += sorted(ones) if case.subject.paired else []
         for at in inputs:
             most: Parts = {name: np.zeros(np.shape(part)) for name, part in parts.items()}
-            given = arrays[at] if isinstance(at, int) else options[at]
+            given = arrays[at] if isinstance(at, int) else (ones | dict(options))[at]
             for _ in range(2):
                 slopes: list[Parts] = []
                 direction = self._direction(case, rng, given, at)
