@@ -97,6 +97,29 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "kl_div": [{"log_target": True}],
     "relative_entropy": [{"log_target": True}],
     "kl_div_with_logits": [{"temperature": 3.0}],
+    "orpo": [{"alpha": 0.0}],
+    "lambdaloss": [{"kind": kind} for kind in ("ndcg1", "ndcg2")],
+    "margin_ranking": [{"margin": 0.5}],
+    "pairwise_distance": [{"p": p} for p in (1.0, 3.0, inf, 0.5)],
+    "contrastive": [
+        *[{"p": p} for p in (1.0, 3.0, inf, 0.5)],
+        *[{"squared": False, "p": p} for p in (1.0, 2.0, inf)],
+        *[{"margin": 0.0, "squared": squared, "p": p} for squared in (True, False) for p in (2, 3)],
+        {"margin": 0.0, "p": 0.5},
+    ],
+    "triplet_margin": [{"p": 1.0}, {"p": inf}, {"swap": True}, {"margin": 0.0}],
+    "cosine_embedding": [{"margin": 0.5}, {"margin": 1.0}, {"margin": -1.0}],
+    "unique_softmax": [{"gain": "exponential"}, {"gain": "linear"}],
+    "cox_ph": [{"ties": "breslow"}],
+    "crps_ensemble": [{"fair": True}],
+    "fenchel_young": [{"activation": "entmax15"}],
+    "lovasz_softmax": [
+        {"present": False},
+        {"from_logits": "sigmoid", "class_axis": -1},
+    ],
+    "dice": [{"from_logits": "sigmoid", "class_axis": -1}],
+    "ctc": [{"per_label": True}],
+    "linear_entropy": [{"temperature": 2.0}, {"softcap": 3.0}],
 }
 
 
@@ -159,10 +182,18 @@ class Domain:
     """Draws predictions, for rows of a number of classes and for targets."""
     y: Callable[[np.random.Generator, int, int], list[Array]]
     classes: tuple[int, ...] = (1,)
+    arrays: Callable[[Array, list[Array]], list[Array]] | None = None
+    """Makes of predictions and targets what the loss is called with, where that is not they."""
+    by: tuple[int, ...] = (0,)
+    """Which of these the predictions are, together."""
+    counts: Callable[[list[Array]], Array] | None = None
+    """Returns how often an item counts."""
+    batch: bool = False
+    """Whether an item is all that a call takes."""
 
 
 def one_hot_or_soft(rng: np.random.Generator, n: int, k: int) -> list[Array]:
-    certain = np.eye(k)[rng.integers(0, k, n)]
+    certain = np.arange(k) == rng.integers(0, k, (n, 1))
     return [np.where(rng.random((n, 1)) < 0.7, certain, shares(rows(rng, n, k)))]
 
 
@@ -185,6 +216,116 @@ def mixed_rows(rng: np.random.Generator, x: Array, y: Array) -> Array:
     which = rng.integers(0, 3, (len(x), 1))
     found: Array = np.choose(which, [x, np.round(y), 1 - np.round(y)])
     return found
+
+
+def alone(x: Array, given: list[Array]) -> list[Array]:
+    return [x]
+
+
+def beside(x: Array, given: list[Array]) -> list[Array]:
+    return [x, *given]
+
+
+def parts_of(x: Array, count: int) -> list[Array]:
+    return np.split(x, count, axis=-1)
+
+
+def near(parts: int) -> Any:
+    """Return what draws vectors that are near to each other, or far from each other."""
+
+    def draw(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Array:
+        first = rng.standard_normal((n, k))
+        every = [first]
+        for _ in range(parts - 1):
+            way = rng.standard_normal((n, k))
+            way[:, 1:] *= rng.random((n, 1)) < 0.5  # of some one element alone
+            # None is nearer but 0: of a difference few digits are left, and its direction is noise.
+            far = mixed(rng, powers(rng, (n, 1), -3, 3), rng.uniform(0, 3, (n, 1)), 0 * way[:, :1])
+            every.append(first + far * way / size(way)[:, None])
+        return np.concatenate(every, axis=-1)
+
+    return draw
+
+
+def directions(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Array:
+    """Return two vectors at any angle, some of them short."""
+    a, b = rng.standard_normal((2, n, k))
+    b = b + a * signs(rng, (n, 1)) * np.where(rng.random((n, 1)) < 0.5, 30.0, 0.0)
+    return np.concatenate([each * powers(rng, (n, 1), -3, 1) for each in (a, b)], axis=-1)
+
+
+def alike_or_not(rng: np.random.Generator, n: int, k: int) -> list[Array]:
+    return [signs(rng, n)]
+
+
+def grades(rng: np.random.Generator, n: int, k: int) -> list[Array]:
+    some = rng.random((n, 1)) < 0.8  # others have nothing to find
+    return [np.where(some, rng.integers(0, 5, (n, k)), 0.0)]
+
+
+def times(rng: np.random.Generator, n: int, k: int) -> list[Array]:
+    several = rng.integers(1, 4, (n, 1)) * 1.0  # times of which many are the same, or none
+    return [
+        np.floor(rng.uniform(0, 3, (n, k)) ** several),
+        rng.integers(0, 2, (n, k)).astype(float),
+    ]
+
+
+def sparse_logits(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Array:
+    x = rng.standard_normal((n, k)) * powers(rng, (n, 1), -2, 1)
+    if k > 1000:  # one class has nearly all, more or less, and the others have the rest
+        x = np.full((n, k), 2 * np.sqrt(0.02 / k))
+        x[:, 0] = 2 * np.sqrt(0.98) + signs(rng, n) * powers(rng, n, -4, -2)
+    return x
+
+
+def in_order(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Array:
+    """Return scores, of which some have the two members of lowest labels far above others."""
+    x, (y,) = rows(rng, n, k), given
+    lowest = np.arange(k) < 2
+    far = np.take_along_axis(lowest[None].repeat(n, 0), y.argsort(-1).argsort(-1), axis=-1)
+    return np.asarray(np.where(y[:, :1] > 0, x, 0.1 * rng.standard_normal((n, k)) + 60 * far))
+
+
+FEATURES = 8
+BATCH = 16
+
+
+def columns(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Array:
+    """Return two batches of features: unlike, opposite, or alike and of what is asked for."""
+    a, b = rng.standard_normal((2, n, BATCH * FEATURES))
+    bits = np.arange(BATCH)[:, None] & np.arange(1, FEATURES + 1)
+    apart = 2.0 - 4.0 * (np.bitwise_count(bits) % 2)  # orthogonal to each other and to 1
+    kind = rng.integers(0, 3, (n, 1))
+    a, b = np.where(kind == 2, apart.ravel(), a), np.choose(kind, [b, -a, apart.ravel()])
+    return np.concatenate([a, b], axis=-1) * signs(rng, (n, 1))
+
+
+SYMBOLS = 3
+"""In each frame: a blank, and two labels."""
+
+
+def spelled(rng: np.random.Generator, n: int, k: int) -> list[Array]:
+    frames = k // SYMBOLS
+    return [rng.integers(1, SYMBOLS, (n, 1 if frames > 9 else frames // 2 + 1))]
+
+
+def framed(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Array:
+    """Return logits of frames: of the label 1 alone, two paths that are as likely.
+
+    One has it in the first frame, the other in all. How likely others are, falls and rises again.
+    """
+    x = rows(rng, n, k).reshape(n, -1, SYMBOLS)
+    if x.shape[1] < 9:
+        return x.reshape(n, k)
+    two = np.zeros_like(x)
+    two[:, 0, 1], two[:, 1, 1], two[:, -1, 1] = 30, -20, 20
+    lead = signs(rng, n) * powers(rng, n, -3, 0)
+    two += np.array([-1.0, 1.0, 0.0]) * lead[:, None, None] / np.sqrt(x.shape[1])
+    two[..., 2] -= 60
+    x[..., 1] += 60  # the others' targets are of 2
+    found = np.where((given[0][:, :1] == 1)[..., None], two, x)
+    return np.asarray(found.reshape(n, k))
 
 
 FEW = (2, 3, 64)
@@ -255,6 +396,92 @@ DOMAINS: dict[str, Domain] = {
     "tags": Domain(
         row(lambda x: x), lambda rng, n, k: [rng.integers(0, 2, (n, k)).astype(float)], FEW
     ),
+    "log-probabilities of answers": Domain(
+        element(lambda rng, n: -powers(rng, n, -9, 3)), lambda rng, n, k: [-powers(rng, n, -4, 2)]
+    ),
+    "grades": Domain(row(lambda x: x), grades, (2, 3, 24)),
+    "two scores": Domain(
+        near(2),
+        alike_or_not,
+        arrays=lambda x, given: [x[:, 0], x[:, 1], *given],
+        by=(0, 1),
+    ),
+    "two vectors": Domain(
+        near(2),
+        alike_or_not,
+        (1, 2, 3, 256),
+        arrays=lambda x, given: parts_of(x, 2),
+        by=(0, 1),
+    ),
+    "two vectors, alike or not": Domain(
+        near(2),
+        alike_or_not,
+        (1, 2, 3, 256),
+        arrays=lambda x, given: [*parts_of(x, 2), *given],
+        by=(0, 1),
+    ),
+    "three vectors": Domain(
+        near(3),
+        alike_or_not,
+        (1, 2, 3, 256),
+        arrays=lambda x, given: parts_of(x, 3),
+        by=(0, 1, 2),
+    ),
+    "an angle": Domain(
+        directions, alike_or_not, FEW, arrays=lambda x, given: parts_of(x, 2), by=(0, 1)
+    ),
+    "an angle, alike or not": Domain(
+        directions,
+        alike_or_not,
+        FEW,
+        arrays=lambda x, given: [*parts_of(x, 2), *given],
+        by=(0, 1),
+    ),
+    "orders": Domain(in_order, lambda rng, n, k: [rng.standard_normal((n, k))], FEW, arrays=beside),
+    "graded orders": Domain(in_order, grades, FEW, arrays=beside),
+    "cohorts": Domain(
+        row(lambda x: x),
+        times,
+        FEW,
+        arrays=beside,
+        counts=lambda given: np.maximum(given[1].sum(axis=-1), 1),
+    ),
+    "ensembles": Domain(
+        lambda rng, n, k, given: given[0][:, None] + rows(rng, n, k),
+        lambda rng, n, k: [rng.standard_normal(n)],
+        (1, 2, 3, 64),
+        arrays=beside,
+    ),
+    "sparse logits": Domain(sparse_logits, one_hot_or_soft, (2, 3, 64, 200_000)),
+    "pixels": Domain(
+        row(lambda x: x),
+        lambda rng, n, k: [rng.integers(0, 2, (n, k)).astype(float)],
+        (1, 2, 64),
+        arrays=beside,
+    ),
+    "regions of pixels": Domain(
+        lambda rng, n, k, given: mixed_rows(rng, share(rng, n * k).reshape(n, k), given[0]),
+        lambda rng, n, k: [rng.integers(0, 2, (n, k)).astype(float)],
+        (1, 2, 64),
+        arrays=beside,
+    ),
+    "frames": Domain(
+        framed,
+        spelled,
+        (3, 6, 1020),
+        arrays=lambda x, given: [x.reshape(len(x), -1, SYMBOLS), *given],
+    ),
+    "columns": Domain(
+        columns,
+        alike_or_not,
+        (2 * BATCH * FEATURES,),
+        arrays=lambda x, given: [each.reshape(BATCH, FEATURES) for each in parts_of(x, 2)],
+        by=(0, 1),
+        batch=True,
+    ),
+    "scores that are products": Domain(
+        row(lambda x: x), one_hot_or_soft, FEW, arrays=lambda x, given: [x, np.eye(x.shape[-1])]
+    ),
 }
 SAME = {
     "mean answers": "answers",
@@ -265,8 +492,33 @@ SAME = {
 """What differs for accuracy alone."""
 
 
-OWN = {"smape": "ratios", "generalized_kl": "means"}
-"""Losses whose predictions are of another domain than those of what they share inputs with."""
+OWN = {
+    "smape": "ratios",
+    "generalized_kl": "means",
+    "orpo": "log-probabilities of answers",
+    "lambdarank": "grades",
+    "lambdaloss": "grades",
+    "approx_ndcg": "grades",
+    "margin_ranking": "two scores",
+    "pairwise_distance": "two vectors",
+    "contrastive": "two vectors, alike or not",
+    "triplet_margin": "three vectors",
+    "cosine_similarity": "an angle",
+    "cosine_embedding": "an angle, alike or not",
+    "listmle": "orders",
+    "unique_softmax": "graded orders",
+    "cox_ph": "cohorts",
+    "crps_ensemble": "ensembles",
+    "fenchel_young": "sparse logits",
+    "lovasz_hinge": "pixels",
+    "lovasz_softmax": "regions of pixels",
+    "ctc": "frames",
+    "linear_entropy": "scores that are products",
+    "barlow_twins": "columns",
+    "vicreg": "columns",
+}
+"""Losses without a definition, and those whose predictions are of another domain than those of
+what they share inputs with."""
 
 DIFFERENCES = {
     *("errors", "variances", "log-variances", "forecasts", "two gaussians", "ratios"),
@@ -298,6 +550,8 @@ class Case:
     @property
     def kind(self) -> str:
         """The name of the domain."""
+        if isinstance(self.params.get("from_logits"), str):
+            return "pixels"
         if self.loss in OWN:
             return OWN[self.loss]
         draw = DEFINITIONS[self.loss].draw
@@ -312,20 +566,29 @@ class Case:
     @property
     def classes(self) -> tuple[int, ...]:
         weights = self.params.get("class_weight")
-        return DOMAINS[self.kind].classes if weights is None else (len(weights),)
+        if weights is not None:
+            return (len(weights),)
+        every = DOMAINS[self.kind].classes
+        if self.params.get("fair"):  # a spread is of two members or more
+            return every[1:]
+        # sparsemax needs no more of them than others
+        return every[:3] if self.loss == "fenchel_young" and not self.params else every
 
     @cached_property
     def labels_alone(self) -> bool:
         """Whether targets are class indices and nothing else."""
-        none = [None] * len(DEFINITIONS[self.loss].arguments)
-        return self.function.request(none, {}).formula is None
+        return self.function._described({}).formula is None
 
     def more(self, n: int) -> list[Array]:
         """Return what the loss takes besides x and y, the same for n items."""
-        return [np.ones(n) for _ in DEFINITIONS[self.loss].arguments[2:]]
+        known = DEFINITIONS.get(self.loss)
+        return [] if known is None else [np.ones(n) for _ in known.arguments[2:]]
 
     def _arrays(self, x: Array, given: list[Array]) -> list[Array]:
-        if DEFINITIONS[self.loss].rows:
+        of_domain = DOMAINS[self.kind].arrays
+        if of_domain is not None:
+            return of_domain(x, given)
+        if DOMAINS[self.kind].classes != (1,):
             (y,) = given
             if self.labels_alone:
                 y = y.argmax(axis=-1)
@@ -336,22 +599,36 @@ class Case:
 
     def values(self, x: Array, given: list[Array]) -> Array:
         """Return the loss of each item."""
+        if DOMAINS[self.kind].batch:
+            each = [self.function(*self._arrays(one, given), **self.params) for one in x]
+            return np.asarray(each)
         with np.errstate(all="ignore"):
-            found: Array = self.function(*self._arrays(x, given), **self.params, reduction="none")
+            found: Array = self.function(*self._arrays(x, given), **self._options(given))
         return found
+
+    def _options(self, given: list[Array]) -> dict[str, Any]:
+        counts = DOMAINS[self.kind].counts
+        options: dict[str, Any] = {} if counts is None else {"weight": 1 / counts(given)}
+        if "reduction" in self.function.__signature__.parameters:
+            options["reduction"] = "none"
+        return self.params | options
 
     def slopes(self, x: Array, given: list[Array]) -> Array:
         """Return the gradient of each item, a row."""
-        gradient: Any = tinyloss.grad(self.function)
+        by = DOMAINS[self.kind].by
+        gradient: Any = tinyloss.grad(self.function, by)
+        if DOMAINS[self.kind].batch:
+            each = [gradient(*self._arrays(one, given), **self.params) for one in x]
+            return np.asarray(each).reshape(len(x), -1)
         with np.errstate(all="ignore"):
-            found: Array = gradient(*self._arrays(x, given), **self.params, reduction="none")
-        return found if found.ndim == 2 else found[:, None]
+            found: tuple[Array, ...] = gradient(*self._arrays(x, given), **self._options(given))
+        return np.concatenate([each.reshape(len(x), -1) for each in found], axis=-1)
 
     def drawn(self, n: int) -> Iterator[tuple[Array, Array, list[Array]]]:
         """Return ends of segments, some of them short, and targets: of each number of classes."""
         domain, rng = DOMAINS[self.kind], np.random.default_rng(0)
         for k in self.classes:
-            n = n if k < 8 else n // 8
+            n = n if k < 8 else max(n // 8, 2) if k < 1000 else 4
             given = domain.y(rng, n, k)
             one, other = (domain.x(rng, n, k, given) for _ in range(2))
             part = np.where(rng.random((n, 1)) < 0.5, 1.0, powers(rng, (n, 1), -3, 0))
@@ -362,13 +639,20 @@ class Case:
 
 
 def cases_of(loss: Public) -> list[Case]:
-    tried = [{name: value} for name, value in DEFINITIONS[loss.name].tried.items()]
+    known = DEFINITIONS.get(loss.name)
+    tried = [{name: value} for name, value in known.tried.items()] if known else []
     found = [Case(loss.name, params) for params in ({}, *tried, *MORE.get(loss.name, []))]
-    known = [each for each in found if each.traits != tinyloss.Traits()]
-    return [each for n, each in enumerate(known) if each not in known[:n]]
+    declared = [each for each in found if each.traits != tinyloss.Traits()]
+    return [each for n, each in enumerate(declared) if each not in declared[:n]]
 
 
-CASES = [case for loss in public_losses("elements", "rows") for case in cases_of(loss)]
+EVERY = public_losses("elements", "rows", "pairs", "lists", "sequences")
+ALONE = [each for each in public_losses("arrays") if each.name in OWN]
+CASES = [case for loss in [*EVERY, *ALONE] for case in cases_of(loss)]
+
+
+LONG = {"lists", "grades", "frames", "cohorts", "sparse logits"}
+"""Domains whose tests take long."""
 
 
 def each_of(cases: list[Case]) -> pytest.MarkDecorator:
@@ -377,7 +661,7 @@ def each_of(cases: list[Case]) -> pytest.MarkDecorator:
         pytest.param(
             case,
             id=str(case),
-            marks=pytest.mark.long if case.params or case.kind == "lists" else (),
+            marks=pytest.mark.long if case.params or case.kind in LONG else (),
         )
         for case in cases
     ]
@@ -402,8 +686,18 @@ def sizes(given: list[Array]) -> Array:
 # ------------------------------------------------------------------------------------ the declared
 
 
-@on("loss", public_losses("elements", "rows", "images"), ids=lambda each: each.name)
+# Of what compares the items of a batch with each other nothing is known.
+DECLARING = [
+    each
+    for each in [*EVERY, *public_losses("images", "arrays")]
+    if getattr(each.function, "by_scores", True)
+]
+
+
+@on("loss", DECLARING, ids=lambda each: each.name)
 def test_every_loss_declares_its_traits(loss: Public) -> None:
+    if tinyloss.traits(loss.function) != tinyloss.Traits():
+        return
     request = loss.function._described({})
     formula: Any = request.formula or request.labels
     of_all: Any = Formula.traits
@@ -451,7 +745,7 @@ def second_differences(case: Case) -> Iterator[tuple[Array, Array, Array]]:
         yield a + b - 2 * m, lengths * lengths, ROUNDING * EPS * terms[known]
 
 
-OF_TERMS = {name for name, each in DEFINITIONS.items() if not each.relative}
+OF_TERMS = {name for name, each in DEFINITIONS.items() if not each.relative} | OWN.keys()
 """Losses that keep their digits of the sum of their terms' sizes."""
 
 
@@ -585,9 +879,19 @@ def test_it_is_symmetric_where_it_says(case: Case) -> None:
     y = DOMAINS[case.kind].y(rng, 400, case.classes[-1])
     y[0] = np.ldexp(rng.integers(64, 128, y[0].shape), -7)
     d = np.ldexp(rng.integers(1, 64, (400, case.classes[-1])), -7)  # y + d and y - d are exact
+    if DOMAINS[case.kind].by == (0, 1):
+        x = DOMAINS[case.kind].x(rng, 400, case.classes[-1], y)
+        one, other = (case.values(np.concatenate(each, axis=-1), y) for each in both_ways(x))
+        assert np.allclose(one, other, rtol=1e-9, atol=1e-9) == symmetric
+        return
     center = y[0] if y[0].ndim == 2 else y[0][:, None]
     over, under = case.values(center + d, y), case.values(center - d, y)
     assert np.allclose(over, under, rtol=ROUNDING * EPS) == symmetric
+
+
+def both_ways(x: Array) -> tuple[list[Array], list[Array]]:
+    a, b = parts_of(x, 2)
+    return [a, b], [b, a]
 
 
 VARIABLES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
@@ -600,12 +904,66 @@ VARIABLES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
 LEADS = "x_y - x_c"
 
 
+def scores_of(v: Any, ways: Array, y: Array, p: float) -> Array:
+    return np.asarray(np.concatenate([ways[:, :1] + v / y[:, None], ways[:, :1]], axis=-1))
+
+
+def apart(v: Any, ways: Array, y: Array, p: float) -> Array:
+    a, way = parts_of(ways, 2)
+    return np.concatenate([a + v * way / norm(way, p)[:, None], a], axis=-1)
+
+
+def turned(v: Any, ways: Array, y: Array, p: float) -> Array:
+    a, way = parts_of(ways, 2)
+    a = a / size(a)[:, None]
+    way = way - (way * a).sum(axis=-1, keepdims=True) * a
+    b = v * a + np.sqrt(1 - v * v) * way / size(way)[:, None]
+    return np.concatenate([a, 3 * b], axis=-1)
+
+
+def norm(v: Array, p: float) -> Array:
+    return np.asarray(np.linalg.norm(v, p, axis=-1))
+
+
+def gap(x: Array, y: float, p: float) -> float:
+    a, b = parts_of(x, 2)
+    return float(np.linalg.norm(a - b, p))
+
+
+def cosine(x: Array, y: float, p: float) -> float:
+    a, b = parts_of(x, 2)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+OF_PAIRS: dict[str, tuple[Callable[..., float], Callable[..., Array]]] = {
+    "y (a - b)": (lambda x, y, p: float(y * (x[0] - x[1])), scores_of),
+    "d(a, b)": (gap, apart),
+    "cos(a, b)": (cosine, turned),
+}
+"""Each variable of two vectors, and vectors of it: any, and a way from there."""
+
+
+def pairs_at(case: Case, variable: str, value: Any, y: Array) -> Array:
+    """Return pairs of which a variable has a value, the same but for that."""
+    ways = np.random.default_rng(1).standard_normal((len(y), 6))
+    return OF_PAIRS[variable][1](value, ways, y, case.params.get("p", 2.0))
+
+
 @every_case
 def test_it_depends_on_its_variable_alone(case: Case) -> None:
     variable = case.traits.variable
     if variable is None:
         return
     rng = np.random.default_rng(0)
+    if variable in OF_PAIRS:
+        y, values = signs(rng, 400), np.repeat(rng.uniform(-0.9, 0.9, 20), 20)[:, None]
+        values = np.abs(values) if variable == "d(a, b)" else values
+        found = case.values(pairs_at(case, variable, values, y), [y])
+        for sign in (-1, 1):
+            for value in np.unique(values):
+                alike = found[(y == sign) & (values[:, 0] == value)]
+                np.testing.assert_allclose(alike, alike[:1].repeat(len(alike)), atol=1e-12)
+        return
     if variable == LEADS:  # no number added to all matters, nor the classes' order
         x, y = rng.standard_normal((100, 4)), np.eye(4)[rng.integers(0, 4, 100)]
         expected = case.values(x, [y])
@@ -637,7 +995,7 @@ def test_its_gradient_jumps_where_it_says(case: Case) -> None:
         jumps &= size(change) > 1e6 * EPS * size(case.slopes(one, given))
         for x, y in zip(one[jumps], given[0][jumps], strict=True):
             assert variable is not None
-            at = leads_of(x, y) if variable == LEADS else VARIABLES[variable][0](x, y)
+            at = np.asarray(value_of(case, variable, x, y))
             assert np.abs(at[..., None] - np.array(kinks)).min(initial=inf) < 1e-6
     for kink in kinks:
         assert variable is not None
@@ -652,6 +1010,13 @@ def interior(case: Case, x: Array) -> Array:
     return np.asarray((np.minimum(x, 1 - x) > 1e-6).all(axis=-1))
 
 
+def value_of(case: Case, variable: str, x: Array, y: Any) -> Any:
+    """Return the variable of an item."""
+    if variable in OF_PAIRS:
+        return OF_PAIRS[variable][0](x, y, case.params.get("p", 2.0))
+    return leads_of(x, y) if variable == LEADS else VARIABLES[variable][0](x, y)
+
+
 def leads_of(x: Array, y: Array) -> Array:
     """Return the leads of a row's target over other classes."""
     found: Array = (x[y.argmax()] - x)[y != y.max()]
@@ -662,6 +1027,9 @@ def slope_at(case: Case, variable: str, value: float) -> Array:
     """Return the gradient of items whose variable has a value."""
     if variable == LEADS:
         return case.slopes(np.array([[value, 0.0, -9.0]]), [np.array([[1.0, 0.0, 0.0]])])
+    if variable in OF_PAIRS:
+        y = np.array([1.0, -1.0])
+        return case.slopes(pairs_at(case, variable, value, y), [y])
     y = np.array([1.0])
     return case.slopes(VARIABLES[variable][1](value, y)[:, None], [y, *case.more(1)])
 
@@ -706,7 +1074,7 @@ OF_ODDS: dict[str, Callable[[Array, Array], float]] = {
 }
 PROPER = {
     "probability", "log-odds", "log-odds / 2", "mean", "class probabilities",
-    "log(class probabilities)",
+    "log(class probabilities)", "sqrt(class probabilities)",
 }  # fmt: skip
 """What tells the probabilities of classes."""
 BINARY = {"probabilities", "binary logits", "scores", "labelled answers"}
@@ -768,7 +1136,13 @@ def distributions(case: Case) -> list[tuple[Array, Array]]:
     return NUMBERS
 
 
-ELEMENTS = [case for case in CASES if not DEFINITIONS[case.loss].rows or case.kind in OF_LABELS]
+OF_ARRAYS = {name for name, domain in DOMAINS.items() if domain.arrays is not None}
+"""Domains of what has no target that may vary, or several."""
+ELEMENTS = [
+    case
+    for case in CASES
+    if case.kind in OF_LABELS or (DOMAINS[case.kind].classes == (1,) and case.kind not in OF_ARRAYS)
+]
 
 
 @each_of(ELEMENTS)
@@ -804,10 +1178,28 @@ def test_it_is_calibrated_by_bartletts_criterion(case: Case) -> None:
     assert case.traits.calibrated in (None, min(gaps) > 1e-6)
 
 
+@each_of([case for case in CASES if case.kind == "ensembles"])
+def test_its_best_ensemble_is_of_the_quantiles_that_it_elicits(case: Case) -> None:
+    told, m = case.traits.elicits, 4
+    assert told is not None
+    levels = {
+        "(i - 1/2) / m-quantiles": (np.arange(m) + 0.5) / m,
+        "(i - 1) / (m - 1)-quantiles": np.arange(m) / (m - 1),
+    }[told]
+    rng = np.random.default_rng(0)
+    for y, p in NUMBERS:
+        best = np.array([quantile_of(y, p, min(each, 1 - EPS)) for each in levels])
+        moved = rng.standard_normal((4000, m)) * powers(rng, (4000, 1), -3, 1)
+        x = best + np.concatenate([np.zeros((1, m)), moved])
+        costs = [case.values(x, [np.full(len(x), each)]) for each in y]
+        expected = p @ np.array(costs)
+        assert (expected >= expected[0] - ROUNDING * EPS).all()
+
+
 # ---------------------------------------------------------------- elicits, proper, calibrated: rows
 
 
-ROWS = [case for case in CASES if case not in ELEMENTS and case.kind != "regions"]
+ROWS = [case for case in CASES if case not in ELEMENTS and case.kind not in {"regions", *OF_ARRAYS}]
 MIXES = [
     np.array([0.4, 0.35, 0.25]),
     np.array([0.15, 0.25, 0.6]),
@@ -830,6 +1222,16 @@ def expected_of_row(case: Case, x: Array, p: Array) -> Array:
     return np.asarray(p @ np.array(costs))
 
 
+def row_of(case: Case, told: str, p: Array) -> Array:
+    """Return the row that is told to be the best, or logits of it."""
+    times, _, of = told.partition(" ") if told[:1].isdigit() else ("1", "", told)
+    if told == "class probabilities" and case.kind not in ("shares", "two logits"):
+        return p
+    if of == "sqrt(class probabilities)":
+        return np.asarray(float(times) * np.sqrt(p))
+    return np.asarray((float(times) if of.startswith("log(") else 1.0) * np.log(p))
+
+
 MARGINS = (0.5, 1.0, 2.0)
 """Leads at which the best rows of hinges are."""
 TARGETS = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 0.5], [-2.0, 0.0, 1.0]])
@@ -839,7 +1241,6 @@ TARGETS = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 0.5], [-2.0, 0.0, 1.0]])
 @each_of(ROWS)
 def test_its_best_row_is_what_it_elicits(case: Case) -> None:
     told = case.traits.elicits
-    times = float((told or "").partition(" log(")[0] or 1) if " log(" in (told or "") else 1.0
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((4000, 3)) * powers(rng, (4000, 1), -3, 1)
     found: list[bool] = []
@@ -851,7 +1252,7 @@ def test_its_best_row_is_what_it_elicits(case: Case) -> None:
             shown = np.where(p == p.max(), 1.0, 1e-300)
         if told is not None:
             assert "class_weight" not in case.params
-        x = times * np.log(shown) + np.concatenate([np.zeros((1, 3)), steps])
+        x = row_of(case, told or "", shown) + np.concatenate([np.zeros((1, 3)), steps])
         cost = expected_of_row(case, x, p)
         # a loss and those beside it, each rounded
         found.append(bool((cost[1:] >= cost[0] - ROUNDING * EPS).all()))
@@ -944,6 +1345,27 @@ def test_of_scores_that_are_products_it_is_by_the_scores() -> None:
     assert tinyloss.traits(tinyloss.of_products(tinyloss.hinge)) == tinyloss.traits(tinyloss.hinge)
     assert tinyloss.traits(tinyloss.linear_logprobs).convex is False
     assert tinyloss.traits(tinyloss.info_nce) == tinyloss.Traits()
+    assert tinyloss.traits(tinyloss.linear_cross_entropy).elicits == "log(class probabilities)"
+
+
+def test_of_the_logits_of_regions_it_is_another_than_of_probabilities() -> None:
+    by_logits = tinyloss.traits(tinyloss.lovasz_softmax, from_logits="softmax")
+    assert (by_logits.convex, by_logits.lipschitz, by_logits.range) == (False, None, (0, 1))
+    assert tinyloss.traits(tinyloss.lovasz_softmax).convex
+    assert tinyloss.traits(tinyloss.dice, from_logits="sigmoid").smoothness is None
+
+
+def test_of_a_kind_of_lambda_loss_it_is_that_of_its_pairs() -> None:
+    known = tinyloss.traits(tinyloss.lambdaloss, kind="ranknet")
+    assert known == tinyloss.traits(tinyloss.pairwise_logistic)
+
+
+def test_of_members_and_strata_it_is_that_of_whole_lists() -> None:
+    mask = np.array([True, False])
+    for loss in (tinyloss.listmle, tinyloss.unique_softmax, tinyloss.lovasz_hinge):
+        assert tinyloss.traits(loss, mask=mask) == tinyloss.traits(loss)
+    strata = tinyloss.traits(tinyloss.cox_ph, segments=np.array([0, 1]))
+    assert strata == tinyloss.traits(tinyloss.cox_ph)
 
 
 def test_of_a_loss_of_ones_own_nothing_is_known() -> None:

@@ -177,6 +177,11 @@ class Sequential(Protocol):
         """Take logits (T, N, K), classes (N, L), which frames (T, N) and how many labels count."""
         ...
 
+    @classmethod
+    def traits(cls) -> Traits:
+        """Return what is known of the loss, for sequences of any lengths."""
+        ...
+
     def value(self) -> Any:
         """Return the loss of each sequence, (N,)."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from math import inf
 from typing import Any, ClassVar, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
@@ -112,6 +113,13 @@ class ColumnsFunction(ProductFunction[P]):
     """
 
     by_scores = False
+
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of the loss as a function of both arrays."""
+        super().traits(**parameters)  # refuses what a call refuses
+        # Squares of what columns have in common are 0 where they have what is asked for, of a and b
+        # as of their opposites, and not between these. More columns have more of them.
+        return Traits(convex=False, strong_convexity=0.0, range=(0.0, inf))
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""

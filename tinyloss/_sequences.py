@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
-from tinyloss._engine.request import Want
+from tinyloss._engine.request import Sequences, Want
 from tinyloss._engine.sequences import job_of_sequences, run_sequences
 from tinyloss._function import AnsweringFunction
+from tinyloss._traits import Traits
 
 P = ParamSpec("P")
 
@@ -22,3 +23,9 @@ class SequenceFunction(AnsweringFunction[P]):
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the job that puts the losses of the sequences together."""
         return [job_of_sequences(self.request(args, kwargs), want)]
+
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of the loss, for sequences of any lengths."""
+        super().traits(**parameters)  # refuses what a call refuses
+        sequences: Sequences = self._described(parameters).x
+        return sequences.formula.traits()

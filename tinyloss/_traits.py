@@ -19,6 +19,17 @@ class Traits:
     and predictions that are, sum to 1. None stands for what is not known, is not one number, or
     means nothing for the loss.
 
+    What x is, follows from the item:
+
+    - Of pairs and triples it is both vectors, or all three, as one: all come from the model. What
+      bounds all together bounds each alone, with the others fixed. A vector of zeros has no angle
+      and is left out.
+    - Of lists, cohorts and ensembles it is all members, of sequences the logits of all frames. A
+      constant is infinite where more of these are steeper without end. A cohort's loss is the mean
+      of its events.
+    - Of answers it is the log-probability of the chosen one. That of the rejected one is given.
+    - Of scores that are products it is the scores; of `barlow_twins` and `vicreg` both arrays.
+
     Of a sum of losses constants are sums, and class weights scale them: none is exceeded, and some
     are not attained.
 
@@ -29,21 +40,26 @@ class Traits:
     strong_convexity
         How much of a parabola it is: less half this times x^2 it is still convex. 0 for none.
     lipschitz
-        The largest size of its gradient.
+        The largest size of its gradient. None for `approx_ndcg`, of which it has no formula. None
+        for `lambdarank` too, which jumps itself where two scores pass each other.
     smoothness
         The largest size of its curvature, infinite where the gradient jumps. Of rows it is the
         largest eigenvalue, by size, of the matrix of second derivatives.
     range
         Between which numbers losses are; they may only come near to them.
     symmetric
-        Whether predictions y + d and y - d cost the same.
+        Whether predictions y + d and y - d cost the same; of pairs, whether a and b may change
+        places.
     variable
         What the loss depends on, or each term of a sum, up to a factor that x does not change:
-        "x - y", the error; "y x", the margin; "x / y"; "x_y - x_c", the leads over other classes.
+        "x - y", the error; "y x", the margin; "x / y"; "x_y - x_c", the leads over other classes;
+        "y (a - b)", the lead of one of a pair; "d(a, b)", its distance; "cos(a, b)".
     kinks
-        The values of the variable at which the gradient jumps.
+        The values of the variable at which the gradient jumps. None where they are of no one
+        variable: where members of an ensemble meet, or two distances differ by a margin.
     elicits
-        Which prediction is the best, on average, for targets that vary.
+        Which prediction is the best, on average, for targets that vary. None where it has no name.
+        None for pairs, lists and sequences too, where several things may vary.
     proper
         Whether the best prediction tells the probabilities of classes, as what it elicits.
     calibrated
@@ -95,8 +111,10 @@ def traits(loss: Known | type[Known], /, **parameters: Any) -> Traits:
 
     Returns
     -------
-    A `Traits`. All of it is None for a loss of yours, and for losses of pairs of vectors. Of a loss
-    of scores that are products it is as a function of the scores.
+    A `Traits`. All of it is None for a loss of yours. It is for losses that compare all vectors of
+    a batch, such as `info_nce`: these depend on how many there are, and how long. It is for
+    `cosface` and `arcface`, whose scores are cosines. Functions that are no losses, such as
+    `softmax` and `sparsemax`, have no traits.
 
     Notes
     -----

@@ -1,5 +1,6 @@
 """Losses of ensembles: of several predictions of one number."""
 
+from math import inf
 from typing import Any, Unpack
 
 from tinyloss._arrays import beside, namespace
@@ -7,6 +8,7 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._in_order import Groups, Order
 from tinyloss._lists import ListFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import sign
 from tinyloss.typing import Array, ArrayLike, Flag, ListOptions
 
@@ -57,6 +59,22 @@ class _CRPSEnsemble(Formula):
         others = many - 1 if self.fair else many
         side = sign(self.x - self.y)
         return self.order.back((side * others - (rank - (many + 1))) / others / many)
+
+    @classmethod
+    def traits(cls, *, fair: bool) -> Traits:
+        # Of members on one side of y slopes are (2 i - 1) / m^2, i = 1, ..., m; fair: 2 (i - 1) /
+        # (m (m - 1)). Their length is 1 for the fewest members there may be, and less for more; of
+        # members on both sides no more. Where members meet is no value of one variable.
+        return Traits(
+            convex=False,  # members that part cost less
+            strong_convexity=0.0,
+            lipschitz=1.0,
+            smoothness=inf,
+            range=(0.0, inf),
+            symmetric=True,
+            # In order, the i-th member pays the loss of one quantile, and a constant.
+            elicits="(i - 1) / (m - 1)-quantiles" if fair else "(i - 1/2) / m-quantiles",
+        )
 
 
 @ListFunction

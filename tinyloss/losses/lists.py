@@ -1,6 +1,6 @@
 """Losses of lists by the order that their items should have."""
 
-from math import log
+from math import inf, log
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
@@ -9,9 +9,21 @@ from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._in_order import Groups, Order, joined_log_sums, joined_sums, running, spread
 from tinyloss._lists import ListFunction
+from tinyloss._traits import Traits
 from tinyloss.typing import Array, ArrayLike, Gain, ListOptions
 
 __all__ = ["listmle", "unique_softmax"]
+
+
+_OF_SOFTMAXES = Traits(
+    convex=True,
+    strong_convexity=0.0,
+    lipschitz=inf,
+    smoothness=inf,
+    range=(0.0, inf),
+    kinks=(),
+)
+"""Those of a sum of cross-entropies, of which a longer list has more."""
 
 
 class _ListMLE(Formula):
@@ -50,6 +62,10 @@ class _ListMLE(Formula):
         missing = (self.rest + (1 - exp_difference(x, self.m))) / whole
         slope = s * exp_difference(x, -m) - missing
         return self.order.back(xp.where(self.kept, slope, 0.0))
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        return _OF_SOFTMAXES
 
 
 class _UniqueSoftmax(Formula):
@@ -118,6 +134,10 @@ class _UniqueSoftmax(Formula):
     def grad_y(self) -> Any:
         counts = self.slope != 0
         return self.order.back(self.xp.where(counts, self.slope * self.each, 0.0))
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        return _OF_SOFTMAXES
 
 
 @ListFunction

@@ -1,14 +1,16 @@
 """Losses of pairs and triples: what two or three items, or vectors, are to each other."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
-from math import inf
+from math import inf, sqrt
 from typing import Any, ClassVar, Unpack
 
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import ITEM, Formula, Role
 from tinyloss._function import LossFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import (
     exact_product,
     magnitude,
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 
+# Traits are as functions of all vectors, or scores, of an item together.
+
+
 class _MarginRanking(Formula):
     name = "margin_ranking"
     signed = True
@@ -63,6 +68,19 @@ class _MarginRanking(Formula):
         return self.xp.zeros_like(self.short)
 
     boosting_curvature = steep
+
+    @classmethod
+    def traits(cls, *, margin: float, **_: Any) -> Traits:
+        return Traits(
+            convex=True,
+            strong_convexity=0.0,
+            lipschitz=sqrt(2),  # of -y and y
+            smoothness=inf,
+            range=(0.0, inf),
+            symmetric=False,
+            variable="y (a - b)",
+            kinks=(margin,),
+        )
 
     def _where_short(self, slope: Any) -> Any:
         # Neither above nor up to 0 is NaN, which must show.
@@ -162,6 +180,33 @@ class _Distance:
         return sign(d) * xp.where(there, xp.where(there, self.share, 1.0) ** (self.p - 1), 0.0)
 
 
+def _steepest(p: Any) -> float:
+    """Return the length of the gradient g of a norm by a vector, at most.
+
+    The q-norm of g is 1, 1 / p + 1 / q = 1. Where q is at most 2 its length is no more, and is that
+    where one element alone is not 0. Where q is above 2 it is C^(1 / 2 - 1 / q) where C sizes are
+    one: it grows with C. A p below 1 is no norm: its slopes have no bound.
+    """
+    return 1.0 if p >= 2 or p == 0 else inf
+
+
+_OF_DISTANCE = Traits(
+    convex=False, strong_convexity=0.0, smoothness=inf, range=(0.0, inf), symmetric=True
+)
+"""Those of a loss of a distance, whose gradient jumps where that is 0."""
+
+
+def _jumps(p: Any, *distances: float) -> dict[str, Any]:
+    """Return the kinks of a loss of a distance.
+
+    Where p is 1 there are more, where an element of a - b is 0; where it is inf, where two are as
+    large. Where it is below 1 slopes are infinite there.
+    """
+    if p <= 1:  # 0 stands for inf
+        return {}
+    return {"variable": "d(a, b)", "kinks": tuple(sorted({0.0, *distances}))}
+
+
 def _order(p: Any) -> Any:
     """Return the order of a norm as formulas take it: an int where it chooses the lines."""
     if not isinstance(p, float):
@@ -183,6 +228,14 @@ class _PairwiseDistance(_OfVectors):
 
     def grad_y(self) -> Any:
         return -self.distance.slope
+
+    @classmethod
+    def traits(cls, *, p: Any) -> Traits:
+        # by b the gradient is the opposite of that by a
+        steepest = sqrt(2) * _steepest(p)
+        known = replace(_OF_DISTANCE, lipschitz=steepest, **_jumps(p))
+        # a p below 1 is no norm, and bends the other way
+        return replace(known, convex=p >= 1 or p == 0)
 
 
 class _Contrastive(_OfVectors):
@@ -223,6 +276,21 @@ class _Contrastive(_OfVectors):
     def grad_y(self) -> Any:
         far, near = self._costs()
         return (0.5 * far - 0.5 * near)[..., 0]
+
+    @classmethod
+    def traits(cls, *, margin: float, p: Any, squared: bool, **_: Any) -> Traits:
+        if margin == 0:  # nothing is to be apart
+            known = _PairwiseDistance.traits(p=p)
+            if not squared:
+                return known
+            # of a square of a norm the gradient is 0 where the norm is; 2 is half of its curvature
+            kinks = None if known.kinks is None else ()
+            bend = 4.0 if p == 2 else None
+            return replace(known, lipschitz=inf, smoothness=bend, kinks=kinks)
+        # What is to be apart costs most where it is one. A squared distance rises without end.
+        if squared:
+            return replace(_OF_DISTANCE, lipschitz=inf, **_jumps(p))
+        return replace(_OF_DISTANCE, lipschitz=sqrt(2) * _steepest(p), **_jumps(p, margin))
 
 
 class _TripletMargin(_OfVectors):
@@ -271,6 +339,14 @@ class _TripletMargin(_OfVectors):
         # Neither above nor up to 0 is NaN, which must show.
         xp, gap = self.xp, self.gap
         return xp.where(gap > 0, slope, xp.where(gap <= 0, 0.0, gap))
+
+    @classmethod
+    def traits(cls, *, p: Any, **_: Any) -> Traits:
+        # With u and v the slopes of both distances it is (u - v, -u, v), whose length is the root
+        # of 6 where u is -v: the anchor lies between. With `swap` it is (u, -u - w, w), where the
+        # positive lies between. Kinks are where a distance is 0 and where their difference is the
+        # margin: these are values of no one variable.
+        return replace(_OF_DISTANCE, lipschitz=sqrt(6) * _steepest(p), symmetric=None)
 
 
 class _Angle:
@@ -341,6 +417,16 @@ class _Angle:
         return self.xp.where(self.zero, 0.0, slope)
 
 
+_OF_ANGLE = Traits(
+    convex=False,
+    strong_convexity=0.0,
+    lipschitz=inf,  # near 0 a vector turns by any angle
+    smoothness=inf,
+    symmetric=True,
+    variable="cos(a, b)",
+)
+
+
 class _CosineSimilarity(_OfVectors):
     name = "cosine_similarity"
 
@@ -355,6 +441,10 @@ class _CosineSimilarity(_OfVectors):
 
     def grad_y(self) -> Any:
         return self.angle.by_b
+
+    @classmethod
+    def traits(cls) -> Traits:
+        return replace(_OF_ANGLE, range=(-1.0, 1.0), kinks=())
 
 
 class _CosineEmbedding(_OfVectors):
@@ -388,6 +478,12 @@ class _CosineEmbedding(_OfVectors):
 
     def grad_y(self) -> Any:
         return (0.5 * (self.angle.missing - self._far))[..., 0]
+
+    @classmethod
+    def traits(cls, *, margin: float, **_: Any) -> Traits:
+        # cos goes no further than -1 and 1, where its own slope is 0
+        kinks = (margin,) if -1 < margin < 1 else ()
+        return replace(_OF_ANGLE, range=(0.0, 2.0), kinks=kinks)
 
 
 @LossFunction

@@ -732,7 +732,9 @@ class _ORPO(Formula):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return Traits()
+        # With o the odds of the rejected it is beta (log(o + (1 - o) e^c) - c) - alpha c. Where o
+        # is above 1 that bends downwards. As o grows it gets steeper, and bends more, without end.
+        return replace(_BOUNDED, lipschitz=inf, smoothness=inf, range=(0.0, inf))
 
 
 @LossFunction

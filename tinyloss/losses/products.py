@@ -268,7 +268,8 @@ class _Entropy(Formula):
 
     @classmethod
     def traits(cls) -> Traits:
-        return Traits()
+        # All else grows with the logarithm of the number of classes.
+        return Traits(convex=False, strong_convexity=0.0, kinks=())
 
 
 class _ShapedEntropy(Shaped, _Entropy):

@@ -1,6 +1,7 @@
 """Losses of lists: an item is a list, whose members are put in order by their scores."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, log
 from typing import Any, NamedTuple, Unpack
 
@@ -207,7 +208,7 @@ class _PairwiseLogistic(_Pairwise):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return _SUM
+        return replace(_SUM, kinks=())
 
 
 class _PairwiseSoftZeroOne(_Pairwise):
@@ -225,7 +226,7 @@ class _PairwiseSoftZeroOne(_Pairwise):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return Traits(convex=False, strong_convexity=0.0, lipschitz=inf, range=(0.0, inf))
+        return replace(_SUM, convex=False, kinks=())
 
 
 class PairwiseHinge(_Pairwise):
@@ -386,7 +387,9 @@ class _Lambda(_PairwiseLogistic):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return Traits()  # what a pair weighs is held constant, and moves with its scores
+        # What a pair weighs is held constant where its gradient is taken, and jumps where two
+        # scores pass each other: so does the loss, of which no slope is the largest.
+        return Traits(convex=False, strong_convexity=0.0, range=(0.0, inf))
 
 
 class _RankNet(_PairwiseLogistic):
@@ -502,6 +505,14 @@ class _ApproxNDCG(_List):
 
     boosting_curvature = steep
 
+    @classmethod
+    def traits(cls, **parameters: Any) -> Traits:
+        del parameters
+        # Ranks are a mixture of orders, as no k of them add up to less than 1 + ... + k. Discounts
+        # are convex, so that no mixture has more of them than the best of its orders. Slopes are
+        # bounded for a temperature, by the root of no simple equation.
+        return Traits(convex=False, strong_convexity=0.0, range=(-1.0, 0.0), kinks=())
+
     def lead(self, own: Sequence[Any], other: Sequence[Any]) -> tuple[Any, _Lead]:
         """Return whether a pair counts, and the lead of its first."""
         lead = _Lead(self.xp, own[0], other[0], temperature=self.temperature)
@@ -558,7 +569,7 @@ class _PairwiseSquare(_List):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return _SUM
+        return replace(_SUM, kinks=())
 
 
 def _given(**arrays: Any) -> dict[str, Any]:

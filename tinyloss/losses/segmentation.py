@@ -1,5 +1,7 @@
 """Losses of regions: an item is a class of an image, a row is its pixels."""
 
+from dataclasses import replace
+from math import inf
 from typing import Any, Unpack
 
 from tinyloss._arrays import namespace
@@ -736,6 +738,13 @@ class _Lovasz(Formula):
     def grad_x(self) -> Any:
         return self.xp.where(self.error > 0, self.toward * self.cost, 0.0)
 
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        # The largest of sums of errors, each by what one more wrong pixel costs in some order: of
+        # functions that bend nowhere downwards. These costs add up to 1, and may be of one pixel.
+        # It jumps from one order to the next where errors meet, which is at no value of a variable.
+        return Traits(convex=True, strong_convexity=0.0, lipschitz=1.0, smoothness=inf)
+
 
 class _LovaszHinge(_Lovasz):
     name = "lovasz_hinge"
@@ -747,6 +756,10 @@ class _LovaszHinge(_Lovasz):
     def errors(self, x: Any) -> None:
         self.toward = self.xp.where(self.inside, -self.xp.ones_like(x), 1.0)
         self.error = 1 + self.toward * x
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        return replace(super().traits(), range=(0.0, inf))
 
 
 class _LovaszSoftmax(_Lovasz):
@@ -766,6 +779,10 @@ class _LovaszSoftmax(_Lovasz):
     def errors(self, x: Any) -> None:
         self.toward = self.xp.where(self.inside, -self.xp.ones_like(x), 1.0)
         self.error = self.xp.where(self.inside, self.q, self.p)
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        return replace(super().traits(), range=(0.0, 1.0))
 
 
 @ListFunction

@@ -1,10 +1,12 @@
 """Losses of sequences: for speech and text without knowing which frame says what."""
 
+from math import inf
 from typing import Unpack
 
 from tinyloss._engine.request import Request, Sequences
 from tinyloss._formula import Loops
 from tinyloss._sequences import SequenceFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._paths import Paths
 from tinyloss.typing import Array, ArrayLike, Axis, Flag, IfInfeasible, Options
 
@@ -18,6 +20,20 @@ class _CTC(Paths):
         from tinyloss.losses._paths_loop import LOOPS
 
         return LOOPS
+
+    @classmethod
+    def traits(cls) -> Traits:
+        """Return what is known of it, as a function of the logits of all frames."""
+        # Of each frame the slope is one probability less another, of all T up to the root of 2 T.
+        # Where two paths that differ in most frames are as likely, it bends downwards as far.
+        return Traits(
+            convex=False,
+            strong_convexity=0.0,
+            lipschitz=inf,
+            smoothness=inf,
+            range=(0.0, inf),
+            kinks=(),
+        )
 
 
 @SequenceFunction

@@ -1,5 +1,6 @@
 """Losses of probabilities of which some are exactly 0."""
 
+from math import inf, sqrt
 from typing import Any, ClassVar, NamedTuple, Unpack
 
 from tinyloss._arrays import beside, namespace
@@ -9,6 +10,7 @@ from tinyloss._engine.run import transform
 from tinyloss._formula import LABEL, Formula
 from tinyloss._in_order import joined_numbers, running
 from tinyloss._lists import ListFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import classes_of, product
 from tinyloss.typing import Array, ArrayLike, SparseActivation, SparseOptions
 
@@ -151,6 +153,25 @@ class _FenchelYoung(Formula):
 
     def grad_x(self) -> Any:
         return self.p - self.y
+
+    @classmethod
+    def traits(cls, *, activation: str) -> Traits:
+        # The curvature is diag(s) - s s^T / sum(s), s 1 for a class of some probability
+        # ("entmax15": the root of it). No eigenvalue is above the largest s. It is 1 for two such
+        # classes. Of entmax it comes near to 1 where one class has nearly all, and very many the
+        # rest.
+        root = activation == "entmax15"
+        return Traits(
+            convex=True,
+            strong_convexity=0.0,
+            lipschitz=sqrt(2),
+            smoothness=1.0,
+            range=(0.0, inf),
+            kinks=(),
+            elicits="2 sqrt(class probabilities)" if root else "class probabilities",
+            proper=True,
+            calibrated=True,
+        )
 
 
 class _LabelFenchelYoung(_FenchelYoung):

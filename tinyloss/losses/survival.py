@@ -1,5 +1,6 @@
 """Losses of times until an event, of which some are only known to be later: survival."""
 
+from math import inf, sqrt
 from typing import Any, Unpack
 
 from tinyloss._arrays import beside, namespace
@@ -16,6 +17,7 @@ from tinyloss._in_order import (
     spread,
 )
 from tinyloss._lists import ListFunction
+from tinyloss._traits import Traits
 from tinyloss.typing import Array, ArrayLike, ListOptions, TiesOfEvents
 
 __all__ = ["cox_ph"]
@@ -111,6 +113,21 @@ class _CoxPH(Formula):
         missing = (rest + (1 - e)) / (1 + rest)
         own = (of_others + e * total) - missing
         return self.order.back(xp.where(event, own, of_others) / self.many)
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        # A mean over events of cross-entropies: logarithms of weighed sums of exp(x_j), less x_i.
+        # So no slope is longer than that of one, and none bends more. With "efron" a term may be
+        # below 0; those of d events of one time add up to log(d!) at least, as the sum of these
+        # exp(x_i) is at least d times their geometric mean.
+        return Traits(
+            convex=True,
+            strong_convexity=0.0,
+            lipschitz=sqrt(2),
+            smoothness=0.5,
+            range=(0.0, inf),
+            kinks=(),
+        )
 
 
 @ListFunction
