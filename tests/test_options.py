@@ -374,7 +374,9 @@ def test_objects_modules_and_second_derivatives_take_a_mask(torch: Any) -> None:
 
 def test_masks_of_another_kind_are_refused() -> None:
     x = np.zeros((3, 4))
-    with pytest.raises(TypeError, match=r"^tinyloss.nll: mask has dtype float, expected booleans"):
+    with pytest.raises(
+        TypeError, match=r"^tinyloss.nll: mask has dtype float64, expected booleans"
+    ):
         tinyloss.nll(x, WITHIN, mask=np.ones(4))
     with pytest.raises(ValueError, match=r"mask has shape \(3,\), expected one that broadcasts"):
         tinyloss.cross_entropy(x, WITHIN, mask=[True, False, True])

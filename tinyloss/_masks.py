@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinyloss._arrays import has_dtype, kind, namespace
-from tinyloss._engine.request import Product, Refusal, Request
+from tinyloss._arrays import has_dtype, namespace
+from tinyloss._engine.checks import check_booleans
+from tinyloss._engine.request import Product, Request
 from tinyloss._formula import Formula, Role, made_once
 from tinyloss._traits import Traits
 
@@ -17,8 +18,8 @@ def of_possible(request: Request) -> Request:
     # Of scores that nobody holds, a mask that all rows share is not repeated for each either.
     shape = tuple(getattr(mask, "shape", ()))
     shared = isinstance(request.x, Product) and len(shape) == 1 and shape != (1,)
-    if has_dtype(mask) and kind(mask.dtype) != "bool":
-        raise Refusal(f"mask has dtype {kind(mask.dtype)}, expected booleans", TypeError)
+    if has_dtype(mask):
+        check_booleans("mask", mask)
     return request._replace(
         formula=request.formula and masked(request.formula, shared),
         labels=request.labels and masked(request.labels, shared),
