@@ -131,7 +131,8 @@ def loss(
     rowwise
         Whether an item is a row of classes, not an element. The function then gets the classes
         in the last dimension, reduces over axis=-1 and returns one loss for each row. The loss
-        takes an `axis`; of values y also a tuple of axes, which then make a row.
+        takes an `axis`; of values y also a tuple of axes, which then make a row. Of pairs of
+        classes, as x[..., :, None] - x[..., None, :], it takes sums.
     labels
         Whether y holds class indices, one for each row; implies rowwise.
         `y[..., None] == xp.arange(x.shape[-1])` tells the target's class.
@@ -250,14 +251,14 @@ class _Own:
         """The arguments that have a gradient."""
         self._closed: dict[str, Callable[..., Any]] = {}
         self._formulas: Cache[type[_Recorded]] = Cache()
-        self._ordered: Cache[type[_Recorded]] = Cache()
-        """Those that go over a row in order."""
+        self._whole: Cache[type[_Recorded]] = Cache()
+        """Those that go over a row in order, or over its pairs."""
         self._latest: tuple[Reads, type[Formula]] | None = None
 
     def close(self, name: str, gradient: Callable[..., Any]) -> Callable[..., Any]:
         """Take a closed form of the gradient by an argument, and return it."""
         self._closed = {**self._closed, name: gradient}
-        self._formulas, self._ordered, self._latest = Cache(), Cache(), None
+        self._formulas, self._whole, self._latest = Cache(), Cache(), None
         return gradient
 
     def _make(self) -> type["_Recorded"]:
@@ -285,12 +286,15 @@ class _Own:
                 )
         formula = self._formulas.made(reads.state, self._make)
         try:
-            if formula.recorded((), "float32", params).goes_along:
-                formula = self._ordered.made(reads.state, lambda: _in_order(self._make()))
+            program = formula.recorded((), "float32", params)
+            if program.goes_along or program.compares:
+                ways = program.goes_along, program.compares
+                formula = self._whole.made((reads.state, ways), lambda: _whole(self._make(), *ways))
                 if axis_name is not None:
+                    way = "a row in order" if program.goes_along else "pairs of a row"
                     raise TypeError(
-                        f"tinyloss.{self._title}: its formula goes over a row in order, which no "
-                        "row in parts can, expected axis_name=None"
+                        f"tinyloss.{self._title}: its formula goes over {way}, which no row in "
+                        "parts can, expected axis_name=None"
                     )
         except Unrecordable as error:
             if axis_name is not None:
@@ -305,8 +309,8 @@ class _Own:
         return formula
 
 
-def _in_order(formula: type["_Recorded"]) -> type["_Recorded"]:
-    formula.in_order = True
+def _whole(formula: type["_Recorded"], along: bool, compares: bool) -> type["_Recorded"]:
+    formula.in_order, formula.paired = along, compares
     return formula
 
 
@@ -337,7 +341,12 @@ def _formula_of(
             result = function(*arrays.values(), **params)
             expected = "one number for each row" if in_rows else "one for each element"
             is_one = isinstance(result, Symbol) and result.node.per_item and result.last != of_row
-            if not is_one or result.node.boolean or result.node.per_class == of_row:
+            if (
+                not is_one
+                or result.pairs is not None
+                or result.node.boolean
+                or result.node.per_class == of_row
+            ):
                 shape = "(...,)" if of_row else "(..., C)"
                 raise BadFormula(
                     f"a loss's {'formula' if gradient is None else 'gradient'} returned "
@@ -365,6 +374,8 @@ def _formula_of(
 
         def value(self) -> Any:
             x = self.arrays["x"]
+            if self.paired and not isinstance(x, Symbol):
+                return self.derivative()  # its own lines would make arrays of all pairs
             result = per_item(*self.arrays.values(), **self.params)
             if not isinstance(x, Symbol):  # its shape was checked when it was recorded
                 _check_shape(result, x.shape[:-1] if in_rows else x.shape, title)
@@ -419,7 +430,7 @@ class _Recorded(Formula):
     boosting_curvature = steep
 
     def derivative(self, *by: str) -> Any:
-        """Return a derivative, run on the arrays."""
+        """Return a derivative, the value itself by nothing, run on the arrays."""
         x = self.arrays["x"]
         program = self.recorded(by, dtype_name(x.dtype), self.params)
         return run(program, namespace(x), self.arrays)[0]

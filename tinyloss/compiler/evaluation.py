@@ -89,6 +89,9 @@ class Evaluation:
             for node in inside(nodes):
                 if id(node) not in results:
                     args = [results[id(arg)] for arg in node.args]
+                    first = 1 if node.op == "where" else 0  # Python numbers alone have no dtype
+                    if all(isinstance(arg, (int, float)) for arg in args[first:]):
+                        args[first] = self._xp.full_like(self._x[..., :1, None], args[first])
                     results[id(node)] = getattr(self._xp, node.op)(*args)
             return [results[id(node.args[0])] for node in nodes]
 

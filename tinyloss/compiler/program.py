@@ -129,7 +129,9 @@ class Graph:
         elif op == "pair_sum":
             if not per_other:
                 return self.node("multiply", args[0], self.length())
-            per_class, per_other = True, False
+            if not per_class:  # the same sum for each class
+                return self.spread(self.node("sum", self.exchanged(args[0])))
+            per_other = False
         elif op == "other":
             if args[0].op == "constant" or not per_class:
                 return args[0]
@@ -273,6 +275,11 @@ class Program:
     def nodes(self) -> list[Node]:
         """Return the nodes that the outputs need, arguments first."""
         return in_order(self.outputs)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it adds up over pairs of classes."""
+        return any(node.op == "pair_sum" for node in self.nodes())
 
     @property
     def goes_along(self) -> bool:

@@ -1,8 +1,8 @@
 """Recording a formula: an array library whose arrays (`Symbol`) carry no numbers.
 
 A formula called with symbols records its operations as a program. A symbol also knows whether it
-has a dimension after those of the items. So an operation on arrays that do not fit is refused
-while it is recorded, whatever the batch.
+has a dimension after those of the items, or two: then it is of pairs of classes. So an operation
+on arrays that do not fit is refused while it is recorded, whatever the batch.
 """
 
 import math
@@ -34,6 +34,9 @@ class _Shape:
         self._of = of
 
     def __getitem__(self, index: Any) -> Any:
+        if self._of.pairs is not None and index in (-1, -2):
+            whole = self._of.pairs[index]
+            return Symbol(self._of.graph, self._of.graph.length()) if whole else 1
         if type(index) is not int or index != -1 or not self._of.last:
             raise BadFormula(
                 f"a loss's formula asked for x.shape[{index!r}] of an array {self._of.words}, "
@@ -73,13 +76,24 @@ def _operators(op: str) -> tuple[_Operator, _Operator, _Operator]:
 class Symbol:
     """An array without numbers: operations on it are recorded."""
 
-    __slots__ = ("graph", "last", "node")
+    __slots__ = ("graph", "last", "node", "pairs")
     __hash__ = None  # type: ignore[assignment]
     __array_ufunc__ = None  # NumPy's scalars leave operators to the symbol
     device = None
 
-    def __init__(self, graph: Graph, node: Node, last: bool | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        node: Node,
+        last: bool | None = None,
+        pairs: tuple[bool, bool] | None = None,
+    ) -> None:
         self.graph, self.node = graph, node
+        self.pairs = pairs
+        """Of pairs: whether each of the two last dimensions is of the classes, or of length 1.
+
+        The node varies by the classes along the first of these, by the other class along the last.
+        """
         self.last = node.per_class if last is None else last
         """Whether there is a dimension after those of the items: of the classes, or of length 1."""
 
@@ -100,17 +114,29 @@ class Symbol:
     def words(self) -> str:
         """The shape as text, for messages."""
         parts = ["..."] * self.node.per_item
-        if self.last:
+        if self.pairs is not None:
+            parts += ["C" if whole else "1" for whole in self.pairs]
+        elif self.last:
             parts.append("C" if self.node.per_class else "1")
         return f"of shape ({', '.join(parts)}{',' * (len(parts) == 1)})"
 
     def __getitem__(self, key: Any) -> "Symbol":
         parts: Any = key if key.__class__ is tuple else ()
+        if len(parts) == 3 and parts[0] is ... and self.last and self.pairs is None:
+            node, whole = self.node, self.node.per_class
+            if node.op == "constant":  # dimensions are the symbol's: the number varies by nothing
+                node = self.graph.constant(node.constant)
+            if _is_whole(parts[1]) and parts[2] is None:
+                return Symbol(self.graph, node, True, (whole, False))
+            if parts[1] is None and _is_whole(parts[2]):
+                return Symbol(self.graph, self.graph.node("other", node), True, (False, whole))
         index: Any = parts[1] if len(parts) == 2 and parts[0] is ... else key
-        if index is key or not (index is None or (type(index) is int and index in (0, -1))):
+        known = index is None or (type(index) is int and index in (0, -1))
+        if index is key or not known or self.pairs is not None:
             raise Unrecordable(
-                f"a loss's formula indexed an array by {_words(key)}, expected [..., None], "
-                "[..., 0] or [..., -1]: items are not known to it"
+                f"a loss's formula indexed an array {self.words} by {_words(key)}, expected "
+                "[..., None], [..., 0] or [..., -1], or [..., :, None] and [..., None, :] of an "
+                "array with classes, for its pairs: items are not known to it"
             )
         if index is None:
             if self.last:
@@ -191,6 +217,11 @@ class Symbol:
     __rmod__, __rfloordiv__, __rmatmul__ = __mod__, __floordiv__, __matmul__
 
 
+def _is_whole(part: Any) -> bool:
+    """Return whether an index is a colon."""
+    return part.__class__ is slice and part == slice(None)
+
+
 def _no_operator(sign: str, instead: str) -> NoReturn:
     raise Unrecordable(
         f"a loss's formula used the operator {sign}, which cannot be recorded, expected {instead}"
@@ -207,7 +238,7 @@ def _apply(op: str, *args: Any) -> Symbol:
     graph = symbols[0].graph
     arrays = [s for s in symbols if s.node.per_item or s.last]
     for other in arrays[1:]:
-        if other.last != arrays[0].last:
+        if (other.last, other.pairs is None) != (arrays[0].last, arrays[0].pairs is None):
             raise BadFormula(
                 f"a loss's formula used {op} on arrays {arrays[0].words} and {other.words}, whose "
                 "items do not meet, expected a dimension after the items in both: "
@@ -215,7 +246,9 @@ def _apply(op: str, *args: Any) -> Symbol:
             )
     nodes = [_node(graph, a) for a in args]
     _check_kinds(op, nodes)
-    return Symbol(graph, graph.node(op, *nodes), last=any(s.last for s in arrays))
+    dims = [s.pairs for s in arrays if s.pairs is not None]
+    pairs = (any(own for own, _ in dims), any(other for _, other in dims)) if dims else None
+    return Symbol(graph, graph.node(op, *nodes), any(s.last for s in arrays), pairs)
 
 
 def _check_kinds(op: str, nodes: Sequence[Node]) -> None:
@@ -277,6 +310,10 @@ def _reduced(op: str, x: Symbol, axis: Any = -1, keepdims: bool = False) -> Symb
     """Return the maximum or sum over the dimension after those of the items."""
     if not isinstance(x, Symbol):
         raise Unrecordable(f"a loss's formula used {op} of {_words(x)}, expected an array")
+    if x.pairs is not None:
+        if op != "sum":
+            raise Unrecordable(f"a loss's formula used {op} of pairs, expected a sum")
+        return _of_pairs(x, x.pairs, axis, keepdims)
     if axis != -1:
         raise BadFormula(
             f"a loss's formula used {op} over axis {axis}, expected axis=-1, its classes: "
@@ -290,6 +327,36 @@ def _reduced(op: str, x: Symbol, axis: Any = -1, keepdims: bool = False) -> Symb
         )
     node = x.graph.node(op, x.node) if x.node.per_class else x.node
     return Symbol(x.graph, node, last=keepdims)
+
+
+def _of_pairs(x: Symbol, pairs: tuple[bool, bool], axis: Any, keepdims: bool) -> Symbol:
+    """Return the sum over one class of each pair, or over both."""
+    graph, (own, other) = x.graph, pairs
+    if axis in ((-2, -1), (-1, -2)):
+        each = _over_other(graph, x.node, own, other)
+        total = graph.node("sum", graph.spread(each)) if own else each
+        return Symbol(graph, total, keepdims, (False, False) if keepdims else None)
+    if axis == -1:
+        each = _over_other(graph, x.node, own, other)
+        return Symbol(graph, each, True, (own, False) if keepdims else None)
+    if axis == -2:
+        each = _over_other(graph, graph.exchanged(x.node), other, own)
+        if keepdims:
+            return Symbol(graph, graph.node("other", each), True, (False, other))
+        return Symbol(graph, each, last=True)
+    raise BadFormula(
+        f"a loss's formula used sum of pairs over axis {axis}, expected -1, -2 or both: items are "
+        "not known to it"
+    )
+
+
+def _over_other(graph: Graph, node: Node, own: bool, other: bool) -> Node:
+    """Return the sum over the other class; `own` and `other` are as in `Symbol.pairs`."""
+    if not other:
+        return graph.spread(node) if own else node
+    if own:
+        return graph.spread(graph.node("pair_sum", node))
+    return graph.node("sum", graph.exchanged(node) if node.per_other else node)
 
 
 def _max(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
@@ -307,12 +374,17 @@ def _sum(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Sy
     return _reduced("sum", counted, axis, keepdims)
 
 
-def _mean(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
-    return _apply("divide", _sum(x, axis=axis, keepdims=keepdims), x.shape[-1])
+def _mean(x: Symbol, /, *, axis: Any = None, keepdims: bool = False) -> Symbol:
+    total, lengths = _sum(x, axis=axis, keepdims=keepdims), x.shape
+    axes: Any = axis if axis.__class__ is tuple else (axis,)
+    for each in axes:
+        total = _apply("divide", total, lengths[each])
+    return total
 
 
 def _any(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
-    return _reduced("max", _apply("where", x, 1.0, 0.0), axis, keepdims) > 0
+    op = "max" if x.pairs is None else "sum"
+    return _reduced(op, _apply("where", x, 1.0, 0.0), axis, keepdims) > 0
 
 
 def _all(x: Symbol, /, *, axis: int | None = None, keepdims: bool = False) -> Symbol:
@@ -340,7 +412,7 @@ def _along(op: str, called: str, axis: Any, x: Symbol, *more: Symbol) -> Symbol:
                 f"a loss's formula used {called} of {_words(each)}, expected an array with "
                 "classes, in a loss made with rowwise=True"
             )
-        if each.node.per_other:
+        if each.node.per_other or each.pairs is not None:
             raise Unrecordable(f"a loss's formula used {called} of pairs, expected it before them")
     return Symbol(x.graph, x.graph.node(op, *[x.graph.spread(s.node) for s in (x, *more)]))
 
@@ -417,7 +489,8 @@ def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
 
 
 def _full_like(x: Symbol, number: Any, /, **_: Any) -> Symbol:
-    return Symbol(x.graph, x.graph.constant(_number(number), x.node), x.last)
+    like = x.node if x.pairs is None else None
+    return Symbol(x.graph, x.graph.constant(_number(number), like), x.last, x.pairs)
 
 
 def _zeros_like(x: Symbol, /, **_: Any) -> Symbol:

@@ -146,7 +146,14 @@ class Numbers:
         self._classes = max(shape[-1] for shape in shapes)
         for node in program.nodes():
             args = [found[id(arg)] for arg in node.args]
-            found[id(node)] = self._of(node, args, arrays)
+            if node.op == "other":
+                found[id(node)] = args[0][..., None, :]
+                continue
+            if node.per_other:  # rows, classes, other classes
+                beside = zip(args, node.args, strict=True)
+                args = [each if arg.per_other else each[..., None] for each, arg in beside]
+            result = self._of(node, args, arrays)
+            found[id(node)] = result[..., 0] if node.op == "pair_sum" else result
         return found
 
     def _of(self, node: Node, args: list[Any], arrays: Mapping[str, Any]) -> Any:
@@ -164,11 +171,12 @@ class Numbers:
             return numpy.where(args[0].astype(bool), args[1], args[2])
         if op.startswith("logical_"):
             return getattr(numpy, op)(*[each.astype(bool) for each in args])
-        if op in ("sum", "max"):
+        if op in ("sum", "max", "pair_sum"):
             (terms,) = args
-            if node.args[0].per_class and terms.shape[-1] == 1:  # the same for each class
+            varies = node.args[0].per_other if op == "pair_sum" else node.args[0].per_class
+            if varies and terms.shape[-1] == 1:  # the same for each class
                 terms = numpy.broadcast_to(terms, (*terms.shape[:-1], self._classes))
-            join = self._operations["add" if op == "sum" else "maximum"]
+            join = self._operations["maximum" if op == "max" else "add"]
             total = terms[..., :1]
             for at in range(1, terms.shape[-1]):
                 total = join(total, terms[..., at : at + 1])
