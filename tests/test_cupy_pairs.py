@@ -61,7 +61,7 @@ def one_kernel(text: str) -> None:
 
 @on("name", sorted(PAIRED))
 @on("members", LISTS)
-@pytest.mark.heavy(24)
+@pytest.mark.heavy(14)
 def test_rows_of_any_length_are_one_kernel(name: str, members: int) -> None:
     launches = len(machine.launched)
     x, y = lists(name, 3, members)

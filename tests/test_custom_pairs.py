@@ -131,6 +131,7 @@ def test_every_library(name: str, xp: Library) -> None:
 
 @pytest.mark.long
 @every
+@pytest.mark.heavy(3)
 def test_compiled_loops_answer_as_the_lines_do(name: str) -> None:
     pytest.importorskip("numba")
     x, y = drawn(7, 21)
