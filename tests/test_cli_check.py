@@ -1,7 +1,10 @@
 """`tinyloss check`: its definitions are the tests' own; what is right passes, and nothing else."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
+from functools import wraps
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,15 @@ from tinyloss.cli._exact import Truth, item_of, truth
 from tinyloss.cli._inputs import DRAWS, arguments
 from tinyloss.cli._libraries import LIBRARIES, Library
 from tinyloss.cli.definitions import DEFINITIONS
+from tinyloss.losses import public_losses
 
 on = pytest.mark.parametrize
 
 
 def test_every_definition_is_of_a_loss_and_says_what_it_takes() -> None:
-    assert {*DEFINITIONS} == {*SPECS}
-    assert {DEFINITIONS[name].draw for name in LOSSES} == {*DRAWS}
+    items = public_losses("images", "pairs", "lists", "sequences", "shares")
+    assert {*DEFINITIONS} == {*SPECS} | {each.name for each in items}
+    assert {each.draw for each in DEFINITIONS.values()} == {*DRAWS}
 
 
 @on("extreme", [False, True], ids=["ordinary", "extreme"])
@@ -46,6 +51,60 @@ def test_a_definition_is_that_of_the_tests(name: str, extreme: bool) -> None:
     if not extreme:  # a curvature is for ordinary inputs alone
         # 110 digits less those of the square of a step leave 30.
         compare([each for row in curvatures for each in row], known["curvature"], noise="1e-28")
+
+
+OTHERS: dict[str, list[dict[str, Any]]] = {
+    "contrastive": [{"squared": False}, {"p": 1.0, "margin": 3.0}, {"p": inf}],
+    "triplet_margin": [{"swap": True}, {"p": 3.0}],
+    "pairwise_distance": [{"p": 1.5}, {"p": inf}],
+    "cosine_embedding": [{"margin": -0.5}],
+    "unique_softmax": [{"gain": "linear"}],
+    "cox_ph": [{"ties": "breslow"}],
+    "crps_ensemble": [{"fair": True}],
+    "fenchel_young": [{"activation": "entmax15"}],
+    "generalized_dice": [{"smooth": 0.5}],
+    "margin_ranking": [{"margin": 0.5}],
+}
+PARAMETERS = [
+    (each.name, params)
+    for each in public_losses("images", "pairs", "lists", "sequences")
+    for params in [{}, *OTHERS.get(each.name, [])]
+]
+
+
+@on("extreme", [False, True], ids=["ordinary", "extreme"])
+@on(("name", "params"), PARAMETERS, ids=str)
+def test_a_definition_of_other_items_is_the_loss(
+    name: str, params: dict[str, Any], extreme: bool
+) -> None:
+    known = DEFINITIONS[name]
+
+    @wraps(known.of)
+    def of_params(*arguments: Any, **own: Any) -> Any:
+        numbers = {k: Decimal(v) if isinstance(v, float) else v for k, v in params.items()}
+        return known.of(*arguments, **own | {k: v for k, v in numbers.items() if k in own})
+
+    of = replace(known, of=of_params)
+    given = arguments(of.draw, (20, 4) if of.rows else (20,), extreme=extreme)
+    loss: Any = getattr(tinyloss, name)
+    both: Any = tinyloss.value_and_grad(loss)
+    value, gradient = both(*given, reduction="none", **params)
+    slopes = gradient.reshape(len(value), -1)
+    for at, got in enumerate(value):
+        exact_value, by_x, _ = truth(of, item_of(given, at))
+        # Where a slope cancels, more digits are lost than of its terms: in those of a distance.
+        for one, true in [(got, exact_value), *zip(slopes[at], by_x, strict=True)]:
+            off = abs(Decimal(float(one)) - true.exact)
+            assert off <= Decimal(2.0**-44) * max(abs(true.exact), true.size) + Decimal("1e-300")
+
+
+@on("name", ["sparsemax", "entmax15"])
+def test_a_definition_of_sparse_shares_is_the_function(name: str) -> None:
+    (x,) = arguments("rows", (50, 5), extreme=True)
+    found = getattr(tinyloss, name)(x)
+    for row, shares in zip(x, found, strict=True):
+        (exact_shares,) = DEFINITIONS[name].terms([*map(Decimal, row.tolist())])
+        assert np.allclose(shares, [*map(float, exact_shares)], rtol=0, atol=1e-14)
 
 
 @on("name", ["mse", pytest.param("cross_entropy", marks=pytest.mark.long)])

@@ -1,6 +1,7 @@
 """`tinyloss info`, `source`, `learn` and `bench`, in process."""
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,9 @@ from tests.support.specs import CLASSES, LOSSES
 from tinyloss.cli import bench, info, learn, main, measure
 from tinyloss.cli._contenders import Work, contenders
 from tinyloss.cli._inputs import DRAWS, PATHS
+from tinyloss.cli._others import of_torch
+from tinyloss.cli._screen import Screen
+from tinyloss.cli._usage import EVERY, PIECES
 from tinyloss.cli.cards import card_of, cards
 from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.compiler import disk
@@ -44,8 +48,9 @@ def test_info_tells_what_answers_whom_and_how_to_change_it(capsys: Said) -> None
     assert "compiled loops, Numba" in said
     assert 'JAX       not installed: pip install "tinyloss[jax]"' in said
     assert "kernels" in said
-    for name in LOSSES:
+    for name in EVERY:
         assert f" {name} " in said
+    assert ", ".join(PIECES) in said
 
 
 @pytest.mark.usefixtures("without_libraries")
@@ -139,23 +144,69 @@ def test_names_elsewhere_are_there(library: str) -> None:
                 assert hasattr(module, each.split("(")[0].split()[0]), (name, each)
 
 
-@on("name", LOSSES)
-def test_a_card_has_numbers_and_curves(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: Said
-) -> None:
-    # Beside torch there is one more column.
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside torch there is one more column."""
     monkeypatch.setattr(
         "tinyloss.cli._libraries.Library.version",
         property(lambda library: "2" if library.name == "numpy" else None),
     )
+
+
+@pytest.mark.usefixtures("without_torch")
+@on("name", [*DEFINITIONS])
+def test_a_card_has_numbers_and_curves(name: str, capsys: Said) -> None:
     assert main(["info", name]) == 0
     lines = capsys.readouterr().out.splitlines()
     path = PATHS[DEFINITIONS[name].draw]
     head = next(at for at, line in enumerate(lines) if path.label in line)
     table = [line.split() for line in lines[head + 1 : head + 1 + len(path.points)]]
     assert [float(row[0]) for row in table] == pytest.approx(path.points, rel=1e-5)
-    curves = [line.split()[1] for line in lines if line.startswith(("loss   ", "gradient   "))]
+    assert all(math.isfinite(float(each)) for row in table for each in row[1:])
+    heads = ("loss ", "gradient ", "value ")
+    curves = [line.split()[1] for line in lines if line.startswith(heads)]
     assert any(len(each) == 49 and set(each) <= set("▁▂▃▄▅▆▇█") for each in curves)
+
+
+@pytest.mark.usefixtures("without_torch")
+@on("name", [name for name in EVERY if name in DEFINITIONS and name not in LOSSES])
+def test_the_worst_errors_of_other_items_are_few_eps(name: str, capsys: Said) -> None:
+    assert main(["info", name]) == 0
+    errors = re.search(r"\ntinyloss +([\d.]+) eps +([\d.]+) eps\n", capsys.readouterr().out)
+    assert errors is not None
+    assert all(float(each) < 16 for each in errors.groups())
+
+
+@pytest.mark.usefixtures("without_torch")
+@on("name", [name for name in EVERY if name not in DEFINITIONS])
+def test_a_card_of_a_batch_has_an_example(name: str, capsys: Said) -> None:
+    assert main(["info", name]) == 0
+    said = capsys.readouterr().out
+    assert f"tinyloss.{name}" in said.partition("\nexample\n>>> import numpy as np, tinyloss\n")[2]
+
+
+def test_a_card_in_json_has_the_example_and_the_traits(capsys: Said) -> None:
+    assert main(["info", "listmle", "softmax", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["listmle"]["example"].startswith(">>> ")
+    assert found["listmle"]["traits"]["convex"] is True
+    assert found["softmax"]["traits"]["convex"] is None
+
+
+def test_a_long_name_has_a_line_of_its_own(capsys: Said) -> None:
+    Screen().field("segmentation-models", "LovaszLoss")
+    assert capsys.readouterr().out.splitlines() == ["segmentation-models", " " * 14 + "LovaszLoss"]
+
+
+@on("name", ["margin_ranking", "cosine_similarity"])
+def test_a_card_of_pairs_stands_beside_torch(name: str, capsys: Said) -> None:
+    pytest.importorskip("torch")
+    assert main(["info", name]) == 0
+    assert "torch's gradient" in capsys.readouterr().out
+
+
+def test_torchs_ctc_takes_other_arguments() -> None:
+    assert of_torch("ctc") is None
 
 
 def test_a_card_tells_the_worst_errors_beside_torchs(capsys: Said) -> None:

@@ -98,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_rows": {"_arrays", "_in_order", "typing"},
     "_segments": {"_altered", "_arrays", "_engine", "_function", "_in_order", "typing"},
     "_traits": set(),
-    "_tokens": {"_arrays", "_engine", "_function"},
+    "_tokens": {"_arrays", "_engine", "_function", "_traits"},
     "_sequences": {"_engine", "_function", "_traits"},
     "_transforms": {"_calls", "_engine", "_formula", "_function", "_hessian"},
     "adapters": set(),  # `import tinyloss`, and its public names

@@ -118,7 +118,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"from_logits": "sigmoid", "class_axis": -1},
     ],
     "dice": [{"from_logits": "sigmoid", "class_axis": -1}],
-    "ctc": [{"per_label": True}],
+    "sequence_logprob": [{"reduction": "mean"}],
     "linear_entropy": [{"temperature": 2.0}, {"softcap": 3.0}],
 }
 
@@ -302,7 +302,7 @@ def columns(rng: np.random.Generator, n: int, k: int, given: list[Array]) -> Arr
 
 
 SYMBOLS = 3
-"""In each frame: a blank, and two labels."""
+"""In each frame: a blank, and two labels; or classes of tokens."""
 
 
 def spelled(rng: np.random.Generator, n: int, k: int) -> list[Array]:
@@ -471,6 +471,12 @@ DOMAINS: dict[str, Domain] = {
         (3, 6, 1020),
         arrays=lambda x, given: [x.reshape(len(x), -1, SYMBOLS), *given],
     ),
+    "tokens": Domain(
+        row(lambda x: x),
+        lambda rng, n, k: [rng.integers(0, SYMBOLS, (n, k // SYMBOLS))],
+        (3, 6, 960),
+        arrays=lambda x, given: [x.reshape(len(x), -1, SYMBOLS), *given],
+    ),
     "columns": Domain(
         columns,
         alike_or_not,
@@ -514,6 +520,7 @@ OWN = {
     "lovasz_softmax": "regions of pixels",
     "ctc": "frames",
     "linear_entropy": "scores that are products",
+    "sequence_logprob": "tokens",
     "barlow_twins": "columns",
     "vicreg": "columns",
 }
@@ -609,9 +616,10 @@ class Case:
     def _options(self, given: list[Array]) -> dict[str, Any]:
         counts = DOMAINS[self.kind].counts
         options: dict[str, Any] = {} if counts is None else {"weight": 1 / counts(given)}
-        if "reduction" in self.function.__signature__.parameters:
+        own = self.function.__signature__.parameters
+        if "reduction" in own and own["reduction"].default == "mean":
             options["reduction"] = "none"
-        return self.params | options
+        return options | self.params
 
     def slopes(self, x: Array, given: list[Array]) -> Array:
         """Return the gradient of each item, a row."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
 from typing import Any, ParamSpec
 
 from tinyloss._arrays import astype, compute_dtype, namespace
@@ -11,6 +13,7 @@ from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.request import Refusal, Request, Want
 from tinyloss._engine.run import job_of, run
 from tinyloss._function import AnsweringFunction
+from tinyloss._traits import Traits
 
 P = ParamSpec("P")
 
@@ -34,6 +37,14 @@ class TokensFunction(AnsweringFunction[P]):
     def jobs(self, want: Want, /, *args: Any, **kwargs: Any) -> list[Job]:
         """Return the job that answers for the tokens."""
         return [job_of(self._of_tokens(args, kwargs), want)]
+
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of a sequence's, as a function of the logits of all its tokens."""
+        known = super().traits(**parameters)
+        if self._described(parameters).reduction == "mean":
+            return known  # of one token, or less
+        # Slopes of several tokens are orthogonal: that of t of them is the root of t times as long.
+        return replace(known, lipschitz=inf)
 
     def _of_tokens(self, args: Any, kwargs: Any) -> Request:
         """Return a request for each token's share of its sequence."""

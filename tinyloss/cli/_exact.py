@@ -8,7 +8,7 @@ right to 40 digits and more, and owe nothing to anybody's closed form.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
-from typing import Any, cast
+from typing import Any
 
 from tinyloss.cli.definitions import Definition
 
@@ -34,7 +34,7 @@ def item_of(arguments: Sequence[Any], at: int) -> list[Any]:
 
     def exact(drawn: Any) -> Any:
         if isinstance(drawn, list):
-            return [*map(Decimal, cast("list[float]", drawn))]
+            return [exact(each) for each in _parts(drawn)]
         return drawn if isinstance(drawn, int) else Decimal(drawn)
 
     return [exact(array[at].tolist()) for array in arguments]
@@ -47,14 +47,14 @@ def value_of(of: Definition, arguments: Sequence[Any]) -> Truth:
 
 
 def truth(of: Definition, arguments: Sequence[Any]) -> tuple[Truth, list[Truth], list[Truth]]:
-    """Return value, gradient and curvature of an item by x; a row has one of each class."""
+    """Return value, gradient and curvature of an item by x; a row has one of each number."""
     x, *more = arguments
     with localcontext(_CONTEXT):
         here = of.terms(x, *more)
         gradient: list[Truth] = []
         curvature: list[Truth] = []
-        for number in range(len(x)) if of.rows else [None]:
-            up, down = (of.terms(_moved(x, number, step), *more) for step in (STEP, -STEP))
+        for place in _places(x):
+            up, down = (of.terms(_moved(x, place, step), *more) for step in (STEP, -STEP))
             slopes = [(b - a) / (2 * STEP) for a, b in zip(down, up, strict=True)]
             bends = [(a - 2 * b + c) / STEP**2 for a, b, c in zip(down, here, up, strict=True)]
             gradient.append(_sum(slopes))
@@ -68,7 +68,19 @@ def _sum(terms: Sequence[Decimal], *, relative: bool = False) -> Truth:
     return Truth(value, size)
 
 
-def _moved(x: Any, number: int | None, step: Decimal) -> Any:
-    if number is None:
+def _places(x: Any) -> list[tuple[int, ...]]:
+    """Return where the numbers of an item are, a list of lists or one of numbers or a number."""
+    if not isinstance(x, list):
+        return [()]
+    return [(at, *place) for at, part in enumerate(_parts(x)) for place in _places(part)]
+
+
+def _parts(of: list[Any]) -> list[Any]:
+    return of
+
+
+def _moved(x: Any, place: tuple[int, ...], step: Decimal) -> Any:
+    if not place:
         return x + step
-    return [a + step * (number == at) for at, a in enumerate(x)]
+    first, *rest = place
+    return [_moved(a, (*rest,), step) if first == at else a for at, a in enumerate(x)]

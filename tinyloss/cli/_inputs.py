@@ -195,6 +195,59 @@ def _shares(x: Array) -> Array:
     return shares
 
 
+def _alone_of(of_rows: Draw) -> Draw:
+    """Return what draws predictions that have no target."""
+    return lambda rng, shape, extreme: of_rows(rng, shape, extreme)[:1]
+
+
+def _vectors(count: int, labelled: bool = False) -> Draw:
+    """Return what draws vectors, near to each other or far, and whether they are alike."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+        size = _powers(rng, (*shape[:-1], 1), -4, 4) if extreme else 1.0
+        first = _row(rng, shape, 2) * size
+        far = [_powers(rng, (*shape[:-1], 1), -3, 3) if extreme else 1.0 for _ in range(count - 1)]
+        every = [first, *(first + _row(rng, shape, 2) * size * each for each in far)]
+        return [*every, *([_signs(rng, shape[:-1])] if labelled else [])]
+
+    return draw
+
+
+def _two_scores(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    size = _powers(rng, shape, -4, 4) if extreme else rng.uniform(0.05, 4, shape)
+    b = rng.uniform(-2, 2, shape)
+    return [b + size * _signs(rng, shape), b, _signs(rng, shape)]
+
+
+def _orders(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, _ = _rows(40)(rng, shape, extreme)
+    return [x, rng.uniform(-2, 2, shape)]
+
+
+def _cohorts(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    x, y = _graded(40, 3)(rng, shape, extreme)
+    event = rng.integers(0, 2, shape).astype(float)
+    event[..., 0] = 1
+    return [x, y, event]
+
+
+def _ensembles(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    y = rng.uniform(-2, 2, shape[:-1])
+    size = _powers(rng, (*shape[:-1], 1), -4, 4) if extreme else 1.0
+    return [y[..., None] + _row(rng, shape, 2) * size, y]
+
+
+def _images(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    """Return probabilities of two classes, whose pixels are along the last axis."""
+    return _probabilities(rng, (*shape[:-1], 2, shape[-1]), extreme)
+
+
+def _frames(rng: np.random.Generator, shape: tuple[int, ...], extreme: bool) -> Arguments:
+    """Return logits of four frames of a blank and two labels, and targets of two labels."""
+    x, _ = _rows(12)(rng, (*shape, 4, 3), extreme)
+    return [x, rng.integers(1, 3, (*shape, 2))]
+
+
 DRAWS: dict[str, Draw] = {
     "errors": _errors,
     "positive": _positive,
@@ -224,6 +277,20 @@ DRAWS: dict[str, Draw] = {
     "regions": _probabilities,
     "lists": _graded(40, 5),
     "tags": _graded(40, 2),
+    "elements": _alone_of(_logits(80, "bits")),
+    "rows": _alone_of(_rows(40)),
+    "two scores": _two_scores,
+    "two vectors": _vectors(2),
+    "two vectors, alike or not": _vectors(2, labelled=True),
+    "three vectors": _vectors(3),
+    "orders": _orders,
+    "grades": _graded(40, 5),
+    "cohorts": _cohorts,
+    "ensembles": _ensembles,
+    "pixels": _graded(40, 2),
+    "regions of pixels": _probabilities,
+    "images": _images,
+    "frames": _frames,
 }
 
 
@@ -236,6 +303,8 @@ class Path:
     points: tuple[float, ...]
     at: Callable[[Array], Arguments]
     """The arguments at each of these numbers; rows of two classes."""
+    span: tuple[float, float] = (-6.0, 6.0)
+    """Between which numbers curves are drawn, of losses that are no stage of `pictures`."""
 
     def through(self, *points: float) -> "Path":
         """Return the same through other numbers."""
@@ -265,6 +334,20 @@ _OF_TWO = Path("x of a label that is 1, beside 0 for one that is not", _LEADS, _
 _LOGITS = Path("x, for y = 1", _LEADS, lambda t: [t, np.ones_like(t)])
 _ANSWERS = Path("chosen, for rejected = -1", _LEADS, lambda t: [t, -np.ones_like(t)])
 _ROWS = Path(_LEAD, _LEADS, lambda t: [_pair(t), _first(t)])
+
+_SHARES = Path(
+    "p of a pixel of the region, 1 - p of one beside it",
+    (0.0, 0.01, 0.5, 0.99, 1.0),
+    lambda t: [np.stack([t, 1 - t], axis=-1), _pair(np.ones_like(t))],
+    (0.0, 1.0),
+)
+_AROUND = (-1000.0, -2.0, 0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+def _around(t: Array, count: int) -> Arguments:
+    """Return vectors of two numbers: (t, 1), (0, 1) and (1, 1)."""
+    return [np.stack([each, np.ones_like(t)], axis=-1) for each in (t, 0 * t, 0 * t + 1)[:count]]
+
 
 PATHS: dict[str, Path] = {
     "errors": _LOGITS.through(-999.0, 0.0, 0.75, 1.0, 1.25, 2.0, 1001.0),
@@ -329,11 +412,57 @@ PATHS: dict[str, Path] = {
     ),
     "two logits": Path(_LEAD_IN_X, _LEADS, lambda t: [_pair(t), np.zeros((*t.shape, 2))]),
     "shares": Path(_LEAD_IN_X, _LEADS, lambda t: [_shares(_pair(t)), _even(t)]),
-    "regions": Path(
-        "p of a pixel of the region, 1 - p of one beside it",
-        (0.0, 0.01, 0.5, 0.99, 1.0),
-        lambda t: [np.stack([t, 1 - t], axis=-1), _pair(np.ones_like(t))],
-    ),
+    "regions": _SHARES,
     "lists": Path("lead of the better member", _LEADS, _first_of_two),
     "tags": _OF_TWO,
+    "elements": Path("x of an element", _LEADS, lambda t: [t]),
+    "rows": Path("lead of the first class", _LEADS, lambda t: [_pair(t)]),
+    "two scores": Path(
+        "a, for b = 0 and y = 1", _LEADS, lambda t: [t, np.zeros_like(t), np.ones_like(t)]
+    ),
+    "two vectors": Path("t, for a = (t, 1), b = (0, 1)", _AROUND, lambda t: _around(t, 2)),
+    "two vectors, alike or not": Path(
+        "t, for a = (t, 1), b = (0, 1), y = -1",
+        _AROUND,
+        lambda t: [*_around(t, 2), -np.ones_like(t)],
+    ),
+    "three vectors": Path(
+        "t, for (t, 1), (0, 1), (1, 1)",
+        _AROUND,
+        lambda t: _around(t, 3),
+    ),
+    "orders": Path("lead of the better member", _LEADS, _first_of_two),
+    "grades": Path("lead of the better member", _LEADS, _first_of_two),
+    "cohorts": Path(
+        "x of an event, beside 0 for a later one",
+        _LEADS,
+        lambda t: [_pair(t), _pair(-np.ones_like(t)), np.ones((*t.shape, 2))],  # times -1, 0
+    ),
+    "ensembles": Path(
+        "x of a member, beside -1 and 1, for y = 0",
+        (-1000.0, -2.0, -1.0, 0.0, 0.5, 1.0, 2.0),
+        lambda t: [np.stack([t, -np.ones_like(t), np.ones_like(t)], axis=-1), np.zeros_like(t)],
+        (-3.0, 3.0),
+    ),
+    "pixels": Path("x of a pixel of the region, beside 0 of another", _LEADS, _first_of_two),
+    "regions of pixels": Path(
+        "p of a pixel of the region, beside 0.25 of another",
+        _SHARES.points,
+        lambda t: [np.stack([t, np.full_like(t, 0.25)], axis=-1), _pair(np.ones_like(t))],
+        _SHARES.span,
+    ),
+    "images": Path(
+        "p of a pixel's class, of both its pixels",
+        _SHARES.points,
+        lambda t: [
+            np.stack([np.stack([t, 1 - t], axis=-1), np.stack([1 - t, t], axis=-1)], axis=-2),
+            np.broadcast_to(np.eye(2), (*t.shape, 2, 2)).copy(),
+        ],
+        (0.0, 1.0),
+    ),
+    "frames": Path(
+        "lead of the blank in one of two frames",
+        _LEADS,
+        lambda t: [np.stack([_pair(t), _pair(0 * t)], axis=-2), np.ones((*t.shape, 1), np.int64)],
+    ),
 }

@@ -114,6 +114,9 @@ class Screen:
     def field(self, label: str, text: str) -> None:
         """Print a text beside its label, wrapped where the screen ends."""
         left = 14
+        if len(label) >= left:  # on a line of its own
+            self.print(name(label))
+            label = ""
         for number, line in enumerate(wrap(text, max(self.width - left, 24))):
             self.print(name(f"{'' if number else label:{left}}"), line)
 

@@ -281,8 +281,10 @@ def _float32(given: Arguments) -> Arguments:
 @lru_cache(maxsize=4)
 def _known(name: str, extreme: bool) -> _Known:
     of = DEFINITIONS[name]
-    count = (80 if of.rows else 400) if extreme else 60
-    given = arguments(of.draw, (count, 3) if of.rows else (count,), extreme=extreme)
+    row = (3,) if of.rows else ()
+    several = arguments(of.draw, (1, *row))[0].ndim > 1  # of which each number has a slope
+    count = (80 if several else 400) if extreme else 60
+    given = arguments(of.draw, (count, *row), extreme=extreme)
     truths = [truth(of, item_of(given, at)) for at in range(count)]
     value, gradient, curvature = zip(*truths, strict=True)
     names = tuple(inspect.signature(getattr(tinyloss, name)).parameters)

@@ -27,6 +27,8 @@ class Card:
     """`Use for`, `Shapes`, `Domain`, `Formula`, `Gradient`, `Accuracy`, `Edge cases`, `Source`."""
     elsewhere: dict[str, str]
     """Its names in other libraries, by library."""
+    example: str
+    """What it is called with, as in a session of Python."""
 
     def same(self, library: str) -> tuple[str, str] | None:
         """Return the name of the same function in a library, and of its mean over items."""
@@ -79,7 +81,9 @@ def card_of(name: str) -> Card:
     """Return the card of a loss."""
     loss = getattr(tinyloss, name)
     documentation = inspect.getdoc(loss) or ""
-    notes = documentation.partition("Notes\n-----\n")[2].partition("Examples\n--------\n")[0]
+    notes, _, example = documentation.partition("Notes\n-----\n")[2].partition(
+        "Examples\n--------\n"
+    )
     sections = {head: " ".join(text.split()) for head, text in _SECTION.findall(notes)}
     names = sections.pop("Elsewhere", "none.").removesuffix(".").replace("`", "")
     pairs: list[Any] = [each.split(" ", 1) for each in names.split("; ")] if names != "none" else []
@@ -90,6 +94,7 @@ def card_of(name: str) -> Card:
         tuple(each for each in vars(tinyloss)["__all__"] if _made_of(each, loss)),
         sections,
         dict(pairs),
+        example.strip(),
     )
 
 

@@ -864,3 +864,207 @@ def pairwise_mse(x: Row, y: Row) -> tuple[Number, ...]:
     errors = [a - b for a, b in zip(x, y, strict=True)]
     squares = 2 * len(x) * _sum(e**2 for e in errors)
     return squares, -2 * _sum(errors) ** 2
+
+
+@defined("pixels", relative=False)
+def lovasz_hinge(x: Row, y: Row) -> tuple[Number, ...]:
+    errors = [1 - a if b > 0 else 1 + a for a, b in zip(x, y, strict=True)]
+    return _lovasz([max(0, each) for each in errors], y)
+
+
+@defined("regions of pixels", relative=False)
+def lovasz_softmax(x: Row, y: Row) -> tuple[Number, ...]:
+    if not any(y):  # counts in no mean
+        return (0 * x[0],)
+    return _lovasz([abs(a - b) for a, b in zip(x, y, strict=True)], y)
+
+
+def _lovasz(errors: Row, y: Row) -> tuple[Number, ...]:
+    """Return errors from large to small, each by what one more wrong pixel costs."""
+    order = sorted(range(len(errors)), key=lambda at: (-errors[at].real, at))
+    terms: list[Number] = [0 * errors[0]]
+    before, whole, missed, wrong = Decimal(0), _sum(y), Decimal(0), Decimal(0)
+    for at in order:
+        missed, wrong = missed + y[at], wrong + 1 - y[at]
+        jaccard_loss = (missed + wrong) / (whole + wrong)
+        terms.append(errors[at] * (jaccard_loss - before))
+        before = jaccard_loss
+    return tuple(terms)
+
+
+@defined("images")
+def generalized_dice(x: Sequence[Row], y: Sequence[Row], *, smooth: Number) -> Number:
+    sizes = [_sum(each) for each in y]
+    there = [1 / size**2 for size in sizes if size > 0]
+    weights = [1 / size**2 if size > 0 else max(there, default=Decimal(0)) for size in sizes]
+    parts = [_overlap(a, b) for a, b in zip(x, y, strict=True)]
+    lost, whole = smooth * 0, smooth
+    for weight, (found, wrong, missed) in zip(weights, parts, strict=True):
+        lost = lost + weight * (wrong + missed)
+        whole = whole + weight * (2 * found + wrong + missed)
+    return _share_of(lost, whole)
+
+
+# ----------------------------------------------------------------------------------------- pairs
+
+
+@defined("two scores", relative=False, margin=0.5)
+def margin_ranking(a: Number, b: Number, y: Number, *, margin: Number) -> tuple[Number, ...]:
+    return (margin, -y * a, y * b) if margin - y * (a - b) > 0 else (0 * a, 0 * a, 0 * a)
+
+
+def _distance(a: Row, b: Row, p: Number) -> Number:
+    sizes = [abs(u - v) for u, v in zip(a, b, strict=True)]
+    if p == INFINITY:
+        return max(sizes)
+    if p == 2:
+        return _sum(each * each for each in sizes).sqrt()
+    return _sum(each**p for each in sizes) ** (1 / p)
+
+
+@defined("two vectors", p=1.0)
+def pairwise_distance(a: Row, b: Row, *, p: Number) -> Number:
+    return _distance(a, b, p)
+
+
+@defined("two vectors, alike or not", relative=False, margin=2.0)
+def contrastive(
+    a: Row, b: Row, y: Number, *, margin: Number, p: Number, squared: bool
+) -> tuple[Number, ...]:
+    far = _distance(a, b, p)
+    if y > 0:
+        return (far**2 if squared else far,)
+    short = 1 if far < margin else 0
+    every = (margin**2, -2 * margin * far, far**2) if squared else (margin, -far)
+    return tuple([short * each for each in every])
+
+
+@defined("three vectors", relative=False, margin=0.5)
+def triplet_margin(
+    anchor: Row, positive: Row, negative: Row, *, margin: Number, p: Number, swap: bool
+) -> tuple[Number, ...]:
+    near, far = _distance(anchor, positive, p), _distance(anchor, negative, p)
+    far = min(far, _distance(positive, negative, p)) if swap else far
+    wrong = 1 if near - far + margin > 0 else 0
+    return near * wrong, -far * wrong, margin * wrong
+
+
+@defined("two vectors", relative=False)
+def cosine_similarity(a: Row, b: Row) -> tuple[Number, ...]:
+    length = (_sum(u * u for u in a) * _sum(v * v for v in b)).sqrt()
+    return tuple([u * v / length if length else 0 * u for u, v in zip(a, b, strict=True)])
+
+
+@defined("two vectors, alike or not", relative=False, margin=0.5)
+def cosine_embedding(a: Row, b: Row, y: Number, *, margin: Number) -> tuple[Number, ...]:
+    cosines = cosine_similarity(a, b)
+    if y > 0:
+        return (1 - _sum(cosines),)
+    above = 1 if _sum(cosines) > margin else 0
+    return tuple([above * each for each in (*cosines, -margin)])
+
+
+# ------------------------------------------------------------------------- lists that are in order
+
+
+@defined("orders")
+def listmle(x: Row, y: Row) -> tuple[Number, ...]:
+    order = sorted(range(len(x)), key=lambda at: (-y[at], at))
+    ranked = [x[at] for at in order]
+    return tuple([logsumexp(ranked[k:]) - ranked[k] for k in range(len(x))])
+
+
+@defined("grades", relative=False)
+def unique_softmax(x: Row, y: Row, *, gain: str) -> tuple[Number, ...]:
+    terms: list[Number] = [0 * x[0]]
+    for own, label, worth in zip(x, y, _gains(y, gain), strict=True):
+        lower = [a for a, b in zip(x, y, strict=True) if b < label]
+        terms.append(worth * (logsumexp([own, *lower]) - own))
+    return tuple(terms)
+
+
+@defined("cohorts", relative=False)
+def cox_ph(x: Row, y: Row, event: Row, *, ties: str) -> tuple[Number, ...]:
+    """The sum over events: as often as it has these a cohort counts."""
+    members = [*zip(x, y, event, strict=True)]
+    terms: list[Number] = [0 * x[0]]
+    for time in sorted({b for _, b, happened in members if happened}):
+        tied = [a for a, b, happened in members if happened and b == time]
+        top = max(a for a, b, _ in members if b >= time).real
+        at_risk = _sum((a - top).exp() for a, b, _ in members if b >= time)
+        of_tied = _sum((a - top).exp() for a in tied)
+        for k, own in enumerate(tied):
+            gone = of_tied * k / len(tied) if ties == "efron" else 0
+            terms += [(at_risk - gone).ln(), top - own]
+    return tuple(terms)
+
+
+@defined("ensembles", relative=False)
+def crps_ensemble(x: Row, y: Number, *, fair: bool) -> tuple[Number, ...]:
+    m = len(x)
+    many = m - 1 if fair else m
+    apart = (abs(a - b) for at, a in enumerate(x) for b in x[:at])
+    return *(abs(a - y) / m for a in x), *(-each / (m * many) for each in apart)
+
+
+# --------------------------------------------------------------------------------- sparse and paths
+
+
+def _threshold(x: Row, power: int) -> Number:
+    """Return t such that max(x - t, 0), to a power of 1 or 2, adds up to 1."""
+    ranked = sorted(x, reverse=True)
+    for count in range(len(x), 0, -1):
+        mean = _sum(ranked[:count]) / count
+        if power == 1:
+            t = mean - Decimal(1) / count
+        else:
+            rest = 1 - _sum((a - mean) ** 2 for a in ranked[:count])
+            if rest < 0:
+                continue
+            t = mean - (rest / count).sqrt()
+        if ranked[count - 1] > t:
+            return t
+    raise ArithmeticError("no class is above a threshold")  # the largest always is
+
+
+@defined("rows")
+def sparsemax(x: Row) -> list[Number]:
+    t = _threshold(x, 1)
+    return [max(a - t, 0 * a) for a in x]
+
+
+@defined("rows")
+def entmax15(x: Row) -> list[Number]:
+    halves = [a / 2 for a in x]
+    t = _threshold(halves, 2)
+    return [max(a - t, 0 * a) ** 2 for a in halves]
+
+
+@defined("near logits", relative=False)
+def fenchel_young(x: Row, y: Row | int, *, activation: str) -> tuple[Number, ...]:
+    shares = _masses(x, y)
+
+    def negentropy(p: Number) -> Number:
+        if activation == "sparsemax":
+            return p * p / 2
+        return Decimal(4) / 3 * (p * p.sqrt() - p) if p > 0 else 0 * p
+
+    best = sparsemax(x) if activation == "sparsemax" else entmax15(x)
+    mine = (a * p - negentropy(p) for a, p in zip(x, best, strict=True))
+    known = (negentropy(Decimal(q)) - a * q for a, q in zip(x, shares, strict=True))
+    return *mine, *known
+
+
+@defined("frames")
+def ctc(x: Sequence[Row], y: Row, *, blank: int) -> tuple[Number, ...]:
+    """The sums over all paths, and over those that spell y: symbols repeated, blanks between."""
+    states = [blank, *(each for label in y for each in (int(label), blank))]
+    reached: list[Number] = [Decimal(1), *[Decimal(0)] * (len(states) - 1)]
+    for number, row in enumerate(x):
+        (p, _), before, reached = _exps(row), reached, []
+        for at, symbol in enumerate(states):
+            skips = at > 1 and symbol != blank and symbol != states[at - 2]
+            first = Decimal(at < 2) if number == 0 else None
+            ways = before[max(at - (2 if skips else 1), 0) : at + 1]
+            reached.append(p[symbol] * (first if first is not None else _sum(ways)))
+    return *(_sum(_exps(row)[0]).ln() for row in x), -_sum(reached[-2:]).ln()

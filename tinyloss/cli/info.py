@@ -14,8 +14,9 @@ from typing import NamedTuple
 import tinyloss
 from tinyloss.cli._libraries import LIBRARIES
 from tinyloss.cli._screen import Part, Screen, dim, good, name, strong, warn
-from tinyloss.cli._usage import LOSSES, losses_called
-from tinyloss.cli.cards import card_of, cards, plain, told
+from tinyloss.cli._usage import EVERY, PIECES, losses_called
+from tinyloss.cli.cards import card_of, plain, told
+from tinyloss.cli.definitions import DEFINITIONS
 from tinyloss.compiler import disk
 
 __all__ = ["register"]
@@ -49,12 +50,12 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
     elif not arguments.losses:
         _installation(arguments, screen)
     elif arguments.json:
-        chosen = losses_called(arguments.losses)
+        chosen = losses_called(arguments.losses, (*EVERY, *PIECES))
         screen.json(
             {each: vars(card_of(each)) | {"traits": plain(_traits(each))} for each in chosen}
         )
     else:
-        for number, each in enumerate(losses_called(arguments.losses)):
+        for number, each in enumerate(losses_called(arguments.losses, (*EVERY, *PIECES))):
             if number:
                 screen.print()
             _card(each, screen)
@@ -219,7 +220,7 @@ def _installation(arguments: argparse.Namespace, screen: Screen) -> None:
                 },
                 "gpus": gpus,
                 "kernels": kept._asdict(),
-                "losses": [*LOSSES],
+                "losses": [*EVERY],
             }
         )
         return
@@ -260,9 +261,9 @@ def _installation(arguments: argparse.Namespace, screen: Screen) -> None:
     else:
         screen.print("kernels   ", name(kept.folder), f": {kept}; to remove them: ",
                      name("tinyloss info --clear-cache"))  # fmt: skip
-    screen.print(f"losses    {len(LOSSES)}; about one of them: ", name("tinyloss info LOSS"))
-    known = cards()
-    screen.table([["  ", each, dim(known[each].summary)] for each in LOSSES])
+    screen.print(f"losses    {len(EVERY)}; about one of them: ", name("tinyloss info LOSS"))
+    screen.table([["  ", each, dim(card_of(each).summary)] for each in EVERY])
+    screen.print("beside    what some are made of, with cards too: ", ", ".join(PIECES))
 
 
 def _found(library: str, ask: Callable[[], _Path], installed: str | None) -> _Path:
@@ -291,7 +292,9 @@ _SHOWN = {
 
 
 def _traits(loss: str) -> tinyloss.Traits:
-    """Return the traits of a loss with its default parameters."""
+    """Return the traits of a loss with its default parameters; a piece has none."""
+    if loss in PIECES:
+        return tinyloss.Traits()
     known: tinyloss.Traits = tinyloss.traits(getattr(tinyloss, loss))
     return known
 
@@ -307,8 +310,14 @@ def _card(loss: str, screen: Screen) -> None:
     screen.field("traits", "; ".join(f"{trait}: {said}" for trait, said in known if said != "–"))
     for library, said in card.elsewhere.items():
         screen.field(library, said)
-    screen.field("object", ", ".join(card.objects))
+    if card.objects:
+        screen.field("object", ", ".join(card.objects))
     screen.print()
+    if loss not in DEFINITIONS:  # of a whole batch, which has no curve
+        screen.print(strong("example"))
+        for line in card.example.splitlines():
+            screen.print(line)
+        return
     if LIBRARIES["numpy"].version is None:
         screen.print("numbers and curves need NumPy: ", name(LIBRARIES["numpy"].install))
         return

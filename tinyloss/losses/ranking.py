@@ -226,7 +226,7 @@ class _PairwiseSoftZeroOne(_Pairwise):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return replace(_SUM, convex=False, kinks=())
+        return replace(_SUM, convex=False, smoothness=None, kinks=())
 
 
 class PairwiseHinge(_Pairwise):

@@ -217,25 +217,53 @@ def text(
     lines, along = _together(losses, parameters)
     along = np.linspace(float(along[0]), float(along[-1]), width)
     swept = len(lines) > 1
-    rows: list[str] = []
-    margin = max(len(line.label) for line in lines) if swept else max(len(HEADS[w]) for w in what)
+    name = name_of(lines[0].loss) if lines[0].swept or not swept else "losses"
+    over = f"{name} over {lines[0].stage.label}"
+    if not swept:
+        return bars(over, along, {HEADS[each]: lines[0].of(each, along) for each in what}, blocks)
+    rows = [_head(over, along)]
+    margin = max(len(line.label) for line in lines)
     for each in what:
         table = [line.of(each, along) for line in lines]
-        finite: Array = np.concatenate([row[np.isfinite(row)] for row in table])
-        low, high = (float(f(finite)) if len(finite) else 0.0 for f in (np.min, np.max))
-        span = f"{_round(low)} to {_round(high)}"
-        if swept:
-            rows.append(f"{HEADS[each]}, {span}")
+        low, high, span = _span(np.concatenate(table))
+        rows.append(f"{HEADS[each]}, {span}")
         for line, row in zip(lines, table, strict=True):
-            marks = "".join(_block(number, low, high, blocks) for number in row)
-            rows.append(
-                f"{line.label:{margin}} {marks}"
-                if swept
-                else f"{HEADS[each]:{margin}} {marks} {span}"
-            )
-    ends = f"from {_round(along[0])} to {_round(along[-1])}"
-    name = name_of(lines[0].loss) if lines[0].swept or not swept else "losses"
-    return "\n".join([f"{name} over {lines[0].stage.label} {ends}", *rows])
+            rows.append(f"{line.label:{margin}} {_marks(row, low, high, blocks)}")
+    return "\n".join(rows)
+
+
+def bars(over: str, along: Array, curves: Mapping[str, Array], blocks: str = BLOCKS) -> str:
+    """Return curves as lines of text, each with its name and the numbers that it goes from and to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 9)
+    >>> print(bars("powers over x", x, {"square": x**2, "cube": x**3}))
+    powers over x from −1 to 1
+    square █▅▃▁▁▁▃▅█ 0 to 1
+    cube   ▁▃▄▄▅▅▅▆█ −1 to 1
+    """
+    margin = max(map(len, curves))
+    rows = [_head(over, along)]
+    for name, row in curves.items():
+        low, high, span = _span(row)
+        rows.append(f"{name:{margin}} {_marks(row, low, high, blocks)} {span}")
+    return "\n".join(rows)
+
+
+def _head(over: str, along: Array) -> str:
+    return f"{over} from {_round(along[0])} to {_round(along[-1])}"
+
+
+def _span(numbers: Array) -> tuple[float, float, str]:
+    finite = numbers[np.isfinite(numbers)]
+    low, high = (float(f(finite)) if len(finite) else 0.0 for f in (np.min, np.max))
+    return low, high, f"{_round(low)} to {_round(high)}"
+
+
+def _marks(row: Array, low: float, high: float, blocks: str) -> str:
+    return "".join(_block(number, low, high, blocks) for number in row)
 
 
 def _round(number: float) -> str:
