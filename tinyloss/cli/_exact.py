@@ -33,8 +33,8 @@ def item_of(arguments: Sequence[Any], at: int) -> list[Any]:
     """Return the exact arguments of an item from NumPy's arrays, of rows or of elements."""
 
     def exact(drawn: Any) -> Any:
-        if isinstance(drawn, list):
-            return [exact(each) for each in _parts(drawn)]
+        if drawn.__class__ is list:
+            return [*map(exact, drawn)]
         return drawn if isinstance(drawn, int) else Decimal(drawn)
 
     return [exact(array[at].tolist()) for array in arguments]
@@ -70,13 +70,9 @@ def _sum(terms: Sequence[Decimal], *, relative: bool = False) -> Truth:
 
 def _places(x: Any) -> list[tuple[int, ...]]:
     """Return where the numbers of an item are, a list of lists or one of numbers or a number."""
-    if not isinstance(x, list):
+    if x.__class__ is not list:
         return [()]
-    return [(at, *place) for at, part in enumerate(_parts(x)) for place in _places(part)]
-
-
-def _parts(of: list[Any]) -> list[Any]:
-    return of
+    return [(at, *place) for at, part in enumerate(x) for place in _places(part)]
 
 
 def _moved(x: Any, place: tuple[int, ...], step: Decimal) -> Any:
