@@ -236,3 +236,14 @@ def test_out_of_a_library_without_kernels(torch: Any) -> None:
     assert gradient is x
     assert value == 10
     assert x.tolist() == pytest.approx([2 / 3, 4 / 3, 10 / 3])
+
+
+def test_of_one_row_that_is_no_piece_with_a_number_for_weight() -> None:
+    x, out = np.arange(10.0)[::2], np.empty(5)
+    for options in ({"weight": np.array(0.5)}, {"where": np.array(True), "ignore_index": 2}):
+        both: Any = tinyloss.value_and_grad(tinyloss.cross_entropy, out=out)
+        value, gradient = both(x, 3, **options)
+        assert gradient is out
+        expected, slope = tinyloss.value_and_grad(tinyloss.cross_entropy)(x.copy(), 3)
+        assert value == expected
+        np.testing.assert_array_equal(gradient, slope)

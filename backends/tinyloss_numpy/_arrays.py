@@ -17,7 +17,8 @@ def address(array: Any) -> int:
         # three times as fast as the attribute below, for writable arrays in one piece
         return ctypes.addressof(_byte.from_buffer(array))
     except (TypeError, ValueError, BufferError):
-        return array.ctypes.data  # type: ignore[no-any-return]
+        # of 0-d arrays a product is a scalar, which has memory of its own
+        return np.asarray(array).ctypes.data
 
 
 def writable_address(array: Any) -> int | None:

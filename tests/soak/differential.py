@@ -48,6 +48,9 @@ CLASSES = {
     if isinstance(each, type) and hasattr(each, "function")
 }
 
+CALL = ("weight", "where", "denominator", "mask")
+"""What a call of an object takes."""
+
 
 @dataclass
 class Failure:
@@ -106,7 +109,7 @@ def _call(case: Case, xp: Library) -> dict[str, Any]:
         return {"value": xp.run(function, (own(case.x),), keywords)}
 
     options = dict(case.options)
-    for name in ("weight", "where"):
+    for name in ("weight", "where", "mask"):
         if name in options:
             options[name] = own(options[name], True)
     if isinstance(options.get("denominator"), np.ndarray):
@@ -117,14 +120,14 @@ def _call(case: Case, xp: Library) -> dict[str, Any]:
         arrays.append(own(case.var))
     if case.object:
         loss = _object(case, case.options)
-        options = {k: v for k, v in options.items() if k in ("weight", "where", "denominator")}
+        options = {k: v for k, v in options.items() if k in CALL}
     else:
         loss = getattr(tinyloss, case.loss)
         options |= case.params
         if case.loss in LOSSES and "axis" in loss.__signature__.parameters:
             options["axis"] = case.axis
-        for name in ("class_weight", "pos_weight"):
-            if name in options:
+        for name in ("class_weight", "pos_weight", "q"):
+            if isinstance(options.get(name), np.ndarray):
                 options[name] = own(options[name], True)
 
     # An array to write into has the byte order of its argument; here they are all native.

@@ -175,7 +175,17 @@ def _number(d: Draw, usual: Sequence[float], low: float, high: float) -> float:
     return float(10 ** d.kind.uniform(low, high))
 
 
+SMOOTHING = (0.0, 0.0, 0.0, 0.1, 1.0, 0.5, 1e-6)
+
+
 def _parameters(d: Draw, name: str) -> dict[str, Any]:
+    smoothing = {}
+    if name in BINARY or name in ("cross_entropy", "softmax_focal"):
+        smoothing["label_smoothing"] = float(d.kinds(SMOOTHING))
+    return _own_parameters(d, name) | smoothing
+
+
+def _own_parameters(d: Draw, name: str) -> dict[str, Any]:
     share = (0.0, 1.0, 0.5, 0.1, 0.9, 1e-3, 0.99)
     if name == "huber":
         return {"delta": _number(d, (1.0, 0.1, 2.5, 30.0), -9, 9)}
@@ -198,8 +208,6 @@ def _parameters(d: Draw, name: str) -> dict[str, Any]:
         return {"alpha": alpha, "gamma": _number(d, (2.0, 0.0, 0.5, 1.0, 5.0), -2, 1)}
     if name == "softmax_focal":
         return {"gamma": _number(d, (2.0, 0.0, 0.5, 1.0, 5.0), -2, 1)}
-    if name == "cross_entropy":
-        return {"label_smoothing": float(d.kinds((0.0, 0.0, 0.0, 0.1, 1.0, 0.5, 1e-6)))}
     if name == "kl_div":
         return {"log_target": d.maybe(0.5)}
     return {}
@@ -250,6 +258,7 @@ def _loss(d: Draw, name: str, lib: str) -> Case:
                 for each in (name, *more)
             ]
     _options(d, case, items, lib, dtype)
+    _mask(d, case, shape, at)
     if d.alike and d.chance(0.4):
         _trouble(d, case.options)
     _ask(d, case, shape)
@@ -275,7 +284,7 @@ def _lay_all(d: Draw, case: Case) -> None:
     case.x, case.y = lay(d.layout, case.x), lay(d.layout, y)
     if case.var is not None:
         case.var = lay(d.layout, case.var)
-    for option in ("weight", "where", "class_weight", "pos_weight"):
+    for option in ("weight", "where", "class_weight", "pos_weight", "mask"):
         if option in options:
             options[option] = lay(d.layout, options[option])
     if both and "where" in options:
@@ -368,6 +377,9 @@ def _points(
     else:
         x = reals(d, shape, dtype, tame)
         y = near(d, x, other) if d.chance(0.25) else reals(d, shape, other, tame)
+    if name == "quantile" and shape and d.maybe(0.3):
+        # One for each column, numbers of every dtype computed in.
+        case.params["q"] = cast(np.round(rng.random(shape[-1]) * 64) / 64, "float32")
     if name == "msle":
         x, y = np.abs(x), np.abs(y)
         if d.chance(0.3) and not whole:
@@ -400,6 +412,8 @@ def _options(d: Draw, case: Case, items: Shape, lib: str, dtype: str) -> None:
         options["reduction"] = reduction
     elif d.maybe(0.2):
         options["denominator"] = _denominator(d, dtype)
+    if case.loss in (*BINARY, *SIGNED) and d.maybe(0.3):
+        _ignore(d, case, items, (-100, -1, 0, 1, 2, 255))
     if case.loss not in WITH_LABELS:
         return
     classes = case.x.shape[case.axis]
@@ -409,13 +423,43 @@ def _options(d: Draw, case: Case, items: Shape, lib: str, dtype: str) -> None:
             weights[int(rng.integers(classes))] = 0
         kind = "float32" if lib.startswith("jax") else d.kinds(("float32", "float64", "int64"))
         options["class_weight"] = cast(np.ceil(weights) if kind == "int64" else weights, kind)
-    assert case.y is not None
     if case.labels and d.maybe(0.3):
-        info = np.iinfo(case.y.dtype)
-        index = int(d.kinds((-100, 0, 1, 255, -1)))
-        options["ignore_index"] = index
-        if info.min <= index <= info.max:
-            case.y = np.where(rng.random(items) < 0.3, case.y.dtype.type(index), case.y)
+        _ignore(d, case, items, (-100, 0, 1, 255, -1))
+
+
+def _ignore(d: Draw, case: Case, items: Shape, indices: Sequence[int]) -> None:
+    """Let items with one of some targets be left out, and write it into some."""
+    assert case.y is not None
+    index = case.options["ignore_index"] = int(d.kinds(indices))
+    dtype = case.y.dtype
+    holds = dtype.kind not in "iub" or (
+        dtype.kind != "b" and np.iinfo(dtype).min <= index <= np.iinfo(dtype).max
+    )
+    if holds:
+        case.y = np.where(d.rng.random(items) < 0.3, dtype.type(index), case.y)
+
+
+def ignored(case: Case) -> Any:
+    """Return which targets are the one that is left out."""
+    index = case.options.get("ignore_index")
+    if index is None:
+        return np.False_
+    y = np.asarray(case.y)
+    if y.dtype.kind == "b" and case.loss in SIGNED:
+        return np.where(y, 1, -1) == index
+    return (y if y.dtype.kind in "iub" else y.astype(np.float64)) == index
+
+
+def _mask(d: Draw, case: Case, shape: Shape, at: int) -> None:
+    """Make some classes impossible, the target's seldom."""
+    if case.loss not in WITH_LABELS or not d.maybe(0.2):
+        return
+    mask = d.rng.random(broadcasting(d, shape)) < d.one((0.5, 0.8, 1.0))
+    if case.labels and mask.shape == shape and d.chance(0.9):
+        assert case.y is not None
+        own = np.clip(case.y.astype(np.int64), 0, shape[at] - 1)
+        np.put_along_axis(mask, np.expand_dims(own, at), True, at)
+    case.options["mask"] = np.asarray(mask)
 
 
 def _ask(d: Draw, case: Case, shape: Shape) -> None:
@@ -463,9 +507,7 @@ def _kept(case: Case, items: Shape) -> Array:
     options = case.options
     kept = np.broadcast_to(np.asarray(options.get("weight", 1)) != 0, items)
     kept = kept & np.broadcast_to(options.get("where", True), items)
-    if options.get("ignore_index") is not None:
-        kept = kept & (np.asarray(case.y) != options["ignore_index"])
-    return np.asarray(kept)
+    return np.asarray(kept & ~ignored(case))
 
 
 def _disturb(d: Draw, case: Case, kept: Array, at: int, dtype: str) -> None:
@@ -480,11 +522,10 @@ def _disturb(d: Draw, case: Case, kept: Array, at: int, dtype: str) -> None:
             x = np.where(of_x, cast(d.one(nonsense), dtype), x)
         if case.labels:
             # What fits in every integer dtype, and is no class.
-            ignored = y == case.options["ignore_index"] if "ignore_index" in case.options else False
             if case.x.shape[case.axis] < 100:
-                y = np.where(gone & ~np.asarray(ignored), y.dtype.type(d.one((100, 127))), y)
+                y = np.where(gone & ~ignored(case), y.dtype.type(d.one((100, 127))), y)
         elif y.dtype.kind not in "iub":
-            y = np.where(of_x, cast(d.one(nonsense), y.dtype.name), y)
+            y = np.where(of_x & ~ignored(case), cast(d.one(nonsense), y.dtype.name), y)
         if case.var is not None and case.var.shape == kept.shape:
             case.var = np.where(gone, cast(d.one(nonsense), dtype), case.var)
     if kept.any() and d.chance(0.2 if d.alike else 0.03):
@@ -494,10 +535,10 @@ def _disturb(d: Draw, case: Case, kept: Array, at: int, dtype: str) -> None:
             if case.options.get("ignore_index") != bad:
                 y, case.wrong = np.where(wrong, y.dtype.type(bad), y), wrong
         elif case.loss in BINARY and y.dtype.kind != "b":
-            bad = 2 if y.dtype.kind == "u" else d.one((2, -1, 100))
+            bad = 3 if y.dtype.kind == "u" else d.one((3, -2, 100))
             y, case.wrong = np.where(wrong, cast(bad, y.dtype.name), y), wrong
         elif case.loss in SIGNED and y.dtype.kind in "iu":
-            y, case.wrong = np.where(wrong, y.dtype.type(d.one((0, 2))), y), wrong
+            y, case.wrong = np.where(wrong, y.dtype.type(d.one((3, 4))), y), wrong
         if case.wrong is not None and not wrong.any():
             case.wrong = None
     case.x, case.y = np.asarray(x), np.asarray(y)

@@ -75,7 +75,7 @@ def log_cosh(x: Array, y: Array, *, ulp: float) -> Parts:
     }
 
 
-def quantile(x: Array, y: Array, *, q: float, ulp: float) -> Parts:
+def quantile(x: Array, y: Array, *, q: float | Array, ulp: float) -> Parts:
     d, q_ = y - x, L(q)
     slope = np.where(d > 0, -q_, np.where(d < 0, 1 - q_, d))
     return {
@@ -177,33 +177,52 @@ def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
-def binary_cross_entropy(x: Array, y: Array, *, eps: float, ulp: float) -> Parts:
+def _of_smoothed(y: Array, label_smoothing: float) -> tuple[Array, Array, Any]:
+    """Return the target that stands for y, what it leaves to the other side, its slope by y."""
+    kept, half = 1 - L(label_smoothing), L(label_smoothing) / 2
+    return kept * y + half, kept * (1 - y) + half, kept
+
+
+def _by_y(parts: Parts, slope: Any) -> Parts:
+    """Return parts whose derivative by y is that by a target with this slope."""
+    exact, size, unsettled = parts["y"]
+    return parts | {"y": Part(slope * exact, slope * size, unsettled)}
+
+
+def binary_cross_entropy(
+    x: Array, y: Array, *, eps: float, label_smoothing: float = 0.0, ulp: float
+) -> Parts:
+    # The target is close to p where y is, or about as far as what is smoothed.
+    beyond = (1 - L(label_smoothing)) * (x - y) + L(label_smoothing) * (x - 0.5)
+    y, no, slope = _of_smoothed(y, label_smoothing)
     p, eps_ = np.where((x < 0) | (x > 1), L(np.nan), x), L(eps)
     a, b = np.maximum(p, eps_), np.maximum(1 - p, eps_)
     log_a = np.log(a)
     log_b = np.where(1 - p >= eps_, np.log1p(-np.where(p < 1, p, 0)), np.log(eps_))
-    no = 1 - y
     floored = (p < eps_) | (1 - p < eps_)
     terms = no / b - y / a
-    soft = np.where(floored, terms, (p - y) / (a * b))
+    soft = np.where(floored, terms, beyond / (a * b))
     by_x = np.where(y == 0, 1 / b, np.where(y == 1, -1 / a, soft))
     size_x = np.where(floored, np.abs(no / b) + np.abs(y / a), np.abs(by_x))
     # At an edge of the floor the two forms meet, and rounding picks one.
     edge = np.abs(np.minimum(p, 1 - p) - eps_) <= 8 * ulp * np.maximum(eps_, ulp)
+    edge = edge | (label_smoothing > 0)  # the target is rounded before
     size_x = np.where(edge, np.abs(no / b) + np.abs(y / a), size_x)
-    return {
+    parts = {
         "value": Part(-y * log_a - no * log_b, np.abs(y * log_a) + np.abs(no * log_b)),
         "x": Part(by_x, size_x),
         "y": Part(log_b - log_a, np.abs(log_a) + np.abs(log_b)),
         "curvature": Part(y / a**2 + no / b**2, np.abs(y / a**2) + np.abs(no / b**2)),
     }
+    return _by_y(parts, slope)
 
 
 def binary_cross_entropy_with_logits(
-    x: Array, y: Array, pos_weight: Array | None = None, *, ulp: float
+    x: Array, y: Array, pos_weight: Array | None = None, *, label_smoothing: float = 0.0, ulp: float
 ) -> Parts:
+    y, no, slope = _of_smoothed(y, label_smoothing)
     weight = L(1) if pos_weight is None else pos_weight
-    yes, no = weight * y, 1 - y
+    yes = weight * y
     up, down = np.logaddexp(L(0), x), np.logaddexp(L(0), -x)
     s, t = _sigmoid(x), _sigmoid(-x)
     hard = (yes == 0) | (no == 0)
@@ -212,22 +231,32 @@ def binary_cross_entropy_with_logits(
         by_y = plain(-x)
     else:
         by_y = Part(times(weight, down) - up, np.abs(times(weight, down)) + up)
-    return {
+    parts = {
         "value": plain(times(yes, down) + times(no, up)),
         "x": Part(by_x, np.where(hard, np.abs(by_x), np.abs(no * s) + np.abs(yes * t))),
         "y": by_y,
         "curvature": plain((no + yes) * s * t),
     }
+    return _by_y(parts, slope)
 
 
-def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp: float) -> Parts:
-    g, no = L(gamma), 1 - y
+def sigmoid_focal(
+    x: Array,
+    y: Array,
+    *,
+    alpha: float | None,
+    gamma: float,
+    label_smoothing: float = 0.0,
+    ulp: float,
+) -> Parts:
+    y, no, slope = _of_smoothed(y, label_smoothing)
+    g = L(gamma)
     s, t = _sigmoid(x), _sigmoid(-x)
     c = times(y, np.logaddexp(L(0), -x)) + times(no, np.logaddexp(L(0), x))
     q, lean = y * t + no * s, -np.tanh(x / 2)
     a = np.ones_like(x) if alpha is None else L(alpha) * y + (1 - L(alpha)) * no
     a1 = L(0) if alpha is None else 2 * L(alpha) - 1
-    q1, q2 = (1 - 2 * y) * s * t, (1 - 2 * y) * s * t * lean
+    q1, q2 = (no - y) * s * t, (no - y) * s * t * lean
     c1, c2, c1_size = no * s - y * t, s * t, no * s + y * t
     gone = q == 0
     root = np.where(gone, L(1), q)
@@ -260,7 +289,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
         "y": Part(
             sum(y_terms),
             sum([np.abs(term) for term in y_terms]),
-            (whole < least_normal(ulp)) & (np.abs(x) > 1e3),
+            (whole < least_normal(ulp)) & (np.abs(x) > 1e3) | np.isinf(x),
         ),
         # Powers of q may leave even this range.
         "curvature": Part(
@@ -275,7 +304,7 @@ def sigmoid_focal(x: Array, y: Array, *, alpha: float | None, gamma: float, ulp:
             np.isnan(bend) & ~np.isnan(x + y),
         ),
     }
-    return wider(parts, exponent_care(q, gamma, ulp))
+    return wider(_by_y(parts, slope), exponent_care(q, gamma, ulp))
 
 
 def hinge(x: Array, y: Array, *, ulp: float) -> Parts:

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from tests.soak.draw import Case
+from tests.soak.draw import Case, ignored
 from tests.soak.formulas import ACTIVATIONS, LOSSES, ROWWISE, SIGNED, L, Part
 from tests.support.families import allowed
 
@@ -197,9 +197,8 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
     if class_weight is not None:
         class_weight = class_weight.astype(L)
     wrong = np.zeros(items, bool) if case.wrong is None else case.wrong
+    kept = kept & ~ignored(case)
     if case.labels:
-        if options.get("ignore_index") is not None:
-            kept = kept & (case.y != options["ignore_index"])
         index = np.where(kept & ~wrong, case.y.astype(np.int64), 0)
         y = (np.arange(x.shape[-1]) == index[..., None]).astype(L)
     else:
@@ -214,6 +213,11 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
         kept = kept & ((np.sum(y * class_weight, axis=-1) != 0) | wrong | ~np.isfinite(weight))
     of_x = kept[..., None] if rowwise else kept
     x = np.where(of_x, x, L(1))
+    possible = np.asarray(True)
+    if "mask" in options:
+        possible = np.broadcast_to(options["mask"], case.x.shape)
+        possible = np.moveaxis(possible, case.axis, -1) | ~of_x
+        x = np.where(possible, x, -L(np.inf))
     y = np.where(of_x, y, L(0) if case.labels else L(1))
     if rowwise and case.labels:
         y = np.where(of_x, y, np.eye(1, x.shape[-1], dtype=L)[0])
@@ -230,6 +234,12 @@ def _settle(case: Case, name: str, params: Mapping[str, Any], dtype: np.dtype[An
     if name in ("cross_entropy", "softmax_focal", "nll"):
         keywords["class_weight"] = class_weight
     parts = LOSSES[name](*arguments, **keywords, ulp=float(info.eps))
+    for what in ("x", "curvature"):
+        exact, size, unsettled = parts[what]
+        none = possible | np.zeros(np.shape(exact), bool)
+        parts[what] = Part(
+            np.where(none, exact, L(0)), np.where(none, size, L(0)), none & np.asarray(unsettled)
+        )
     mass = np.ones(items, L)
     if class_weight is not None:
         mass = np.sum(y * class_weight, axis=-1)
@@ -251,6 +261,7 @@ def _loss(
     """Return what a loss returns, of which a sum of losses takes so many times."""
     assert case.y is not None
     settled = _settle(case, name, params, dtype)
+    factor = max(factor, 1.0)  # what makes a term smaller does so when it is known
     options, rowwise = case.options, name in ROWWISE
     weight, mass, kept = settled.weight, settled.mass, settled.kept
     info = np.finfo(dtype)

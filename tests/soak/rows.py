@@ -38,27 +38,39 @@ def _class_weights(y: Array, class_weight: Array | None) -> Array:
     return np.ones_like(y) if class_weight is None else np.broadcast_to(class_weight, y.shape)
 
 
+def _spread(x: Array, y: Array, label_smoothing: float) -> Array:
+    """Return targets of which a share is spread over the possible classes."""
+    possible, s = x > -np.inf, L(label_smoothing)
+    count = np.maximum(np.sum(possible, axis=-1, keepdims=True), 1)
+    # Without an `if` the sum of y and a share of 0 would turn an exact row into a soft one.
+    spread = np.where(possible, s / count, L(0)) if label_smoothing else L(0)
+    return np.asarray((1 - s) * y + spread)
+
+
+def _apart(log_p: Array, ulp: float) -> Array:
+    """Return where logits are about as far apart as the largest number: they count as infinite."""
+    return np.asarray((log_p < -1 / least_normal(ulp)) & (log_p > -np.inf))
+
+
 def cross_entropy(
     x: Array, y: Array, *, class_weight: Array | None, label_smoothing: float, ulp: float
 ) -> Parts:
     log_p, p, complement = distribution(x)
     weights, s = _class_weights(y, class_weight), L(label_smoothing)
     possible = x > -np.inf
-    count = np.maximum(np.sum(possible, axis=-1, keepdims=True), 1)
-    # Without an `if` the sum of y and a share of 0 would turn an exact row into a soft one.
-    spread = np.where(possible, s / count, L(0)) if label_smoothing else L(0)
-    q = weights * ((1 - s) * y + spread)
+    q = weights * _spread(x, y, label_smoothing)
     by_x, size_x = _pull(p, complement, q)
     mass = np.sum(q, axis=-1, keepdims=True)
     absent = ~possible & (q == 0)
     by_y = np.where(absent, L(0), -(1 - s) * times(weights, log_p))
     nan = np.isnan(log_p).any(axis=-1)
     terms = -times(q, log_p)
-    size = np.sum(np.abs(terms), axis=-1)
+    size, apart = np.sum(np.abs(terms), axis=-1), _apart(log_p, ulp)
+    far = (apart & (q != 0)).any(axis=-1)
     return {
-        "value": Part(np.where(nan, L(np.nan), np.sum(terms, axis=-1)), size),
+        "value": Part(np.where(nan, L(np.nan), np.sum(terms, axis=-1)), size, far),
         "x": Part(by_x, size_x),
-        "y": plain(by_y),
+        "y": Part(by_y, np.abs(by_y), apart),
         "curvature": plain(mass * p * complement),
     }
 
@@ -73,9 +85,16 @@ def nll(x: Array, y: Array, *, class_weight: Array | None, ulp: float) -> Parts:
 
 
 def softmax_focal(
-    x: Array, y: Array, *, class_weight: Array | None, gamma: float, ulp: float
+    x: Array,
+    y: Array,
+    *,
+    class_weight: Array | None,
+    gamma: float,
+    label_smoothing: float = 0.0,
+    ulp: float,
 ) -> Parts:
     log_p, p, q = distribution(x)
+    y = _spread(x, y, label_smoothing)
     c, g = -log_p, L(gamma)
     weights = _class_weights(y, class_weight)
     w = y * weights
@@ -105,10 +124,13 @@ def softmax_focal(
     # Powers of what is left to the others may leave even this range.
     bent = others + spread
     unsettled = np.isnan(bent) & ~nan[..., None]
+    value = np.where(nan, L(np.nan), np.sum(times(w, f), axis=-1))
+    by_y = np.where(absent, L(0), (1 - L(label_smoothing)) * times(weights, f))
+    apart = _apart(log_p, ulp)
     parts = {
-        "value": plain(np.where(nan, L(np.nan), np.sum(times(w, f), axis=-1))),
+        "value": Part(value, np.abs(value), (apart & (w != 0)).any(axis=-1)),
         "x": Part(pull, pull_size),
-        "y": plain(np.where(absent, L(0), times(weights, f))),
+        "y": Part(by_y, np.abs(by_y), apart),
         "curvature": Part(bent, others_size + np.abs(spread), unsettled),
     }
     care = np.where(w != 0, exponent_care(q, gamma, ulp), L(1))

@@ -38,7 +38,11 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "softmax_focal": [{"gamma": g, "class_weight": None} for g in (0.0, 0.5, 1.0, 2.5)],
     "kl_div": [{"log_target": False}, {"log_target": True}],
 }
-CASES = [(name, each) for name in LOSSES for each in PARAMETERS.get(name, [{}])]
+PLAIN = [(name, each) for name in LOSSES for each in PARAMETERS.get(name, [{}])]
+SMOOTHED = (*sorted(BINARY), "softmax_focal")
+CASES = PLAIN + [
+    (name, {**PARAMETERS.get(name, [{}])[-1], "label_smoothing": 0.3}) for name in SMOOTHED
+]
 
 
 def arguments(name: str) -> dict[str, Array]:

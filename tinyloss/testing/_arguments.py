@@ -15,7 +15,7 @@ def hosts_of(library: Library, case: Case) -> tuple[list[Any], dict[str, Any]]:
     arrays = _arrays(library, case, rng)
     if not case.subject.by:
         return arrays, {}
-    options, kept = _options(library, case, rng, arrays[1])
+    options, kept = _options(library, case, rng, *arrays[:2])
     _spoil(library.numpy, rng, case, arrays, kept)
     return arrays, options
 
@@ -46,8 +46,11 @@ def _arrays(library: Library, case: Case, rng: Any) -> list[Any]:
     return [x, y, *(_repeated(np, each, case.layouts[1]) for each in more)]
 
 
-def _options(library: Library, case: Case, rng: Any, y: Any) -> tuple[dict[str, Any], Any]:
-    """Return the options, and which items they keep; writes `ignore_index` into y."""
+def _options(library: Library, case: Case, rng: Any, x: Any, y: Any) -> tuple[dict[str, Any], Any]:
+    """Return the options, and which items they keep.
+
+    Writes `ignore_index` into y. What a mask leaves out of a row is NaN in x, and no target.
+    """
     np, items, options = library.numpy, case.items, dict[str, Any]()
     w_dtype = library.dtypes.get(case.dtypes[2])
     row = (*items[:-1], 1) if len(items) > 1 else (1,) if items else ()
@@ -64,6 +67,19 @@ def _options(library: Library, case: Case, rng: Any, y: Any) -> tuple[dict[str, 
         share = 0.0 if case.where == "none" else 0.6
         where = np.asarray(rng.random(row if case.where == "row" else items) < share)
         options["where"], kept = where, kept & where
+    if case.mask:
+        options["mask"] = mask = (
+            rng.random(_column(case) if case.mask == "row" else case.shape) < 0.6
+        )
+        mask[..., 0] = True
+        whole = np.broadcast_to(mask, case.shape)
+        if case.subject.labels:
+            own = np.take_along_axis(whole, np.asarray(y)[..., None].astype(np.int64), axis=-1)
+            y[...] = np.where(own[..., 0], y, 0)
+        else:
+            y[...] = np.where(whole, y, y.dtype.type(0))
+        if kind(x.dtype) == "float":
+            x[...] = np.where(whole, x, x.dtype.type(np.nan))
     if case.ignore_index is not None:
         options["ignore_index"] = case.ignore_index
         ignored = np.where(rng.random(items) < 0.3, case.ignore_index, y)
@@ -74,17 +90,22 @@ def _options(library: Library, case: Case, rng: Any, y: Any) -> tuple[dict[str, 
     for name, value in case.params.items():
         options[name] = value
         if name in case.subject.arrays:  # a number, one for each column, one for each element
-            rank = len(case.shape) if case.subject.has_axis() else 1
-            column = (*(1,) * (rank - 1), *case.shape[-1:])
-            shape = ((), column, case.shape)[case.number % 3]
+            shape = ((), _column(case), case.shape)[case.number % 3]
             if shape:
-                options[name] = draw(np, rng, "positive", shape, w_dtype)
+                domain = "unit" if name in case.subject.shares else "positive"
+                options[name] = draw(np, rng, domain, shape, w_dtype)
     if case.denominator:
         divisor = np.asarray(7.5, dtype=w_dtype)
         options["denominator"] = divisor if case.denominator == "array" else 7.5
     if case.want != "grad_and_hess":
         options["reduction"] = case.reduction
     return options, kept
+
+
+def _column(case: Case) -> tuple[int, ...]:
+    """Return the shape of what all rows share, the class axis last."""
+    rank = len(case.shape) if case.subject.has_axis() else 1
+    return (*(1,) * (rank - 1), *case.shape[-1:])
 
 
 def _spoil(np: Any, rng: Any, case: Case, arrays: list[Any], kept: Any) -> None:
@@ -108,7 +129,8 @@ def _spoil(np: Any, rng: Any, case: Case, arrays: list[Any], kept: Any) -> None:
         arrays[0][...] = arrays[0] * scale.astype(arrays[0].dtype)
     elif case.special == "range":
         at = rng.permutation(arrays[1].size)[:3]
-        arrays[1].reshape(-1)[at] = [-1, case.shape[-1], np.iinfo(arrays[1].dtype).max]
+        beyond = case.shape[-1] + case.subject.beyond
+        arrays[1].reshape(-1)[at] = [-1, beyond, np.iinfo(arrays[1].dtype).max]
 
 
 @dataclass
@@ -135,7 +157,7 @@ def place(library: Library, case: Case, arrays: list[Any], options: Mapping[str,
         placed.arrays.append(view)
     for name, host in options.items():
         if isinstance(host, np.ndarray):
-            of_x = moved(np, case, host) if name in subject.arrays else host
+            of_x = moved(np, case, host) if name in subject.like_x else host
             layout = case.layouts[2] if name == "weight" else "plain"
             placed.options[name], placed.bases[name] = library.lay(layout, of_x)
     if subject.has_axis():

@@ -86,6 +86,9 @@ _EXTRAS: tuple[Mapping[str, Any], ...] = (
     {"argnums": (0, 1, 2)},
     {"dtypes": ("uint8", "uint8", "float32")},
     {"want": "grad_and_hess", "weight": "zeros", "special": "poison"},
+    {"mask": "full"},
+    {"mask": "row", "weight": "zeros", "special": "poison"},
+    {"mask": "full", "class_weight": True, "ignore_index": -100},
 )
 _DTYPES = (
     ("float32", "float32", "float32"),
@@ -124,6 +127,7 @@ class Case:
     where: str = ""
     class_weight: bool = False
     ignore_index: int | None = None
+    mask: str = ""
     reduction: str = "mean"
     denominator: str = ""
     special: str = ""
@@ -176,7 +180,7 @@ def _consistent(case: Case, can_write: bool) -> Case | None:
         or (case.special == "range" and prod(case.items) < 3)
     ):
         new["special"] = ""
-    if case.special:
+    if case.special or case.mask:
         layouts = _without(layouts, "broadcast", "slice")
     if case.out == "x":
         new["argnums"] = (0,)
@@ -195,6 +199,8 @@ def _possible(case: Case, can_write: bool) -> bool:
     if case.class_weight and "class_weight" not in subject.options:
         return False
     if case.ignore_index is not None and "ignore_index" not in subject.options:
+        return False
+    if case.mask and case.params not in subject.masked:
         return False
     if case.special == "range" and not subject.indices:
         return False

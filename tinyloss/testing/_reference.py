@@ -81,7 +81,7 @@ class Reference:
         """Return the formulas' answer on NumPy arrays, with the case's class axis."""
         given = [moved(self._np, case, each) for each in arrays]
         more = dict(options)
-        for name in case.subject.arrays & set(more):
+        for name in case.subject.like_x & set(more):
             more[name] = moved(self._np, case, more[name])
         if case.subject.has_axis():
             more["axis"] = case.axis

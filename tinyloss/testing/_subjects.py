@@ -45,7 +45,9 @@ class Subject:
     labels: bool = False
     """Whether targets are integers, one for each row."""
     indices: bool = False
-    """Whether these are indices of classes."""
+    """Whether these are indices of classes, or ranks."""
+    beyond: int = 0
+    """How many more ranks there are than classes."""
     rows: bool = False
     paired: bool = False
     """Whether each class of a row is compared with each other: long rows take too long."""
@@ -57,7 +59,11 @@ class Subject:
     domains: tuple[tuple[Domain, ...], ...] = ()
     """What x and y may be with each of the variants."""
     arrays: frozenset[str] = frozenset()
-    """The parameters that are arrays."""
+    """The parameters that may be arrays which broadcast to x."""
+    shares: frozenset[str] = frozenset()
+    """Those of them that are from 0 to 1."""
+    masked: tuple[Mapping[str, Any], ...] = ()
+    """The variants that take a mask of a row's elements."""
     binary: bool = False
     """Whether targets must be between 0 and 1."""
     signs: bool = False
@@ -66,6 +72,11 @@ class Subject:
     def is_real(self, argument: int) -> bool:
         """Return whether x or y may be any real number."""
         return argument < 2 and any(pair[argument] == "real" for pair in self.domains[0])
+
+    @property
+    def like_x(self) -> frozenset[str]:
+        """The options that broadcast to x."""
+        return self.arrays | {"mask"}
 
     def has_axis(self) -> bool:
         """Return whether the classes may be in any dimension."""
@@ -130,7 +141,12 @@ def subjects_of(np: Any, watch: Watch, loss: Any) -> Iterator[Subject]:
         found = replace(subject, rows=formula.rowwise, binary=binary, signs=formula.signed)
         if not alone:
             role = job.kind.role("y")
-            found = replace(found, labels=found.rows and not role.per_class, indices=role.integer)
+            found = replace(
+                found,
+                labels=found.rows and not role.per_class,
+                indices=role.integer or formula.ranks is not None,
+                beyond=formula.ranks or 0,
+            )
             found = _described(watch, found, given)
         domains = [tuple(_domains(np, watch, found, params)) for params in found.variants]
         yield replace(found, domains=tuple(domains))
@@ -143,20 +159,27 @@ def _described(watch: Watch, subject: Subject, given: list[Any]) -> Subject:
     def accepts(parameters: Mapping[str, Any]) -> bool:
         job = watch.job(partial(loss, *given, **parameters))
         if job is not None:
-            arrays.update(set(parameters) & set(job.arrays))
+            arrays.update(set(parameters) & set(job.arrays) - {"mask"})
         return job is not None
 
     def differentiable(want: Any, *argnums: int) -> bool:
         return watch.job(lambda: want(loss, *argnums)(*given)) is not None
 
     plain = watch.job(partial(loss, *given))
+    variants = tuple(_parameters(subject, accepts))
+    names = {name for params in variants for name in params}
+    for name in names:  # one for each column
+        accepts({name: given[0][0] * 0.25})
+    mask = given[0] > 0
     return replace(
         subject,
+        masked=tuple(p for p in variants if subject.rows and accepts({**p, "mask": mask})),
         paired=plain is not None and plain.kind.formula.paired,
         by=tuple(n for n in range(len(given)) if differentiable(tinyloss.grad, n)),
         curvature=differentiable(tinyloss.grad_and_hess),
-        variants=tuple(_parameters(subject, accepts)),
+        variants=variants,
         arrays=frozenset(arrays),
+        shares=frozenset(name for name in names if not accepts({name: 2.0})),
     )
 
 
