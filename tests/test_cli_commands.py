@@ -162,7 +162,8 @@ def test_a_card_has_numbers_and_curves(name: str, capsys: Said) -> None:
     head = next(at for at, line in enumerate(lines) if path.label in line)
     table = [line.split() for line in lines[head + 1 : head + 1 + len(path.points)]]
     assert [float(row[0]) for row in table] == pytest.approx(path.points, rel=1e-5)
-    assert all(math.isfinite(float(each)) for row in table for each in row[1:])
+    # infinities are right: exp(1000), and the slope of a logarithm at 0
+    assert not any(math.isnan(float(each)) for row in table for each in row[1:])
     heads = ("loss ", "gradient ", "value ")
     curves = [line.split()[1] for line in lines if line.startswith(heads)]
     assert any(len(each) == 49 and set(each) <= set("▁▂▃▄▅▆▇█") for each in curves)
