@@ -121,7 +121,7 @@ def main() -> None:
     returns_memory()
     settle(1)
     before = busy()
-    shape = given.lists or 100, given.members or 1000
+    shape = given.lists or 1000, given.members or 1000
     wanted = given.only.split(",")
     tasks = {
         name: call
