@@ -99,7 +99,7 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, s
                     yield item, "slow" if waits else "long"
 
 
-MOST = {"slow": 130, "long": 32}
+MOST = {"slow": 180, "long": 32}
 """Cases of one test that are tried at most without these: an even selection of all."""
 
 
