@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "losses",
         "typing",
     },
-    "_altered": {"_calls", "_engine", "_function"},
+    "_altered": {"_calls", "_engine", "_function", "_transforms"},
     "_engine": {"_arrays", "_cache", "_calls", "_formula", "_rows", "tinyloss_torch", "typing"},
     "_formula": {"_traits"},
     "_function": {"_calls", "_check", "_engine", "_masks", "_traits", "typing"},

@@ -10,6 +10,7 @@ from tinyloss._calls import shown
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.request import Want
 from tinyloss._function import Loss, spelled
+from tinyloss._transforms import no_loss
 
 P = ParamSpec("P")
 
@@ -22,10 +23,7 @@ class Altered(Generic[P]):
     def __init__(self, make: Callable[..., Any], loss: Loss[P], given: Any, does: str) -> None:
         """Take what makes it, of which loss, what that is given besides, and what it does."""
         if isinstance(loss, type) or not hasattr(loss, "request"):
-            raise TypeError(
-                f"tinyloss.{make.__name__}: got {loss!r}, expected a loss: a function or an object "
-                "of tinyloss, or your own function decorated with @tinyloss.loss"
-            )
+            raise no_loss(loss, f"tinyloss.{make.__name__}")
         self._make: Any = make
         self._loss: Any = loss
         self._given = given

@@ -73,7 +73,8 @@ class BySegment(Altered[P]):
 
     def __init__(self, loss: Loss[P], segments: Any) -> None:
         super().__init__(by_segment, loss, segments, "of lists in one array")
-        if "mask" not in inspect.signature(loss).parameters:
+        self._names = list(inspect.signature(loss).parameters)
+        if "mask" not in self._names:
             raise TypeError(
                 f"tinyloss.by_segment: got {loss!r}, which has no mask, expected a loss of lists"
             )
@@ -139,8 +140,7 @@ class BySegment(Altered[P]):
             array = xp.reshape(xp.take(array, items), rows.shape)
             return xp.where(there, array, xp.zeros_like(array))
 
-        names = list(inspect.signature(self._loss).parameters)
-        in_rows = tuple([spread(*each) for each in zip(names, args, strict=False)])
+        in_rows = tuple([spread(*each) for each in zip(self._names, args, strict=False)])
         options = {name: spread(name, value) for name, value in kwargs.items()}
         mask = options.get("mask")
         if mask is not None:

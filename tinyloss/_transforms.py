@@ -97,9 +97,9 @@ class Derived(Generic[P, R]):
         return partial(self.make, self.loss, **self.options), ()
 
 
-def no_loss(loss: Any) -> TypeError:
+def no_loss(loss: Any, asked: str = "tinyloss") -> TypeError:
     return TypeError(
-        f"tinyloss: got {loss!r}, expected a loss: a function or an object of tinyloss, "
+        f"{asked}: got {loss!r}, expected a loss: a function or an object of tinyloss, "
         "or your own function decorated with @tinyloss.loss"
     )
 
