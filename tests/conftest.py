@@ -37,6 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="when losses of NumPy arrays are compiled, in tests that do not say so themselves",
     )
     parser.addoption(
+        "--most",
+        type=int,
+        default=32,
+        metavar="CASES",
+        help="cases of one test that are tried at most, without those that are long",
+    )
+    parser.addoption(
         "--passed",
         type=Path,
         metavar="FILE",
@@ -99,12 +106,14 @@ def _for_the_long_run(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, s
                     yield item, "slow" if waits else "long"
 
 
-MOST = {"slow": 180, "long": 32}
-"""Cases of one test that are tried at most without these: an even selection of all."""
+MOST_LONG = 128
+"""Cases of one test that are tried at most without those that are slow."""
 
 
-def _beyond(items: list[pytest.Item], mark: str, chosen: set[str]) -> Iterator[pytest.Item]:
-    """Yield the cases of tests that have more than `MOST`, but of those that are chosen already."""
+def _beyond(
+    items: list[pytest.Item], mark: str, most: int, chosen: set[str]
+) -> Iterator[pytest.Item]:
+    """Yield the cases that an even selection of so many leaves out, of tests that choose none."""
     left_out = {"long", "slow", "gpu"} if mark == "long" else {"slow", "gpu"}
     tests = defaultdict[str, list[pytest.Item]](list)
     for item in items:
@@ -112,7 +121,7 @@ def _beyond(items: list[pytest.Item], mark: str, chosen: set[str]) -> Iterator[p
             tests[_test_of(item)].append(item)
     for test, cases in tests.items():
         if test not in chosen:
-            yield from _left_out(cases, MOST[mark])
+            yield from _left_out(cases, most)
 
 
 def _left_out(cases: list[pytest.Item], most: int) -> Iterator[pytest.Item]:
@@ -144,8 +153,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     for item, mark in [*_for_the_long_run(items)]:
         item.add_marker(mark)
-    for mark in MOST:
-        for item in [*_beyond(items, mark, chosen)]:
+    for mark, most in (("slow", MOST_LONG), ("long", config.getoption("--most"))):
+        for item in [*_beyond(items, mark, most, chosen)]:
             item.add_marker(mark)
     for item in [*_too_heavy(items)]:
         item.add_marker("slow")
