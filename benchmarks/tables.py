@@ -87,6 +87,33 @@ def torch_memory() -> str:
     return "\n".join(markdown_table(["extra memory, MB", *names], lines))
 
 
+OVERVIEW = {
+    "cpu": ("mse 50M", "binary_cross_entropy_with_logits 50M", "cross_entropy 2048 x 32000"),
+    "torch": ("cross_entropy 2048 x 32768", "cross_entropy 32 x 10"),
+}
+"""README's choice: what is large, and the smallest."""
+ARRAYS = {"cpu": "NumPy arrays", "torch": "torch's tensors"}
+
+
+def overview() -> str:
+    """Return README's table: of value and gradient, beside other libraries."""
+    peers = {"torch": "torch", "torch.compile": "`torch.compile`", "jax.jit": "`jax.jit`, optax"}
+    lines: list[list[str]] = []
+    for name, works in OVERVIEW.items():
+        for work, rows in by_work(report(name)["measurements"]).items():
+            if work in works:
+                (row,) = [each for each in rows if each["what"] == "value and gradient"]
+                known = [row["ratios"].get(peer) for peer in peers]
+                cells = [digits(each["ratio"]) if each else "" for each in known]
+                lines.append([titled(work), ARRAYS[name], *cells])
+    found = report("scores_large")
+    times = {each["name"]: each["seconds"] for each in found["results"]}
+    ratio = times["torch: F.linear_cross_entropy"] / times["NumPy: linear_cross_entropy"]
+    size = "{0} x {2}".format(*found["shape"])
+    lines.append([titled(f"linear_cross_entropy {size}"), ARRAYS["cpu"], digits(ratio), "", ""])
+    return "\n".join(markdown_table(["value and gradient", "of", *peers.values()], lines)) + "\n"
+
+
 def jax() -> str:
     rows = [
         {**row, "work": f"{row['work']}, without `jax.jit`"} if row["section"] == "eager" else row

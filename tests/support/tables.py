@@ -1,6 +1,7 @@
 """The tables that are printed from what is public: `python -m tests.support.tables --write`.
 
-README has two of them, which are written there. The documentation prints all when it is built.
+README has three of them, which are written there. The documentation prints its own when it is
+built.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import tinyloss
+from benchmarks.tables import overview
 from tests.support.differences import DIFFERENCES, GROUPS, Row
 from tinyloss.cli.cards import cards, told
 from tinyloss.losses import Public, classes, public_losses
@@ -295,7 +297,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def with_tables(text: str) -> str:
     """Return README with its tables as they should be."""
-    for table in (support(), uses()):
+    for table in (support(), uses(), overview()):
         head = "".join(table.splitlines(keepends=True)[:2])
         pattern = re.compile(rf"^{re.escape(head)}(?:\|.*\n)*", re.MULTILINE)
         text, found = pattern.subn(table.replace("\\", r"\\"), text)
