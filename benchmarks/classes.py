@@ -8,7 +8,8 @@ ratios are this checkout's time over the other's: medians, with the quartiles of
 same round. The ratios of *work* are those of the least processor time, of all threads, which other
 programs on the machine disturb less.
 
-Without --classes the results are written to `benchmarks/results/classes-CPU.json`.
+Without --classes the results are written to `benchmarks/results/classes-CPU.json`, named by the
+processor and its vectors. With `PYTHONPATH=benchmarks/avx2` the libraries leave AVX-512 out.
 """
 
 import argparse
@@ -139,10 +140,8 @@ def measure(
 
 def name_of_cpu(machine: dict[str, Any]) -> str:
     """Return a processor's name as part of a file's."""
-    flags = Path("/proc/cpuinfo")
-    wide = flags.exists() and "avx512f" in flags.read_text()
-    words = re.findall("[a-z0-9]+", f"{machine['cpu']} {machine['architecture']}".lower())
-    return "-".join([*words, *["avx512"] * wide])
+    named = f"{machine['cpu']} {machine['vectors'].replace('-', '')}"
+    return "-".join(re.findall("[a-z0-9]+", named.lower()))
 
 
 def main() -> int:

@@ -13,6 +13,9 @@ on a smaller problem.
 
 A full run writes `benchmarks/results/cpu.json` and `cpu.png`. It lists tinyloss's own limits beside
 the results; exceeding one is no error, because machines differ.
+
+With `PYTHONPATH=benchmarks/avx2` and `--json benchmarks/results/cpu-avx2.json` the libraries leave
+AVX-512 out, as they do on a processor without it.
 """
 
 import multiprocessing

@@ -153,7 +153,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     for item, mark in [*_for_the_long_run(items)]:
         item.add_marker(mark)
-    for mark, most in (("slow", MOST_LONG), ("long", config.getoption("--most"))):
+    by_default: Any = config.getoption("--most")
+    for mark, most in (("slow", MOST_LONG), ("long", by_default)):
         for item in [*_beyond(items, mark, most, chosen)]:
             item.add_marker(mark)
     for item in [*_too_heavy(items)]:

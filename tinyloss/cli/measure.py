@@ -72,11 +72,14 @@ def cores(processors: list[int]) -> list[int]:
 
 
 _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
-"""What Linux calls the widest instructions that loops use, and what others do."""
+"""What Linux and LLVM call the widest instructions that loops use, and what others do."""
 
 
 def machine() -> dict[str, Any]:
-    """Return what results depend on: the processor, its caches, the memory."""
+    """Return what results depend on: the processor, its caches, the memory.
+
+    Its vectors are those that Numba is told to use, if it is told.
+    """
     model, flags, memory = platform.processor(), set[str](), 0
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -90,6 +93,9 @@ def machine() -> dict[str, Any]:
                 memory = round(int(line.split()[1]) / 2**20)
     except OSError:
         pass
+    told = os.environ.get("NUMBA_CPU_FEATURES")
+    if told is not None:
+        flags = {each[1:] for each in told.split(",") if each.startswith("+")}
     caches: dict[str, str] = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (
