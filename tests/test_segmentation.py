@@ -198,23 +198,47 @@ def test_the_digits_of_a_good_overlap_are_kept() -> None:
 # ------------------------------------------------------------------------------------- from logits
 
 
-def exact_softmax_dice(x: Array, y: Array) -> tuple[Any, Array]:
-    """Return the mean of dice over the classes of an image (C, P), and its gradient by logits."""
+def softmax_dice(x: Any, y: Array) -> tuple[Any, Array]:
+    """Return the mean of dice over the classes of an image (C, P), and its gradient by logits.
+
+    Of numbers of many digits, as many as are worked with.
+    """
     classes, pixels = range(x.shape[0]), range(x.shape[1])
+    e = [[mp.exp(x[c, k]) for k in pixels] for c in classes]
+    total = [mp.fsum(e[c][k] for c in classes) for k in pixels]
+    p = [[e[c][k] / total[k] for k in pixels] for c in classes]
+    hot = [[int(y[k] == c) for k in pixels] for c in classes]
+    value, by_p = mp.mpf(0), []
+    for c in classes:
+        whole = mp.fsum(p[c]) + sum(hot[c])
+        lost = mp.fsum(abs(t - q) for t, q in zip(hot[c], p[c], strict=True)) / whole
+        value += lost / len(classes)
+        by_p.append([(1 - 2 * t - lost) / whole / len(classes) for t in hot[c]])
+    shares = [mp.fsum(p[c][k] * by_p[c][k] for c in classes) for k in pixels]
+    return value, np.array(
+        [[p[c][k] * (by_p[c][k] - shares[k]) for k in pixels] for c in classes], object
+    )
+
+
+def with_digits(x: Array) -> Any:
+    return np.vectorize(lambda each: mp.mpf(float(each)), otypes=[object])(x)
+
+
+def exact_softmax_dice(x: Array, y: Array) -> tuple[Any, Array]:
+    """Return the same of floats, as floats."""
     with mp.workdps(400):
-        e = [[mp.exp(mp.mpf(float(x[c, k]))) for k in pixels] for c in classes]
-        total = [mp.fsum(e[c][k] for c in classes) for k in pixels]
-        p = [[e[c][k] / total[k] for k in pixels] for c in classes]
-        hot = [[int(y[k] == c) for k in pixels] for c in classes]
-        value, by_p = mp.mpf(0), []
-        for c in classes:
-            whole = mp.fsum(p[c]) + sum(hot[c])
-            lost = mp.fsum(abs(t - q) for t, q in zip(hot[c], p[c], strict=True)) / whole
-            value += lost / len(classes)
-            by_p.append([(1 - 2 * t - lost) / whole / len(classes) for t in hot[c]])
-        shares = [mp.fsum(p[c][k] * by_p[c][k] for c in classes) for k in pixels]
-        by_x = [[float(p[c][k] * (by_p[c][k] - shares[k])) for k in pixels] for c in classes]
-        return float(value), np.array(by_x)
+        value, by_x = softmax_dice(with_digits(x), y)
+        return float(value), by_x.astype(float)
+
+
+def exact_along(x: Array, y: Array, direction: Array) -> Array:
+    """Return how its gradient moves along a direction: by differences of 400 digits."""
+    with mp.workdps(400):
+        step = mp.mpf(10) ** -150  # their own error is its square
+        middle, way = with_digits(x), step * with_digits(direction)
+        (_, one), (_, other) = softmax_dice(middle + way, y), softmax_dice(middle - way, y)
+        moved: Array = ((one - other) / (2 * step)).astype(float)
+        return moved
 
 
 def _logits(scale: float) -> tuple[Array, Array]:
@@ -311,11 +335,147 @@ def test_torch_compiles_it(torch: Any) -> None:
     np.testing.assert_allclose(tensor.grad, expected, rtol=2 * BOUND * EPS32)
 
 
-def test_logits_have_neither_curvature_nor_a_hessian() -> None:
+# ------------------------------------------------------------------- second derivatives by logits
+
+gradient_of: Any = tinyloss.grad
+second: Any = tinyloss.grad_and_hess
+hvp: Any = tinyloss.hvp
+
+
+def _hidden(loss: Any, activation: str, squared: bool = False) -> tuple[Any, ...]:
+    """Return logits, labels and a direction of images that have weights and hidden pixels."""
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=(2, 3, 2, 3)), rng.integers(0, 3, (2, 2, 3))
+    weight = rng.random((2,) if loss is tinyloss.generalized_dice else (2, 3)) + 0.5
+    options = {
+        **IMAGES, "smooth": 0.25, "from_logits": activation, "weight": weight,
+        "mask": rng.random((2, 1, 2, 3)) < 0.7, **({"squared": True} if squared else {}),
+    }  # fmt: skip
+    return x, y, rng.normal(size=x.shape), options
+
+
+EACH = [(loss, False) for loss in LOSSES] + [(tinyloss.dice, True)]
+
+
+@on(("loss", "squared"), EACH)
+@on("activation", ["softmax", "sigmoid"])
+def test_products_with_the_hessian_are_those_of_differences(
+    loss: Any, squared: bool, activation: str
+) -> None:
+    x, y, v, options = _hidden(loss, activation, squared)
+    slope, t = gradient_of(loss), 2.0**-17
+    moved = (slope(x + t * v, y, **options) - slope(x - t * v, y, **options)) / (2 * t)
+    found = hvp(loss)(x, y, v, **options)
+    # the differences' own error: t^2, and the rounding of the gradients over t
+    np.testing.assert_allclose(found, moved, rtol=0, atol=16 * t**2 + 4 * EPS64 / t)
+
+
+@pytest.mark.long
+@on(("loss", "squared"), EACH)
+@on("activation", ["softmax", "sigmoid"])
+def test_jax_finds_the_same_hessian(loss: Any, squared: bool, activation: str, jax: Any) -> None:
+    x, y, v, options = _hidden(loss, activation, squared)
+
+    def whole(x: Any, reduction: Any) -> Any:
+        return loss(x, y, reduction=reduction, **options)
+
+    hessian = jax.jit(jax.hessian(whole), static_argnums=1)
+    size = x.size
+    mean, total = (
+        np.reshape(hessian(jax.numpy.asarray(x), each), (size, size)) for each in ("mean", "sum")
+    )
+    found = hvp(loss)(x, y, v, **options)
+    np.testing.assert_allclose(found.ravel(), mean @ v.ravel(), rtol=0, atol=BOUND * EPS64)
+    by_x, bend = second(loss)(x, y, **options)
+    np.testing.assert_allclose(bend.ravel(), np.diag(total), rtol=0, atol=BOUND * EPS64)
+    expected = gradient_of(loss)(x, y, reduction="sum", **options)
+    np.testing.assert_allclose(by_x, expected, rtol=0, atol=BOUND * EPS64)
+
+
+# Not Dask's arrays of split rows: reverse mode makes tens of thousands of tasks of them.
+@on("xp", ["numpy", "torch", "jax", "dask", "array-api-strict"], indirect=True)
+@on(("loss", "activation"), [(tinyloss.dice, "softmax"), (tinyloss.generalized_dice, "softmax")])
+@pytest.mark.heavy(4)
+def test_the_diagonal_is_that_of_products(loss: Any, activation: str, xp: Library) -> None:
+    x, y, _, options = _hidden(loss, activation)
+    x = x.astype(np.float32)
+    expected = gradient_of(loss)(x, y, reduction="sum", **options)
+    options["mask"] = xp.own(options["mask"])
+    by_x, bend = xp.fetch(second(loss)(xp.asarray(x), xp.own(y), **options))
+    np.testing.assert_allclose(by_x, expected, rtol=0, atol=BOUND * EPS32)
+    at = (0, 1, 1, 2)
+    way = np.zeros_like(x)
+    way[at] = 1
+    moved = hvp(loss)(xp.asarray(x), xp.own(y), xp.asarray(way), reduction="sum", **options)
+    np.testing.assert_allclose(bend[at], xp.fetch(moved)[at], rtol=0, atol=BOUND * EPS32)
+
+
+@on("scale", [0.0, 5.0, 20.0])
+def test_second_derivatives_keep_their_digits_in_both_tails(scale: float) -> None:
+    x, y = _logits(scale)
+    options: dict[str, Any] = {"class_axis": 0, "from_logits": "softmax"}
+    v = np.random.default_rng(13).normal(size=x.shape).astype(np.float32)
+    found = hvp(tinyloss.dice)(x, y, v, **options)
+    expected = exact_along(x, y, v)
+    size = np.abs(exact_softmax_dice(x, y)[1]) * np.abs(v).max()
+    # of the sizes of terms, which are of the gradient's times the direction's
+    np.testing.assert_array_less(
+        np.abs(found - expected), BOUND * EPS32 * (size + np.abs(expected))
+    )
+    _, bend = second(tinyloss.dice)(x, y, **options)
+    for at in np.ndindex(x.shape):
+        way = np.zeros_like(x)
+        way[at] = 1
+        exact = exact_along(x, y, way)[at] * 3  # of the mean over three classes
+        least = abs(exact_softmax_dice(x, y)[1][at]) * 3
+        assert abs(bend[at] - exact) < BOUND * EPS32 * (abs(exact) + least)
+
+
+@on("activation", ["softmax", "sigmoid"])
+@on("loss", LOSSES)
+def test_for_boosting_no_curvature_is_0(loss: Any, activation: str) -> None:
+    x, y, _, options = _hidden(loss, activation)
+    _, bend = second(loss)(x, y, **options)
+    _, above = second(loss, hess="boosting")(x, y, **options)
+    assert (above > 0).all()
+    np.testing.assert_array_equal(above[bend > 0], bend[bend > 0])
+    weight = options["weight"].reshape(2, -1, 1, 1)
+    weight = weight.max(1, keepdims=True) if activation == "softmax" else weight
+    np.testing.assert_array_equal(above[bend <= 0], (weight + 0 * x)[bend <= 0])
+
+
+def test_second_derivatives_of_sums_halves_and_of_what_is_left_out() -> None:
+    rng = np.random.default_rng(14)
+    x, y, v = rng.normal(size=(2, 3, 5)), rng.integers(0, 3, (2, 5)), rng.normal(size=(2, 3, 5))
+    dice, ce = tinyloss.DiceLoss(from_logits="softmax"), tinyloss.CrossEntropyLoss(axis=1)
+    both = 0.5 * dice + 0.5 * ce
+    parts = [each.hvp(x, y, v) for each in (dice, ce)]
+    np.testing.assert_allclose(both.hvp(x, y, v), sum(parts) / 2, rtol=0, atol=8 * EPS64)
+    half = [each.astype(np.float16) for each in (x, v)]
+    wide = [each.astype(np.float32) for each in half]
+    found, expected = (dice.hvp(a, y, b) for a, b in (half, wide))
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, expected.astype(np.float16))
+    out = np.empty_like(x), np.empty_like(x)
+    second(dice, out=out)(x, y)
+    for one, other in zip(out, second(dice)(x, y), strict=True):
+        np.testing.assert_array_equal(one, other)
+    one = dice.hvp(x[:1], y[:1], v[:1])
+    x[1] = v[1] = np.nan
+    found = dice.hvp(x, y, v, where=[[True], [False]])
+    np.testing.assert_array_equal(found, [one[0], np.zeros((3, 5))])
+    curvature = second(dice)(x, y, where=[[True], [False]])[1]
+    assert np.isfinite(curvature).all()
+    assert not curvature[1].any()
+
+
+def test_an_order_of_pixels_has_no_second_derivatives() -> None:
     x, y = np.zeros((1, 3)), np.ones((1, 3))
-    for derive, arrays in ((tinyloss.grad_and_hess, (x, y)), (tinyloss.hvp, (x, y, x))):
-        with pytest.raises(TypeError, match=r"dice: has no .* by logits, expected a gradient"):
-            derive(tinyloss.dice)(*arrays, from_logits="sigmoid")
+    for derive, arrays in ((second, (x, y)), (hvp, (x, y, x))):
+        with pytest.raises(TypeError, match=r"lovasz_softmax: has no .*: its pixels are put in an"):
+            derive(tinyloss.lovasz_softmax)(*arrays, from_logits="sigmoid")
+    with pytest.raises(ValueError, match=r"dice: direction has shape \(3,\), expected \(1, 3\)"):
+        hvp(tinyloss.dice)(x, y, x[0], from_logits="sigmoid")
 
 
 # ------------------------------------------------------------------------- class indices and masks

@@ -105,7 +105,12 @@ class Formula:
 
     pulled_by: ClassVar["type[Formula] | None"] = None
     """The formula that pulls a gradient by the value back to x, where the value has x's shape: its
-    x is that gradient, its y the value, and its `grad_x` the gradient by x. None without one."""
+    x is that gradient, its y the value, and its `grad_x` the gradient by x. None without one.
+
+    One with second derivatives takes more arrays. With `along`, a direction of x, and `turned`, by
+    how much the gradient moves there, its `grad_x` is the same by x. With `bend`, the second
+    derivatives by the value, its `curvature` is those by x; or with `twist`, the gradients of
+    `twisted`, for a loss of whole rows."""
 
     exact_curvature: ClassVar[bool] = True
     """Whether `curvature` is the second derivative."""
@@ -126,6 +131,11 @@ class Formula:
 
     def curvature(self) -> Any:
         """Return the second derivative by each element of x."""
+        raise NotImplementedError
+
+    def twist(self) -> Any:
+        """Return what makes the Hessian of a row, where that is g_i t_j + t_i g_j of the gradient g
+        by x and of this t."""
         raise NotImplementedError
 
     def boosting_curvature(self, curvature: Any) -> Any:
@@ -266,6 +276,19 @@ def boosting(own: type[Formula]) -> type[Formula]:
         return Boosting
 
     return made_once(own, "_boosting", make)
+
+
+def twisted(own: type[Formula]) -> type[Formula]:
+    """Return a formula whose gradient by x is `twist`."""
+
+    def make() -> type[Formula]:
+        class Twisted(own):  # type: ignore[misc, valid-type]
+            def grad_x(self) -> Any:
+                return self.twist()
+
+        return Twisted
+
+    return made_once(own, "_twisted", make)
 
 
 def exact(value: Any) -> Hashable:

@@ -298,8 +298,9 @@ def hvp(loss: Loss[...], /) -> Callable[..., Any]:
     -----
     For a loss of elements it is the curvature times the direction, as accurate as the curvature.
     For a loss of rows it is the derivative, by reverse mode, of the closed-form gradient along the
-    direction: within a few eps of the size of the terms, which may cancel. At a kink it is 0. Of a
-    loss of sequences JAX and torch differentiate the gradient; other arrays have no product.
+    direction: within a few eps of the size of the terms, which may cancel. At a kink it is 0. By
+    logits of regions it follows from that by probabilities. Of a loss of sequences JAX and torch
+    differentiate the gradient; other arrays have no product.
 
     Examples
     --------

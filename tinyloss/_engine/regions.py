@@ -7,7 +7,8 @@
     Answer
 
 Probabilities take an array of x's size, and so does the gradient: there is no other. Where a
-library differentiates by itself, both steps are its own to follow.
+library differentiates by itself, both steps are its own to follow. Second derivatives by logits
+follow from both by probabilities, by the chain rule: they take a few arrays more.
 """
 
 from collections.abc import Mapping
@@ -43,10 +44,10 @@ from tinyloss._engine.checks import (
 from tinyloss._engine.job import Answer, Argument, Domain, Job, Kind
 from tinyloss._engine.request import Refusal, Regions, Request, Want, refuse_second
 from tinyloss._engine.run import answer_of, as_wanted, fill, job_of, narrowed, run
-from tinyloss._engine.settle import class_axis, row_axes, without
+from tinyloss._engine.settle import check_direction, class_axis, row_axes, without
 from tinyloss._engine.targets import domain_of, look_at, may_look
 from tinyloss._engine.weights import not_ignored
-from tinyloss._formula import Formula
+from tinyloss._formula import Formula, twisted
 from tinyloss.typing import Namespace
 
 MASS = "mass"
@@ -56,13 +57,12 @@ MASS = "mass"
 def run_regions(request: Request, want: Want) -> Answer:
     """Answer a request whose predictions are of regions."""
     regions: Regions = request.x
-    activation = regions.activation
     try:
         _refuse(request, want)
         spelled, counts = _spelled(request)
-        if activation is None:
+        if regions.activation is None:
             return run(spelled, want)
-        logits = _Logits(spelled, activation, regions.class_axis, counts)
+        logits = _Logits(spelled, regions, counts)
     except Refusal as refusal:
         raise refusal.of(request.name) from None
     return logits.answer(want)
@@ -74,7 +74,7 @@ def job_of_regions(request: Request, want: Want) -> Job:
     try:
         spelled, counts = _spelled(request, looks=False)
         if regions.activation is not None:
-            logits = _Logits(spelled, regions.activation, regions.class_axis, counts)
+            logits = _Logits(spelled, regions, counts)
             spelled = logits.of_probabilities()
     except Refusal as refusal:
         raise refusal.of(request.name) from None
@@ -84,8 +84,9 @@ def job_of_regions(request: Request, want: Want) -> Job:
 def _refuse(request: Request, want: Want) -> None:
     """Refuse a derivative that there is none of."""
     regions: Regions = request.x
-    if regions.activation is not None:
-        refuse_second(want, " by logits")
+    assert request.formula is not None
+    if request.formula.in_order:
+        refuse_second(want, ": its pixels are put in an order")
     if 1 in want.argnums:
         xp = namespace_of(regions.x)
         if _holds_indices(regions.x, brought(xp, regions.x, "y", request.y)):
@@ -285,11 +286,15 @@ def _mass_of_classes(
 class _Logits:
     """A request of logits, whose probabilities an activation makes."""
 
-    def __init__(self, request: Request, activation: type[Formula], axis: int, counts: Any) -> None:
+    def __init__(self, request: Request, regions: Regions, counts: Any) -> None:
+        activation = regions.activation
+        assert activation is not None
         self._request, self._activation = request, activation
         x = request.x
         self._xp = xp = namespace_of(x)
+        axis = regions.class_axis
         self._axis = class_axis(x, axis, "class_axis") if activation.rowwise else None
+        self._of_classes = regions.of_classes is not None
         y = request.y
         wide = (y,) if has_dtype(y) and kind(y.dtype) == "float" else ()
         self._dtype = compute_dtype(xp, x, *wide)
@@ -303,15 +308,19 @@ class _Logits:
             return run(inner, want)
         # Where rounding is still to come, or torch may have to remember it, nothing is written yet.
         at_once = not is_torch(inner.x) and all(each.dtype == self._dtype for each in want.out)
-        answer = run(inner, want._replace(out=want.out if at_once else (), wide=True))
-        with registry.quiet(xp):
-            grads = tuple(
-                [
-                    self._pulled(grad, inner.x) if number == 0 else grad
-                    for number, grad in zip(want.argnums, answer.grads, strict=True)
-                ]
-            )
-        answer = answer._replace(grads=grads)
+        if want.curvature or want.direction is not None:
+            at_once = False
+            answer = (self._bent if want.curvature else self._along)(inner, want)
+        else:
+            answer = run(inner, want._replace(out=want.out if at_once else (), wide=True))
+            with registry.quiet(xp):
+                grads = tuple(
+                    [
+                        self._pulled(grad, inner.x) if number == 0 else grad
+                        for number, grad in zip(want.argnums, answer.grads, strict=True)
+                    ]
+                )
+            answer = answer._replace(grads=grads)
         if want.out and at_once:
             return answer
         if not want.wide:
@@ -324,12 +333,76 @@ class _Logits:
         x = self._applied(self._activation, {"x": request.x}).value
         return request._replace(x=x, params={**request.params, "balanced": True})
 
+    def _along(self, inner: Request, want: Want) -> Answer:
+        """Return the Hessian by the logits times a direction, as the gradient.
+
+        By the chain rule: that by probabilities along the way that these go, pulled back; and what
+        the pull itself turns.
+        """
+        xp, request = self._xp, self._request
+        try:
+            along = brought(xp, request.x, "direction", want.direction)
+            check_direction(request, along)
+        except Refusal as refusal:
+            raise refusal.of(request.name) from None
+        of_gradient = want._replace(remade=None, direction=None, out=(), wide=True)
+        gradient = run(inner, of_gradient).grads[0]
+        with registry.quiet(xp):
+            along = astype(xp, along, self._dtype)
+            way = self._pulls({"x": along, "y": inner.x}).grads[0]
+        turned = run(inner, want._replace(direction=way, out=(), wide=True)).grads[0]
+        with registry.quiet(xp):
+            arrays = {"x": gradient, "y": inner.x, "turned": turned, "along": along}
+            return self._pulls(arrays)
+
+    def _bent(self, inner: Request, want: Want) -> Answer:
+        """Return each item's gradient and curvature by the logits."""
+        xp = self._xp
+        wide = want._replace(remade=None, out=(), wide=True)
+        _, (gradient,), bend = run(inner, wide)
+        second = {"bend": bend}
+        if self._axis is not None and self._of_classes:  # a row's classes move together
+            each = inner._replace(
+                weight=None, where=None, over=None, reduction="none", denominator=None
+            )
+            twist = Want(value=False, argnums=(0,), remade=twisted, wide=True)
+            second = {"twist": run(each, twist).grads[0]}
+        with registry.quiet(xp):
+            answer = self._pulls({"x": gradient, "y": inner.x, **second}, curvature=True)
+            if want.remade is None:
+                return answer
+            return answer._replace(curvature=self._above_0(answer.curvature))
+
+    def _above_0(self, curvature: Any) -> Any:
+        """Return a curvature for boosting: where it is not above 0, the weight of a class.
+
+        The largest of them, where a logit moves all.
+        """
+        xp, request = self._xp, self._request
+        axes = row_axes(request.x, request.axis)
+        count = len(request.x.shape) - len(axes)
+        weights = xp.ones_like(curvature)
+        for name in ("weight", "where"):
+            given = getattr(request, name)
+            if given is not None:
+                weight = astype(xp, brought(xp, request.x, name, given), self._dtype)
+                weight = with_axes(of_rank(xp, weight, count), axes)
+                weights = xp.where(weight == 0, 0.0, weights * weight)
+        if self._axis is not None:
+            weights = xp.max(weights, axis=self._axis, keepdims=True)
+        return xp.where(curvature <= 0, weights, curvature)
+
     def _pulled(self, gradient: Any, x: Any) -> Any:
         """Return the gradient by the logits, in the place of that by x where it can be written."""
         place = gradient if self._may_write(gradient) else None
+        return self._pulls({"x": gradient, "y": x}, place).grads[0]
+
+    def _pulls(
+        self, arrays: Mapping[str, Any], place: Any = None, curvature: bool = False
+    ) -> Answer:
         pull = self._activation.pulled_by
         assert pull is not None
-        return self._applied(pull, {"x": gradient, "y": x}, place).grads[0]
+        return self._applied(pull, arrays, place, curvature)
 
     @staticmethod
     def _may_write(array: Any) -> bool:
@@ -337,7 +410,11 @@ class _Logits:
         return not compiling() and not is_torch(array) and writeable(array)
 
     def _applied(
-        self, formula: type[Formula], arrays: Mapping[str, Any], place: Any = None
+        self,
+        formula: type[Formula],
+        arrays: Mapping[str, Any],
+        place: Any = None,
+        curvature: bool = False,
     ) -> Answer:
         """Return a formula's value or, of two arrays, its gradient, where the caller has axes."""
         xp, axis = self._xp, self._axis
@@ -350,6 +427,7 @@ class _Logits:
             reduce=False,
             value=not pulls,
             grads=("x",) if pulls else (),
+            curvature=curvature,
             value_dtype=self._dtype,
         )
         moved = {name: self._to_end(each) for name, each in arrays.items()}
@@ -359,7 +437,8 @@ class _Logits:
             return found
         if pulls:
             back = place if place is not None else move_axis(xp, found.grads[0], -1, axis)
-            return found._replace(grads=(back,))
+            bent = move_axis(xp, found.curvature, -1, axis) if curvature else None
+            return found._replace(grads=(back,), curvature=bent)
         return found._replace(value=move_axis(xp, found.value, -1, axis))
 
     def _to_end(self, array: Any) -> Any:

@@ -44,7 +44,7 @@ from tinyloss._engine.checks import (
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.request import Refusal, Request, Sequences, Want, refuse_second
 from tinyloss._engine.run import fill, job_of, run
-from tinyloss._engine.settle import class_axis
+from tinyloss._engine.settle import check_direction, class_axis
 from tinyloss._engine.targets import may_look, validation_mode
 from tinyloss._formula import Formula, Sequential
 from tinyloss.typing import Namespace
@@ -106,8 +106,7 @@ def _along(request: Request, want: Want) -> Answer:
     if own is refuse_second:
         refuse_second(want)
     direction = brought(xp, x, "direction", want.direction)
-    if not same_shape(tuple(direction.shape), tuple(x.shape)):
-        raise Refusal(f"direction has shape {show(direction)}, expected {show(x)}, the shape of x")
+    check_direction(request._replace(x=x), direction)
     dtype = compute_dtype(xp, x)
     of_gradient = want._replace(remade=None, direction=None, wide=True)
 

@@ -72,7 +72,7 @@ def settle(request: Request, want: Want, fuses: bool) -> "tuple[Form, Settled]":
     with registry.quiet(xp):
         y, more = _brought(request, xp)
         if want.direction is not None:
-            _check_direction(request, more["direction"])
+            check_direction(request, more["direction"])
         form = _form_of(request, want, xp, y, more, fuses)
         return form, form.settled(request, want.out, y, more)
 
@@ -363,7 +363,7 @@ def _check_elements(formula: type[Formula], x: Any, y: Any) -> None:
         )
 
 
-def _check_direction(request: Request, direction: Any) -> None:
+def check_direction(request: Request, direction: Any) -> None:
     """Refuse a direction that is not a number for each element of x, or no name of its own."""
     x = request.x
     if not same_shape(direction.shape, x.shape):

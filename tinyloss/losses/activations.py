@@ -86,12 +86,16 @@ class SoftmaxPull(Formula):
     rowwise = True
 
     def __init__(self, x: Any, y: Any) -> None:
-        self.xp = xp = namespace(x)
-        self.p = y
-        self.g = x - xp.sum(xp.where(y > 0.5, x, 0.0), axis=-1, keepdims=True)
+        self.g, self.p = x, y
+
+    def centred(self, g: Any) -> Any:
+        """Return g less its mean by the probabilities."""
+        xp = namespace(g)
+        g = g - xp.sum(xp.where(self.p > 0.5, g, 0.0), axis=-1, keepdims=True)
+        return g - xp.sum(self.p * g, axis=-1, keepdims=True)
 
     def grad_x(self) -> Any:
-        return self.p * (self.g - self.xp.sum(self.p * self.g, axis=-1, keepdims=True))
+        return self.p * self.centred(self.g)
 
 
 class _Softmax(_LogSoftmax):

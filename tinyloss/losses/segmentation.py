@@ -11,7 +11,14 @@ from tinyloss._in_order import Order, spread
 from tinyloss._lists import ListFunction
 from tinyloss._regions import ImageFunction, OrderedRegionFunction, RegionFunction
 from tinyloss._traits import Traits
-from tinyloss.losses._numerics import balanced, sides, sigmoids, softmax_parts, steep
+from tinyloss.losses._numerics import (
+    balanced,
+    sides,
+    sigmoids,
+    softmax_parts,
+    steep,
+    sum_of_others,
+)
 from tinyloss.losses.activations import SoftmaxPull
 from tinyloss.typing import (
     ActivationOrNone,
@@ -93,10 +100,13 @@ class _Overlap(Formula):
         return self.slope(a, b)
 
     def curvature(self) -> Any:
-        a, b, both = self.slopes_x()
+        a, b, _ = self.slopes_x()
         bend = self.bend()
-        turn = -2 * self.weighed(both) / self.whole * self.slope(a, b)
+        turn = 2 * self.twist() * self.slope(a, b)
         return turn + self.weighed(bend * self.kept) / self.whole if bend else turn
+
+    def twist(self) -> Any:
+        return -self.weighed(self.slopes_x()[2]) / self.whole
 
     boosting_curvature = steep
 
@@ -202,8 +212,39 @@ class _FocalTversky(_Tversky):
 
 
 class _SoftmaxPull(SoftmaxPull):
-    def __init__(self, x: Any, y: Any) -> None:
-        super().__init__(x, sides(y)[0])
+    """Also of the second derivatives, where p_c is p_c (v_c - sum_k p_k v_k) along a direction v.
+
+    That of the gradient is itself a gradient that is pulled. By one class's logit alone each class
+    turns by its probability times this one's, or this one by what the others have.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        turned: Any = None,
+        along: Any = None,
+        bend: Any = None,
+        twist: Any = None,
+    ) -> None:
+        p, self.q = sides(y)
+        super().__init__(x, p)
+        self.turned, self.along, self.bend, self.turn = turned, along, bend, twist
+
+    def grad_x(self) -> Any:
+        if self.along is None:
+            return super().grad_x()
+        moved = self.turned + self.centred(self.along) * self.centred(self.g)
+        return self.p * self.centred(moved)
+
+    def curvature(self) -> Any:
+        slope = super().grad_x()
+        own = (self.q - self.p) * slope
+        if self.turn is not None:  # of rows with all classes
+            return own + 2 * slope * (self.p * self.centred(self.turn))
+        squares = self.p * self.p
+        return own + squares * (self.q * self.q * self.bend + sum_of_others(squares * self.bend))
 
 
 class _Softmax(Formula):
@@ -227,11 +268,20 @@ class _Softmax(Formula):
 class _SigmoidPull(Formula):
     name = "sigmoid"
 
-    def __init__(self, x: Any, y: Any) -> None:
+    def __init__(
+        self, x: Any, y: Any, *, turned: Any = None, along: Any = None, bend: Any = None
+    ) -> None:
         self.g, (self.p, self.q) = x, sides(y)
+        self.slope = self.p * self.q
+        self.turned, self.along, self.bend = turned, along, bend
 
     def grad_x(self) -> Any:
-        return self.p * self.q * self.g
+        if self.along is None:
+            return self.slope * self.g
+        return self.slope * (self.turned + (self.q - self.p) * self.g * self.along)
+
+    def curvature(self) -> Any:
+        return self.slope * (self.slope * self.bend + (self.q - self.p) * self.g)
 
 
 class _Sigmoid(Formula):
@@ -322,7 +372,8 @@ def dice(
 
     Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
     and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
-    keep their digits in both tails, as those by probabilities do.
+    keep their digits in both tails, as those by probabilities do. Curvature by logits has these eps
+    of the sum of its terms' sizes.
 
     Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
     there is nothing to find, any other prediction costs 1 if `smooth` is 0.
@@ -404,7 +455,8 @@ def jaccard(
 
     Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
     and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
-    keep their digits in both tails, as those by probabilities do.
+    keep their digits in both tails, as those by probabilities do. Curvature by logits has these eps
+    of the sum of its terms' sizes.
 
     Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
     there is nothing to find, any other prediction costs 1 if `smooth` is 0.
@@ -486,7 +538,8 @@ def tversky(
 
     Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
     and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
-    keep their digits in both tails, as those by probabilities do.
+    keep their digits in both tails, as those by probabilities do. Curvature by logits has these eps
+    of the sum of its terms' sizes.
 
     Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
     there is nothing to find, any other prediction costs 1 if `smooth` is 0.
@@ -577,7 +630,8 @@ def focal_tversky(
 
     Accuracy: value 8 eps; gradient 16 eps; curvature 16 eps. Of targets between 0 and 1 the
     gradient and the curvature have these eps of the sum of their terms' sizes. Value and gradient
-    by logits keep their digits in both tails, as those by probabilities do.
+    by logits keep their digits in both tails, as those by probabilities do. Curvature by logits has
+    these eps of the sum of its terms' sizes.
 
     Edge cases: 0, and no gradient, where nothing is predicted and there is nothing to find. Where
     there is nothing to find, any other prediction costs 1 if `smooth` is 0.
@@ -660,7 +714,8 @@ def generalized_dice(
 
     Accuracy: value 4 eps; gradient 8 eps; curvature 16 eps. Of targets between 0 and 1 the gradient
     and the curvature have these eps of the sum of their terms' sizes. Value and gradient by logits
-    keep their digits in both tails, as those by probabilities do.
+    keep their digits in both tails, as those by probabilities do. Curvature by logits has these eps
+    of the sum of its terms' sizes.
 
     Edge cases: a class that is absent weighs as much as the heaviest one; where all are absent the
     loss is 0.
