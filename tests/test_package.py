@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_transforms",
         "typing",
     },
-    "_over": {"_altered", "_engine", "_function"},
+    "_over": {"_altered", "_engine", "_function", "_objects"},
     "_partial": {"_arrays", "_calls", "_check", "_engine", "_function", "_transforms"},
     "_products": {"_engine", "_function", "_traits", "typing"},
     "_scaler": {

@@ -22,7 +22,7 @@ class Altered(Generic[P]):
 
     def __init__(self, make: Callable[..., Any], loss: Loss[P], given: Any, does: str) -> None:
         """Take what makes it, of which loss, what that is given besides, and what it does."""
-        if isinstance(loss, type) or not hasattr(loss, "request"):
+        if isinstance(loss, type) or not hasattr(loss, "ask"):
             raise no_loss(loss, f"tinyloss.{make.__name__}")
         self._make: Any = make
         self._loss: Any = loss

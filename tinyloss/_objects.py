@@ -224,6 +224,8 @@ class WeightedSum(Differentiable):
 
     def _summed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request | None:
         """Return the request of the sum as one loss; None where its terms differ too much."""
+        if not all(hasattr(loss, "request") for _, loss in self.terms):
+            return None  # each goes over axes of its own
         return summed(
             [factor for factor, _ in self.terms],
             [loss.request(args, kwargs) for _, loss in self.terms],

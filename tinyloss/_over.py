@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from tinyloss._altered import Altered
 from tinyloss._engine.job import Answer
-from tinyloss._engine.regions import run_regions
-from tinyloss._engine.request import Product, Regions, Request, Sequences, Want
-from tinyloss._engine.run import run
+from tinyloss._engine.request import Want
 from tinyloss._function import Loss
+from tinyloss._objects import Differentiable
 
 P = ParamSpec("P")
 
 
-class Over(Altered[P]):
+class Over(Altered[P], Differentiable):
     """A loss whose `reduction` goes over chosen axes of its items."""
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
-        request = self.request(args, kwargs)
-        return (run_regions if isinstance(request.x, Regions) else run)(request, want)
-
-    def request(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
-        """Return what a call asks."""
-        request: Request = self._loss.request(args, kwargs)
-        if isinstance(request.x, Product | Sequences):
+        if want.over is not None:
             raise TypeError(
-                f"tinyloss.over: got {self._loss!r}, expected a loss of arrays: one of products "
-                "or of sequences goes over all its items"
+                f"tinyloss.over: got {self!r}, which has its axes, expected all axes in one call"
             )
-        return request._replace(over=self._given)
+        answer: Answer = self._loss.ask(want._replace(over=self._given), *args, **kwargs)
+        return answer
 
 
 def over(loss: Loss[P], axis: int | tuple[int, ...], /) -> Over[P]:
@@ -42,20 +34,23 @@ def over(loss: Loss[P], axis: int | tuple[int, ...], /) -> Over[P]:
     Parameters
     ----------
     loss
-        A loss of this package, a function or an object, or your own. Not one of products or of
-        sequences, and no sum of losses.
+        A loss of this package, a function or an object, a sum of these, or your own.
     axis
         The axis of the items, or a tuple of them. An item is an element, or a row of classes; the
         items have the shape that `reduction="none"` returns.
 
     Returns
     -------
-    A loss with the parameters of `loss`. It returns an array without these axes.
+    A loss with the parameters of `loss`. It returns an array without these axes. It adds and scales
+    as objects do: losses whose items differ are put together along axes of their own.
 
     Notes
     -----
     `reduction="mean"`: sum(weight * loss) / sum(weight) along the axes; 0 where nothing is taken.
     `reduction="sum"`: the sum. `denominator` may be an array of the result's shape.
+
+    Of scores that are products, and of sequences, the axes are those that h, and x, have besides
+    their last ones. `sequence_logprob`, `barlow_twins` and `vicreg` have no such items.
 
     Gradient: of the sum of the result. Each element of the result depends on its own items alone,
     so the gradient by these is its own.

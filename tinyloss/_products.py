@@ -126,7 +126,7 @@ class ColumnsFunction(ProductFunction[P]):
         request = self.request(args, kwargs)
         product: Product = request.x
         self._check(want, (0, 1))
-        if want.sums or want.curvature or want.remade is not None:
+        if want.sums or want.over is not None or want.curvature or want.remade is not None:
             raise TypeError(f"tinyloss.{self.__name__}: is no mean of items, expected a gradient")
         answer = self.of_columns(request, want._replace(out=(), wide=True))
         return self._finished(answer, want, [product.h, product.w])

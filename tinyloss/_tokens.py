@@ -27,6 +27,11 @@ class TokensFunction(AnsweringFunction[P]):
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
+        if want.over is not None:
+            raise TypeError(
+                f"tinyloss.{self.__name__}: has a number for each sequence, and a reduction of its "
+                "tokens, expected weight= and a sum of the result over an axis"
+            )
         answer = run(self._of_tokens(args, kwargs), want)
         if answer.value is None:
             return answer

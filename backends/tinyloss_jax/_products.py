@@ -47,6 +47,9 @@ class Absent:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.like, name)
 
+    def __getitem__(self, key: Any) -> Any:
+        return jnp.broadcast_to(jnp.zeros((), self.dtype), self.shape)[key]
+
 
 absent = Absent
 

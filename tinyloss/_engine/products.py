@@ -17,7 +17,7 @@ from tinyloss._engine.checks import brought, namespace_of
 from tinyloss._engine.chunks import at_once, by_chunks, mean_of
 from tinyloss._engine.job import Answer, Job, replaced
 from tinyloss._engine.request import Product, Refusal, Request, Want, refuse_second
-from tinyloss._engine.run import fill
+from tinyloss._engine.run import fill, summed_over
 from tinyloss._engine.scored import Scored, absent, bytes_of, scored_of, size_of
 from tinyloss.typing import Namespace
 
@@ -52,6 +52,7 @@ def _of_scores(request: Request, product: Product, want: Want) -> Answer:
         value = answer.value
         if value is not None and not scored.job.kind.reduce:
             value = xp.reshape(value, (*lead, *value.shape[1:]))
+            value = value if want.over is None else summed_over(want, value)
         grads = [
             xp.reshape(grad, (*lead, grad.shape[-1])) if name in ("h", "y") else grad
             for name, grad in zip(scored.by, answer.grads, strict=True)

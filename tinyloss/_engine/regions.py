@@ -362,9 +362,7 @@ class _Logits:
         _, (gradient,), bend = run(inner, wide)
         second = {"bend": bend}
         if self._axis is not None and self._of_classes:  # a row's classes move together
-            each = inner._replace(
-                weight=None, where=None, over=None, reduction="none", denominator=None
-            )
+            each = inner._replace(weight=None, where=None, reduction="none", denominator=None)
             twist = Want(value=False, argnums=(0,), remade=twisted, wide=True)
             second = {"twist": run(each, twist).grads[0]}
         with registry.quiet(xp):

@@ -159,8 +159,6 @@ class Request(NamedTuple):
     besides its weight; None for once."""
     y_of_rows: bool = False
     """Whether y has a number for each row, not one for each element."""
-    over: int | tuple[int, ...] | None = None
-    """The axes of the items that `reduction` goes over; None for all."""
     y_of_columns: bool = False
     """Whether y may be without x's last axis: it is then the target of each of its elements."""
     of_pairs: bool = False
@@ -193,6 +191,8 @@ class Want(NamedTuple):
     """Whether derivatives are wanted in the dtype computed in, to go on with before rounding."""
     direction: Any = None
     """An array like x, which a formula that was made anew takes besides."""
+    over: int | tuple[int, ...] | None = None
+    """The axes of the items that `reduction` goes over; None for all."""
 
 
 def refuse_second(want: Want, by: str = "") -> None:

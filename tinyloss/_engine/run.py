@@ -60,7 +60,7 @@ from tinyloss.typing import Namespace
 def run(request: Request, want: Want) -> Answer:
     """Answer a request."""
     request = as_wanted(request, want)
-    if request.over is not None and not want.curvature:
+    if want.over is not None and not want.curvature:
         return _run_over(request, want)
     return finished_of(request, *settled_of(request, want), want.out)
 
@@ -103,35 +103,45 @@ def finished_of(request: Request, form: Form, settled: Settled, out: tuple[Any, 
 
 def _run_over(request: Request, want: Want) -> Answer:
     """Answer a request whose items are put together along some of their axes alone."""
-    each = request._replace(reduction="none", denominator=None, over=None)
     try:
-        if request.reduction == "none":
-            raise Refusal('reduction is "none", expected "mean" or "sum" over an axis')
-        if want.sums:
-            raise Refusal("is a mean over an axis, expected one over all to take apart", TypeError)
-        form, settled = settle(each, want, fuses=False)
-        xp, wide = settled.job.xp, widest_dtype(settled.job.xp, request.x)
-        with registry.quiet(xp):
-            job, axes = _job_over(request, form, settled.job)
+        form, settled = settled_over(request, want)
+        answer = finished_of(request._replace(reduction="none"), form, settled, want.out)
+        if answer.value is None:
+            return answer
+        with registry.quiet(settled.job.xp):
+            return answer._replace(value=summed_over(want, answer.value))
     except Refusal as refusal:
         raise refusal.of(request.name, request.called) from None
-    answer = finished_of(each, form, settled._replace(job=job), want.out)
-    if answer.value is None:
-        return answer
-    with registry.quiet(xp):
-        value = xp.sum(answer.value, axis=axes, dtype=wide)
-        return answer._replace(value=astype(xp, value, answer.value.dtype))
 
 
-def _job_over(request: Request, form: Form, job: Job) -> tuple[Job, tuple[int, ...]]:
-    """Return the job of items whose sum along these axes is the answer, and the axes."""
+def settled_over(request: Request, want: Want) -> tuple[Form, Settled]:
+    """Return the form and the request settled of items whose sum along axes is the answer."""
+    if request.reduction == "none":
+        raise Refusal('reduction is "none", expected "mean" or "sum" over an axis')
+    if want.sums:
+        raise Refusal("is a mean over an axis, expected one over all to take apart", TypeError)
+    each = request._replace(reduction="none", denominator=None)
+    form, settled = settle(each, want._replace(over=None))
+    with registry.quiet(settled.job.xp):
+        return form, settled._replace(job=_job_over(request, want, form, settled.job))
+
+
+def summed_over(want: Want, items: Any) -> Any:
+    """Return the sums of what items have along axes."""
+    xp = namespace(items)
+    axes = _axes_of_items(want.over, tuple(items.shape))
+    value = xp.sum(items, axis=axes, dtype=widest_dtype(xp, items))
+    return astype(xp, value, items.dtype)
+
+
+def _job_over(request: Request, want: Want, form: Form, job: Job) -> Job:
     if divisor_moves(request, job):
         raise Refusal("has no derivative by y beside class_weight over an axis", TypeError)
     xp, x, dtype = job.xp, job.arrays["x"], job.kind.dtype
     items = x.shape[:-1] if job.kind.rowwise else x.shape
-    axes = _axes_of_items(request.over, items)
+    axes = _axes_of_items(want.over, items)
     if request.reduction == "sum":
-        return job, axes
+        return job
     item, counts = counted(form.rule, request, x, job.arrays["y"])
     ones = xp.ones_like(x if len(x.shape) == len(items) else x[..., 0], dtype=dtype)
     weight = ones if item is None else ones * item
@@ -150,7 +160,7 @@ def _job_over(request: Request, form: Form, job: Job) -> tuple[Job, tuple[int, .
         divisor = xp.sum(counts, axis=axes, keepdims=True, dtype=widest_dtype(xp, x))
     # where nothing is selected, nothing is divided by
     divisor = xp.where(some, astype(xp, divisor, dtype), 1.0)
-    return replaced(job, weight=weight / divisor, weighted=True), axes
+    return replaced(job, weight=weight / divisor, weighted=True)
 
 
 def _axes_of_items(over: int | tuple[int, ...] | None, items: tuple[Any, ...]) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from tinyloss._engine.checks import brought, namespace_of, same_shape, show
 from tinyloss._engine.job import Job, replaced
 from tinyloss._engine.pairs import arrays_of, weighed, weights_of
 from tinyloss._engine.request import Product, Refusal, Request, Want
-from tinyloss._engine.run import divisor_moves
+from tinyloss._engine.run import divisor_moves, settled_over
 from tinyloss._engine.settle import settle
 from tinyloss.typing import Namespace
 
@@ -208,10 +208,9 @@ def scored_of(request: Request, product: Product, want: Want) -> tuple[Any, Any,
     if marks:
         request = request._replace(y=absent(xp, h, (*lead, classes), xp.bool))
     inner = ((0,) if set(by) - {"y"} else ()) + ((1,) if "y" in by else ())
+    settling = settle if want.over is None else settled_over
     try:
-        _, (job, total) = settle(
-            request._replace(x=x), want._replace(argnums=inner, out=()), fuses=False
-        )
+        _, (job, total) = settling(request._replace(x=x), want._replace(argnums=inner, out=()))
     except Refusal as refusal:
         raise Refusal(f"{refusal} (x are the scores, of h and w)", refusal.kind) from None
     if product.both_ways:  # the target of a row is the column of its index
@@ -242,7 +241,7 @@ def scored_of(request: Request, product: Product, want: Want) -> tuple[Any, Any,
             by=by,
             memory=memory,
             whole=whole,
-            moves=divisor_moves(request, job),
+            moves=want.over is None and divisor_moves(request, job),
             both_ways=product.both_ways,
             pairs=pairs,
             marks=marks,

@@ -55,7 +55,7 @@ class Settled(NamedTuple):
     total: Any = None
 
 
-def settle(request: Request, want: Want, fuses: bool) -> "tuple[Form, Settled]":
+def settle(request: Request, want: Want, fuses: bool = False) -> "tuple[Form, Settled]":
     """Check a request and settle it; also return its form.
 
     `fuses`: the form is kept, so that what it does with arrays may be compiled.
