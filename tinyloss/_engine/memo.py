@@ -35,9 +35,8 @@ def answered(
     kwargs: Mapping[str, Any],
 ) -> Answer:
     """Answer a call of a loss, as one like it was answered if there was one."""
-    if (
-        compiling() or known is None or want.over is not None
-    ):  # in this order: torch.compile guards what it reads
+    # in this order: torch.compile guards what it reads
+    if compiling() or known is None or want.over is not None:
         return run(describe(args, kwargs), want)
     arrays: list[Any] = []
     key = None if want.direction is not None else _key(want, args, kwargs, arrays)
