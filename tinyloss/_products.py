@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
-from typing import Any, ClassVar, ParamSpec
+from typing import Any, ParamSpec
 
 from tinyloss._engine.job import Answer, Job
 from tinyloss._engine.products import Memory, job_of_product, memory_of, run_columns, run_product
@@ -20,14 +21,6 @@ P = ParamSpec("P")
 
 class ProductFunction(AnsweringFunction[P]):
     """A loss of scores that are products: called with their factors, and differentiable by them."""
-
-    by_scores: ClassVar[bool] = True
-    """Whether a row's loss is a function of its scores, of which something is known."""
-
-    def traits(self, **parameters: Any) -> Traits:
-        """Return what is known of the loss as a function of its scores."""
-        known = super().traits(**parameters)
-        return known if self.by_scores else Traits()
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
@@ -71,7 +64,25 @@ class PairFunction(ProductFunction[P]):
     compared with itself, it is both factors of the product.
     """
 
-    by_scores = False
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of the loss of a row as a function of its similarities."""
+        known = super().traits(**parameters)
+        scale = self.product(parameters).scale
+        size = 1.0 if scale is None else abs(scale)
+        return replace(
+            known,
+            lipschitz=None if known.lipschitz is None else size * known.lipschitz,
+            smoothness=None if known.smoothness is None else size * size * known.smoothness,
+            # several things may vary
+            elicits=None,
+            proper=None,
+            calibrated=None,
+        )
+
+    def product(self, parameters: dict[str, Any]) -> Product:
+        """Return the product that a call with these parameters describes."""
+        product: Product = self._described(parameters).x
+        return product
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""
@@ -112,14 +123,20 @@ class ColumnsFunction(ProductFunction[P]):
     The request's product has a and b, rows of features: an item is a column there.
     """
 
-    by_scores = False
-
     def traits(self, **parameters: Any) -> Traits:
         """Return what is known of the loss as a function of both arrays."""
         super().traits(**parameters)  # refuses what a call refuses
         # Squares of what columns have in common are 0 where they have what is asked for, of a and b
-        # as of their opposites, and not between these. More columns have more of them.
-        return Traits(convex=False, strong_convexity=0.0, range=(0.0, inf))
+        # as of their opposites, and not between these. More columns have more of them. Covariances
+        # are steeper the larger features are; correlations turn faster the smaller they are.
+        return Traits(
+            convex=False,
+            strong_convexity=0.0,
+            lipschitz=inf,
+            smoothness=inf,
+            range=(0.0, inf),
+            symmetric=True,
+        )
 
     def ask(self, want: Want, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Return the parts of the answer that are wanted."""

@@ -29,6 +29,8 @@ class Traits:
       of its events.
     - Of answers it is the log-probability of the chosen one. That of the rejected one is given.
     - Of scores that are products it is the scores; of `barlow_twins` and `vicreg` both arrays.
+    - Of vectors of a batch, such as those of `info_nce`, it is the similarities of a row, of any
+      size, before a temperature. Where the loss goes both ways it is those of the column too.
 
     Of a sum of losses constants are sums, and class weights scale them: none is exceeded, and some
     are not attained.
@@ -40,8 +42,8 @@ class Traits:
     strong_convexity
         How much of a parabola it is: less half this times x^2 it is still convex. 0 for none.
     lipschitz
-        The largest size of its gradient. None for `approx_ndcg`, of which it has no formula. None
-        for `lambdarank` too, which jumps itself where two scores pass each other.
+        The largest size of its gradient, infinite where more members are steeper without end. None
+        for `approx_ndcg`, of which it has no formula.
     smoothness
         The largest size of its curvature, infinite where the gradient jumps. Of rows it is the
         largest eigenvalue, by size, of the matrix of second derivatives.
@@ -111,8 +113,7 @@ def traits(loss: Known | type[Known], /, **parameters: Any) -> Traits:
 
     Returns
     -------
-    A `Traits`. All of it is None for a loss of yours. It is for losses that compare all vectors of
-    a batch, such as `info_nce`: these depend on how many there are, and how long. It is for
+    A `Traits`, in which None promises nothing. All of it is None for a loss of yours, and for
     `cosface` and `arcface`, whose scores are cosines. Functions that are no losses, such as
     `softmax` and `sparsemax`, have no traits.
 

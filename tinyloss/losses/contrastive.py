@@ -1,7 +1,8 @@
 """Losses of the similarities of two sets of vectors, without holding the similarities."""
 
 import math
-from typing import Any, Unpack, cast
+from dataclasses import replace
+from typing import Any, ParamSpec, Unpack, cast
 
 from tinyloss import _check
 from tinyloss._arrays import beside, namespace
@@ -24,6 +25,8 @@ from tinyloss.typing import (
 )
 
 __all__ = ["arcface", "cosface", "info_nce", "siglip"]
+
+P = ParamSpec("P")
 
 
 def matched(
@@ -80,7 +83,23 @@ def of_pairs(name: str, a: Any, b: Any, similarities: bool, **more: Any) -> Prod
     return Product(a, None if similarities else a if b is None else b, **more)
 
 
-@PairFunction
+class _BothWays(PairFunction[P]):
+    """A cross-entropy of rows, or the mean of it and of that of columns."""
+
+    def traits(self, **parameters: Any) -> Traits:
+        """Return what is known of the loss of a row, or of a row and the column of its pair."""
+        known = super().traits(**parameters)
+        if not self.product(parameters).both_ways:
+            return known
+        # The pair's score is in both halves, others in one. The length is largest where two others
+        # are certain, of two pairs or of very many, or the pair itself, of very many. Along v both
+        # variances are 1/4 (v_y - v_j)^2 at most, and their mean 3/8 of v's square.
+        e, scale = parameters.get("label_smoothing", 0.0), self.product(parameters).scale
+        length = max(math.sqrt(1.5) * (1 - 0.5 * e), math.sqrt(0.5 + (1 - e) ** 2), e)
+        return replace(known, lipschitz=scale * length, smoothness=3 / 8 * scale * scale)
+
+
+@_BothWays
 def info_nce(
     a: Array,
     b: Array | None = None,
@@ -196,6 +215,17 @@ class _SigLIP(Formula):
 
     def curvature(self) -> Any:
         return self.s.plus * self.s.minus
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        return Traits(
+            convex=True,
+            strong_convexity=0.0,
+            lipschitz=math.inf,  # of any number of pairs
+            smoothness=0.25,
+            range=(0.0, math.inf),
+            kinks=(),
+        )
 
 
 @PairFunction

@@ -1,5 +1,7 @@
 """Losses of similarities whose rows have labels: pairs of one label are to be alike."""
 
+from dataclasses import replace
+from math import exp, inf, log1p
 from typing import Any, Unpack, cast
 
 from tinyloss import _check
@@ -8,6 +10,7 @@ from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Pairs, Product, Request
 from tinyloss._formula import Formula
 from tinyloss._products import PairFunction
+from tinyloss._traits import Traits
 from tinyloss.losses._numerics import positive_part, sigmoids
 from tinyloss.losses.contrastive import matched, of_pairs
 from tinyloss.losses.multiclass import SharesCrossEntropy, cross_entropy
@@ -90,6 +93,9 @@ class _SupCon(SharesCrossEntropy):
         super().__init__(x, xp.where(positive, 1 / _count(positive, x), 0.0))
 
 
+# Traits are as functions of a row's similarities, divided by the temperature.
+
+
 class _NTXent(Formula):
     """Each positive among the negatives: the sum over positives of softplus(log s - x)."""
 
@@ -115,6 +121,11 @@ class _NTXent(Formula):
         xp, pull = self.xp, self.pull
         pushed = self.e / self.s * xp.sum(pull, axis=-1, keepdims=True)
         return xp.where(self.positive, -pull, pushed) / self.count
+
+    @classmethod
+    def traits(cls, **_: Any) -> Traits:
+        # a mean of cross-entropies, which is steepest where it is one
+        return SharesCrossEntropy.traits()
 
 
 def _log_of_one_more(x: Any, there: Any) -> tuple[Any, Any]:
@@ -146,6 +157,12 @@ class _MultiSimilarity(Formula):
     def grad_x(self) -> Any:
         return self.slope
 
+    @classmethod
+    def traits(cls, *, alpha: float, beta: float, **_: Any) -> Traits:
+        # Slopes of either kind are shares, of sum 1 at most. Each kind is a softmax beside a
+        # constant, times its factor, and is steepest where two members have 1 / 2 each.
+        return replace(SharesCrossEntropy.traits(), smoothness=0.5 * max(alpha, beta))
+
 
 class _Circle(Formula):
     name = "circle"
@@ -168,6 +185,15 @@ class _Circle(Formula):
     def grad_x(self) -> Any:
         push = self.push * self.f / self.t
         return self.both.plus * (push - self.pull * self.e / self.s)
+
+    @classmethod
+    def traits(cls, *, margin: float, gamma: float) -> Traits:
+        # It is flat and then falls, and rises, as s^2 does: least of one positive at 1 and one
+        # negative at 0. Factors, which the gradient holds constant, grow with similarities.
+        least = log1p(exp(-2 * gamma * max(margin, 0.0) ** 2))
+        return Traits(
+            convex=False, strong_convexity=0.0, lipschitz=inf, smoothness=inf, range=(least, inf)
+        )
 
 
 @PairFunction

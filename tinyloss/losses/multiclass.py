@@ -1524,8 +1524,12 @@ class _MultilabelMargin(PairwiseHinge):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        # The slope is at most half the root of the number of labels; no one lead has the kinks.
-        return Traits(convex=True, strong_convexity=0.0, smoothness=inf, range=(0.0, inf))
+        # Where T of C labels are to lead, and none does, slopes are (C - T) / C of these and T / C
+        # of the others. The length of all is the root of T (C - T) / C, which grows with C.
+        # No one lead has the kinks.
+        return Traits(
+            convex=True, strong_convexity=0.0, lipschitz=inf, smoothness=inf, range=(0.0, inf)
+        )
 
 
 @LossFunction
@@ -1679,8 +1683,8 @@ class _Coral(_MultilabelSoftMargin):
 
     @classmethod
     def traits(cls) -> Traits:
-        # The slope is at most the root of the number of thresholds.
-        return replace(BCEWithLogits.traits(), lipschitz=None)
+        # The slope is at most the root of the number of thresholds, of which there may be any.
+        return replace(BCEWithLogits.traits(), lipschitz=inf)
 
 
 @LossFunction
@@ -1772,8 +1776,8 @@ class _Corn(Formula):
 
     @classmethod
     def traits(cls) -> Traits:
-        # The slope is at most the root of the number of thresholds.
-        known = replace(_OF_LOGITS, lipschitz=None, smoothness=0.25)
+        # The slope is at most the root of the number of thresholds, of which there may be any.
+        known = replace(_OF_LOGITS, lipschitz=inf, smoothness=0.25)
         return replace(known, proper=None, calibrated=None)  # it is of ranks, not of classes
 
 

@@ -226,7 +226,7 @@ class _PairwiseSoftZeroOne(_Pairwise):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        return replace(_SUM, convex=False, smoothness=None, kinks=())
+        return replace(_SUM, convex=False, kinks=())
 
 
 class PairwiseHinge(_Pairwise):
@@ -385,11 +385,11 @@ class _Lambda(_PairwiseLogistic):
         return (pair.share(cost, -1.0),)
 
     @classmethod
-    def traits(cls, **parameters: Any) -> Traits:
-        del parameters
+    def traits(cls, *, kind: str | None = None, **_: Any) -> Traits:
         # What a pair weighs is held constant where its gradient is taken, and jumps where two
-        # scores pass each other: so does the loss, of which no slope is the largest.
-        return Traits(convex=False, strong_convexity=0.0, range=(0.0, inf))
+        # scores pass each other: so does the loss. One relevant member before others that are level
+        # has a slope for each of them; of "ndcg2" their weights add up to 1.
+        return replace(_SUM, convex=False, lipschitz=None if kind == "ndcg2" else inf)
 
 
 class _RankNet(_PairwiseLogistic):

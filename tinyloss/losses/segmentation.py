@@ -117,8 +117,12 @@ class _Overlap(Formula):
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
         del parameters
-        # Of one pixel beside others it is a quotient, which bends downwards where it rises.
-        return Traits(convex=False, strong_convexity=0.0, range=(0.0, 1.0))
+        # Of one pixel beside others it is a quotient, which bends downwards where it rises. Where
+        # one pixel is found, each that is not to be has the same slope, however many these are, and
+        # they bend it together.
+        return Traits(
+            convex=False, strong_convexity=0.0, lipschitz=inf, smoothness=inf, range=(0.0, 1.0)
+        )
 
 
 class _Weighted(_Overlap):
