@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import tinyloss
-import tinyloss_numpy
 from tests.support.compare import close
 from tests.support.libraries import Library
 from tests.support.params import turns
@@ -227,12 +226,7 @@ def test_what_is_alike_keeps_its_order() -> None:
     assert of_each_row.tolist() == [[1, 3, 0, 2], [-1, -3, 0, -2]]
 
 
-def test_nothing_is_compiled_and_nobody_is_warned() -> None:
-    with tinyloss_numpy.compilation("always"):
-        value = cox(X, EVENTS, Y)
-    assert value == cox(X, EVENTS, Y)
-    with pytest.raises(TypeError, match="cox: goes over a row in order, for which nothing is comp"):
-        anyloss.source(cox, X, EVENTS, Y)
+def test_no_row_is_in_parts() -> None:
     with pytest.raises(TypeError, match="goes over a row in order, which no row in parts can"):
         cox(X, EVENTS, Y, axis_name="members")
 

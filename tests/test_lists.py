@@ -374,7 +374,6 @@ def test_what_cox_refuses() -> None:
         "no derivative by y": lambda: derived.grad(cox, 1)(X[0], T[0], event),
         "no curvature": lambda: derived.grad_and_hess(cox)(X[0], T[0], event),
         "product with its Hessian": lambda: derived.hvp(cox)(X[0], T[0], event, direction=X[0]),
-        "goes over a row in order": lambda: derived.source(cox, X[0], T[0], event),
     }
     for message, call in impossible.items():
         with pytest.raises(TypeError, match=f"tinyloss.cox_ph: .*{message}"):

@@ -104,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "adapters": set(),  # `import tinyloss`, and its public names
     "backend": {"_arrays", "_cache", "_engine", "_formula", "_rows"},
     "cli": {"compiler", "losses", "pictures"},
-    "compiler": {"_differences", "backend", "typing"},
+    "compiler": {"_differences", "_in_order", "backend", "typing"},
     "losses": {
         "_arrays",
         "_calls",

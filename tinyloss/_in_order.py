@@ -2,13 +2,13 @@
 
 Formulas of losses that use these are `in_order`. Sums run by pairs, pairs of pairs and so on, in a
 number of steps that is the logarithm of the row's length: each takes all rows at once, and
-rounding grows as that of pairwise sums.
+rounding grows as that of pairwise sums. The recorder has orders and running joins as operations.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyloss._arrays import namespace
+from tinyloss._arrays import beside, namespace
 from tinyloss._differences import exp_difference
 
 Arrays = Sequence[Any]
@@ -61,6 +61,12 @@ def cumulative_log_sum_exp(x: Any, /) -> Any:
     recorded: Any = getattr(xp, "cumulative_log_sum_exp", None)
     if recorded is not None:
         return recorded(x)
+    return log_sums(x)
+
+
+def log_sums(x: Any) -> Any:
+    """Return the logarithms of running sums of exponentials, by `running`."""
+    xp = namespace(x)
     m, r = running(joined_log_sums, [_above_lowest(x), xp.zeros_like(x)])
     (some,) = running(joined_numbers, [xp.where(x == -xp.inf, xp.zeros_like(x), 1.0)])
     return xp.where(some == 0, -xp.inf, m + xp.log1p(r))
@@ -86,6 +92,15 @@ def cumulative_sum(x: Any) -> Any:
     return running(joined_numbers, [x])[0]
 
 
+def counted(condition: Any, like: Any) -> Any:
+    """Return how many elements up to each meet a condition, in the dtype of another array."""
+    xp = namespace(condition)
+    if getattr(xp, "running", None) is not None:
+        return cumulative_sum(xp.astype(condition, like.dtype))
+    number = xp.cumulative_sum(xp.astype(condition, xp.int32), axis=-1)
+    return xp.astype(number, like.dtype)
+
+
 def decaying_sum(g: Any, m: Any) -> Any:
     """Return for each k the sum of g_j exp(m_j - m_k) over j up to k; m does not fall."""
     return running(_joined_decays, [g, m])[0]
@@ -109,7 +124,45 @@ def unsorted_by(array: Any, key: Any) -> Any:
 
 def spread(array: Any, x: Any) -> Any:
     """Return an array of x's shape, as it may not be where x alone is mapped over."""
-    return namespace(x).broadcast_to(array, x.shape)
+    xp = namespace(x)
+    recorded: Any = getattr(xp, "spread", None)
+    if recorded is not None:
+        return recorded(array, x)
+    return xp.broadcast_to(array, x.shape)
+
+
+def places(x: Any) -> Any:
+    """Return the place of each element in its row, counted from 0, in the dtype of x."""
+    xp = namespace(x)
+    return xp.astype(xp.arange(x.shape[-1], **beside(x)), x.dtype)
+
+
+def _is_first(x: Any) -> Any:
+    """Return whether a place is the first of a row."""
+    return namespace(x).arange(x.shape[-1], **beside(x)) == 0
+
+
+def _is_last(x: Any) -> Any:
+    """Return whether a place is the last of a row."""
+    return namespace(x).arange(x.shape[-1], **beside(x)) == x.shape[-1] - 1
+
+
+def previous(array: Any) -> Any:
+    """Return what is before each element of a row; the first is before itself."""
+    xp = namespace(array)
+    moved: Any = getattr(xp, "moved", None)
+    if moved is not None:
+        return moved(array, -1)
+    return xp.concat([array[..., :1], array[..., :-1]], axis=-1)
+
+
+def following(array: Any) -> Any:
+    """Return what is behind each element of a row; the last is behind itself."""
+    xp = namespace(array)
+    moved: Any = getattr(xp, "moved", None)
+    if moved is not None:
+        return moved(array, 1)
+    return xp.concat([array[..., 1:], array[..., -1:]], axis=-1)
 
 
 class Order:
@@ -117,7 +170,11 @@ class Order:
 
     def __init__(self, *keys: Any) -> None:
         self._xp = xp = namespace(keys[0])
-        *others, last = keys
+        self._keys = keys
+        self._recorded = getattr(xp, "sorted_by", None) is not None
+        if self._recorded:
+            return
+        *others, last = [xp.astype(k, xp.int8) if k.dtype == xp.bool else k for k in keys]
         self._places = xp.argsort(last, axis=-1, stable=True)
         for key in reversed(others):
             by_key = xp.argsort(self.of(key), axis=-1, stable=True)
@@ -125,10 +182,14 @@ class Order:
 
     def of(self, array: Any) -> Any:
         """Return an array's rows in this order."""
+        if self._recorded:
+            return self._xp.sorted_by(array, *self._keys)
         return self._xp.take_along_axis(array, self._places, axis=-1)
 
     def back(self, array: Any) -> Any:
         """Return rows that are in this order as they were before."""
+        if self._recorded:
+            return self._xp.unsorted_by(array, *self._keys)
         inverse = self._xp.argsort(self._places, axis=-1, stable=True)
         return self._xp.take_along_axis(array, inverse, axis=-1)
 
@@ -136,41 +197,66 @@ class Order:
 class Groups:
     """Parts of a row that lie together, told by where one begins."""
 
-    def __init__(self, begins: Any) -> None:
-        self._xp = xp = namespace(begins)
+    def __init__(self, begins: Any, *, whole: bool = False) -> None:
+        self._xp = namespace(begins)
         self.begins = begins
         """Whether an element is the first of its group."""
-        self.ends = xp.concat([begins[..., 1:], xp.ones_like(begins[..., :1])], axis=-1)
+        self.ends = following(begins) | _is_last(begins)
         """Whether an element is the last of its group."""
+        self.whole_row = whole
+        """Whether it is known that there is one group."""
+        self._bounds: tuple[Any, Any] | None = None
 
     @classmethod
     def of(cls, *keys: Any) -> "Groups":
         """Return the groups of elements that are alike in every key."""
-        xp = namespace(keys[0])
-        begins = xp.zeros_like(keys[0][..., 1:], dtype=xp.bool)
-        for key in keys:
-            begins = begins | (key[..., 1:] != key[..., :-1])
-        return cls(xp.concat([xp.ones_like(keys[0][..., :1], dtype=xp.bool), begins], axis=-1))
+        first, *others = [key != previous(key) for key in keys]
+        begins = _is_first(keys[0]) | first
+        for each in others:
+            begins = begins | each
+        return cls(begins)
 
     @classmethod
     def whole(cls, like: Any) -> "Groups":
         """Return the one group of all elements of a row."""
-        xp = namespace(like)
-        begins = xp.ones_like(like[..., :1], dtype=xp.bool)
-        others = xp.zeros_like(like[..., 1:], dtype=xp.bool)
-        return cls(xp.concat([begins, others], axis=-1))
+        return cls(spread(_is_first(like), like), whole=True)
 
     def bounds(self) -> tuple[Any, Any]:
         """Return the places of the first and of the last element of each element's group."""
+        if self._bounds is not None:
+            return self._bounds
         xp = self._xp
-        number = xp.cumulative_sum(xp.astype(self.begins, xp.int32), axis=-1) - 1
-        return self._places(self.begins, number), self._places(self.ends, number)
+        if getattr(xp, "running", None) is not None:
+            place = spread(xp.arange(self.begins.shape[-1]), self.begins)
+            self._bounds = self.of_first(place)[0], self.of_last(place)[0]
+        else:
+            number = xp.cumulative_sum(xp.astype(self.begins, xp.int32), axis=-1) - 1
+            self._bounds = self._places(self.begins, number), self._places(self.ends, number)
+        return self._bounds
 
     def _places(self, marks: Any, number: Any) -> Any:
         # where marks are, in ascending order; what comes after is not asked for
         xp = self._xp
         marked = xp.argsort(xp.astype(~marks, xp.int8), axis=-1, stable=True)
         return xp.take_along_axis(marked, number, axis=-1)
+
+    def of_first(self, *arrays: Any) -> list[Any]:
+        """Return for each element what arrays have at the first of its group."""
+        if getattr(self._xp, "running", None) is not None:
+            return running(_earlier, arrays, self)
+        first, _ = self.bounds()
+        return [self._xp.take_along_axis(each, first, axis=-1) for each in arrays]
+
+    def of_last(self, *arrays: Any) -> list[Any]:
+        """Return for each element what arrays have at the last of its group."""
+        if getattr(self._xp, "running", None) is not None:
+            return running(_earlier, arrays, self, backwards=True)
+        _, last = self.bounds()
+        return [self._xp.take_along_axis(each, last, axis=-1) for each in arrays]
+
+
+def _earlier(one: Arrays, other: Arrays) -> Arrays:
+    return one
 
 
 def running(
@@ -185,12 +271,8 @@ def running(
     `join` takes what earlier elements have made and what later ones have, and is associative.
     """
     xp = namespace(arrays[0])
-    if backwards:
-        flipped = [xp.flip(each, axis=-1) for each in arrays]
-        turned = None if groups is None else Groups(xp.flip(groups.ends, axis=-1))
-        return [xp.flip(each, axis=-1) for each in running(join, flipped, turned)]
-    if groups is None:
-        return _scanned(join, list(arrays))
+    if groups is None or groups.whole_row:
+        return _run(join, arrays, backwards)
 
     def joined(one: Arrays, other: Arrays) -> Arrays:
         begun = other[0]
@@ -198,7 +280,18 @@ def running(
         kept = [xp.where(begun, b, a) for a, b in zip(both, other[1:], strict=True)]
         return [one[0] | begun, *kept]
 
-    return _scanned(joined, [groups.begins, *arrays])[1:]
+    return _run(joined, [groups.ends if backwards else groups.begins, *arrays], backwards)[1:]
+
+
+def _run(join: Callable[[Arrays, Arrays], Arrays], arrays: Arrays, backwards: bool) -> list[Any]:
+    xp = namespace(arrays[0])
+    recorded: Any = getattr(xp, "running", None)
+    if recorded is not None:
+        return recorded(join, arrays, backwards)  # type: ignore[no-any-return]
+    if backwards:
+        flipped = [xp.flip(each, axis=-1) for each in arrays]
+        return [xp.flip(each, axis=-1) for each in _scanned(join, flipped)]
+    return _scanned(join, list(arrays))
 
 
 def _scanned(join: Callable[[Arrays, Arrays], Arrays], arrays: list[Any]) -> list[Any]:

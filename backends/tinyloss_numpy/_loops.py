@@ -27,6 +27,7 @@ from tinyloss_numpy._llvm import (
     wide,
 )
 from tinyloss_numpy._memory import TURNED, accessors
+from tinyloss_numpy._orders import orders
 from tinyloss_numpy._source import AHEAD, DIMENSIONS, HEADER, LANES, SIZES, TERMS
 
 compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, forceinline=True)
@@ -267,6 +268,7 @@ def vocabulary(real: str) -> dict[str, Any]:
         "TURNED": TURNED,
         "BLOCK": TERMS[real] * lanes,
         "SIZE": SIZES[real],
+        "ROW": lanes * SIZES[real],
         "spread": intrinsic(spread, _same, "spread", of(lanes)),
         "numbered": intrinsic(numbered, _same, "numbered", of(lanes)),
         "leading": intrinsic(leading, _same, "leading", of(lanes)),
@@ -278,4 +280,4 @@ def vocabulary(real: str) -> dict[str, Any]:
         ),
         "store_total": accessors({"total": ("float64", "float64")})["store_total"],
     }
-    return {**_OPERATIONS, **functions(real), **own_names}
+    return {**_OPERATIONS, **functions(real), **orders(real), **own_names}

@@ -35,6 +35,13 @@ _DTYPES: dict[Any, str] = {
 """The dtypes that a loop reads and writes; bfloat16 joins them when one is met."""
 
 
+_EXACT = {
+    "float32": frozenset("bool int8 int16 uint8 uint16 float16 bfloat16 float32".split()),
+    "float64": frozenset("bool int8 int16 int32 uint8 uint16 uint32 float32 float64".split()),
+}
+"""The dtypes whose numbers a dtype has."""
+
+
 class Variant(NamedTuple):
     """What of a plan the text of its loop depends on."""
 
@@ -116,6 +123,11 @@ def make_plan(
         return None
     if real == "float64" and ("float16" in names or "bfloat16" in names):
         return None  # would be rounded twice
+    if any(
+        role.compared and name not in _EXACT[real]
+        for role, name in zip(roles, map(str, names), strict=True)
+    ):
+        return None  # would make ties
     classes = layouts[0][0][-1] if rowwise else 1
     sizes = [dtype.itemsize for _, _, dtype in layouts]
     class_steps = [
@@ -130,7 +142,7 @@ def make_plan(
         for step, size, role in zip(class_steps, sizes, roles, strict=True)
         if role.per_class
     ]
-    rows = rowwise and classes >= _LONG_ROW and all(in_rows)
+    rows = rowwise and classes >= _LONG_ROW and all(in_rows) and not recording.along
     contiguous = [
         class_step == size if role.per_class else step == size
         for role, class_step, step, size in zip(

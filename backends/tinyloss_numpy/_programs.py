@@ -25,6 +25,10 @@ _WORTH_COMPILING = 2**19
 _WORTH_A_CALL = 2**11
 """Elements that a call's own cost amounts to."""
 
+_MOST_SCRATCH = 2**26
+"""Bytes of scratch memory that a thread takes at most for a row that is sorted: the row may be long
+and has LANES numbers in each place, whereas the formulas have one."""
+
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):
     # A child must not inherit a lock whose owner it does not have.
@@ -78,7 +82,8 @@ class CompiledLoss:
     def _staged(self, weighing: Weighing | None) -> Staged:
         mean = weighing is not None and weighing.mean
         return self._stages.made(
-            mean, lambda: self.recording.staged(on_device=(DIVISOR,) * mean, narrow=True)
+            mean,
+            lambda: self.recording.staged(on_device=(DIVISOR,) * mean, narrow=True, along=True),
         )
 
     def numbers(self, weighing: Weighing | None = None) -> Numbers:
@@ -113,6 +118,9 @@ class CompiledLoss:
 
         def make() -> Plan | None:
             plan = make_plan(self.recording, overwrites, layouts, weighing, watched)
+            if plan is not None and self.recording.along:
+                scratch = self.text(plan.variant).scratch_arrays * plan.scratch_size
+                plan = plan if scratch <= _MOST_SCRATCH else None
             if plan is None:
                 self._decline(layouts)
             return plan

@@ -149,7 +149,7 @@ class _Prepared:
 
 def _compiles(kind: Kind) -> bool:
     """Return whether jobs of a kind are compiled, now or later."""
-    return _compilation.get() != "never" and not kind.formula.in_order
+    return _compilation.get() != "never"
 
 
 def _looped(job: Job) -> Kind:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from tinyloss.backend import Domain, Weighing
 from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
-from tinyloss.compiler.program import Node, compared_index, in_order, inside, needed_of
+from tinyloss.compiler.program import ALONG, Node, compared_index, in_order, inside, needed_of
+from tinyloss_numpy._along import Along, seen_elsewhere
 
 DIMENSIONS = 6
 """The most outer dimensions that a table describes."""
@@ -62,6 +63,8 @@ _HEADER_NAMES = (
     "batch",
 )
 CACHE_LINE = 64
+DIGITS = 4 * 256
+"""Counters of a sort: of each byte of 32 bits, of each that it may be."""
 _VECTORS_AHEAD = 4
 """How far ahead runs of items are fetched for each class (measured: 4 to 16 are alike)."""
 AHEAD = 2**16
@@ -545,14 +548,17 @@ class _Writer(Writer):
         """Compute what a pass computes for a vector; `count` is as in `put`."""
         write, name = self.write, self.staged.name
         for node in step.read:
-            write(f"{name(node)} = take_{name(node)}({self.kept_at(node)})")
+            if node.op in ALONG:
+                self.along_row(node)
+            else:
+                write(f"{name(node)} = take_{name(node)}({self.kept_at(node)})")
         for nodes in step.in_turn():
             if nodes[0].op == "pair_sum":
                 self.pairs(nodes)
             else:
                 self.element(nodes[0], count)
         for node in step.keep:
-            write(f"put_{name(node)}({self.kept_at(node)}, {name(node)})")
+            write(f"put_{name(node)}({self.kept_at(node)}, {self.staged.as_real(node)})")
         for node in step.reductions:
             term = self.staged.as_real(node.args[0])
             if node.op == "max":
@@ -608,6 +614,10 @@ class _Writer(Writer):
         if not last:
             found += [(self.target(array), "ahead_to_write") for array, _ in self.of_classes]
         return [each for each in found if each[0].per_item]
+
+    def along_row(self, node: Node) -> None:
+        """Read what was sorted or joined before, or is at another place of a row."""
+        raise NotImplementedError
 
     def kept_at(self, node: Node) -> str:
         raise NotImplementedError
@@ -772,8 +782,21 @@ class Tiles(_Writer):
         for array in self.packed_inputs:
             self.scratch_array(f"{array.name}_packed")
         self.kept_arrays()
+        self.along = Along(self.staged, self.write, self.scratch_array)
+        if self.along.orders:
+            for name in (*self.along.orders.values(), "sorting"):
+                self.write(f"{name} = scratch + {self.scratch_arrays} * scratch_size")
+                self.scratch_arrays += 1
+            self.write(f"digits = work + {self.lane_bytes}")
+            self.lane_bytes += 8 * DIGITS
         # what the last pass reads back is not needed any more where it writes
-        free = [self.staged.name(n) for step in self.staged.passes[-1:] for n in step.read]
+        elsewhere = seen_elsewhere(self.staged.program.nodes())
+        free = [
+            self.staged.name(n)
+            for step in self.staged.passes[-1:]
+            for n in step.read
+            if n.op not in ALONG and id(n) not in elsewhere
+        ]
         self.packed: dict[str, str] = {}
         """Names of the scratch arrays of outputs."""
         for array, _ in self.of_classes:
@@ -795,6 +818,7 @@ class Tiles(_Writer):
         last = len(self.staged.passes) - 1
         for number, step in enumerate(self.staged.passes):
             self.scalars(step, number == last)
+            self.along.before(step)
             self.start(step)
 
             fetched = self.ahead(step, number == last)
@@ -831,6 +855,9 @@ class Tiles(_Writer):
                 f" + c * {into.name}_class, 0, "
                 f"load_{packed}({packed}_scratch, c * LANES + r))",
             )
+
+    def along_row(self, node: Node) -> None:
+        self.along.read(node)
 
     def pack(self, turn: str, array: ArrayUse, packed: str, line: str) -> None:
         """Copy from or to a scratch array: by squares, vectors, or along the shorter stride.

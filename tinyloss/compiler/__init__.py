@@ -5,6 +5,7 @@
     Program     a graph of operations                           program
        |        derivative   differentiates a user's value
        |        evaluation   runs a program on arrays, without compiling it
+       |        order        spells out what sorts rows and goes along them
        |        passes       says which loop over a row computes what, and spells each line
     Passes      what a backend writes out in its language
        |        kernels      keeps one kernel for all jobs that differ in their arrays alone

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tinyloss.backend import NUMBER, Job, Kind, Role, items
 from tinyloss.compiler.numbers import on_host
+from tinyloss.compiler.order import spelled_out
 from tinyloss.compiler.passes import Passes, spelled, stage
 from tinyloss.compiler.program import Node, Program, in_order
 from tinyloss.compiler.ranges import narrowed
@@ -105,6 +106,7 @@ class Recording:
         results: Sequence[tuple[str, Role]],
         totals: int,
         paired: bool = False,
+        along: bool = False,
     ) -> None:
         self.title = title
         self.real = real
@@ -116,6 +118,8 @@ class Recording:
         """Results that are arrays: name, and what each varies by."""
         self.paired = paired
         """Whether each class of a row is compared with all others."""
+        self.along = along
+        """Whether it goes over the classes of a row one after the other."""
         self.totals = totals
         """How many sums over all items there are."""
         arrays = {name: role for name, role in inputs.items() if role != NUMBER}
@@ -151,16 +155,22 @@ class Recording:
         return inputs, outputs
 
     def staged(
-        self, keep: bool = True, on_device: Collection[str] = (), narrow: bool = False
+        self,
+        keep: bool = True,
+        on_device: Collection[str] = (),
+        narrow: bool = False,
+        along: bool = False,
     ) -> Staged:
         """Return the program, recorded and split into passes; for `keep` see `stage`.
 
         `on_device` are inputs that are one number, which only the kernel can read. With `narrow`
-        the backend has the operations of `tinyloss.compiler.ranges`.
+        the backend has the operations of `tinyloss.compiler.ranges`, with `along` what goes over
+        the classes of a row in an order.
         """
         program = record(self._function, self._inputs, dtype=self.real)
-        if program.goes_along:
+        if program.goes_along and not along:
             raise Unrecordable(_NO_PASS.format(self.title))
+        program = spelled_out(program)
         program = narrowed(program) if narrow else program
         passes = stage(program, keep=keep)
         numbers = on_host(program, on_device)
@@ -175,13 +185,11 @@ class Recording:
         )
 
 
-_NO_PASS = "tinyloss.{}: goes over a row in order, for which nothing is compiled"
+_NO_PASS = "tinyloss.{}: goes over a row in order, for which there is no kernel"
 
 
 def recording_of(kind: Kind, real: str) -> Recording:
     """Return what the kernel of a kind of job is made from."""
-    if kind.formula.in_order:
-        raise Unrecordable(_NO_PASS.format(kind.formula.name))
 
     def answer(**arrays: Any) -> tuple[Any, ...]:
         weight, divisor = arrays.pop(WEIGHT, None), arrays.pop(DIVISOR, None)
@@ -205,8 +213,8 @@ def recording_of(kind: Kind, real: str) -> Recording:
     if kind.divided:
         inputs[DIVISOR] = NUMBER
     totals = int(kind.value and kind.reduce)
-    paired = kind.formula.paired
-    return Recording(kind.formula.name, real, answer, inputs, results, totals, paired)
+    ways = kind.formula.paired, kind.formula.in_order
+    return Recording(kind.formula.name, real, answer, inputs, results, totals, *ways)
 
 
 def arrays_of(job: Job) -> list[Any]:

@@ -6,6 +6,9 @@ finishes the reductions that depend on k others. Numbers of the whole row are co
 passes. Outputs of each class are written in the last pass, when all inputs have been read, so they
 may overwrite them.
 
+What sorts a row or joins its parts takes and makes numbers of each class in memory. It is done
+before a pass, of what earlier ones have stored. What reads a row at other places, reads these.
+
 A sum over pairs is a loop over the other class of each, inside such a pass. What it reads of the
 other class is an input, or was stored by an earlier pass. No pass with such a sum writes outputs.
 
@@ -24,7 +27,9 @@ from dataclasses import dataclass, field
 
 from tinyloss.compiler.numbers import INFIX, KNOWN
 from tinyloss.compiler.program import (
+    ALONG,
     COMPARISONS,
+    VIEWS,
     Node,
     Program,
     in_order,
@@ -35,7 +40,16 @@ from tinyloss.compiler.program import (
 )
 from tinyloss.compiler.ranges import NARROW
 
-__all__ = ["Pass", "Passes", "kind_of", "levels_of", "reduces", "spelled", "stage"]
+__all__ = [
+    "Pass",
+    "Passes",
+    "has_memory",
+    "kind_of",
+    "levels_of",
+    "reduces",
+    "spelled",
+    "stage",
+]
 
 # Storing the result of one of these and reading it back costs less than computing it again.
 _COSTLY = frozenset(
@@ -49,6 +63,8 @@ class Pass:
 
     scalars: list[Node] = field(default_factory=list[Node])
     """Computed for each item before the loop, in this order."""
+    along: list[Node] = field(default_factory=list[Node])
+    """Sorted or joined before the loop, in this order."""
     read: list[Node] = field(default_factory=list[Node])
     """Stored by an earlier pass, read back in this one."""
     elements: list[Node] = field(default_factory=list[Node])
@@ -184,10 +200,12 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     pairs = [n for n in nodes if n.op == "pair_sum"]
     stored = {id(n.args[0]): n.args[0] for n in inside(pairs) if n.op == "other" and _is_stored(n)}
     """What is read at the other class of a pair."""
+    along = [n for n in nodes if n.op in ALONG]
+    stored |= {id(a): a for n in along for a in n.args if not has_memory(a)}
     per_class = [n for n in program.outputs if n.per_class]
     last = max(
         [level[id(n.args[0])] for n in nodes if reduces(n) and id(n) not in gathers]
-        + [level[id(n)] for n in per_class]
+        + [level[id(n)] for n in (*per_class, *along)]
         + [level[id(n)] + bool(per_class) for n in pairs],
         default=-1,
     )
@@ -202,6 +220,7 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
     computed: set[int] = set()
     for number in range(last + 1):
         step = passes[number]
+        step.along = [n for n in along if n.op not in VIEWS and level[id(n)] == number]
         step.reductions = [
             n for n in nodes if reduces(n) and id(n) not in gathers and level[id(n)] == number + 1
         ]
@@ -213,10 +232,14 @@ def stage(program: Program, *, keep: bool = True) -> Passes:
         computed.update(id(n) for n in step.elements)
         if pairs:
             step.elements = _in_turn(step)
+    for arg in {id(a): a for n in along for a in n.args if id(a) in stored}.values():
+        next(p for p in passes if arg in (*p.elements, *p.read)).keep.append(arg)
     for step in passes:
         there = {id(n.args[0]) for n in inside(step.pairs) if n.op == "other"}
         step.others = [node for at, node in stored.items() if at in there]
         for node in (*step.read, *step.others):
+            if node.op in ALONG:
+                continue
             first = next(p for p in passes if node in p.elements)
             if node not in first.keep:
                 first.keep.append(node)
@@ -276,6 +299,13 @@ def _gathered(node: Node) -> tuple[Node, Node] | None:
     return found if found is not None and found[0].op == "input" else None
 
 
+def has_memory(node: Node) -> bool:
+    """Return whether what goes along a row finds a node's numbers in memory, or needs none."""
+    if node.op in ALONG:
+        return node.op not in VIEWS
+    return node.op == "constant" or (node.op == "input" and node.per_item and node.per_class)
+
+
 def levels_of(nodes: Iterable[Node], gathers: dict[int, tuple[Node, Node]]) -> dict[int, int]:
     """Return the length of the longest chain of reductions that each node needs.
 
@@ -288,6 +318,8 @@ def levels_of(nodes: Iterable[Node], gathers: dict[int, tuple[Node, Node]]) -> d
             continue
         below = max((level[id(a)] for a in node.args), default=0)
         after = reduces(node) or (node.op == "other" and _is_stored(node))
+        if node.op in ALONG:
+            below = max(level[id(a)] + (not has_memory(a)) for a in node.args)
         level[id(node)] = below + 1 if after else below
     return level
 
@@ -302,6 +334,8 @@ def _collect(
     """Find what a pass computes for each class, what it reads back, and the scalars it needs."""
 
     def reads(node: Node) -> bool:
+        if node.op in ALONG:
+            return True
         return id(node) in computed and costly[id(node)] and not node.boolean
 
     for node in in_order(

@@ -10,14 +10,14 @@ there, and "pair_sum" adds up over it. So pairs are a loop inside the loop over 
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tinyloss.backend import Role
 
 __all__ = [
-    "ALONG", "COMPARISONS", "LOGICAL", "Graph", "Node", "Program", "compared_index", "in_order",
-    "inside", "is_number", "is_whole", "needed_of", "one_class",
+    "ALONG", "COMPARISONS", "LOGICAL", "VIEWS", "Graph", "Join", "Node", "Program",
+    "compared_index", "in_order", "inside", "is_number", "is_whole", "needed_of", "one_class",
 ]  # fmt: skip
 
 
@@ -28,7 +28,8 @@ class Node:
     op: str
     args: "tuple[Node, ...]" = ()
     constant: Any = None
-    """The number of a "constant", the name of an "input"."""
+    """The number of a "constant", the name of an "input", the `Join` of "running", the places from
+    where "moved" reads."""
     per_item: bool = False
     per_class: bool = False
     boolean: bool = False
@@ -47,9 +48,12 @@ LOGICAL = ("logical_and", "logical_or", "logical_not", "isinf", "isnan", "isfini
 
 ALONG = (
     *("cumulative_log_sum_exp", "cumulative_sum", "cumulative_top", "decaying_sum"),
-    *("flip", "sorted_by", "unsorted_by"),
+    *("flip", "moved", "running", "sorted_by", "unsorted_by"),
 )
 """What goes over the classes of a row in an order (`tinyloss._in_order`), one number for each."""
+
+VIEWS = ("flip", "moved")
+"""Those of them that are numbers of a row at other places."""
 
 _FOLD: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -57,6 +61,27 @@ _FOLD: dict[str, Callable[..., Any]] = {
     "multiply": operator.mul,
     "negative": operator.neg,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What makes one of two parts of a row that lie side by side, and which of its results."""
+
+    text: str
+    """What tells it from others."""
+    backwards: bool
+    place: int
+    program: "Program" = field(compare=False)
+    """Of what the earlier part has made (inputs one_0, one_1, ...) and the later (other_0, ...).
+
+    Backwards the last class is the earliest.
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is rounded, so that the order of the joins is of no matter."""
+        choices = ("input", "constant", "maximum", "minimum", "where", *COMPARISONS, *LOGICAL)
+        return all(node.op in choices for node in self.program.nodes())
 
 
 def is_whole(node: Node) -> bool:
@@ -113,15 +138,20 @@ class Graph:
         self._place = place
         self._nodes: dict[Any, Node] = {}
 
-    def node(self, op: str, *args: Node) -> Node:
+    def node(self, op: str, *args: Node, constant: Any = None) -> Node:
         """Return the node of an operation, simplified where no result changes."""
         per_item = any(a.per_item for a in args)
         per_class = any(a.per_class for a in args)
         per_other = any(a.per_other for a in args)
         boolean, integer = op in COMPARISONS or op in LOGICAL, _whole(op, args)
+        if op == "where":
+            boolean = args[1].boolean and args[2].boolean
         if op in ALONG:
-            args = (self.spread(args[0]), *args[1:])
-            per_class, boolean = True, args[0].boolean
+            args = tuple([self.spread(arg) for arg in args])
+            first = args[constant.place if op == "running" else 0]
+            per_class, boolean = True, first.boolean
+            if first.op == "constant" and op in (*VIEWS, "sorted_by", "unsorted_by"):
+                return first
         elif op in ("max", "sum"):
             if not per_class:  # the same number for each class
                 return args[0] if op == "max" else self.node("multiply", args[0], self.length())
@@ -141,8 +171,8 @@ class Graph:
         varies = per_item, per_class, per_other
         if simple is not None and (simple.per_item, simple.per_class, simple.per_other) == varies:
             return simple
-        node = Node(op, args, None, per_item, per_class, boolean, integer, per_other)
-        return self._keep((op, *map(id, args)), node)
+        node = Node(op, args, constant, per_item, per_class, boolean, integer, per_other)
+        return self._keep((op, constant, *map(id, args)), node)
 
     def spread(self, node: Node) -> Node:
         """Return a node with a number for each class, the same if it has one for all."""
@@ -169,7 +199,9 @@ class Graph:
             return self.constant(node.constant, node)
         if node.op == "class_index":
             return self.class_index()
-        return self.length() if node.op == "classes" else self.node(node.op, *args)
+        if node.op == "classes":
+            return self.length()
+        return self.node(node.op, *args, constant=node.constant)
 
     def constant(self, number: Any, like: Node | None = None) -> Node:
         """Return the node of a number, or of an array full of it."""
@@ -179,7 +211,7 @@ class Graph:
         # -0.0 equals 0.0 but is another constant
         return self._keep(("constant", repr(number), per_item, per_class), node)
 
-    def input(self, name: str, varies: Role) -> Node:
+    def input(self, name: str, varies: Role, boolean: bool = False) -> Node:
         """Return the node of an argument."""
         node = Node(
             "input",
@@ -187,6 +219,7 @@ class Graph:
             name,
             per_item=varies.per_item,
             per_class=varies.per_class,
+            boolean=boolean,
             integer=varies.integer,
         )
         return self._keep(("input", name), node)
@@ -211,6 +244,8 @@ class Graph:
             return self.constant(_FOLD[op](*(a.constant for a in args)), like)
         if op == "where" and args[1] is args[2]:
             return args[1]
+        if op == "where" and args[0].op == "constant":
+            return args[1 if args[0].constant else 2]
         if op == "sum":
             return self._sum(args[0])
         if len(args) == 2:

@@ -96,6 +96,10 @@ def _minimum(a: Range, b: Range) -> Range:
     return min(a[0], b[0]), min(a[1], b[1])
 
 
+def _first(a: Range, *_: Range) -> Range:
+    return a
+
+
 def _always(low: float, high: float) -> Callable[..., Range]:
     def rule(*_: Range) -> Range:
         return low, high
@@ -116,6 +120,10 @@ _RULES: Mapping[str, Callable[..., Range]] = {
     "log1p": _log1p,
     "max": _same,
     "sum": _sum,
+    "flip": _same,
+    "moved": _same,
+    "sorted_by": _first,
+    "unsorted_by": _first,
     "other": _same,
     "pair_sum": _sum,
     "maximum": _maximum,
@@ -153,6 +161,10 @@ def _range(node: Node, known: Mapping[int, Range]) -> Range:
             return 0.0, math.inf
         if (a.op, b.op) == ("minimum", "maximum") and a.args == b.args:
             return -math.inf, 0.0
+        if a.op == b.op == "where" and a.args[0] is b.args[0] and a.args[0].op == "greater_equal":
+            larger = a.args[0].args
+            if b.args[1:] == larger and a.args[1:] == larger[::-1]:
+                return -math.inf, 0.0
     difference = _exact_difference(node)
     if difference is not None:  # the exponential of what is never positive, once more
         return known[id(node.args[0])]
@@ -208,7 +220,7 @@ def narrowed(program: Program) -> Program:
         op, of = _narrow(node, known) if varies else (node.op, node.args)
         args = [new[id(a)] for a in of]
         same = op == node.op and all(a is b for a, b in zip(args, node.args, strict=True))
-        new[id(node)] = node if same else graph.node(op, *args)
+        new[id(node)] = node if same else graph.node(op, *args, constant=node.constant)
     return Program(graph, program.inputs, tuple([new[id(node)] for node in program.outputs]))
 
 

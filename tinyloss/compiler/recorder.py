@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn, TypeAlias
 
 from tinyloss.backend import Role
-from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Node, Program
+from tinyloss.compiler.program import COMPARISONS, LOGICAL, Graph, Join, Node, Program, in_order
 from tinyloss.typing import Namespace
 
 __all__ = ["RECORDER", "BadFormula", "Symbol", "Unrecordable", "plain_number", "record"]
@@ -414,7 +414,49 @@ def _along(op: str, called: str, axis: Any, x: Symbol, *more: Symbol) -> Symbol:
             )
         if each.node.per_other or each.pairs is not None:
             raise Unrecordable(f"a loss's formula used {called} of pairs, expected it before them")
-    return Symbol(x.graph, x.graph.node(op, *[x.graph.spread(s.node) for s in (x, *more)]))
+    return Symbol(x.graph, x.graph.node(op, *[s.node for s in (x, *more)]))
+
+
+def _running(
+    join: Callable[..., Sequence[Symbol]], arrays: Sequence[Symbol], backwards: bool
+) -> list[Symbol]:
+    """Return the running joins of rows, by what joins two parts of one."""
+    graph, nodes = arrays[0].graph, [each.graph.spread(each.node) for each in arrays]
+    own = Graph(graph.dtype)
+    parts = [
+        [
+            own.input(f"{part}_{number}", Role(per_class=True), node.boolean)
+            for number, node in enumerate(nodes)
+        ]
+        for part in ("one", "other")
+    ]
+    joined = join(*[[Symbol(own, node) for node in part] for part in parts])
+    outputs = tuple([_node(own, each) for each in joined])
+    names = {node.constant: Role(per_class=True) for part in parts for node in part}
+    program = Program(own, names, outputs)
+    text = _text_of(program)
+    return [
+        Symbol(graph, graph.node("running", *nodes, constant=Join(text, backwards, place, program)))
+        for place in range(len(nodes))
+    ]
+
+
+def _text_of(program: Program) -> str:
+    """Return what programs have in common that do the same."""
+    lines: dict[int, str] = {}
+    for number, node in enumerate(in_order(program.outputs)):
+        args = [lines[id(arg)].partition("=")[0] for arg in node.args]
+        lines[id(node)] = f"{number}={node.op}({', '.join(args)}; {node.constant!r})"
+    results = [lines[id(node)].partition("=")[0] for node in program.outputs]
+    return "\n".join([*lines.values(), *results])
+
+
+def _spread(x: Symbol, like: Symbol, /) -> Symbol:
+    return Symbol(x.graph, x.graph.spread(x.node))
+
+
+def _moved(x: Symbol, places: int, /) -> Symbol:
+    return Symbol(x.graph, x.graph.node("moved", x.node, constant=places))
 
 
 def _cumulative_sum(
@@ -439,7 +481,15 @@ def _sort(x: Symbol, /, *, axis: Any = -1) -> Symbol:
 
 
 def _sort_by(key: Symbol, /, *arrays: Symbol) -> tuple[Symbol, ...]:
-    return tuple([_along("sorted_by", "sort_by", -1, each, key) for each in arrays])
+    return tuple([_sorted_by(each, key) for each in arrays])
+
+
+def _sorted_by(x: Symbol, /, *keys: Symbol) -> Symbol:
+    return _along("sorted_by", "sort_by", -1, x, *keys)
+
+
+def _unsorted_by(x: Symbol, /, *keys: Symbol) -> Symbol:
+    return _along("unsorted_by", "sort_by", -1, x, *keys)
 
 
 def _cumulative_log_sum_exp(x: Symbol, /) -> Symbol:
@@ -488,17 +538,18 @@ def _astype(x: Symbol, dtype: Any, /, *, copy: bool = True) -> Symbol:
     return _apply("where", x, 1.0, 0.0) if x.node.boolean else x
 
 
-def _full_like(x: Symbol, number: Any, /, **_: Any) -> Symbol:
+def _full_like(x: Symbol, number: Any, /, *, dtype: Any = None, **_: Any) -> Symbol:
     like = x.node if x.pairs is None else None
+    number = bool(number) if dtype is not None and _dtype_name(dtype) == "bool" else number
     return Symbol(x.graph, x.graph.constant(_number(number), like), x.last, x.pairs)
 
 
-def _zeros_like(x: Symbol, /, **_: Any) -> Symbol:
-    return _full_like(x, 0.0)
+def _zeros_like(x: Symbol, /, **more: Any) -> Symbol:
+    return _full_like(x, 0.0, **more)
 
 
-def _ones_like(x: Symbol, /, **_: Any) -> Symbol:
-    return _full_like(x, 1.0)
+def _ones_like(x: Symbol, /, **more: Any) -> Symbol:
+    return _full_like(x, 1.0, **more)
 
 
 def _arange(length: Any, /, *args: Any, **_: Any) -> Symbol:
@@ -540,6 +591,11 @@ RECORDER: Namespace = _Recorder(
     flip=_flip,
     sort=_sort,
     sort_by=_sort_by,
+    sorted_by=_sorted_by,
+    unsorted_by=_unsorted_by,
+    running=_running,
+    moved=_moved,
+    spread=_spread,
     mean=_mean,
     any=_any,
     all=_all,

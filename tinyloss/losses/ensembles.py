@@ -3,10 +3,10 @@
 from math import inf
 from typing import Any, Unpack
 
-from tinyloss._arrays import beside, namespace
+from tinyloss._arrays import namespace
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
-from tinyloss._in_order import Groups, Order
+from tinyloss._in_order import Groups, Order, following, places, previous
 from tinyloss._lists import ListFunction
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import sign
@@ -27,12 +27,12 @@ class _CRPSEnsemble(Formula):
     in_order = True
 
     def __init__(self, x: Any, y: Any, *, fair: bool) -> None:
-        self.xp = xp = namespace(x)
+        self.xp = namespace(x)
         self.fair = fair
         self.order = order = Order(x)
         self.x, self.y = order.of(x), order.of(y)
         self.many = x.shape[-1]
-        place = xp.arange(1, self.many + 1, dtype=x.dtype, **beside(x))
+        place = places(x) + 1
         left = self.many - place
         self.below = self.weight(place)
         self.above = self.weight(left + 1)
@@ -47,8 +47,9 @@ class _CRPSEnsemble(Formula):
         xp = self.xp
         x, y = self.x / 2, self.y / 2  # differences of halves do not overflow
         low, high = xp.minimum(x, y), xp.maximum(x, y)
-        up = xp.concat([low[..., 1:], y[..., :1]], axis=-1) - low
-        down = high - xp.concat([y[..., :1], high[..., :-1]], axis=-1)
+        place = places(x)
+        up = xp.where(place == self.many - 1, y, following(low)) - low
+        down = high - xp.where(place == 0, y, previous(high))
         return 2 * xp.sum(self.below * up + self.above * down, axis=-1)
 
     def grad_x(self) -> Any:

@@ -7,7 +7,16 @@ from tinyloss._arrays import namespace
 from tinyloss._differences import exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
-from tinyloss._in_order import Groups, Order, joined_log_sums, joined_sums, running, spread
+from tinyloss._in_order import (
+    Groups,
+    Order,
+    following,
+    joined_log_sums,
+    joined_sums,
+    previous,
+    running,
+    spread,
+)
 from tinyloss._lists import ListFunction
 from tinyloss._traits import Traits
 from tinyloss.typing import Array, ArrayLike, Gain, ListOptions
@@ -41,7 +50,7 @@ class _ListMLE(Formula):
         else:  # what is left out comes first, by itself
             kept = spread(mask, x) != 0
             x = xp.where(kept, x, 0.0)
-            self.order = Order(xp.astype(kept, xp.int8), -xp.where(kept, y, 0.0))
+            self.order = Order(kept, -xp.where(kept, y, 0.0))
             self.kept = self.order.of(kept)
             self.lists = Groups.of(self.kept)
         self.x = x = self.order.of(x)
@@ -56,8 +65,8 @@ class _ListMLE(Formula):
     def grad_x(self) -> Any:
         xp, x, whole = self.xp, self.x, 1 + self.rest
         m, s = running(joined_sums, [-self.m, 1 / whole], self.lists)
-        m = xp.where(self.lists.begins, -x, xp.concat([m[..., :1], m[..., :-1]], axis=-1))
-        s = xp.where(self.lists.begins, 0.0, xp.concat([s[..., :1], s[..., :-1]], axis=-1))
+        m = xp.where(self.lists.begins, -x, previous(m))
+        s = xp.where(self.lists.begins, 0.0, previous(s))
         # what is missing of an item's own share to 1 does not cancel
         missing = (self.rest + (1 - exp_difference(x, self.m))) / whole
         slope = s * exp_difference(x, -m) - missing
@@ -87,13 +96,13 @@ class _UniqueSoftmax(Formula):
         if mask is not None:  # what is left out comes first, by itself
             kept = spread(mask, x) != 0
             x, y = xp.where(kept, x, 0.0), xp.where(kept, y, 0.0)
-            keys.append(xp.astype(kept, xp.int8))
+            keys.append(kept)
             factors = [xp.where(kept, each, 0.0) for each in factors or [xp.ones_like(x)]]
         self.order = order = Order(*keys, y)
         sorted_keys = [order.of(each) for each in keys]
         self.x, y = order.of(x), order.of(y)
         self.lists = Groups.of(*sorted_keys) if keys else Groups.whole(x)
-        self.first, self.last = Groups.of(*sorted_keys, y).bounds()
+        self.alike = Groups.of(*sorted_keys, y)
         exponential = gain == "exponential"
         steps = 2.0**y if exponential else y
         self.gain, self.slope = (steps - 1, log(2) * steps) if exponential else (y, xp.ones_like(y))
@@ -101,14 +110,11 @@ class _UniqueSoftmax(Formula):
             self.gain, self.slope = each * self.gain, each * self.slope
         x, zeros = self.x, xp.zeros_like(x)
         lower = running(joined_log_sums, [x, zeros], self.lists)
-        some = ~xp.take_along_axis(self.lists.begins, self.first, axis=-1)
-        m, r = self._at(lower, xp.maximum(self.first - 1, 0))
+        none, m, r = self.alike.of_first(self.lists.begins, *map(previous, lower))
+        some = ~none
         m, r = joined_log_sums([x, zeros], [xp.where(some, m, x), xp.where(some, r, 0.0)])
         self.m, self.rest = xp.where(some, m, x), xp.where(some, r, 0.0)
         self.each = (self.m - x) + xp.log1p(self.rest)
-
-    def _at(self, arrays: Any, places: Any) -> list[Any]:
-        return [self.xp.take_along_axis(each, places, axis=-1) for each in arrays]
 
     def value(self) -> Any:
         counts = self.gain != 0
@@ -122,10 +128,8 @@ class _UniqueSoftmax(Formula):
         s = xp.where(counts, self.gain / (1 + self.rest), 0.0)
         m = -xp.where(counts, self.m, largest)
         higher = running(joined_sums, [m, s], self.lists, backwards=True)
-        after = xp.minimum(self.last + 1, x.shape[-1] - 1)
-        some = ~xp.take_along_axis(self.lists.ends, self.last, axis=-1)
-        m, s = self._at(higher, after)
-        m, s = xp.where(some, m, -x), xp.where(some, s, 0.0)
+        none, m, s = self.alike.of_last(self.lists.ends, *map(following, higher))
+        m, s = xp.where(none, -x, m), xp.where(none, 0.0, s)
         # what is missing of an item's own share to 1 does not cancel
         missing = (self.rest + (1 - exp_difference(x, self.m))) / (1 + self.rest)
         own = xp.where(counts, self.gain * missing, 0.0)

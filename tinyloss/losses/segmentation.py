@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from tinyloss._arrays import namespace
 from tinyloss._engine.request import Regions, Request
 from tinyloss._formula import Formula
-from tinyloss._in_order import Order, spread
+from tinyloss._in_order import Order, counted, spread
 from tinyloss._lists import ListFunction
 from tinyloss._regions import ImageFunction, OrderedRegionFunction, RegionFunction
 from tinyloss._traits import Traits
@@ -771,12 +771,11 @@ class _Lovasz(Formula):
         keys = [-self.error]
         if kept is not None:  # what is left out comes last, and is not of the region
             inside = inside & kept
-            keys = [xp.astype(~kept, xp.int8), xp.where(kept, keys[0], 0.0)]
+            keys = [~kept, xp.where(kept, keys[0], 0.0)]
         self.order = order = Order(*keys)
         inside = order.of(inside)
         whole = xp.sum(xp.astype(inside, x.dtype), axis=-1, keepdims=True)
-        lost = xp.astype(xp.cumulative_sum(xp.astype(inside, xp.int32), axis=-1), x.dtype)
-        found = xp.astype(xp.cumulative_sum(xp.astype(~inside, xp.int32), axis=-1), x.dtype)
+        lost, found = counted(inside, x), counted(~inside, x)
         union = whole + found
         before = xp.where(union > 1, union - 1, 1.0)
         # where there is nothing to find, the first pixel costs all there is

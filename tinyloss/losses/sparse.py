@@ -3,12 +3,12 @@
 from math import inf, sqrt
 from typing import Any, ClassVar, NamedTuple, Unpack
 
-from tinyloss._arrays import beside, namespace
+from tinyloss._arrays import namespace
 from tinyloss._calls import explained
 from tinyloss._engine.request import Request
 from tinyloss._engine.run import transform
 from tinyloss._formula import LABEL, Formula
-from tinyloss._in_order import joined_numbers, running
+from tinyloss._in_order import joined_numbers, places, running
 from tinyloss._lists import ListFunction
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import classes_of, product
@@ -35,7 +35,7 @@ def _shares(x: Any, squares: bool) -> _Shares:
     z = z / 2 if squares else z
     # Classes at -1 or below have p = 0 whatever the others are: they need not be told apart.
     row = xp.flip(xp.sort(xp.maximum(z, -2.0), axis=-1), axis=-1)
-    count = xp.arange(1, x.shape[-1] + 1, dtype=x.dtype, **beside(x))
+    count = places(x) + 1
     (total,) = running(joined_numbers, [row])
     if squares:
         mean = total / count

@@ -10,9 +10,11 @@ from tinyloss._formula import Formula, Role
 from tinyloss._in_order import (
     Groups,
     Order,
+    following,
     joined_log_sums,
     joined_numbers,
     joined_sums,
+    previous,
     running,
     spread,
 )
@@ -47,8 +49,8 @@ class _CoxPH(Formula):
         if mask is not None:  # what is left out is a stratum without events
             kept = spread(mask, x) != 0
             event, x = event & kept, xp.where(kept, x, 0.0)
-            strata = [xp.astype(kept, xp.int8), *strata]
-        self.order = order = Order(*strata, y, xp.astype(~event, xp.int8))
+            strata = [kept, *strata]
+        self.order = order = Order(*strata, y, ~event)
         self.x, self.event = x, event = order.of(x), order.of(event)
         strata = [order.of(each) for each in strata]
         self.stratum = Groups.of(*strata) if strata else Groups.whole(event)
@@ -58,21 +60,19 @@ class _CoxPH(Formula):
         m, r = running(joined_log_sums, [x, zeros], self.stratum, backwards=True)
         self.largest = m
         """Of all that are at risk."""
-        first, last = self.run.bounds()
-        m_tied, r_tied = running(joined_log_sums, [x, zeros], self.run)
-        m_tied, r_tied = (xp.take_along_axis(each, last, axis=-1) for each in (m_tied, r_tied))
-        self.first, self.last = first, last
+        tied_sums = running(joined_log_sums, [x, zeros], self.run)
+        none, *sums = self.run.of_last(self.stratum.ends, *tied_sums, following(m), following(r))
+        m_tied, r_tied, m_after, r_after = sums
         # the share of the tied events that is at risk, 1 for the first of them
-        length = x.shape[-1]
-        place = xp.arange(length, dtype=first.dtype, **beside(x))
-        many = xp.astype(last - first + 1, x.dtype)
-        gone = xp.astype(place - first, x.dtype) / many if ties == "efron" else zeros
+        gone = zeros
+        if ties == "efron":
+            first, last = self.run.bounds()
+            place = xp.arange(x.shape[-1], dtype=first.dtype, **beside(x))
+            gone = xp.astype(place - first, x.dtype) / xp.astype(last - first + 1, x.dtype)
         self.share = 1 - gone
         # who comes after them in the stratum, if anybody does
-        after = xp.minimum(last + 1, length - 1)
-        some = ~xp.take_along_axis(self.stratum.ends, last, axis=-1)
-        m_after = xp.where(some, xp.take_along_axis(m, after, axis=-1), m_tied)
-        s_after = xp.where(some, 1 + xp.take_along_axis(r, after, axis=-1), 0.0)
+        m_after = xp.where(none, m_tied, m_after)
+        s_after = xp.where(none, 0.0, 1 + r_after)
         tied = m_tied >= m_after
         self.m = xp.where(tied, m_tied, m_after)
         less = xp.where(tied, m_after, m_tied)
@@ -96,19 +96,16 @@ class _CoxPH(Formula):
         s = xp.where(event, 1 / (1 + self.rest), 0.0)
         m = -xp.where(event, self.m, self.largest)
         before = running(joined_sums, [m, s], self.stratum)
-        at = xp.maximum(self.first - 1, 0)
-        begun = ~xp.take_along_axis(self.stratum.begins, self.first, axis=-1)
-        m_before, s_before = (xp.take_along_axis(each, at, axis=-1) for each in before)
-        m_before = xp.where(event, xp.where(begun, m_before, -x), before[0])
-        s_before = xp.where(event, xp.where(begun, s_before, 0.0), before[1])
+        none, m_before, s_before, rest = self.run.of_first(
+            self.stratum.begins, *map(previous, before), self.rest
+        )
+        m_before = xp.where(event, xp.where(none, -x, m_before), before[0])
+        s_before = xp.where(event, xp.where(none, 0.0, s_before), before[1])
         of_others = s_before * exp_difference(x, -m_before)
         # Of the events of one time, the first has all at risk in its denominator. What is missing
         # of its share to 1 does not cancel.
-        place = xp.arange(x.shape[-1], dtype=self.first.dtype, **beside(x))
-        later = xp.where(place == self.first, 0.0, self.share * s)
-        (total,) = running(joined_numbers, [later], self.run)
-        total = xp.take_along_axis(total, self.last, axis=-1)
-        rest = xp.take_along_axis(self.rest, self.first, axis=-1)
+        later = xp.where(self.run.begins, 0.0, self.share * s)
+        (total,) = self.run.of_last(*running(joined_numbers, [later], self.run))
         e = exp_difference(x, self.m)
         missing = (rest + (1 - e)) / (1 + rest)
         own = (of_others + e * total) - missing
