@@ -90,12 +90,13 @@ def test_kernels_and_formulas_agree(name: str) -> None:
 
 @pytest.mark.long
 def test_groups_of_rows_are_compiled() -> None:
-    """Ties of events, strata, and what is masked."""
+    """Ties of events, strata, and what is masked; times in whole numbers of 64 bits, too."""
     shape = (20, 60)
     x, y, event = numbers(*shape), RNG.integers(0, 9, shape), RNG.random(shape) < 0.5
     strata, mask = RNG.integers(0, 3, shape), RNG.random(shape) < 0.8
     options: dict[str, Any] = {"segments": strata.astype(np.int8), "mask": mask}
-    assert_agrees(anyloss.cox_ph, x, y.astype(np.float32), event, terms=True, **options)
+    for times in (y.astype(np.float32), 2**20 + y):
+        assert_agrees(anyloss.cox_ph, x, times, event, terms=True, **options)
 
 
 @pytest.mark.long

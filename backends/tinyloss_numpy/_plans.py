@@ -35,7 +35,7 @@ _DTYPES: dict[Any, str] = {
 """The dtypes that a loop reads and writes; bfloat16 joins them when one is met."""
 
 
-_EXACT = {
+EXACT = {
     "float32": frozenset("bool int8 int16 uint8 uint16 float16 bfloat16 float32".split()),
     "float64": frozenset("bool int8 int16 int32 uint8 uint16 uint32 float32 float64".split()),
 }
@@ -123,11 +123,8 @@ def make_plan(
         return None
     if real == "float64" and ("float16" in names or "bfloat16" in names):
         return None  # would be rounded twice
-    if any(
-        role.compared and name not in _EXACT[real]
-        for role, name in zip(roles, map(str, names), strict=True)
-    ):
-        return None  # would make ties
+    if any(names[at] not in EXACT[real] for at in recording.compared):
+        return None  # rounding would make ties
     classes = layouts[0][0][-1] if rowwise else 1
     sizes = [dtype.itemsize for _, _, dtype in layouts]
     class_steps = [

@@ -23,10 +23,10 @@ from tinyloss.backend import (
     replaced,
 )
 from tinyloss.compiler.geometry import Layouts
-from tinyloss.compiler.kernels import DIVISOR, arrays_of, numbers_of, recording_of
+from tinyloss.compiler.kernels import DIVISOR, Recording, arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss_numpy import _arrays, _blocks
-from tinyloss_numpy._plans import WORTH_THREADS
+from tinyloss_numpy._plans import EXACT, WORTH_THREADS
 from tinyloss_numpy._programs import CompiledLoss
 from tinyloss_numpy._threads import run_slabs
 
@@ -259,6 +259,8 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"]):
         return None
     arrays = _inputs(job)
+    if not _made_exact(arrays, loss.recording):
+        return None
     if loss.declined and not job.out and _layouts(arrays) in loss.declined:
         return None
     answer = empty_answer(_arrays, job, arrays)
@@ -335,6 +337,23 @@ def _inputs(job: Job) -> list[Any]:
     """Return the inputs that are arrays, in the order of the program's."""
     # NumPy's scalars pass for 0-d arrays, but have no address
     return [each if type(each) is np.ndarray else np.asarray(each) for each in arrays_of(job)]
+
+
+def _made_exact(arrays: list[Any], recording: Recording) -> bool:
+    """Bring what is compared to the dtype that is computed in; return whether it is the same there.
+
+    Whole numbers of 64 bits mostly are.
+    """
+    for at in recording.compared:
+        array = arrays[at]
+        if array.dtype.name in EXACT[recording.real]:
+            continue
+        with quiet():
+            near = array.astype(recording.real)
+            if not (near.astype(array.dtype) == array).all():
+                return False
+        arrays[at] = near
+    return True
 
 
 def _layouts(arrays: list[Any]) -> Layouts:

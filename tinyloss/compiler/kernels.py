@@ -126,6 +126,8 @@ class Recording:
         self.names = tuple(arrays)
         """Inputs that are arrays, in the order of `arrays_of`."""
         self._roles = tuple(arrays.values())
+        self.compared = tuple([n for n, role in enumerate(self._roles) if role.compared])
+        """Where among these are those that are compared and not computed with."""
 
     def _spell(self, name: str) -> str:
         start, _, argument = name.partition("_")
