@@ -97,8 +97,8 @@ class Formula:
     """Whether parameters that are numbers choose the formula: another number, another program."""
 
     in_order: ClassVar[bool] = False
-    """Whether it goes over the classes of a row one after the other, by the functions of
-    `tinyloss._in_order`. Where a backend has no such steps, its lines run in the arrays' library."""
+    """Whether it goes over the classes of a row one after the other, by `tinyloss._in_order`. Where
+    a backend has no such steps, its lines run in the arrays' library."""
 
     in_parts: ClassVar["Callable[..., InParts] | None"] = None
     """What makes the formulas for classes that come in parts, of the parameters; None without."""
