@@ -46,7 +46,8 @@ def test_rows_are_sorted_as_numpy_sorts(real: str) -> None:
     from tinyloss_numpy._orders import orders
     from tinyloss_numpy._source import DIGITS, LANES
 
-    lanes, found = LANES[real], orders(real)
+    lanes = LANES[real]
+    found = orders(real, lanes)
     digits = np.empty(DIGITS, np.int64)
     for classes in (1, 2, 3, 48, 49, 500):
         first, second, x = (RNG.standard_normal((3, classes)).astype(real) for _ in range(3))
@@ -129,6 +130,15 @@ def test_threads_change_no_bit() -> None:
     for n, (value, grad) in zip((0, 17, 899), alone, strict=True):
         assert value[0] == whole[0][n]
         np.testing.assert_array_equal(grad[0], whole[1][n])
+
+
+@pytest.mark.long
+def test_rows_that_are_long_have_fewer_beside_them() -> None:
+    x, y = numbers(6, 8192), RNG.integers(0, 2, (6, 8192))
+    derive: Any = tinyloss.value_and_grad(tinyloss.lovasz_hinge)
+    with compiled():
+        value, grad = derive(x, y, reduction="none")
+        assert bits(derive(x[:3], y[:3], reduction="none")) == bits((value[:3], grad[:3]))
 
 
 def test_times_that_rounding_would_make_equal_are_left_to_the_formulas() -> None:

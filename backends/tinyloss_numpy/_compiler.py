@@ -39,7 +39,7 @@ def load(text: Text, real: str, title: str) -> Kernel:
 
 def _key(text: Text, real: str) -> str:
     """Return what tells a kernel from any other: its text, and what makes code of it."""
-    return disk.key_of(text.source, repr(text.places), real, *_environment())
+    return disk.key_of(text.source, repr(text.places), repr(text.lanes), real, *_environment())
 
 
 @cache
@@ -66,7 +66,8 @@ def _compile(text: Text, real: str, title: str) -> bytes:
     from tinyloss_numpy._loops import vocabulary
     from tinyloss_numpy._memory import accessors
 
-    names = {**vocabulary(real), **accessors(dict(text.places), LANES[real])}
+    lanes = text.lanes or LANES[real]
+    names = {**vocabulary(real, lanes), **accessors(dict(text.places), lanes)}
     exec(compile(text.source, f"<tinyloss: {title}>", "exec"), names)
     signature = types.intp(*[types.intp] * 4)
     njit: Any = numba.njit  # its types leave some options out

@@ -225,9 +225,9 @@ _OPERATIONS = {
 
 
 @cache
-def vocabulary(real: str) -> dict[str, Any]:
+def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
     """Return the names that a text may use beside its own places."""
-    lanes, in_two = LANES[real], real == "float64"
+    lanes, in_two = lanes or LANES[real], real == "float64"
     sums = 2 * lanes if in_two else lanes
 
     def of(count: int) -> Callable[[Sequence[Any]], int]:
@@ -280,4 +280,4 @@ def vocabulary(real: str) -> dict[str, Any]:
         ),
         "store_total": accessors({"total": ("float64", "float64")})["store_total"],
     }
-    return {**_OPERATIONS, **functions(real), **orders(real), **own_names}
+    return {**_OPERATIONS, **functions(real), **orders(real, lanes), **own_names}

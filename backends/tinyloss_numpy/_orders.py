@@ -12,7 +12,7 @@ from typing import Any
 from numba import njit, types
 
 from tinyloss_numpy._memory import accessors
-from tinyloss_numpy._source import DIGITS, LANES, SIZES
+from tinyloss_numpy._source import DIGITS, SIZES
 
 _SHORT = 48
 """Numbers of a row up to which insertion is faster than counting bytes (measured)."""
@@ -21,8 +21,8 @@ _function: Callable[..., Any] = njit(error_model="numpy", nogil=True)
 
 
 @cache
-def orders(real: str) -> dict[str, Any]:
-    """Return the functions that sort rows of numbers and take others along, LANES side by side.
+def orders(real: str, lanes: int) -> dict[str, Any]:
+    """Return the functions that sort rows of numbers and take others along, `lanes` side by side.
 
         sort(order, keys, number, n, classes, scratch, digits)    by the last key first
         arrange(order, here, there, n, classes)
@@ -31,7 +31,7 @@ def orders(real: str) -> dict[str, Any]:
     All are addresses but `number`, how many keys have decided the order so far, and how many rows
     and classes there are. An order has the place of each class, as int32.
     """
-    lanes, words, raw = LANES[real], SIZES[real] // 4, f"int{8 * SIZES[real]}"
+    words, raw = SIZES[real] // 4, f"int{8 * SIZES[real]}"
     load_number, store_number = _access(raw, raw)
     load_bits, _ = _access(raw, "int64")
     load_place, _ = _access("int32", "int64")

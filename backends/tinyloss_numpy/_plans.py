@@ -50,6 +50,7 @@ class Variant(NamedTuple):
     overwrites: tuple[str, ...]
     """For each output the input it overwrites, or nothing."""
     rows: bool
+    lanes: int
     weighing: Weighing | None = None
     watched: Domain | None = None
     """What targets must be that are watched while the loop runs."""
@@ -69,7 +70,7 @@ class Plan:
     ) -> None:
         self.variant, self.classes = variant, classes
         row = classes * classes if paired else classes  # what it takes to go over it
-        inner, lanes = geometry.inner, LANES[real]
+        inner, lanes = geometry.inner, variant.lanes
         number_size = SIZES[real]
         row_bytes = -(-classes * number_size // CACHE_LINE) * CACHE_LINE
         batch = max(1, min(lanes, _BATCH_BYTES // row_bytes)) if variant.rows else lanes
@@ -111,8 +112,12 @@ def make_plan(
     layouts: Layouts,
     weighing: Weighing | None = None,
     watched: Domain | None = None,
+    lanes: int = 0,
 ) -> Plan | None:
-    """Return the plan for arrays that lie so; None where no loop can follow them."""
+    """Return the plan for arrays that lie so; None where no loop can follow them.
+
+    Its loop has so many `lanes`, if not LANES of its dtype.
+    """
     real, rowwise, roles = recording.real, recording.rowwise, recording.roles(overwrites)
     if weighing is not None:  # what each item weighs is no array of the caller's
         inputs, results = roles[: len(recording.names) - 1], roles[len(recording.names) :]
@@ -150,6 +155,7 @@ def make_plan(
         tuple(zip(map(str, names), contiguous, strict=True)),
         overwrites or ("",) * len(recording.results),
         rows,
+        lanes or LANES[real],
         weighing,
         watched,
     )

@@ -14,7 +14,7 @@ from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, ArrayUse, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
 from tinyloss_numpy._plans import Plan, Variant, make_plan
-from tinyloss_numpy._source import Rows, Text, Tiles
+from tinyloss_numpy._source import LANES, Rows, Text, Tiles
 from tinyloss_numpy._threads import elsewhere
 
 K = TypeVar("K")
@@ -26,8 +26,11 @@ _WORTH_A_CALL = 2**11
 """Elements that a call's own cost amounts to."""
 
 _MOST_SCRATCH = 2**26
-"""Bytes of scratch memory that a thread takes at most for a row that is sorted: the row may be long
-and has LANES numbers in each place, whereas the formulas have one."""
+"""Bytes of scratch memory that a thread takes at most for rows that are sorted. They may be long,
+and a loop has LANES of them side by side, whereas the formulas have one. Of longer ones, and of few
+long ones, it has a quarter."""
+_LONG_ROW = 2**13
+"""Numbers of a row from which lanes without one cost more than a second loop (measured)."""
 
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):
@@ -105,7 +108,8 @@ class CompiledLoss:
         inputs, outputs = recording.arrays(layouts, variant.overwrites)
         staged, writer = self._staged(weighing), Rows if variant.rows else Tiles
         inputs = [*given, *inputs]
-        return writer(staged, inputs, outputs, recording.real, weighing, variant.watched).text()
+        ways = recording.real, weighing, variant.watched, variant.lanes
+        return writer(staged, inputs, outputs, *ways).text()
 
     def plan(
         self,
@@ -117,15 +121,24 @@ class CompiledLoss:
         """Return how to go over arrays that lie so; None where no loop can."""
 
         def make() -> Plan | None:
-            plan = make_plan(self.recording, overwrites, layouts, weighing, watched)
+            how = self.recording, overwrites, layouts, weighing, watched
+            plan = make_plan(*how)
             if plan is not None and self.recording.along:
-                scratch = self.text(plan.variant).scratch_arrays * plan.scratch_size
-                plan = plan if scratch <= _MOST_SCRATCH else None
+                fewer = LANES[self.recording.real] // 4  # a sort needs the memory of these
+                few = plan.items <= fewer and plan.classes >= _LONG_ROW
+                if few or self._takes_much(plan):
+                    plan = make_plan(*how, lanes=fewer)
+                plan = None if self._takes_much(plan) else plan
             if plan is None:
                 self._decline(layouts)
             return plan
 
         return self._plans.made((overwrites, layouts, weighing, watched), make)
+
+    def _takes_much(self, plan: Plan | None) -> bool:
+        if plan is None:
+            return True
+        return self.text(plan.variant).scratch_arrays * plan.scratch_size > _MOST_SCRATCH
 
     def compile(self, plan: Plan, layouts: Layouts) -> Any:
         """Return the kernel of a plan for arrays that lie so, None where it cannot be compiled."""

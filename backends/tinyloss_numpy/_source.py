@@ -82,6 +82,8 @@ class Text:
     """Bytes of scratch memory for the lanes."""
     scratch_arrays: int
     """Scratch arrays of one number for each class (rows) or each class and lane (tiles)."""
+    lanes: int = 0
+    """Lanes of its vectors, if not LANES of its dtype."""
 
 
 class _Lines:
@@ -118,12 +120,13 @@ class _Writer(Writer):
         real: str,
         weighing: Weighing | None,
         watched: Domain | None,
+        lanes: int,
     ) -> None:
         self.watched = watched
         """What targets must be: a sum more tells whether one is something else."""
         given = 0 if weighing is None else len(weighing.arrays)
         super().__init__(staged, inputs[given:], outputs, real)
-        self.given, self.weighing, self.lanes = inputs[:given], weighing, LANES[real]
+        self.given, self.weighing, self.lanes = inputs[:given], weighing, lanes
         self.weight = "" if weighing is None else self.inputs[-1].name
         """The input that the kernel writes itself: what each item weighs."""
         self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
@@ -352,7 +355,8 @@ class _Writer(Writer):
         self.frame()
         head = "def kernel(first, last, table, work):"
         source = "\n".join([head, *self.write.lines, ""])
-        return Text(source, tuple(self.places.items()), self.lane_bytes, self.scratch_arrays)
+        sizes = self.lane_bytes, self.scratch_arrays, self.lanes
+        return Text(source, tuple(self.places.items()), *sizes)
 
     def weigh(self, weighing: Weighing) -> None:
         """Compute each item's weight, the sum of the weights, and whether the formulas must answer.
@@ -868,7 +872,8 @@ class Tiles(_Writer):
         size = SIZES[array.dtype]
         items, classes = "for r in range(n):", "for c in range(classes):"
         scratch = f"{packed}_scratch + (c * LANES + r) * SIZE"
-        with write.loop(f"if n == LANES and classes >= TURNED and {name}_class == {size}:"):
+        whole = "n == LANES >= TURNED and classes >= TURNED"
+        with write.loop(f"if {whole} and {name}_class == {size}:"):
             rows, columns = (
                 "for r in range(0, LANES, TURNED):",
                 "for k in range(0, classes, TURNED):",
