@@ -191,7 +191,7 @@ class Domain:
     """Draws predictions, for rows of a number of classes and for targets."""
     y: Callable[[np.random.Generator, int, int], list[Array]]
     classes: tuple[int, ...] = (1,)
-    arrays: Callable[[Array, list[Array]], list[Array]] | None = None
+    arrays: Callable[[Array, list[Array]], list[Any]] | None = None
     """Makes of predictions and targets what the loss is called with, where that is not they."""
     by: tuple[int, ...] = (0,)
     """Which of these the predictions are, together."""
