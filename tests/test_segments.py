@@ -103,7 +103,7 @@ def test_all_that_is_derived_from_a_loss() -> None:
     np.testing.assert_array_equal(out, anyloss.grad(loss)(x, y))
     assert "def " in tinyloss.source(loss, x, y)
     state = anyloss.partial_mean(loss)(x, y)
-    np.testing.assert_allclose(state.value(), loss(x, y), rtol=np.finfo(np.float32).eps)
+    np.testing.assert_allclose(state.value(), loss(x, y), rtol=float(np.finfo(np.float32).eps))
     of_object: Any = tinyloss.by_segment(tinyloss.PairwiseLogisticLoss(reduction="sum"), QUERIES)
     assert of_object(x, y) == loss(x, y, reduction="sum")
     with pytest.raises(TypeError, match=r"over: got .*, expected a loss"):
