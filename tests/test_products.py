@@ -350,6 +350,24 @@ def test_memory_is_told_before(name: str, dtype: str, argnums: tuple[int, ...]) 
     assert 0.95 * told.total < taken < 1.05 * told.total + 2**18
 
 
+@pytest.mark.parametrize(
+    ("rows", "features", "classes", "expected"),
+    [
+        (4096, 1024, 131072, 256),
+        (4000, 1024, 131072, 250),  # chunks are alike
+        (4096, 128, 2**20, 128),
+        (200, 1024, 131072, 200),
+        (4096, 1024, 1000, 4096),  # 64 MiB
+    ],
+)
+def test_a_chunk_has_rows_enough_for_w_to_be_read_seldom(
+    rows: int, features: int, classes: int, expected: int
+) -> None:
+    h, w = (np.broadcast_to(np.float32(0), (n, features)) for n in (rows, classes))
+    y, both = np.broadcast_to(0, (rows,)), tinyloss.value_and_grad(LINEAR, (0, 1))
+    assert tinyloss.memory(both, h, w, y).rows == expected
+
+
 def test_memory_is_of_losses_of_products_alone() -> None:
     with pytest.raises(TypeError, match=r"tinyloss\.memory: got .* expected a loss of products"):
         tinyloss.memory(tinyloss.mse, np.zeros(2), np.zeros(2))
@@ -744,6 +762,30 @@ class TestJAX:
         )
         temporaries = both.lower(h, w, y).compile().memory_analysis().temp_size_in_bytes
         assert temporaries < 2**20 * 5  # all scores are 32 MiB
+
+    @pytest.mark.long
+    def test_gradients_of_a_large_w_are_there_once(self, jax: Any) -> None:
+        h, w = (jax.ShapeDtypeStruct((n, 64), "float32") for n in (512, 2**14))  # w is 4 MiB
+        y, budget = jax.ShapeDtypeStruct((512,), "int32"), 2**22
+        own = tinyloss.value_and_grad(LINEAR, (0, 1))
+        theirs = jax.value_and_grad(lambda *arrays: LINEAR(*arrays, max_memory=budget), (0, 1))
+        for both in (partial(own, max_memory=budget), theirs):
+            compiled = jax.jit(both).lower(h, w, y).compile()
+            # of a block XLA may hold the scores, and their exponentials besides
+            assert compiled.memory_analysis().temp_size_in_bytes < 2 * budget
+
+    @pytest.mark.long
+    def test_second_derivatives_keep_no_gradient_of_a_block(self, jax: Any) -> None:
+        h, w = (jax.ShapeDtypeStruct((n, 64), "float32") for n in (512, 2**13))
+        y, budget = jax.ShapeDtypeStruct((512,), "int32"), 2**20
+
+        def of_slopes(h: Any, w: Any, y: Any) -> Any:
+            slopes = jax.grad(lambda h, w: LINEAR(h, w, y, max_memory=budget), (0, 1))(h, w)
+            return sum([(each**2).sum() for each in slopes])
+
+        twice = jax.jit(jax.grad(of_slopes, (0, 1))).lower(h, w, y).compile()
+        # 16 MiB of scores are 16 blocks at least, and w is 2 MiB
+        assert twice.memory_analysis().temp_size_in_bytes < 16 * 2**21
 
     def test_memory_is_that_of_parts_of_rows(self, jax: Any) -> None:
         h, y = jax.ShapeDtypeStruct((8, 4), "float32"), jax.ShapeDtypeStruct((8,), "int32")

@@ -202,9 +202,10 @@ def of_products(loss: LossFunction[...] | Any, /) -> ProductFunction[...]:
         The axis of w that the classes are along: 0, the default, for (V, D); 1 for (D, V).
     max_memory
         How many bytes to take at a time, besides arguments and results. None, the default: 64 MiB
-        on a CPU, 8 MiB under XLA, 512 MiB on a GPU, and no less than twice w. A row of scores is
-        taken whatever its size; of `cross_entropy` of logits, unless y is differentiated by or
-        `axis_name` splits the classes, some classes of it at a time, and 128 at least.
+        on a CPU, 8 MiB there under XLA, and no fewer rows than w has features, or than 256.
+        512 MiB on a GPU, and no less than twice w. A row of scores is taken whatever its size; of
+        `cross_entropy` of logits, unless y is differentiated by or `axis_name` splits the classes,
+        some classes of it at a time, and 128 at least.
 
     Notes
     -----

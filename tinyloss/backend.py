@@ -43,7 +43,7 @@ from tinyloss._engine.job import (
 from tinyloss._engine.pairs import OF_ROWS, scores_and_target
 from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
-from tinyloss._engine.scored import FACTORS, Columns, Scored
+from tinyloss._engine.scored import FACTORS, PIECE, Budget, Columns, Scored
 from tinyloss._engine.sequences import Sequenced, Tools, answer_of_sequences, evaluated
 from tinyloss._engine.targets import domain_of
 from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, InParts, Loops, Role
@@ -57,9 +57,11 @@ __all__ = [
     "NUMBER",
     "OF_ROWS",
     "PAIRS",
+    "PIECE",
     "Answer",
     "Argument",
     "Backend",
+    "Budget",
     "Cache",
     "Columns",
     "Domain",

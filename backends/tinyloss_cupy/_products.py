@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from tinyloss.backend import Budget
+
 _PIECE = 2**26
 """Bytes of a product that is added at a time."""
 
 
-def product_memory(h: Any) -> int:
-    """Return how many bytes to take at a time."""
+def product_memory(h: Any) -> Budget:
+    """Return how much to take at a time."""
     del h
-    return 2**29
+    return Budget(2**29, rows=None)
 
 
 def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:

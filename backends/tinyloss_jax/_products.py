@@ -6,7 +6,8 @@ the loop, which computes the scores of a block again.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,9 @@ from jax.dtypes import float0
 from tinyloss.backend import (
     FACTORS,
     OF_ROWS,
+    PIECE,
     Answer,
+    Budget,
     Kind,
     Scored,
     at_once,
@@ -32,6 +35,13 @@ from tinyloss_jax._rules import Rule
 from tinyloss_jax._run import function_of
 
 Arrays = dict[str, Any]
+Step: TypeAlias = Callable[[Any, Any], Any]
+"""A carry and the number of a block make the next carry."""
+Steps: TypeAlias = Callable[[Step, Any, int], Any]
+"""Takes so many steps from a carry."""
+
+_LEAST = 128
+"""Classes that are multiplied at a time at least."""
 
 
 class Absent:
@@ -54,10 +64,14 @@ class Absent:
 absent = Absent
 
 
-def product_memory(h: Any) -> int:
-    """Return how many bytes to take at a time; measured on CPUs, where XLA's caches are small."""
+def _is_cpu() -> bool:
+    return bool(jax.default_backend() == "cpu")
+
+
+def product_memory(h: Any) -> Budget:
+    """Return how much to take at a time; measured on CPUs, where XLA's caches are small."""
     del h
-    return 2**23 if jax.default_backend() == "cpu" else 2**29
+    return Budget(2**23) if _is_cpu() else Budget(2**29, rows=None)
 
 
 def products(scored: Scored) -> Answer:
@@ -122,7 +136,7 @@ class _Loop:
     def _answer(self, factors: Arrays, rest: Arrays) -> tuple[Any, Arrays]:
         if not self._by:
             return self._loss(factors, rest), {}
-        value, grads = _Pass(self, factors, rest, self._by).run()
+        value, grads = self._run(factors, rest, self._by)
         if self.kind.axis_name is not None:
             for name in {"h", "scale"} & {*grads}:
                 grads[name] = lax.psum(grads[name], self.kind.axis_name)
@@ -130,37 +144,34 @@ class _Loop:
         return value if self.kind.value else None, grads
 
     def _value(self, factors: Arrays, rest: Arrays) -> Any:
-        return _Pass(self, factors, rest, ()).run()[0]
+        return self._run(factors, rest, ())[0]
+
+    def _run(self, factors: Arrays, rest: Arrays, by: Sequence[str]) -> tuple[Any, Arrays]:
+        """Return the value, and the gradients by some of the factors."""
+
+        def over(loop: Steps, factors: Arrays, rest: Arrays) -> tuple[Any, Arrays]:
+            return _Pass(self, factors, rest, by, loop).run()
+
+        def moved(primals: Any, tangents: Any) -> Any:
+            return _jvp(partial(over, _scanned), primals, tangents)
+
+        run: Any = jax.custom_jvp(partial(over, _repeated))
+        run.defjvp(moved, symbolic_zeros=True)
+        return run(factors, rest)  # type: ignore[no-any-return]
 
     def _moved(self, primals: Any, tangents: Any) -> tuple[Any, Any]:
         """Return the value and its tangent, by the gradients by what moves."""
         factors, rest = primals
         moves = {name: move for name, move in tangents[0].items() if _is_moving(move)}
-        value, grads = _Pass(self, factors, rest, tuple(moves)).run()
+        value, grads = self._run(factors, rest, tuple(moves))
         along: Any = jnp.zeros((), value.dtype)
         for name, move in moves.items():
             wide = grads[name].dtype
             along = along + jnp.sum(grads[name] * move.astype(wide)).astype(value.dtype)
         if moves and self.kind.axis_name is not None:
             along = lax.psum(along, self.kind.axis_name)
-        leaves, tree = jax.tree.flatten(rest)
-        # a symbolic zero is a leaf
-        their_moves = jax.tree.leaves(
-            tangents[1], is_leaf=lambda each: isinstance(each, SymbolicZero)
-        )
-        places = [n for n, move in enumerate(their_moves) if _is_moving(move)]
-        if places:
-
-            def of_those(*moving: Any) -> Any:
-                whole = list(leaves)
-                for place, each in zip(places, moving, strict=True):
-                    whole[place] = each
-                return self._value(factors, jax.tree.unflatten(tree, whole))
-
-            _, more = jax.jvp(
-                of_those, [leaves[n] for n in places], [their_moves[n] for n in places]
-            )
-            along = along + more
+        if any(map(_is_moving, _leaves(tangents[1]))):
+            along = along + _jvp(partial(self._value, factors), (rest,), tangents[1:])[1]
         return value, along
 
     def scores(self, h: Any, factors: Arrays) -> Any:
@@ -187,17 +198,52 @@ class _Loop:
             found["h"] = pulled if scale is None else pulled * scale.astype(self.dtype)
         return found
 
-    def of_classes(self, by: Sequence[str], factors: Arrays, h: Any, g: Any) -> Arrays:
-        """Return gradients of what columns of scores share, given that by these scores."""
-        found, scale, part = Arrays(), factors["scale"], h.astype(self.dtype)
-        if "w" in by:
+    def with_classes(
+        self, found: Arrays, factors: Arrays, h: Any, g: Any, start: Any, piece: int
+    ) -> Arrays:
+        """Return gradients so far with what columns of scores share, from the one of index `start`.
+
+        `g` is the gradient by these scores; `piece` tells how many columns are multiplied at once.
+        """
+        found, scale, part = {**found}, factors["scale"], h.astype(self.dtype)
+        if "w" in found:
             part = part if scale is None else part * scale.astype(self.dtype)
-            a, b = (g, part) if self.axis == 0 else (part, g)
-            dimensions = (((0,), (0,)), ((), ()))
-            found["w"] = lax.dot_general(a, b, dimensions, preferred_element_type=self.dtype)
-        if "bias" in by:
-            found["bias"] = jnp.sum(g, axis=0 if factors["bias"].ndim else None)
+            found["w"] = self._with_product(found["w"], g, part, start, piece)
+        if "bias" in found:
+            grad = jnp.sum(g, axis=0 if factors["bias"].ndim else None)
+            found["bias"] = _added(found["bias"], grad, start, 0)
         return found
+
+    def _with_product(self, whole: Any, g: Any, h: Any, start: Any, piece: int) -> Any:
+        classes = g.shape[1]
+
+        def added(whole: Any, some: Any, at: Any) -> Any:
+            a, b = (some, h) if self.axis == 0 else (h, some)
+            dimensions = (((0,), (0,)), ((), ()))
+            grad = lax.dot_general(a, b, dimensions, preferred_element_type=self.dtype)
+            return _added(whole, grad, start + at, self.axis)
+
+        def next_added(whole: Any, number: Any) -> Any:
+            at = number * piece
+            return added(whole, lax.dynamic_slice_in_dim(g, at, piece, 1), at), None
+
+        if piece >= classes:
+            return added(whole, g, 0)
+        whole, _ = lax.scan(next_added, whole, jnp.arange(classes // piece))
+        last = classes - classes % piece
+        return whole if last == classes else added(whole, g[:, last:], last)
+
+    def piece(self, rows: int, classes: int, features: int) -> int:
+        """Return how many classes w's gradient is made of at a time, of so many rows of scores.
+
+        XLA writes a product into an array of its own before it adds that to another. On a CPU a
+        piece stays in the cache, with the scores that it is made of.
+        """
+        size = int(self.dtype.itemsize)
+        if not _is_cpu() or classes * features * size <= PIECE:
+            return classes
+        pieces = -(-classes // max(_LEAST, PIECE // ((rows + features) * size)))
+        return -(-classes // pieces)
 
     def product(self, a: Any, w: Any, axis: int) -> Any:
         """Return the product of the rows of `a` with w, summed over one of its axes."""
@@ -214,8 +260,11 @@ class _Pass:
     would keep of it is computed again.
     """
 
-    def __init__(self, loop: _Loop, factors: Arrays, rest: Arrays, by: Sequence[str]) -> None:
+    def __init__(
+        self, loop: _Loop, factors: Arrays, rest: Arrays, by: Sequence[str], steps: Steps
+    ) -> None:
         self._loop, self._factors, self._rest, self._by = loop, factors, rest, by
+        self._steps = steps
         kind, h, w, weight = loop.kind, factors["h"], factors["w"], rest["weight"]
         self._count = count = h.shape[0]
         self._classes = h.shape[1] if w is None else w.shape[loop.axis]
@@ -247,9 +296,9 @@ class _Pass:
             for name in self._by
         }
         if self._blocks == 1:
-            (value, grads), _ = self._step((value, found), 0)
+            value, grads = self._step((value, found), 0)
         else:
-            (value, grads), _ = lax.scan(self._step, (value, found), jnp.arange(self._blocks))
+            value, grads = self._steps(self._step, (value, found), self._blocks)
         return value if self._columns is None else 0.5 * value, grads
 
     def _params(self, rest: Arrays) -> Arrays:
@@ -298,7 +347,7 @@ class _Pass:
         loop, count, weight, columns = self._loop, self._count, self._weight, self._columns
         kind, divisor = loop.kind, self._rest["divisor"]
         known = tuple([jnp.full(count, start, loop.dtype) for start in columns.start.values()])
-        self._known, _ = lax.scan(self._look, known, jnp.arange(self._blocks))
+        self._known = self._steps(self._look, known, self._blocks)
         own = jnp.ones(count, loop.dtype) if weight is None else weight
         each = columns.loss(*self._known)
         value = jnp.where(own == 0, 0, each * own).astype(loop.wide)
@@ -310,7 +359,7 @@ class _Pass:
         first = number * self._loop.rows
         start = jnp.minimum(first, self._count - self._loop.rows)
         seen = jax.checkpoint(self._seen, prevent_cse=False)
-        return tuple(seen(known, start, first, self._factors, self._rest)), None
+        return tuple(seen(known, start, first, self._factors, self._rest))
 
     def _seen(self, known: Any, start: Any, first: Any, factors: Arrays, rest: Arrays) -> Any:
         """Return what is known of the columns after a block."""
@@ -321,30 +370,37 @@ class _Pass:
         loop, (value, found) = self._loop, carry
         first = number * loop.rows
         start = jnp.minimum(first, self._count - loop.rows)
-        grads: Arrays = {}
-        if loop.part < self._classes:
-            block = jax.checkpoint(self._block_in_parts, prevent_cse=False)
-            of_block, found = block(start, first, self._factors, self._rest, self._weight, found)
-        else:
-            block = jax.checkpoint(self._block, prevent_cse=False)
-            of_block, grads = block(
-                start, first, self._factors, self._rest, self._weight, self._known
-            )
+        in_parts = loop.part < self._classes
+        block = jax.checkpoint(self._block_in_parts if in_parts else self._block, prevent_cse=False)
+        of_block, found = block(
+            start, first, self._factors, self._rest, self._weight, self._known, found
+        )
         if loop.kind.reduce:
             value = value + of_block
         else:
             before = 0 if self._columns is None else self._cut(value, start)
             value = self._put(value, before + of_block, start, first)
-        for name, grad in grads.items():
-            whole = found[name]
-            added = self._put(whole, grad, start, first) if name == "h" else whole + grad
-            found = {**found, name: added}
-        return (value, found), None
+        return value, found
+
+    def _with_rows(self, found: Arrays, grads: Arrays, start: Any, first: Any) -> Arrays:
+        """Return gradients so far with those of a block of what its rows share."""
+        added = {
+            name: self._put(found[name], grad, start, first) if name == "h" else found[name] + grad
+            for name, grad in grads.items()
+        }
+        return {**found, **added}
 
     def _block(
-        self, start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, known: Any
+        self,
+        start: Any,
+        first: Any,
+        factors: Arrays,
+        rest: Arrays,
+        weight: Any,
+        known: Any,
+        found: Arrays,
     ) -> Any:
-        """Return the value of a block, and what it adds to the gradients."""
+        """Return the value of a block, and the gradients so far with what it adds to these."""
         loop, by, w = self._loop, self._by, factors["w"]
         kind, h = loop.kind, self._cut(factors["h"], start)
         own = None if weight is None else self._cut(weight, start)
@@ -356,7 +412,7 @@ class _Pass:
         function = loop.of_grads if by else loop.of_value
         value, grads, _ = function(arrays, rest["numbers"][bool(by)], own, rest["divisor"])
         if not by:
-            return value, {}
+            return value, found
         (g,) = grads
         if self._columns is not None:
             x, y = self._of_columns(start, first, arrays["x"])
@@ -370,13 +426,25 @@ class _Pass:
         pulled = None
         if {"h", "scale"} & {*by}:
             pulled = g if w is None else loop.product(g, w, loop.axis)
-        of_rows = loop.of_rows(by, factors, h, pulled)
-        return value, of_rows | loop.of_classes(by, factors, h, g)
+        found = self._with_rows(found, loop.of_rows(by, factors, h, pulled), start, first)
+        # one block alone adds nothing up
+        piece = (
+            self._classes if self._blocks == 1 else loop.piece(g.shape[0], g.shape[1], h.shape[1])
+        )
+        return value, loop.with_classes(found, factors, h, g, 0, piece)
 
     def _block_in_parts(
-        self, start: Any, first: Any, factors: Arrays, rest: Arrays, weight: Any, found: Arrays
+        self,
+        start: Any,
+        first: Any,
+        factors: Arrays,
+        rest: Arrays,
+        weight: Any,
+        known: Any,
+        found: Arrays,
     ) -> Any:
-        """Return the value of a block, and the gradients so far with what it adds to these."""
+        """Return the same of a block whose classes come in parts."""
+        del known  # of columns, which come in no parts
         loop, kind, dtype = self._loop, self._loop.kind, self._loop.dtype
         h, own = self._cut(factors["h"], start), jnp.ones(loop.rows, dtype)
         y = self._cut(rest["rows"]["y"], start)
@@ -397,8 +465,8 @@ class _Pass:
             self._classes,
             loop.part,
         )
-        known, divisor = whole.seen(loop.rows), rest["divisor"]
-        value = jnp.where(keep, own * whole.loss(known), 0).astype(loop.wide)
+        of_rows, divisor = whole.seen(loop.rows), rest["divisor"]
+        value = jnp.where(keep, own * whole.loss(of_rows), 0).astype(loop.wide)
         if kind.reduce:
             value = jnp.sum(value) / (1.0 if divisor is None else divisor)
         if not self._by:
@@ -408,30 +476,65 @@ class _Pass:
         def of_part(carry: Any, number: Any) -> Any:
             pulled, found = carry
             some = whole.part(number)
-            g = jnp.where(keep[:, None], own * whole.slope(known, some), 0).astype(dtype)
+            g = jnp.where(keep[:, None], own * whole.slope(of_rows, some), 0).astype(dtype)
             if pulled is not None:
                 w = loop.some(factors, some.start)["w"]
                 pulled = pulled + loop.product(g, w, loop.axis)
-            for name, grad in loop.of_classes(self._by, factors, h, g).items():
-                found = {**found, name: _added(found[name], grad, some.start, loop, name)}
-            return (pulled, found), None
+            return (pulled, loop.with_classes(found, factors, h, g, some.start, piece)), None
 
         pulled = jnp.zeros(h.shape, dtype) if {"h", "scale"} & {*self._by} else None
+        piece = loop.piece(loop.rows, loop.part, h.shape[1])
         (pulled, found), _ = lax.scan(of_part, (pulled, found), whole.numbers)
-        for name, grad in loop.of_rows(self._by, factors, h, pulled).items():
-            whole_grad = found[name]
-            added = self._put(whole_grad, grad, start, first) if name == "h" else whole_grad + grad
-            found = {**found, name: added}
-        return value, found
+        return value, self._with_rows(
+            found, loop.of_rows(self._by, factors, h, pulled), start, first
+        )
 
 
-def _added(whole: Any, grad: Any, start: Any, loop: _Loop, name: str) -> Any:
+def _added(whole: Any, grad: Any, start: Any, axis: int) -> Any:
     """Return a gradient with what some classes add to it, from the one of index `start` on."""
-    if not grad.ndim:
+    if grad.shape == whole.shape:
         return whole + grad
-    axis = loop.axis if name == "w" else 0
-    before = lax.dynamic_slice_in_dim(whole, start, loop.part, axis)
+    before = lax.dynamic_slice_in_dim(whole, start, grad.shape[axis], axis)
     return lax.dynamic_update_slice_in_dim(whole, before + grad, start, axis)
+
+
+def _scanned(step: Step, carry: Any, count: int) -> Any:
+    """Return what so many steps make of a carry, which reverse mode may go through."""
+    return lax.scan(lambda carry, number: (step(carry, number), None), carry, jnp.arange(count))[0]
+
+
+def _repeated(step: Step, carry: Any, count: int) -> Any:
+    """Return the same, of which nothing is differentiated.
+
+    Where JAX differentiates what is around a scan, it takes out of it whatever is alike in all
+    steps. That are arrays of zeros, as large as a block, that fill memory. It leaves a while whole.
+    """
+
+    def body(state: Any) -> Any:
+        number, carry = state
+        return number + 1, step(carry, number)
+
+    return lax.while_loop(lambda state: state[0] < count, body, (jnp.asarray(0), carry))[1]
+
+
+def _jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """Return a function's value and its tangent, by what moves."""
+    leaves, tree = jax.tree.flatten(primals)
+    moves = _leaves(tangents)
+    places = [n for n, move in enumerate(moves) if _is_moving(move)]
+
+    def of_those(*moving: Any) -> Any:
+        whole = list(leaves)
+        for place, each in zip(places, moving, strict=True):
+            whole[place] = each
+        return function(*jax.tree.unflatten(tree, whole))
+
+    return jax.jvp(of_those, [leaves[n] for n in places], [moves[n] for n in places])
+
+
+def _leaves(tangents: Any) -> list[Any]:
+    """Return tangents in order; a symbolic zero is one."""
+    return [*jax.tree.leaves(tangents, is_leaf=lambda each: isinstance(each, SymbolicZero))]
 
 
 def _is_moving(move: Any) -> bool:

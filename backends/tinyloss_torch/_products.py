@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.autograd.function import _SingleLevelFunction
 
-from tinyloss.backend import FACTORS, Answer, Scored, at_once, by_chunks, replaced
+from tinyloss.backend import FACTORS, Answer, Budget, Scored, at_once, by_chunks, replaced
 from tinyloss_torch._state import (
     hooks_are_set,
     is_watched,
@@ -20,9 +20,9 @@ from tinyloss_torch._state import (
 from tinyloss_torch._upstream import by_formulas, times
 
 
-def product_memory(h: Any) -> int:
-    """Return how many bytes to take at a time."""
-    return 2**26 if h.is_cpu else 2**29
+def product_memory(h: Any) -> Budget:
+    """Return how much to take at a time."""
+    return Budget() if h.is_cpu else Budget(2**29, rows=None)
 
 
 def indices(mask: Any) -> Any:

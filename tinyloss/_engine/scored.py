@@ -5,7 +5,7 @@ and reductions are those of any loss.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -28,12 +28,31 @@ from tinyloss._engine.settle import settle
 from tinyloss.typing import Namespace
 
 FACTORS = ("h", "w", "bias", "scale")
-MEMORY = 2**26
-"""Bytes of a block of scores where neither the caller nor the backend says."""
 PIECE = 2**21
 """Bytes of what is added to an array at a time: it stays in the cache."""
 _PART_ROWS, _PART = 128, 128
 """How many rows, and classes at least, are taken where all classes of one row do not fit."""
+
+
+class Budget(NamedTuple):
+    """What a chunk takes where the caller does not say.
+
+    Each chunk goes through w and its gradient once more. That is to take little time beside what
+    a chunk does besides, so its rows are no fewer than w has features, or than `rows`.
+
+    R rows of V classes and D features take 6 R V D operations, and their scores are R V numbers
+    that a loss reads and writes some times. w is read twice then, and its gradient read and
+    written: 4 V D numbers. As many rows as features have as many scores as w has numbers. 256 rows
+    have 96 operations for each byte of float32, where a core does some 5 while it fetches one.
+    """
+
+    memory: int = 2**26
+    """Bytes."""
+    rows: int | None = 256
+    """How many rows take little of w; None for a device of which that is not known.
+
+    Such a device takes twice as many scores as w has numbers at once.
+    """
 
 
 @dataclass(frozen=True)
@@ -225,28 +244,24 @@ def scored_of(request: Request, product: Product, want: Want) -> tuple[Any, Any,
     weight = job.weight
     if weight is not None:
         weight = _flat(xp, weight, lead, job.kind.rowwise)
-    memory, whole = _memory(xp, h, h if w is None else w, dtype, product.max_memory)
     flat = h if len(lead) == 1 else xp.reshape(h, (prod(lead), h.shape[-1]))
-    return (
-        lead,
-        total,
-        Scored(
-            job=replaced(job, arrays=arrays, weight=weight),
-            h=flat,
-            w=w,
-            bias=bias,
-            scale=scale,
-            class_axis=product.class_axis,
-            dtype=dtype,
-            by=by,
-            memory=memory,
-            whole=whole,
-            moves=want.over is None and divisor_moves(request, job),
-            both_ways=product.both_ways,
-            pairs=pairs,
-            marks=marks,
-        ),
+    scored = Scored(
+        job=replaced(job, arrays=arrays, weight=weight),
+        h=flat,
+        w=w,
+        bias=bias,
+        scale=scale,
+        class_axis=product.class_axis,
+        dtype=dtype,
+        by=by,
+        memory=product.max_memory or 0,
+        whole=product.max_memory or 0,
+        moves=want.over is None and divisor_moves(request, job),
+        both_ways=product.both_ways,
+        pairs=pairs,
+        marks=marks,
     )
+    return lead, total, scored if product.max_memory is not None else _budgeted(xp, scored)
 
 
 def _check_factors(h: Any, w: Any, class_axis: int) -> None:
@@ -305,17 +320,17 @@ def _flat(xp: Namespace, array: Any, lead: tuple[Any, ...], ends: bool) -> Any:
     return xp.reshape(array, (prod(lead), *rest))
 
 
-def _memory(xp: Namespace, h: Any, w: Any, dtype: Any, given: int | None) -> tuple[int, int]:
-    """Return how many bytes may be taken at a time, and how many bytes of scores are one chunk.
-
-    Where the caller does not say, twice as many scores as numbers in w are: to go through w and
-    its gradient once more for each chunk would take longer, and XLA holds both once more.
-    """
-    if given is not None:
-        return given, given
+def _budgeted(xp: Namespace, scored: Scored) -> Scored:
+    """Return what there is to answer, of whose memory the caller says nothing."""
     own: Any = getattr(registry.backend_of(xp), "product_memory", None)
-    memory = MEMORY if own is None else own(h)
-    return memory, max(memory, 2 * prod(w.shape) * size_of(dtype))
+    budget: Budget = Budget() if own is None else own(scored.h)
+    memory, w = budget.memory, scored.w
+    if budget.rows is None:
+        twice = 2 * prod((scored.h if w is None else w).shape) * size_of(scored.dtype)
+        return replace(scored, memory=memory, whole=max(memory, twice))
+    if w is not None:
+        memory = max(memory, scored.chunk_of(min(budget.rows, w.shape[1 - scored.class_axis])))
+    return replace(scored, memory=memory, whole=memory)
 
 
 def size_of(dtype: Any) -> int:
