@@ -71,6 +71,23 @@ def test_regions_stay_in_their_range(name: str) -> None:
         np.testing.assert_array_equal(best(loss, np.zeros(y.shape)), np.zeros(c.shape))
 
 
+@pytest.mark.parametrize("seed", [5, 6])
+def test_where_a_loss_bends_downwards_it_settles_too(seed: int) -> None:
+    """Newton's steps would creep there: the curvature for boosting is far too large."""
+    rng = np.random.default_rng(seed)
+    for shape, share in (((6, 2, 8), 0.3), ((50, 3, 5), 0.05)):
+        y = (rng.uniform(size=shape) < share) * 1.0
+        c = best(tinyloss.generalized_dice, y)
+        assert ((c >= 0) & (c <= 1)).all()
+        least = tinyloss.generalized_dice(np.zeros(shape) + c, y)
+        for step in 1e-3 * rng.normal(size=(20, *c.shape)):
+            near = np.zeros(shape) + np.clip(c + step, 0, 1)
+            assert tinyloss.generalized_dice(near, y) >= least - 4 * EPS
+    logits = best(tinyloss.DiceLoss(from_logits="sigmoid"), y)
+    slope = tinyloss.grad(tinyloss.dice)(np.zeros(shape) + logits, y, from_logits="sigmoid")
+    np.testing.assert_allclose(slope.sum((0, 1)), 0, atol=1e-13)
+
+
 @pytest.mark.parametrize("xp", ["numpy", "torch", "jax"], indirect=True)
 @pytest.mark.parametrize("loss", [tinyloss.binary_cross_entropy, tinyloss.generalized_kl])
 def test_the_end_of_a_domain_may_be_best(loss: Any, xp: Library) -> None:

@@ -727,7 +727,7 @@ class Case:
         known = DEFINITIONS.get(self.loss)
         return [] if known is None else [np.ones(n) for _ in known.arguments[2:]]
 
-    def _arrays(self, x: Array, given: list[Array]) -> list[Array]:
+    def _arrays(self, x: Array, given: list[Array]) -> list[Any]:
         of_domain = DOMAINS[self.kind].arrays
         if of_domain is not None:
             return of_domain(x, given)

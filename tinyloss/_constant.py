@@ -15,6 +15,8 @@ _DOUBLINGS = 64
 """Of a bracket, until the slope changes its sign in it."""
 _HALVINGS = 64
 """Of a bracket: 53 bits of its ends, and more of a number near 0."""
+_PATIENCE = 100
+"""Steps of Newton's method, after which steps one way grow."""
 _STEPS = 1000
 """Of Newton's method: softmax needs 60 at most, a class that never comes up 40."""
 
@@ -174,8 +176,8 @@ def _of_classes(loss: Loss[...], xp: Namespace, zeros: Any, y: Any, weight: Any)
     def slopes_at(number: Any) -> Any:
         return xp.sum(derivatives(zeros + number, y, weight=weight)[0])
 
-    low, high = -xp.inf, xp.inf
-    for _ in range(_STEPS):
+    low, high, pace, last = -xp.inf, xp.inf, xp.ones_like(c), xp.zeros_like(c)
+    for n in range(_STEPS):
         slopes, bends = derivatives(zeros + c, y, weight=weight)
         slope = xp.sum(slopes, axis=items)
         if xp.any(xp.isnan(slope)):
@@ -195,8 +197,12 @@ def _of_classes(loss: Loss[...], xp: Namespace, zeros: Any, y: Any, weight: Any)
         if not xp.any(xp.abs(slope) > xp.finfo(zeros.dtype).eps * size):
             return c
         step = slope / xp.sum(bends, axis=items) * ((count - 1) / count)
+        # Where a loss bends downwards its curvature is no guide: steps one way are ever longer.
+        if n > _PATIENCE:
+            pace = xp.where(xp.sign(step) == xp.sign(last), 1.25 * pace, 1.0)
+        last = step
         # From an unlikely class, which hardly bends, it would go too far.
-        c = c - xp.minimum(xp.maximum(step, -1.0), 1.0)
+        c = c - xp.minimum(xp.maximum(pace * step, -1.0), 1.0)
         c = xp.minimum(xp.maximum(c, low), high)
     raise _no_minimum(f"does not settle within {_STEPS} steps")
 
