@@ -120,3 +120,38 @@ def test_labels_have_none() -> None:
 
     with pytest.raises(TypeError, match=r"got 'y', expected a function, or 'x' before one"):
         first.gradient("y")
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_loss_of_rows_has_the_diagonal_of_its_curvature(reduction: Any) -> None:
+    """One class after the other: each is the Hessian's product with its direction, there."""
+
+    @tinyloss.loss(rowwise=True)
+    def entropy(x: Any, y: Any, *, scale: float = 1.0) -> Any:
+        xp = tinyloss.namespace(x)
+        d = x - xp.max(x, axis=-1, keepdims=True)
+        return scale * (xp.log(xp.sum(xp.exp(d), axis=-1)) - xp.sum(y * d, axis=-1))
+
+    rng = np.random.default_rng(17)
+    x, y = rng.normal(size=(4, 5)), np.eye(5)[rng.integers(0, 5, 4)]
+    options: dict[str, Any] = {"weight": [1.0, 2.0, 0.0, 0.5], "reduction": reduction}
+    derive: Any = tinyloss.grad_and_hess
+    expected = derive(tinyloss.cross_entropy)(x, y, **options)
+    found = derive(entropy)(x, y, **options)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=16 * 2.0**-52)
+    doubled = derive(entropy)(x, y, scale=2.0, **options)[1]
+    np.testing.assert_allclose(doubled, 2 * expected[1], rtol=0, atol=32 * 2.0**-52)
+
+    # rows of several axes, and a weight for each element
+    @tinyloss.loss(rowwise=True)
+    def fourth(x: Any, y: Any, u: Any) -> Any:
+        xp = tinyloss.namespace(x)
+        return xp.sum(u * (x - y) ** 2, axis=-1) ** 2
+
+    a, b, u = rng.normal(size=(3, 2, 3, 4))
+    d = a - b
+    bend = derive(fourth)(a, b, u, axis=(1, 2))[1]
+    total = np.sum(u * d * d, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(bend, 8 * u * u * d * d + 4 * u * total, rtol=1e-12, atol=1e-12)
+    assert (derive(fourth, hess="boosting")(a, b, u, axis=(1, 2))[1] > 0).all()

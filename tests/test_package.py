@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_engine",
         "_formula",
         "_function",
+        "_hessian",
         "_objects",
         "_reads",
         "compiler",

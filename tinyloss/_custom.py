@@ -8,11 +8,12 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, ClassVar, overload
 
-from tinyloss._arrays import dtype_name, namespace
+from tinyloss._arrays import beside, dtype_name, namespace
 from tinyloss._cache import Cache
 from tinyloss._engine.request import Request
 from tinyloss._formula import LABEL, Formula, Role, exact
 from tinyloss._function import LossFunction
+from tinyloss._hessian import along_of_rows
 from tinyloss._objects import RowLoss, TargetLoss
 from tinyloss._reads import Changing, Reads
 from tinyloss.compiler.derivative import differentiate
@@ -142,7 +143,7 @@ def loss(
     An accurate value does not imply an accurate derivative. Reverse mode differentiates line by
     line, and terms of the derivative may cancel and lose digits. At the kink of abs, sign, clip,
     and of maximum and minimum with a number, the derivative is 0. Losses of elements have
-    curvature; losses of rows have none.
+    curvature; losses of rows have its diagonal, class by class.
 
     The function is recorded at the first call. One that reduces items or returns the wrong
     dimensions is refused, whatever the batch. One that cannot be recorded, because it uses
@@ -420,12 +421,20 @@ class _Recorded(Formula):
         return self.derivative("x")
 
     def curvature(self) -> Any:
-        """Return the second derivative by x."""
-        if self.rowwise:
-            raise TypeError(
-                f"tinyloss.{self.name}: a loss of rows by @tinyloss.loss has no curvature"
-            )
-        return self.derivative("x", "x")
+        """Return the second derivative by x; of a row one class after the other."""
+        if not self.rowwise:
+            return self.derivative("x", "x")
+        x = self.arrays["x"]
+        if isinstance(x, Symbol):
+            raise Unrecordable("a row's curvature is computed one class after the other")
+        xp = namespace(x)
+        places, found = xp.arange(x.shape[-1], **beside(x)), xp.zeros_like(x)
+        for place in range(x.shape[-1]):
+            own = places == place
+            way = xp.where(own, xp.ones_like(x), 0.0)
+            given = {**self.arrays, **self.params, "direction": way}
+            found = xp.where(own, along_of_rows(type(self), given), found)
+        return found
 
     boosting_curvature = steep
 

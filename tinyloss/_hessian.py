@@ -34,12 +34,12 @@ def _formula_of(own: type[Formula]) -> type[Formula]:
         def grad_x(self) -> Any:
             if not own.rowwise:  # no element moves another's gradient
                 return super().curvature() * self._direction
-            return _of_rows(own, {**self._given, "direction": self._direction})
+            return along_of_rows(own, {**self._given, "direction": self._direction})
 
     return HessianTimes
 
 
-def _of_rows(own: Any, given: Mapping[str, Any]) -> Any:
+def along_of_rows(own: Any, given: Mapping[str, Any]) -> Any:
     """Return the gradient of a row's slope along the direction, by reverse mode."""
     x = given["x"]
     inputs: dict[str, Role] = {}
