@@ -533,3 +533,46 @@ def test_positives_may_be_anywhere() -> None:
     turned = tinyloss.info_nce(a, b[y], symmetric=False)
     np.testing.assert_allclose(tinyloss.info_nce(a, b, y), turned, rtol=16 * EPS)
     np.testing.assert_allclose(tinyloss.siglip(a, b, y), tinyloss.siglip(a, b[y]), rtol=16 * EPS)
+
+
+# ------------------------------------------------------------------------------ faults of others
+
+
+def test_a_sigmoid_loss_divides_by_rows_and_not_by_pairs() -> None:
+    """big_vision 115: divided by all pairs, the loss shrinks as the batch grows."""
+    rng = np.random.default_rng(20)
+    a, b = rng.normal(size=(2, 6, 3))
+    items = tinyloss.siglip(a, b, reduction="none")
+    np.testing.assert_allclose(tinyloss.siglip(a, b), items.sum() / 6, rtol=1e-14)
+
+
+def test_a_positive_far_behind_still_has_a_gradient() -> None:
+    """pytorch-metric-learning's log(num / den + tiny) is flat from a lead of 87 on."""
+    x, labels, columns = np.array([[0.0, 200.0]]), np.array([0]), np.array([0, 1])
+    losses: list[Any] = [tinyloss.nt_xent, tinyloss.supcon]
+    for loss in losses:
+        derive: Any = tinyloss.value_and_grad(loss)
+        value, by_x = derive(x, labels, None, columns, similarities=True, temperature=1.0)
+        assert value == 200
+        np.testing.assert_array_equal(by_x, [[-1.0, 1.0]])
+
+
+def test_rows_without_a_positive_are_left_out_of_the_mean() -> None:
+    """HobbitLong's SupContrast 141 and 142: 0 / 0 makes all of the loss NaN."""
+    rng = np.random.default_rng(21)
+    a, labels = rng.normal(size=(5, 3)), np.array([0, 0, 1, 1, 2])
+    value, by_a = tinyloss.value_and_grad(tinyloss.supcon)(a, labels)
+    items = tinyloss.supcon(a, labels, reduction="none")
+    assert items[4] == 0
+    np.testing.assert_allclose(value, items.sum() / 4, rtol=1e-14)
+    assert np.isfinite(by_a).all()
+
+
+def test_a_vector_of_zeros_in_half_precision_is_no_nan() -> None:
+    """Lightly 1259: the floor of 1e-12 is itself 0 in float16."""
+    a = np.eye(3, dtype=np.float16)
+    a[1] = 0
+    value, by_a = tinyloss.value_and_grad(tinyloss.info_nce)(a, np.eye(3, dtype=np.float16))
+    assert np.isfinite(value)
+    assert np.isfinite(by_a).all()
+    assert not by_a[1].any()
