@@ -113,6 +113,13 @@ def test_what_is_no_gradient_is_an_error(what: Any) -> None:
         own.gradient(what)
 
 
+def test_it_takes_the_arguments_of_the_loss() -> None:
+    own = charbonnier()
+    with pytest.raises(TypeError, match=r"got a function of \(x\), expected one of \(x: Any, y"):
+        own.gradient(lambda x: x)
+    assert anyloss.grad(own)(np.array([1.0]), np.array([1.0])) == 0
+
+
 def test_labels_have_none() -> None:
     @tinyloss.loss(labels=True)
     def first(x: Any, y: Any) -> Any:

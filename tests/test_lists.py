@@ -326,6 +326,16 @@ def test_who_is_left_out_may_be_nan() -> None:
     assert value == pytest.approx(kept, rel=8 * EPS64)
 
 
+@pytest.mark.parametrize("wrong", ["time", "event"])
+def test_a_time_or_event_that_says_nothing_gives_nan(wrong: str) -> None:
+    """Statuses of 1 and 2, as R's tables have them, would make an event of everybody."""
+    times, event, mask = T[0].astype(float), D[0].astype(float), np.arange(7) != 4
+    (times if wrong == "time" else event)[4] = np.nan if wrong == "time" else 2
+    assert np.isnan(tinyloss.cox_ph(X[0], times, event))
+    expected = tinyloss.cox_ph(X[0], T[0], D[0], mask=mask)
+    assert tinyloss.cox_ph(X[0], times, event, mask=mask) == expected
+
+
 def test_no_hazard_overflows() -> None:
     """Sums of exponentials less one maximum of all lose who is far below it."""
     x = np.array([1e4, 0.0, -1e4, -1e4 + 1])

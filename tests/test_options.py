@@ -488,6 +488,17 @@ def test_several_levels_beside_a_target_of_another_shape_are_refused() -> None:
         tinyloss.quantile(X, YES[0], q=[0.5, 0.25])
 
 
+@on("levels", [[0.1, 0.5, 1.5], np.array([0.1, -1.0, 0.5]), np.array([0.1, np.nan, 0.5])])
+def test_each_of_several_levels_is_a_share(levels: Any) -> None:
+    """Of the second call, too, which differs in nothing but what arrays hold."""
+    x, y = np.zeros((4, 3)), np.zeros(4)
+    anyloss.quantile(x, y, q=np.array([0.1, 0.2, 0.3]))
+    with pytest.raises(ValueError, match=r"^tinyloss\.quantile: q is .*, expected "):
+        anyloss.quantile(x, y, q=levels)
+    with pytest.raises(ValueError, match=r"^tinyloss\.sigmoid_focal: alpha is .*, expected "):
+        anyloss.sigmoid_focal(x, x, alpha=levels)
+
+
 def test_several_levels_on_dask_of_unknown_length() -> None:
     da = pytest.importorskip("dask.array")
     keep = np.array([True, False, True])

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_arrays": {"tinyloss_torch", "typing"},
     "_cache": set(),
     "_calls": {"typing"},
-    "_check": set(),
+    "_check": {"_arrays"},
     "_differences": {"_arrays"},
     "_constant": {"_arrays", "_calls", "_engine", "_function", "_transforms", "typing"},
     "_custom": {

@@ -48,6 +48,7 @@ _ELSEWHERE: dict[str, str] = {
     "smoothing": "label_smoothing",
     "class_weights": "class_weight",
     "threshold": "delta",
+    "strata": "segments",
     **dict.fromkeys(("quantile", "quantiles"), "q"),
     "variance": "var",
 }
@@ -55,6 +56,7 @@ _ELSEWHERE: dict[str, str] = {
 
 _SENTENCES = {
     "from_logits": _WRITE_FUNCTION,
+    "zero_infinity": 'write infeasible="ignore"',
     "size_average": _WRITE_REDUCTION,
     "reduce": _WRITE_REDUCTION,
 }

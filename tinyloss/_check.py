@@ -1,7 +1,7 @@
-"""Checks of parameters: Python numbers in their range, or arrays of one number.
+"""Checks of parameters: Python numbers in their range, or arrays of one number or several.
 
-An array is not looked at: one on a device would have to be waited for, and a traced one has no
-number yet.
+An array of one number is not looked at, or each step of a schedule would be described anew. One
+of several is where that takes no wait: eager, on the CPU.
 """
 
 from collections.abc import Callable
@@ -81,13 +81,24 @@ def or_none(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any], 
 
 
 def or_several(check: Callable[[str, str, Any], Any]) -> Callable[[str, str, Any], Any]:
-    """Return a check that lets several numbers pass, in an array or a list."""
+    """Return a check of one number or several, in an array or a list; they have to be a range."""
 
     def checked(function: str, name: str, value: Any) -> Any:
+        from tinyloss._arrays import looks, namespace  # it needs types, which hold these checks
+
         if isinstance(value, Real):  # torch.compile cannot ask one of its own for a shape
             return check(function, name, value)
-        several = type(value) in (list, tuple) or bool(getattr(value, "shape", ()))
-        return value if several else check(function, name, value)
+        if type(value) in (list, tuple):
+            for each in value:
+                checked(function, name, each)
+        elif not getattr(value, "shape", ()):
+            return check(function, name, value)
+        elif 0 not in value.shape:
+            xp = namespace(value)  # none of what stands for an array in a description
+            if looks(value):
+                for end in (xp.min(value), xp.max(value)):
+                    check(function, name, float(end))
+        return value
 
     return checked
 

@@ -258,6 +258,16 @@ class _Own:
 
     def close(self, name: str, gradient: Callable[..., Any]) -> Callable[..., Any]:
         """Take a closed form of the gradient by an argument, and return it."""
+        own = inspect.signature(self._function).parameters.values()
+        options = [each.name for each in own if each.kind is each.KEYWORD_ONLY]
+        takes = inspect.signature(gradient)
+        try:
+            takes.bind(*range(len(own) - len(options)), **dict.fromkeys(options))
+        except TypeError:
+            raise TypeError(
+                f"tinyloss.{self._title}.gradient: got a function of {takes}, expected one of "
+                f"{inspect.signature(self._function)}, the arguments of the loss"
+            ) from None
         self._closed = {**self._closed, name: gradient}
         self._formulas, self._whole, self._latest = Cache(), Cache(), None
         return gradient

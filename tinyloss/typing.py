@@ -118,6 +118,9 @@ Floor: TypeAlias = Annotated[float | Array | None, Check(or_none(_floor))]
 Flag: TypeAlias = Annotated[bool, Check(flag)]
 """True or False."""
 
+FlagOrNone: TypeAlias = Annotated[bool | None, Check(or_none(flag))]
+"""The same, or None."""
+
 OneOrTwo: TypeAlias = Annotated[int, Check(one_or_two)]
 """1 or 2."""
 

@@ -204,9 +204,10 @@ class _Settled:
         xp, x = self._xp, self._x
         y = brought(xp, x, "y", self._request.y)
         if not len(y.shape) or not same_shape(tuple(y.shape[:-1]), self._items):
+            items = "".join(f"{n}, " for n in self._items)
             raise Refusal(
-                f"y has shape {show(y)}, expected {show_shape((*self._items, 'L'))}, labels of "
-                f"each sequence, for x of shape {show(self._request.x.x)} with the frames along "
+                f"y has shape {show(y)}, expected ({items}L), labels of each "
+                f"sequence, for x of shape {show(self._request.x.x)} with the frames along "
                 f"axis {self._request.x.time_axis}"
             )
         if kind(y.dtype) != "int":

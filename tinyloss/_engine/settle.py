@@ -466,7 +466,7 @@ def class_axis(x: Any, axis: Any, name: str = "axis", may_be_empty: bool = False
     if not integer or not -ndim <= int(axis) < ndim:
         raise Refusal(f"{name} is {axis!r}, expected an integer from {-ndim} to {ndim - 1}")
     if x.shape[axis] == 0 and not may_be_empty:
-        raise Refusal(f"x has shape {show(x)}: no class along axis {axis}")
+        raise Refusal(f"x has shape {show(x)}, expected at least one number along axis {axis}")
     return int(axis) % ndim
 
 

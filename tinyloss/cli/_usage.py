@@ -30,7 +30,7 @@ class UsageError(Exception):
 def losses_called(names: Iterable[str], among: Iterable[str] = LOSSES) -> dict[str, Any]:
     """Return the loss functions of these names, all of them where there is no name."""
     known = frozenset(among)
-    chosen = [*names] or LOSSES
+    chosen = [name.removeprefix("tinyloss.") for name in names] or LOSSES
     for name in chosen:
         if name not in known:
             raise _unknown(name)

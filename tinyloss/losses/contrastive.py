@@ -16,6 +16,7 @@ from tinyloss.typing import (
     Array,
     ArrayLike,
     Flag,
+    FlagOrNone,
     MemoryLimit,
     NonNegative,
     Options,
@@ -112,7 +113,7 @@ def info_nce(
     max_memory: MemoryLimit = None,
     normalize: Flag = True,
     similarities: Flag = False,
-    symmetric: Flag | None = None,
+    symmetric: FlagOrNone = None,
     temperature: Positive = 0.07,
     **options: Unpack[Options],
 ) -> Request:

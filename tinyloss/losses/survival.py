@@ -1,6 +1,6 @@
 """Losses of times until an event, of which some are only known to be later: survival."""
 
-from math import inf, sqrt
+from math import inf, nan, sqrt
 from typing import Any, Unpack
 
 from tinyloss._arrays import beside, namespace
@@ -44,12 +44,15 @@ class _CoxPH(Formula):
         self, x: Any, y: Any, *, event: Any, ties: str, segments: Any = None, mask: Any = None
     ) -> None:
         self.xp = xp = namespace(x)
-        event = spread(event, x) != 0
+        event = spread(event, x)
+        wrong = ~((event == 0) | (event == 1)) | (y != y)
+        event = event != 0
         strata = [] if segments is None else [spread(segments, x)]
         if mask is not None:  # what is left out is a stratum without events
             kept = spread(mask, x) != 0
-            event, x = event & kept, xp.where(kept, x, 0.0)
+            event, x, wrong = event & kept, xp.where(kept, x, 0.0), wrong & kept
             strata = [kept, *strata]
+        x = xp.where(wrong, nan, x)
         self.order = order = Order(*strata, y, ~event)
         self.x, self.event = x, event = order.of(x), order.of(event)
         strata = [order.of(each) for each in strata]
@@ -182,7 +185,8 @@ def cox_ph(
     Accuracy: value 4 eps; gradient 8 eps. With "efron" and ties the value's, and for an event the
     gradient's, are eps of the sum of the terms' sizes.
 
-    Edge cases: no event: 0, and no gradient. One alone: 0.
+    Edge cases: no event: 0, and no gradient. One alone: 0. NaN where a time is NaN, or an event is
+    neither 0 nor 1.
 
     Source: Cox, Regression models and life-tables, J. R. Statist. Soc. B 34, 1972; Breslow,
     Biometrics 30, 1974; Efron, J. Am. Statist. Assoc. 72, 1977.

@@ -278,7 +278,7 @@ def _block(number: float, low: float, high: float, blocks: str) -> str:
 
 
 def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
-    """Draw every loss that tinyloss has: loss and gradient of an item, in small multiples.
+    """Draw the losses of elements and rows: loss and gradient of an item, in small multiples.
 
     Examples
     --------
@@ -308,7 +308,7 @@ def zoo(*, theme: Theme = "light", columns: int = 6) -> Figure:
             style = {"color": look.line["red"], "linestyle": "--", "linewidth": 1.3}
             panel.plot(along, value, color=look.line["blue"], label="loss of an item")
             panel.plot(x, slope, **style, label="its gradient")
-            bottom, top = np.nanmin(slope), np.nanmax(value)
+            bottom, top = min(np.nanmin(slope), np.nanmin(value)), max(np.nanmax(value), 0)
             panel.set(xlim=along[[0, -1]], ylim=(max(bottom, -2.4) - 0.15, min(top, 5) + 0.15))
             name = fill(name_of(each.loss).replace("_", " _"), 24).replace(" _", "_")
             panel.set_title(name, fontsize=9, fontweight="bold", color=look.ink)
