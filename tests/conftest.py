@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--most",
         type=int,
-        default=32,
+        default=24,
         metavar="CASES",
         help="cases of one test that are tried at most, without those that are long",
     )

@@ -46,9 +46,9 @@ class Backend(Protocol):
     operation of the library.
 
     For losses of scores that are products, `products(scored)` answers one whole, and
-    `product_memory(h)` returns the `Budget` of what is taken at a time, where the caller does not
-    say. `absent(like, shape, dtype)` makes an array that nobody reads, where broadcasting one
-    number would take its memory.
+    `product_memory(h)` returns the `tinyloss.backend.Budget` of what is taken at a time, where the
+    caller does not say. `absent(like, shape, dtype)` makes an array that nobody reads, where
+    broadcasting one number would take its memory.
     `BOTH_WAYS = True` says that it answers losses of rows and columns at once.
     `multiply(a, b, into, adds)` writes or adds a product of matrices into an array.
     `indices(mask)` tells where a mask is True, None where that would take a wait.

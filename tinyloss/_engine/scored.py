@@ -38,7 +38,7 @@ class Budget(NamedTuple):
     """What a chunk takes where the caller does not say.
 
     Each chunk goes through w and its gradient once more. That is to take little time beside what
-    a chunk does besides, so its rows are no fewer than w has features, or than `rows`.
+    a chunk does besides, so its rows are no fewer than w has features, or than `Budget.rows`.
 
     R rows of V classes and D features take 6 R V D operations, and their scores are R V numbers
     that a loss reads and writes some times. w is read twice then, and its gradient read and
