@@ -1,9 +1,10 @@
 """All tests and benchmarks that need a GPU, within ten minutes, on a machine without installation.
 
-    python benchmarks/on_gpu.py [--out FOLDER] [--wheels FOLDER]
+    python benchmarks/on_gpu.py [--out FOLDER] [--wheels FOLDER] [--only STEP,...]
 
-The steps are the tests that need a GPU, the speed of the losses, the example and their accuracy,
-the most valuable first. Each is a process of its own with a time limit. Its output goes to the
+The steps are the tests that need a GPU, JAX's among them, the speed of the losses on CuPy's arrays
+and on torch's tensors, a last layer, the example and the losses' accuracy, the most valuable first.
+Each is a process of its own with a time limit. Its output goes to the
 terminal and to a log in FOLDER, beside the results. The status is 1 if a step does not pass.
 
 Nothing is installed or downloaded: tinyloss runs from this checkout. Required are CuPy, NumPy,
@@ -48,6 +49,8 @@ class Step:
     """A pattern: a test that is skipped, a column that is left out, is no failure of its own."""
     shown: int = 3
     """Lines of its end that the summary repeats."""
+    platforms: str = "cpu"
+    """Where JAX computes: it would take part of the device's memory."""
 
 
 def steps(out: Path, processes: int, parallel: bool) -> list[Step]:
@@ -57,13 +60,21 @@ def steps(out: Path, processes: int, parallel: bool) -> list[Step]:
     tests += ["-p", "no:benchmark"]  # where it is installed, it warns of xdist
     if parallel:  # most of the time goes to compiling
         tests += ["-n", str(processes), "--dist=worksteal"]
-    speed = [python, "-m", "benchmarks.gpu", "--json", str(out / "gpu.json")]
+    jax = [*tests, "tests/test_gpu_jax.py"]
+    jax.remove("tests")
+
+    def speed(module: str) -> list[str]:
+        return [python, "-m", f"benchmarks.{module}", "--json", str(out / f"{module}.json")]
+
     example = [python, "examples/train_digits.py", "--array", "cupy"]
     accuracy = [python, "-m", "benchmarks.accuracy", "--quick", "--libraries", "numpy,cupy"]
     accuracy += ["--processes", str(processes), "--json", str(out / "accuracy.json")]
     return [
         Step("tests", tests, 240, r"\b[1-9]\d* passed"),
-        Step("speed", speed, 240, r"^[1-9]\d* measurements", shown=30),
+        Step("jax", jax, 120, r"\b[1-9]\d* passed", platforms="cuda,cpu"),
+        Step("speed", speed("gpu"), 240, r"^[1-9]\d* measurements", shown=30),
+        Step("torch", speed("gpu_torch"), 60, r"^\(32, 10\) bfloat16", shown=8),
+        Step("scores", speed("gpu_scores"), 90, r"^[1-9]\d* measurements", shown=12),
         Step("example", [*example, "--plot", str(out / "digits.png")], 60, r"^cupy, .*right"),
         Step("accuracy", accuracy, 240, r"tinyloss cupy"),
     ]
@@ -98,8 +109,8 @@ def environment(installed: Path, wheels: Path | None) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([*map(str, paths), *([before] if before else [])]),
         "PYTHONUNBUFFERED": "1",
         "MPLBACKEND": "agg",
-        # JAX would take three quarters of the device's memory.
-        "JAX_PLATFORMS": "cpu",
+        # JAX would take three quarters of the device's memory in each process.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
 
 
@@ -139,7 +150,7 @@ def run(step: Step, log: Path, environment: Mapping[str, str], seconds: float) -
         process = subprocess.Popen(
             step.command,
             cwd=ROOT,
-            env=environment,
+            env={**environment, "JAX_PLATFORMS": step.platforms},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
@@ -177,7 +188,7 @@ def run(step: Step, log: Path, environment: Mapping[str, str], seconds: float) -
 
 def end(process: "subprocess.Popen[bytes]") -> None:
     """End a process and those it has started, if they still run."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):  # pytest tells first what failed
         try:
             os.killpg(process.pid, how)
         except ProcessLookupError:
@@ -193,6 +204,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, help="where logs and figures go; default: a new folder")
     parser.add_argument("--wheels", type=Path, help="wheels of pure Python to import from")
+    parser.add_argument("--only", help="names of steps, with commas between")
     given = parser.parse_args()
     if given.wheels is not None and not given.wheels.is_dir():
         parser.error(f"{given.wheels} is no folder")
@@ -217,6 +229,8 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         outcomes: list[Outcome] = []
         for step in steps(out, processes, parallel):
+            if given.only and step.name not in given.only.split(","):
+                continue
             left = TOTAL - (time.perf_counter() - started)
             outcomes.append(run(step, out / f"{step.name}.log", env, min(step.seconds, left)))
 

@@ -15,7 +15,7 @@ from tests.support.answers import answers, complaints
 from tests.support.dtypes import DTYPES
 from tests.support.example import EPS, digits, first_losses
 from tests.support.families import families
-from tests.support.gpu import CLASSES, FUNCTIONS, LISTS, ROWS, hold_up
+from tests.support.gpu import CLASSES, COMPOSED, FUNCTIONS, LISTS, ROWS, hold_up
 from tests.support.specs import EXACT, LOSSES, PAIRED
 from tinyloss.testing import check_backend
 
@@ -120,6 +120,14 @@ def test_many_lists_have_the_same_bits_each_time(
     size = float(np.max(np.abs(slopes)))
     got = cupy.asnumpy(gradient)[few]
     np.testing.assert_allclose(got, slopes, rtol=16 * EPS, atol=16 * EPS * size)
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_what_is_more_than_one_kernel_answers_as_on_numpy(cupy: Any, name: str) -> None:
+    case = COMPOSED[name]
+    got = case.answer(cupy.asarray)
+    assert {type(each) for each in got} == {cupy.ndarray}
+    case.check([cupy.asnumpy(each) for each in got])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -9,7 +9,7 @@ import pytest
 
 import tinyloss
 from tests.support.cases import Case, every_case
-from tests.support.gpu import hold_up
+from tests.support.gpu import COMPOSED, hold_up
 from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
 
 pytestmark = [
@@ -73,6 +73,21 @@ def test_formulas_where_there_is_no_cupy(
     value = case.loss(x, *more, **case.options)
     value.backward()
     assert_close((value, x.grad), on_numpy(case))
+
+
+@on("name", COMPOSED)
+def test_what_is_more_than_one_kernel_answers_as_on_numpy(torch: Any, name: str) -> None:
+    case = COMPOSED[name]
+    got = case.answer(lambda a: torch.asarray(a, device="cuda"))
+    assert all(each.is_cuda for each in got)
+    case.check([each.cpu().numpy() for each in got])
+    own = [torch.asarray(a, device="cuda") for a in case.arrays]
+    for n in case.argnums:
+        own[n].requires_grad_()
+    value = case.loss(*own, **case.options)
+    value.backward()
+    tracked = [value.detach(), *[own[n].grad for n in case.argnums]]
+    case.check([each.cpu().numpy() for each in tracked])
 
 
 @few

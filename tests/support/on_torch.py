@@ -31,8 +31,12 @@ def on_numpy(case: Case, **options: Any) -> Any:
 
 
 def assert_close(got: Any, expected: Any, eps: float = EPS) -> None:
-    """Compare with NumPy: two ways to compute one differ by no more than 16 eps."""
+    """Compare with NumPy's formulas."""
+    assert_close_to([one.detach().double().cpu().numpy() for one in got], expected, eps)
+
+
+def assert_close_to(got: Any, expected: Any, eps: float = EPS) -> None:
+    """Compare NumPy's arrays: two ways to compute one differ by no more than 16 eps."""
     for one, other in zip(got, expected, strict=True):
         size = float(np.max(np.abs(other)))
-        one = one.detach().double().cpu().numpy()
         np.testing.assert_allclose(one, other, rtol=16 * eps, atol=16 * eps * size)
