@@ -14,7 +14,7 @@ from tests.support.params import turns
 from tests.support.specs import EXACT, PAIRED
 from tinyloss._engine.request import Want
 from tinyloss.losses import public_losses
-from tinyloss_cuda.source import write_total
+from tinyloss_cuda.source import write_split, write_total
 from tinyloss_cupy import _modules, _run
 
 Array = npt.NDArray[Any]
@@ -176,3 +176,7 @@ def test_kernels_of_totals_compile(real: str) -> None:
     for divisor in ("", "number", "float32", "float64"):
         for dtype in ("float32", "float64"):
             compiles_and_fits(write_total(real, dtype, divisor), 90)
+
+
+def test_the_kernel_that_splits_numbers_compiles() -> None:
+    compiles_and_fits(write_split("float32", "bfloat16"), 80)

@@ -248,7 +248,7 @@ def test_imports_are_those_of_the_table() -> None:
 def test_templates_are_shipped() -> None:
     """From where the package is installed, not from a checkout beside it."""
     shipped = {each.name for each in importlib.resources.files(tinyloss_cuda).iterdir()}
-    templates = {"prelude.cuh", "rows.cu", "pass.cu", "elements.cu", "total.cu"}
+    templates = {"prelude.cuh", "rows.cu", "pass.cu", "elements.cu", "split.cu", "total.cu"}
     assert templates <= shipped
     text = tinyloss.source(tinyloss.mse, target="cuda")
     words = importlib.resources.files(tinyloss_cuda).joinpath("prelude.cuh")

@@ -20,13 +20,25 @@ from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import Node, compared_index, inside
 
-__all__ = ["CTYPES", "KERNEL", "TOTAL_THREADS", "Elements", "Rows", "Shape", "write_total"]
+__all__ = [
+    "CTYPES",
+    "KERNEL",
+    "SPLIT_THREADS",
+    "TOTAL_THREADS",
+    "Elements",
+    "Rows",
+    "Shape",
+    "write_split",
+    "write_total",
+]
 
 KERNEL = "kernel"
 """The name of the function in every text."""
 
 TOTAL_THREADS = 1024
 """Of the one block that adds up the blocks' sums."""
+SPLIT_THREADS = 256
+"""Of a block that splits numbers."""
 
 CTYPES = {
     "bool": "bool",
@@ -86,6 +98,14 @@ def write_total(real: str, dtype: str, divisor: str) -> str:
         result += " / read(divisor)"
     shape = Shape(TOTAL_THREADS, TOTAL_THREADS, 1, 1, 1, 0, whole=True)
     body = _fill("total.cu", parameters=_listed(parameters), type=CTYPES[dtype], result=result)
+    return _join(real, shape, 1, 1, body)
+
+
+@cache
+def write_split(real: str, half: str) -> str:
+    """Return the text of the kernel that splits numbers into two of half precision."""
+    shape = Shape(SPLIT_THREADS, SPLIT_THREADS, 1, 1, 1, 0, whole=True)
+    body = _fill("split.cu", real=CTYPES[real], type=CTYPES[half])
     return _join(real, shape, 1, 1, body)
 
 

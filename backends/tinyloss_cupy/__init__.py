@@ -10,7 +10,16 @@ and writes the results once. Nothing waits for the device, and nothing is copied
     tinyloss_cuda   the kernels: their text, plans and launches
 """
 
-from tinyloss_cupy._products import multiply, product_memory
+from tinyloss_cupy._products import halved, halves, multiply, product_memory
 from tinyloss_cupy._run import SOURCE, example, prepare, source
 
-__all__ = ["SOURCE", "example", "multiply", "prepare", "product_memory", "source"]
+__all__ = [
+    "SOURCE",
+    "example",
+    "halved",
+    "halves",
+    "multiply",
+    "prepare",
+    "product_memory",
+    "source",
+]

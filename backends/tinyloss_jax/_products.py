@@ -71,7 +71,7 @@ def _is_cpu() -> bool:
 def product_memory(h: Any) -> Budget:
     """Return how much to take at a time; measured on CPUs, where XLA's caches are small."""
     del h
-    return Budget(2**23) if _is_cpu() else Budget(2**29, rows=None)
+    return Budget(2**23) if _is_cpu() else Budget(2**29, rows=1024)
 
 
 def products(scored: Scored) -> Answer:

@@ -29,7 +29,7 @@ BOTH_WAYS = True
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("indices", "multiply", "product_memory", "products"):
+    if name in ("halved", "halves", "indices", "multiply", "product_memory", "products"):
         from tinyloss_torch import _products
 
         return getattr(_products, name)

@@ -6,6 +6,7 @@ instead of the scores. Each item's own values, and second derivatives, compute t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,10 +20,40 @@ from tinyloss_torch._state import (
 )
 from tinyloss_torch._upstream import by_formulas, times
 
+_PIECE = 2**26
+"""Bytes of a product that is added at a time."""
+
 
 def product_memory(h: Any) -> Budget:
     """Return how much to take at a time."""
-    return Budget() if h.is_cpu else Budget(2**29, rows=None)
+    return Budget() if h.is_cpu else Budget(2**29, rows=1024)
+
+
+def halves(h: Any) -> int:
+    """Return of how many numbers of half precision the gradient by a score is made, 0 for none.
+
+    Two of bfloat16 have 16 digits. What float32 is told to lose is lost here, too. float16 would
+    lose small gradients.
+    """
+    if not h.is_cuda or h.dtype != torch.bfloat16 or not _sums_are_wide():
+        return 0
+    return 1 if torch.get_float32_matmul_precision() == "medium" else 2
+
+
+@cache
+def _sums_are_wide() -> bool:
+    """Return whether torch multiplies half precision into float32: from 2.8 on."""
+    return hasattr(torch.ops.aten.mm, "dtype_out")
+
+
+def halved(z: Any, dtype: Any, count: int) -> Any:
+    """Return z in half precision, and below it what rounding has left."""
+    found = z.new_empty((count * len(z), z.shape[1]), dtype=dtype)
+    high, low = found[: len(z)], found[len(z) :]
+    high.copy_(z)
+    if count > 1:
+        torch.sub(z, high, out=low)
+    return found
 
 
 def indices(mask: Any) -> Any:
@@ -32,10 +63,26 @@ def indices(mask: Any) -> Any:
 
 def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:
     """Write the product of two matrices into a tensor, or add it to what is there."""
-    if adds:
+    if a.dtype != into.dtype:
+        _multiply_halves(a, b, into, adds)
+    elif adds:
         into.addmm_(a, b)
     else:
         torch.mm(a, b, out=into)
+
+
+def _multiply_halves(a: Any, b: Any, into: Any, adds: bool) -> None:
+    if adds:
+        try:
+            torch.addmm(into, a, b, out_dtype=into.dtype, out=into)
+            return
+        except RuntimeError:  # of a torch that would add to half precision alone
+            step = max(1, _PIECE // (into.shape[1] * into.itemsize))
+            for at in range(0, len(into), step):
+                some = slice(at, at + step)
+                into[some] += torch.mm(a[some], b, out_dtype=into.dtype)
+    else:
+        torch.mm(a, b, out_dtype=into.dtype, out=into)
 
 
 def products(scored: Scored) -> Answer:

@@ -252,7 +252,7 @@ class _Chunks:
         scored, xp, dtype = self._scored, self._xp, self._scored.dtype
         # as many rows as in every chunk: a product's last bits depend on how many there are
         begin = max(0, last - self._rows)
-        wide = astype(xp, self._cut(scored.h, begin, last), dtype)
+        wide = self._multiplied(self._cut(scored.h, begin, last))
         scale = None if scored.scale is None else astype(xp, scored.scale, dtype)
         part = wide if scale is None else wide * scale
         weight = None if scored.job.weight is None else self._cut(scored.job.weight, first, last)
@@ -261,14 +261,15 @@ class _Chunks:
             keep = _kept(xp, scored.job.kind, weight)
         new, pulled = first - begin, None
         if {"h", "scale"} & {*scored.by}:
-            pulled = xp.empty((last - first, part.shape[1]), dtype=dtype, **beside(part))
+            rows = max(1, scored.halves) * (last - first)
+            pulled = xp.empty((rows, part.shape[1]), dtype=dtype, **beside(part))
         wide = _selected(xp, keep, wide[new:, :]) if "scale" in scored.by else None
         own = _selected(xp, keep, part[new:, :]) if "w" in scored.by else None
         return _Chunk(first, last, new, part, scale, weight, wide, own, pulled)
 
     def _scores_of(self, chunk: "_Chunk", classes: slice) -> Any:
         """Return the scores of a chunk for some classes."""
-        scored, xp, dtype = self._scored, self._xp, self._scored.dtype
+        scored, xp = self._scored, self._xp
         z = self._scores[: chunk.part.shape[0], :]
         if scored.w is None:
             z[...] = chunk.part
@@ -276,10 +277,10 @@ class _Chunks:
             w = scored.transposed(scored.w)[classes, :]
             z = z[:, : w.shape[0]]
             for some in self._pieces(w.shape[0]):
-                multiply(xp, chunk.part, astype(xp, w[some, :], dtype).T, z[:, some], False)
+                multiply(xp, chunk.part, self._multiplied(w[some, :]).T, z[:, some], False)
         z = z[chunk.new :, :]
         if scored.bias is not None:
-            bias = astype(xp, scored.bias, dtype)
+            bias = astype(xp, scored.bias, scored.dtype)
             z += bias[classes] if bias.shape else bias
         if scored.pairs:
             first, last = chunk.first, chunk.last
@@ -357,7 +358,17 @@ class _Chunks:
 
     def _pull(self, chunk: "_Chunk", z: Any, classes: slice) -> None:
         """Add what a gradient by the scores of some classes makes of the derivatives."""
-        scored, xp, by, dtype = self._scored, self._xp, self._scored.by, self._scored.dtype
+        scored, xp, by, own = self._scored, self._xp, self._scored.by, chunk.own
+        if "bias" in by:
+            bias = self._found["bias"]
+            if bias.shape:
+                bias[classes] += xp.sum(z, axis=0, dtype=self._wide)
+            else:
+                self._found["bias"] = bias + xp.sum(z, dtype=self._wide)
+        if scored.halves:
+            backend: Any = registry.backend_of(xp)
+            z = backend.halved(z, scored.h.dtype, scored.halves)
+            own = None if own is None else xp.concat([own] * scored.halves)
         if scored.w is None:
             if chunk.pulled is not None:
                 chunk.pulled[...] = z
@@ -365,20 +376,18 @@ class _Chunks:
             w = scored.transposed(scored.w)[classes, :]
             for some in self._pieces(w.shape[0]):
                 adds = bool(classes.start or some.start)
-                multiply(xp, z[:, some], astype(xp, w[some, :], dtype), chunk.pulled, adds)
+                multiply(xp, z[:, some], self._multiplied(w[some, :]), chunk.pulled, adds)
         if "w" in by:
             total = scored.transposed(self._found["w"])[classes, :]
-            multiply(xp, z.T, chunk.own, total, chunk.first > 0)
-        if "bias" in by:
-            bias = self._found["bias"]
-            if bias.shape:
-                bias[classes] += xp.sum(z, axis=0, dtype=self._wide)
-            else:
-                self._found["bias"] = bias + xp.sum(z, dtype=self._wide)
+            multiply(xp, z.T, own, total, chunk.first > 0)
 
     def _finish(self, chunk: "_Chunk") -> None:
         """Add what all classes of a chunk make of the derivatives by its features."""
-        xp, by, pulled = self._xp, self._scored.by, chunk.pulled
+        xp, by, pulled, count = self._xp, self._scored.by, chunk.pulled, chunk.last - chunk.first
+        if pulled is not None:
+            for more in range(count, pulled.shape[0], count):
+                pulled[:count, :] += pulled[more : more + count, :]
+            pulled = pulled[:count, :]
         if "scale" in by:
             moved = _moved(xp, pulled, chunk.wide)
             self._found["scale"] += xp.sum(moved, dtype=self._wide)
@@ -405,11 +414,15 @@ class _Chunks:
     def _pieces(self, classes: int) -> list[slice]:
         """Return parts of so many classes: all, unless w has to be converted first."""
         scored = self._scored
-        if scored.w.dtype == scored.dtype:
+        if not scored.converts:
             return [slice(0, classes)]
         step = max(1, PIECE // (scored.h.shape[-1] * size_of(scored.dtype) or 1))
         ends = range(0, classes, step)
         return [slice(at, min(at + step, classes)) for at in ends]
+
+    def _multiplied(self, factor: Any) -> Any:
+        """Return a part of h or w as it is multiplied."""
+        return astype(self._xp, factor, self._scored.dtype) if self._scored.converts else factor
 
     def _cut(self, array: Any, first: int, last: int) -> Any:
         """Return what an array of items, or of one for all, has of some rows."""

@@ -51,6 +51,9 @@ class Backend(Protocol):
     broadcasting one number would take its memory.
     `BOTH_WAYS = True` says that it answers losses of rows and columns at once.
     `multiply(a, b, into, adds)` writes or adds a product of matrices into an array.
+    `halves(h)` tells of how many numbers of h's half precision the gradient by a score is made, 0
+    if `multiply` does not take these and add them up in float32. `halved(z, dtype, count)` makes
+    them: count times as many rows, whose sums are those of z.
     `indices(mask)` tells where a mask is True, None where that would take a wait.
 
     For losses of sequences, `sequences(batch)` answers a batch of them, or returns NotImplemented.

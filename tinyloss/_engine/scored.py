@@ -48,11 +48,8 @@ class Budget(NamedTuple):
 
     memory: int = 2**26
     """Bytes."""
-    rows: int | None = 256
-    """How many rows take little of w; None for a device of which that is not known.
-
-    Such a device takes twice as many scores as w has numbers at once.
-    """
+    rows: int = 256
+    """How many rows take little of w."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,11 @@ class Scored:
     """Whether y is to be made of the pairs: whether they are of one label."""
     columns: "Columns | None" = None
     """The columns, where these have a loss besides and rows are some of more."""
+    halves: int = 0
+    """Of how many numbers of half precision a gradient by a score is made to be multiplied.
+
+    h and w are multiplied as they are then. 0 where they are converted to the scores' dtype.
+    """
 
     @property
     def shape(self) -> tuple[Any, int]:
@@ -130,8 +132,16 @@ class Scored:
     @property
     def _beside(self) -> int:
         """How many numbers a row of a chunk takes beside scores: features, and their gradient."""
-        copied = self.h.dtype != self.dtype or self.scale is not None or self.job.weight is not None
-        return int(self.h.shape[-1]) * (copied + bool({"h", "scale"} & {*self.by}))
+        copied = self.converts or self.scale is not None or self.job.weight is not None
+        pulled = max(1, self.halves) if {"h", "scale"} & {*self.by} else 0
+        return int(self.h.shape[-1]) * (copied + pulled)
+
+    @property
+    def converts(self) -> bool:
+        """Whether h and w are converted before they are multiplied."""
+        return self.halves == 0 and (
+            self.h.dtype != self.dtype or (self.w is not None and self.w.dtype != self.dtype)
+        )
 
     def _sizes(self, classes: int) -> "_Sizes":
         features, size = int(self.h.shape[-1]), size_of(self.dtype)
@@ -139,9 +149,10 @@ class Scored:
         made = max(
             classes * (size + 1) if self.pairs else 0,
             features * (2 * size + 1) if "scale" in self.by else 0,
+            classes * self.halves * size // 2 if self.by else 0,
         )
         # of w's gradient what is added at a time, or of w what is converted
-        pieces = self.w is not None and ("w" in self.by or self.w.dtype != self.dtype)
+        pieces = self.w is not None and ("w" in self.by or self.converts)
         return _Sizes(
             row=classes * (size + self.marks) + self._beside * size,
             made=made,
@@ -152,7 +163,7 @@ class Scored:
         """Return how many bytes a chunk takes: scores, features, and the gradient by these."""
         sizes = self._sizes(self.classes if classes is None else classes)
         # one chunk alone adds nothing up
-        alone = rows == self.h.shape[0] and (self.w is None or self.w.dtype == self.dtype)
+        alone = rows == self.h.shape[0] and not self.converts
         return int(rows * sizes.row + max(rows * sizes.made, 0 if alone else sizes.piece))
 
     def dtype_of(self, name: str) -> Any:
@@ -261,7 +272,17 @@ def scored_of(request: Request, product: Product, want: Want) -> tuple[Any, Any,
         pairs=pairs,
         marks=marks,
     )
+    scored = replace(scored, halves=_halves(xp, scored))
     return lead, total, scored if product.max_memory is not None else _budgeted(xp, scored)
+
+
+def _halves(xp: Namespace, scored: Scored) -> int:
+    """Return of how many numbers of half precision a gradient by a score is made, 0 for none."""
+    h, w = scored.h, scored.w
+    own: Any = getattr(registry.backend_of(xp), "halves", None)
+    if own is None or w is None or scored.scale is not None or h.dtype != w.dtype:
+        return 0
+    return int(own(h)) if bytes_of(h.dtype) == 2 else 0
 
 
 def _check_factors(h: Any, w: Any, class_axis: int) -> None:
@@ -325,9 +346,6 @@ def _budgeted(xp: Namespace, scored: Scored) -> Scored:
     own: Any = getattr(registry.backend_of(xp), "product_memory", None)
     budget: Budget = Budget() if own is None else own(scored.h)
     memory, w = budget.memory, scored.w
-    if budget.rows is None:
-        twice = 2 * prod((scored.h if w is None else w).shape) * size_of(scored.dtype)
-        return replace(scored, memory=memory, whole=max(memory, twice))
     if w is not None:
         memory = max(memory, scored.chunk_of(min(budget.rows, w.shape[1 - scored.class_axis])))
     return replace(scored, memory=memory, whole=memory)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
+import ml_dtypes
 import numpy as np
 
 from tests.support.emulation.compiler import compiled, machine
@@ -305,6 +306,31 @@ class Module:
         return launch
 
 
+def _gemm_ex(
+    handle: int, op_a: int, op_b: int, m: int, n: int, k: int, alpha: int,
+    a: int, type_a: int, step_a: int, b: int, type_b: int, step_b: int, beta: int,
+    c: int, type_c: int, step_c: int, compute: int, algorithm: int,
+) -> None:  # fmt: skip
+    """Stands for cublas.gemmEx of bfloat16 with sums in float32."""
+    assert (type_a, type_b, type_c, compute, algorithm) == (14, 14, 0, 68, -1)
+
+    def columns(address: int, rows: int, count: int, step: int, dtype: Any) -> Any:
+        size = np.dtype(dtype).itemsize
+        assert step >= rows
+        block = (ctypes.c_uint8 * (((count - 1) * step + rows) * size)).from_address(address)
+        return np.ndarray((rows, count), dtype, block, 0, (size, step * size))
+
+    def factor(address: int, op: int, rows: int, count: int, step: int) -> Any:
+        shape = (count, rows) if op else (rows, count)
+        matrix = columns(address, *shape, step, ml_dtypes.bfloat16).astype(np.float32)
+        return matrix.T if op else matrix
+
+    one, before = (ctypes.c_float.from_address(each).value for each in (alpha, beta))
+    product = factor(a, op_a, m, k, step_a) @ factor(b, op_b, k, n, step_b)
+    into = columns(c, m, n, step_c, np.float32)
+    into[...] = one * product + (before * into if before else 0)
+
+
 def _modules() -> dict[str, ModuleType]:
     """Return the modules that take the places of CuPy's."""
     parts = ("device", "compiler", "function", "nvrtc")
@@ -315,7 +341,12 @@ def _modules() -> dict[str, ModuleType]:
         "cupy.cuda",
         *[f"cupy.cuda.{each}" for each in parts],
     )
-    modules = {name: ModuleType(name) for name in names}
+    cublas = "cupy_backends.cuda.libs.cublas"
+    packages = [cublas[:n] for n, letter in enumerate(cublas) if letter == "."]
+    modules = {name: ModuleType(name) for name in (*names, *packages, cublas)}
+    modules[cublas].gemmEx = _gemm_ex  # type: ignore[attr-defined]
+    for name in packages:
+        modules[name].__path__ = []
     for name, source in (("cupy", np), ("cupy.linalg", np.linalg), ("cupy.fft", np.fft)):
         for each in source.__all__:
             value = getattr(source, each)
@@ -331,7 +362,9 @@ def _modules() -> dict[str, ModuleType]:
         isdtype=np.isdtype, __version__="14.2.0",
     )  # fmt: skip
     cupy.asnumpy = lambda a: a.host.copy() if isinstance(a, ndarray) else np.asarray(a)  # type: ignore[attr-defined]
-    vars(modules["cupy.cuda.device"]).update(Device=Device, get_device_id=lambda: 0)
+    vars(modules["cupy.cuda.device"]).update(
+        Device=Device, get_device_id=lambda: 0, get_cublas_handle=lambda: 0
+    )
     vars(modules["cupy.cuda.compiler"]).update(compile_using_nvrtc=_compiled)
     vars(modules["cupy.cuda.function"]).update(Module=Module)
     vars(modules["cupy.cuda.nvrtc"]).update(getVersion=lambda: (0, 0))
@@ -348,7 +381,7 @@ def _modules() -> dict[str, ModuleType]:
     return modules
 
 
-_OURS = ("cupy", "array_api_compat.cupy", "tinyloss_cupy")
+_OURS = ("cupy", "cupy_backends", "array_api_compat.cupy", "tinyloss_cupy")
 _kept: dict[str, ModuleType] = {}
 """The modules of the emulation, and those that were imported under it, while it is not on."""
 _depth = 0
