@@ -4,9 +4,10 @@
 
 All contenders compute the mean loss of h (N, D), w (V, D) and class indices, and its gradients by h
 and w. *products* are three products of matrices and nothing else: the scores, and what their
-gradient is multiplied with. *F.cross_entropy* holds the scores, *Liger* goes by chunks of rows.
-Contenders take turns; milliseconds are medians of the device's clock. Memory is the peak beyond
-what was there before, the gradients included. Writes `benchmarks/results/gpu_scores.json`.
+gradient is multiplied with. *medium* is torch's precision of products. *F.cross_entropy* holds the
+scores, *Liger* goes by chunks of rows. Contenders take turns; milliseconds are medians of the
+device's clock. Memory is the peak beyond what was there before, the gradients included. Writes
+`benchmarks/results/gpu_scores.json`.
 """
 
 import argparse
@@ -73,6 +74,9 @@ def contenders(torch: Any, shape: tuple[int, int, int], dtype: str) -> dict[str,
         "torch: linear_cross_entropy": backward(
             lambda h, w: tinyloss.linear_cross_entropy(h, w, y)
         ),
+        "torch: linear_cross_entropy, medium": medium(
+            torch, backward(lambda h, w: tinyloss.linear_cross_entropy(h, w, y))
+        ),
         "torch: F.cross_entropy": backward(lambda h, w: functional.cross_entropy(h @ w.T, y)),
     }
     try:
@@ -83,6 +87,19 @@ def contenders(torch: Any, shape: tuple[int, int, int], dtype: str) -> dict[str,
         theirs = liger.liger_fused_linear_cross_entropy
         found["Liger"] = backward(lambda h, w: theirs(h, w, y))
     return found
+
+
+def medium(torch: Any, call: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a call under which torch may multiply float32 in half precision."""
+
+    def run() -> Any:
+        torch.set_float32_matmul_precision("medium")
+        try:
+            return call()
+        finally:
+            torch.set_float32_matmul_precision("highest")
+
+    return run
 
 
 def free(torch: Any) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -15,7 +16,16 @@ from tests.support.answers import answers, complaints
 from tests.support.dtypes import DTYPES
 from tests.support.example import EPS, digits, first_losses
 from tests.support.families import families
-from tests.support.gpu import CLASSES, COMPOSED, FUNCTIONS, LISTS, ROWS, hold_up
+from tests.support.gpu import (
+    CLASSES,
+    COMPOSED,
+    FUNCTIONS,
+    LISTS,
+    ROWS,
+    assert_rounded_once,
+    hold_up,
+    last_layer_of_halves,
+)
 from tests.support.specs import EXACT, LOSSES, PAIRED
 from tinyloss.testing import check_backend
 
@@ -128,6 +138,13 @@ def test_what_is_more_than_one_kernel_answers_as_on_numpy(cupy: Any, name: str) 
     got = case.answer(cupy.asarray)
     assert {type(each) for each in got} == {cupy.ndarray}
     case.check([cupy.asnumpy(each) for each in got])
+
+
+@pytest.mark.parametrize("memory", [None, 2**17])
+def test_a_last_layer_of_halves_is_rounded_once(cupy: Any, memory: int | None) -> None:
+    case = replace(last_layer_of_halves(), options={"max_memory": memory})
+    got = case.answer(cupy.asarray)
+    assert_rounded_once(case, [cupy.asnumpy(each) for each in got])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

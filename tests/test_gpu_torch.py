@@ -9,7 +9,13 @@ import pytest
 
 import tinyloss
 from tests.support.cases import Case, every_case
-from tests.support.gpu import COMPOSED, hold_up
+from tests.support.gpu import (
+    COMPOSED,
+    as_float64,
+    assert_rounded_once,
+    hold_up,
+    last_layer_of_halves,
+)
 from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
 
 pytestmark = [
@@ -88,6 +94,46 @@ def test_what_is_more_than_one_kernel_answers_as_on_numpy(torch: Any, name: str)
     value.backward()
     tracked = [value.detach(), *[own[n].grad for n in case.argnums]]
     case.check([each.cpu().numpy() for each in tracked])
+
+
+@on("memory", [None, 2**17])
+@on("precision", ["highest", "medium"])
+def test_a_last_layer_of_halves(torch: Any, memory: int | None, precision: str) -> None:
+    case = last_layer_of_halves()
+    h, w = (torch.asarray(a.astype(np.float32)).bfloat16().cuda() for a in case.arrays[:2])
+    h.requires_grad_()
+    w.requires_grad_()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        y = torch.asarray(case.arrays[2]).cuda()
+        value = tinyloss.linear_cross_entropy(h, w, y, max_memory=memory)
+        value.backward()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    got = [each.detach().double().cpu().numpy() for each in (value, h.grad, w.grad)]
+    if precision == "highest":
+        assert_rounded_once(case, got)
+        return
+    for one, other in zip(got, case.answer(as_float64), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2**-6, atol=2**-8 * np.abs(other).max())
+
+
+def test_a_last_layer_under_autocast_is_one_of_halves(torch: Any) -> None:
+    random = torch.Generator("cuda").manual_seed(0)
+    h = torch.randn((96, 64), device="cuda", generator=random).bfloat16().requires_grad_()
+    w = torch.randn((1000, 64), device="cuda", generator=random).requires_grad_()
+    y = torch.arange(96, device="cuda")
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        value = tinyloss.linear_cross_entropy(h, w, y)
+    value.backward()
+    expected = tinyloss.value_and_grad(tinyloss.linear_cross_entropy, (0, 1))(
+        h.detach(), w.detach().bfloat16(), y
+    )
+    torch.testing.assert_close(value.detach(), expected[0], rtol=1e-6, atol=0)
+    assert (h.grad.dtype, w.grad.dtype) == (torch.bfloat16, torch.float32)
+    for got, known in zip((h.grad, w.grad), expected[1], strict=True):
+        torch.testing.assert_close(got.float(), known.float(), rtol=2**-7, atol=0)
 
 
 @few

@@ -570,6 +570,35 @@ def assert_rounded_once(found: Any, wide: Any) -> None:
 
 
 class TestTorch:
+    @pytest.mark.parametrize("count", [1, 2])
+    @pytest.mark.parametrize("memory", [None, 2**13])
+    def test_halves_are_multiplied_as_they_are(
+        self, memory: int | None, count: int, torch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on a GPU, whose products of bfloat16 have sums in float32."""
+        from tinyloss_torch import _products
+
+        def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:
+            assert {a.dtype, b.dtype} == {torch.bfloat16}
+            product = a.float() @ b.float()
+            into.copy_(into + product if adds else product)
+
+        monkeypatch.setattr(_products, "halves", lambda h: count)
+        monkeypatch.setattr(_products, "_multiply_halves", multiply)
+        rng = np.random.default_rng(0)
+        h, w = (torch.tensor(rng.normal(size=(n, 24))).bfloat16() for n in (37, 50))
+        y = torch.tensor(rng.integers(0, 50, 37))
+        one, other = h.clone().requires_grad_(), w.clone().requires_grad_()
+        value = LINEAR(one, other, y, max_memory=memory)
+        value.backward()
+        exact, slopes = tinyloss.value_and_grad(LINEAR, (0, 1))(h.double(), w.double(), y)
+        np.testing.assert_allclose(value.item(), exact.item(), rtol=1e-5)
+        # half an eps of bfloat16, and of each term of a sum what the parts of a slope leave
+        left = 2.0**-7 if count == 1 else 2.0**-16
+        for got, slope in zip((one.grad, other.grad), slopes, strict=True):
+            error = (got.double() - slope).abs()
+            assert bool((error <= 2.0**-8 * slope.abs() + left * slope.abs().max()).all())
+
     @pytest.mark.parametrize("options", [{}, {"where": MASK}, {"reduction": "none"}], ids=str)
     def test_backward_twice_with_what_is_upstream(self, options: Any, torch: Any) -> None:
         h, w, y, bias = drawn()

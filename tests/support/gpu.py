@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import tinyloss
@@ -33,6 +34,11 @@ def hold_up(cupy: Any) -> Any:
     return cupy.RawModule(code=HOLD_UP).get_function("hold_up")
 
 
+def as_float64(array: NumPyArray) -> NumPyArray:
+    """Return an array with its floats, of any dtype, in float64."""
+    return array if array.dtype.kind == "i" else array.astype(np.float64)
+
+
 @dataclass(frozen=True)
 class Composed:
     """A loss that is more than one kernel, with ordinary arguments."""
@@ -50,7 +56,7 @@ class Composed:
 
     def check(self, got: Sequence[NumPyArray], eps: float = 2.0**-23) -> None:
         """Compare with NumPy in float64: other orders of sums differ by some eps of terms."""
-        expected = self.answer(lambda a: a.astype(np.float64) if a.dtype.kind == "f" else a)
+        expected = self.answer(as_float64)
         for one, other in zip(got, expected, strict=True):
             size = float(np.max(np.abs(other)))
             np.testing.assert_allclose(one, other, rtol=32 * eps, atol=32 * eps * size)
@@ -104,3 +110,21 @@ def _composed() -> dict[str, Composed]:
 
 
 COMPOSED = _composed()
+
+
+def last_layer_of_halves() -> Composed:
+    """A last layer of bfloat16."""
+    rng = np.random.default_rng(0)
+    h, w = (rng.standard_normal((n, 64)).astype(ml_dtypes.bfloat16) for n in (96, 1000))
+    y = rng.integers(0, 1000, 96)
+    return Composed(tinyloss.linear_cross_entropy, (h, w, y), (0, 1))
+
+
+def assert_rounded_once(case: Composed, got: Sequence[NumPyArray]) -> None:
+    """Compare gradients in bfloat16 with those of float64."""
+    value, *grads = case.answer(as_float64)
+    np.testing.assert_allclose(got[0], value, rtol=1e-5)
+    for one, other in zip(got[1:], grads, strict=True):
+        # half an eps of bfloat16, and 2^-17 of each term of a sum
+        bound = 2.0**-8 * np.abs(other) + 2.0**-16 * np.max(np.abs(other))
+        assert (np.abs(one.astype(np.float64) - other) <= bound).all()
