@@ -190,6 +190,15 @@ def gpu() -> str:
     return "\n".join(markdown_table([*heads, *peers], lines))
 
 
+def gpu_scores() -> str:
+    lines: list[list[str]] = []
+    for row in report("gpu_scores")["rows"]:
+        size = "{0} x {1} features, {2} classes, {dtype}".format(*row["shape"], dtype=row["dtype"])
+        for name, ms in row["milliseconds"].items():
+            lines.append([size, name, digits(ms), str(row["mib"][name])])
+    return "\n".join(markdown_table(["last layer", "by", "ms", "MiB"], lines))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": lambda: accuracy.markdown(accuracy.read(RESULTS)),
     "cpu": cpu,
@@ -199,6 +208,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "jax": jax,
     "jax memory": jax_memory,
     "gpu": gpu,
+    "gpu scores": gpu_scores,
     "scores": scores,
     "scores of pairs": scores_of_pairs,
     "scores by chunks": scores_by_chunks,

@@ -104,6 +104,46 @@ template <class T> INLINE T where(bool condition, T a, T b) { return condition ?
 INLINE float pow(float x, float y) { return float(::pow(double(x), double(y))); }
 INLINE double pow(double x, double y) { return ::pow(x, y); }
 
+// ---- What `tinyloss.compiler.ranges` allows: a smaller range, less to do.
+
+INLINE real log1p_unit(real x) { return ::log1p(x); }
+INLINE real exp_negative(real x) { return ::exp(x); }
+
+// exp(x - m) as if x - m were not rounded, by the rounding error of a difference (TwoSum).
+INLINE real exp_difference(real x, real m) {
+    const real d = x - m, u = d - x, e = ::exp(d);
+    return abs(d) < real(1e18) ? e + e * ((x - (d - u)) - (m + u)) : e;
+}
+
+// 2^x by the device's own instruction: 2 units in the last place, for |x| <= 1/2.
+INLINE float exp2_of(float x) {
+#ifdef __CUDA_ARCH__
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+#else
+    return ::exp2f(x);
+#endif
+}
+
+// The same, x never above m: x - m = n ln 2 + r. Where m is small, m + n ln 2 is exact with the 14
+// leading bits of ln 2, once m has lost its last bits, and near x. Where m is large, x - m is exact
+// or its exponential 0. What depends on m alone is computed once for a row.
+INLINE float exp_shortfall(float x, float m) {
+    const float shift = 12582912.0f + (127 + 64);  // 1.5 2^23 rounds to an integer; 2^64 lifts
+    const bool small = ::fabsf(m) < 256.0f;
+    const float coarse = (m + 768.0f) - 768.0f;
+    const float a = small ? 0.0f : m, b = small ? m : 0.0f;
+    const float near = small ? coarse : 0.0f, rest = small ? coarse - m : 0.0f;
+    const float above = maximum(x - a, small ? m - 104.0f : -104.0f);
+    const float t = ::fmaf(above - b, 1.44269504f, shift), n = t - shift;
+    const float r =
+        (above - ::fmaf(n, 0.69317626953125f, near)) + ::fmaf(n, 2.908897130469058e-05f, rest);
+    const float power = __int_as_float(__float_as_int(t) << 23);
+    return exp2_of(r * 1.44269504f) * power * 5.421010862427522e-20f;  // 2^-64
+}
+INLINE double exp_shortfall(double x, double m) { return exp_difference(real(x), real(m)); }
+
 // A class index, -1 where it names no class.
 template <class T> INLINE index label(T value, long long classes) {
     return value >= 0 && value < classes ? index(value) : index(-1);

@@ -30,7 +30,7 @@ class CompiledLoss:
         key = keep, _place(divisor)
         if key not in self._staged:
             on_device = (DIVISOR,) if key[1] else ()
-            self._staged[key] = self.recording.staged(keep, on_device)
+            self._staged[key] = self.recording.staged(keep, on_device, narrow=True)
         return self._staged[key]
 
     def numbers(self, variant: Variant, given: Mapping[str, Any], classes: int) -> list[np.float64]:

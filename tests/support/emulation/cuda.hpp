@@ -35,6 +35,7 @@ void* emulated_shared_of(void* pointer, unsigned rank);
 
 float expf(float), expm1f(float), logf(float), log1pf(float), sqrtf(float), fabsf(float);
 float sinf(float), cosf(float), sinhf(float), coshf(float), tanhf(float);
+float exp2f(float), fmaf(float, float, float);
 double exp(double), expm1(double), log(double), log1p(double), sqrt(double), fabs(double);
 double sin(double), cos(double), sinh(double), cosh(double), tanh(double), pow(double, double);
 }
