@@ -14,7 +14,7 @@ from tests.support.params import turns
 from tests.support.specs import EXACT, PAIRED
 from tinyloss._engine.request import Want
 from tinyloss.losses import public_losses
-from tinyloss_cuda.source import write_split, write_total
+from tinyloss_cuda.source import write_sequences, write_split, write_total
 from tinyloss_cupy import _modules, _run
 
 Array = npt.NDArray[Any]
@@ -180,3 +180,16 @@ def test_kernels_of_totals_compile(real: str) -> None:
 
 def test_the_kernel_that_splits_numbers_compiles() -> None:
     compiles_and_fits(write_split("float32", "bfloat16"), 80)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_kernels_of_sequences_compile_and_fit(dtype: str, architecture: int) -> None:
+    formula = anyloss.ctc.request((np.zeros((2, 3)), np.zeros(1, int)), {}).x.formula
+    block, wide = formula.block(), dtype if dtype == "float64" else "float32"
+    numbers = tuple(block.numbers.items())
+    text = write_sequences(block.text, numbers, dtype, "int64", wide, wide, dtype)
+    compiled = compiles_and_fits(text, architecture)
+    assert compiled.spilled == 0
+    # what a block has written is read: not by a cache of what never changes
+    assert "ld.global.nc" not in compiled.ptx

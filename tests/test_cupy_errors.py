@@ -18,6 +18,7 @@ from tests.support.on_cupy import (
     labels,
     logits,
     on_host,
+    spoken,
 )
 
 pytestmark = emulated
@@ -86,6 +87,27 @@ def elements() -> Any:
     asarray = sys.modules["cupy"].asarray
     x, y = asarray(logits(10_001)[1:]), asarray(logits(10_001)[::-1][1:])
     return on_host(tinyloss.value_and_grad(tinyloss.mse)(x, y))
+
+
+def sequences() -> Any:
+    asarray = sys.modules["cupy"].asarray
+    x, y = map(asarray, spoken(3, 45, 20, 50))
+    large = asarray(np.full(3, 1e20))  # lest what is small counts as nothing
+    step: Any = tinyloss.value_and_grad(tinyloss.ctc)
+    return on_host(step(x, y, weight=large, reduction="none"))
+
+
+def one_block_of_sequences() -> Any:
+    from tinyloss_cupy import _sequences
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_sequences, "_MEMORY", 1)
+        return sequences()
+
+
+def many_states() -> Any:
+    x, y = map(sys.modules["cupy"].asarray, spoken(1, 560, 515, 50))
+    return on_host(tinyloss.value_and_grad(tinyloss.ctc)(x, y))
 
 
 BARRIER = "if (TEAM > 32) __syncthreads();"
@@ -164,6 +186,65 @@ MUTANTS: dict[str, tuple[Callable[[], Any], Mutation]] = {
     "a class meets itself alone": (
         block_of_pairs,
         ("_kept + other)", "_kept + lanes.first + lane)"),
+    ),
+    "a frame is begun before the last is done": (
+        sequences,
+        ("turn = 1 - turn; __syncthreads();", "turn = 1 - turn;"),
+    ),
+    "a frame is gone back to before the next is done": (
+        sequences,
+        ("} __syncthreads(); if (next < 0)", "} if (next < 0)"),
+    ),
+    "states are written over that others have yet to read": (
+        sequences,
+        ("write(near(1 - turn) + s, product(come", "write(near(turn) + s, product(come"),
+    ),
+    "softmax is not waited for": (
+        sequences,
+        ("paths.read_frame(t); __syncthreads();", "paths.read_frame(t);"),
+    ),
+    "what leaves states is not waited for": (
+        sequences,
+        ("leave(t); __syncthreads();", "leave(t);"),
+    ),
+    "the last states are not waited for": (
+        sequences,
+        ("read(near(turn) + s)); __syncthreads();", "read(near(turn) + s));"),
+    ),
+    "a sequence is begun before the last is done": (
+        one_block_of_sequences,
+        (
+            "sequence(of, shared, scratch + blockIdx.x * given.memory); __syncthreads();",
+            "sequence(of, shared, scratch + blockIdx.x * given.memory);",
+        ),
+    ),
+    "a state comes from a wrong neighbour": (
+        sequences,
+        ("sum(a, read(from + s - 1)", "sum(a, read(from + s + 1)"),
+    ),
+    "a state leads to a wrong neighbour": (
+        sequences,
+        ("sum(read(from + s), read(from + s + 1)", "sum(read(from + s), read(from + s - 1)"),
+    ),
+    "labels that are alike need no blank": (
+        sequences,
+        ("&& of.label(s / 2) != of.label(s / 2 - 1)", ""),
+    ),
+    "a symbol is that of the frame before": (sequences, ("own = ahead;", "")),
+    "a class is that of one label": (
+        sequences,
+        ("write(nexts + j, next);", "write(nexts + j, length);"),
+    ),
+    "states beyond the threads are left out": (
+        many_states,
+        (
+            "s < states; s += THREADS) { const Wide a",
+            "s < states && s < THREADS; s += THREADS) { const Wide a",
+        ),
+    ),
+    "states in memory run into each other": (
+        many_states,
+        ("spare + turn * (states + 2ll)", "spare + turn * (states / 2)"),
     ),
     "a tile is left out": (elements, ("tile < table.tiles", "tile < table.tiles - 1")),
     "blocks write their sums to one place": (

@@ -248,8 +248,9 @@ def test_imports_are_those_of_the_table() -> None:
 def test_templates_are_shipped() -> None:
     """From where the package is installed, not from a checkout beside it."""
     shipped = {each.name for each in importlib.resources.files(tinyloss_cuda).iterdir()}
-    templates = {"prelude.cuh", "rows.cu", "pass.cu", "elements.cu", "split.cu", "total.cu"}
-    assert templates <= shipped
+    templates = {"elements.cu", "pass.cu", "prelude.cuh", "rows.cu", "sequences.cu", "split.cu"}
+    assert {*templates, "total.cu"} <= shipped
+    assert importlib.resources.files(tinyloss.losses).joinpath("_paths.cu").is_file()
     text = tinyloss.source(tinyloss.mse, target="cuda")
     words = importlib.resources.files(tinyloss_cuda).joinpath("prelude.cuh")
     assert words.read_text(encoding="utf-8") in text

@@ -10,7 +10,8 @@ import pytest
 
 import tinyloss
 from tests.support.cases import Case, every_case
-from tests.support.on_cupy import emulated
+from tests.support.emulation import machine
+from tests.support.on_cupy import emulated, spoken
 from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
 
 pytestmark = emulated
@@ -22,7 +23,7 @@ on = pytest.mark.parametrize
 @pytest.fixture
 def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What has been launched, where all tensors stand for tensors of a GPU."""
-    from tinyloss_torch import _device, _fused, _kernels
+    from tinyloss_torch import _device, _fused, _kernels, _sequences
 
     seen = SimpleNamespace(streams=[])
 
@@ -31,7 +32,7 @@ def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
         seen.streams.append(stream.__cuda_stream__())
         yield
 
-    for module in (_device, _fused, _kernels):
+    for module in (_device, _fused, _kernels, _sequences):
         monkeypatch.setattr(module, "is_on_device", lambda tensor: True)
     monkeypatch.setattr(cupy.cuda.Stream, "from_external", from_external)
     monkeypatch.setattr(
@@ -135,6 +136,45 @@ def test_second_derivatives_and_vmap(torch: Any, device: Any, case: Case) -> Non
     torch.testing.assert_close(got, (around[0] - around[1]) / (2 * step), rtol=1e-6, atol=1e-9)
     mapped = torch.func.vmap(case.loss)(*[each[None] for each in (x, *more)])
     torch.testing.assert_close(mapped, case.loss(x, *more)[None])
+
+
+@on("dtype", ["float32", "float64", "bfloat16"])
+def test_sequences_are_a_kernel_in_both_passes(torch: Any, device: Any, dtype: str) -> None:
+    x, y = spoken(3, 25, 12, 40)
+    own = torch.asarray(x).to(getattr(torch, dtype)).requires_grad_()
+    labels, upstream = torch.asarray(y), torch.tensor([0.5, -2.0, 3.0]).to(own.dtype)
+    launches = len(machine.launched)
+    losses = tinyloss.ctc(own, labels, reduction="none")
+    losses.backward(upstream)
+    texts = machine.launched[launches:]
+    assert sum("sequence(of, shared" in text for text in texts) == 1
+    wide = own.detach().double().numpy()
+    value, slopes = anyloss.value_and_grad(tinyloss.ctc)(wide, y, reduction="none")
+    slopes = slopes * upstream.double().numpy()[:, None, None]
+    eps = max(EPS, torch.finfo(own.dtype).eps)
+    np.testing.assert_allclose(losses.detach().double(), value, rtol=16 * eps)
+    size = np.max(np.abs(slopes), axis=-1, keepdims=True)
+    assert np.all(np.abs(own.grad.double().numpy() - slopes) <= 16 * eps * size)
+    assert own.grad.dtype == own.dtype
+    # where gradients are asked for by a number upstream, and where a graph is kept
+    value, grad = anyloss.value_and_grad(tinyloss.ctc)(own.detach(), labels, weight=upstream)
+    assert grad.dtype == own.dtype
+    assert value.isfinite()
+    assert {*device.streams} == {(0, 42)}
+
+
+def test_second_derivatives_of_sequences_are_those_of_formulas(torch: Any, device: Any) -> None:
+    x, y = spoken(2, 7, 2, 5)
+    own = torch.asarray(x).double().requires_grad_()
+    labels, direction = torch.asarray(y), torch.linspace(-1, 1, own.numel()).double()
+    direction = direction.reshape(own.shape)
+    (slope,) = torch.autograd.grad(tinyloss.ctc(own, labels), own, create_graph=True)
+    (got,) = torch.autograd.grad((slope * direction).sum(), own)
+    step, gradient = 2.0**-20, anyloss.grad(tinyloss.ctc)
+    around = [gradient(own.detach() + sign * step * direction, labels) for sign in (1, -1)]
+    torch.testing.assert_close(got, (around[0] - around[1]) / (2 * step), rtol=1e-6, atol=1e-9)
+    mapped = torch.func.vmap(tinyloss.ctc)(own.detach()[None], labels[None])
+    torch.testing.assert_close(mapped, tinyloss.ctc(own.detach(), labels)[None])
 
 
 def test_a_number_on_the_device_is_read_by_formulas(torch: Any, device: Any) -> None:

@@ -163,6 +163,20 @@ class Loops(NamedTuple):
     """Constants of the text."""
 
 
+class Block(NamedTuple):
+    """A loss of sequences in CUDA, as what a block of threads does with one of them.
+
+    The text follows `tinyloss_cuda`'s `prelude.cuh` and `Sequence`. It has a type `Shared`, of
+    shared memory, and a function `sequence(of, shared, memory)`. Numbers are float64.
+    """
+
+    text: str
+    memory: Callable[[int, int, int], int]
+    """Of frames, classes and labels: how many numbers a sequence has in memory."""
+    numbers: Mapping[str, float]
+    """Constants of the text."""
+
+
 class Sequential(Protocol):
     """The formulas of a loss of sequences, in a batch of them.
 
@@ -208,6 +222,11 @@ class Sequential(Protocol):
     @staticmethod
     def loops() -> "Loops | None":
         """Return the same for one sequence, to be compiled; None where there is no such thing."""
+        ...
+
+    @staticmethod
+    def block() -> "Block | None":
+        """Return the same for a block of a GPU's threads, likewise."""
         ...
 
 

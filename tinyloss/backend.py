@@ -44,9 +44,15 @@ from tinyloss._engine.pairs import OF_ROWS, scores_and_target
 from tinyloss._engine.registry import Backend, extent
 from tinyloss._engine.run import answer_of, prepared_for
 from tinyloss._engine.scored import FACTORS, PIECE, Budget, Columns, Scored
-from tinyloss._engine.sequences import Sequenced, Tools, answer_of_sequences, evaluated
+from tinyloss._engine.sequences import (
+    Sequenced,
+    Tools,
+    answer_of_sequences,
+    backends_answer,
+    evaluated,
+)
 from tinyloss._engine.targets import domain_of
-from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Formula, InParts, Loops, Role
+from tinyloss._formula import CLASS, ITEM, LABEL, NUMBER, Block, Formula, InParts, Loops, Role
 from tinyloss._rows import PAIRS, OfPairs, Rows
 
 __all__ = [
@@ -61,6 +67,7 @@ __all__ = [
     "Answer",
     "Argument",
     "Backend",
+    "Block",
     "Budget",
     "Cache",
     "Columns",
@@ -81,6 +88,7 @@ __all__ = [
     "answer_of_sequences",
     "astype",
     "at_once",
+    "backends_answer",
     "by_chunks",
     "cache_of",
     "delivered",

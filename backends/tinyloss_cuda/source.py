@@ -4,6 +4,7 @@
     rows.cu         rows of classes             pass.cu     one pass over the packets of a thread
     elements.cu     losses of elements          pairs.cu    one class with all others of its row
     total.cu        the sum of the blocks' sums
+    sequences.cu    losses of sequences, whose own text it takes
 
 The lines that compute something come from the program; the loops around them, and who waits for
 whom, stand in the templates.
@@ -23,11 +24,13 @@ from tinyloss.compiler.program import Node, compared_index, inside
 __all__ = [
     "CTYPES",
     "KERNEL",
+    "SEQUENCE_THREADS",
     "SPLIT_THREADS",
     "TOTAL_THREADS",
     "Elements",
     "Rows",
     "Shape",
+    "write_sequences",
     "write_split",
     "write_total",
 ]
@@ -39,6 +42,9 @@ TOTAL_THREADS = 1024
 """Of the one block that adds up the blocks' sums."""
 SPLIT_THREADS = 256
 """Of a block that splits numbers."""
+
+SEQUENCE_THREADS = 512
+"""Of a block that has a sequence: each may have 128 registers."""
 
 CTYPES = {
     "bool": "bool",
@@ -107,6 +113,36 @@ def write_split(real: str, half: str) -> str:
     shape = Shape(SPLIT_THREADS, SPLIT_THREADS, 1, 1, 1, 0, whole=True)
     body = _fill("split.cu", real=CTYPES[real], type=CTYPES[half])
     return _join(real, shape, 1, 1, body)
+
+
+def write_sequences(
+    text: str,
+    numbers: tuple[tuple[str, float], ...],
+    x: str,
+    label: str,
+    pull: str,
+    loss: str,
+    grad: str,
+) -> str:
+    """Return the text of the kernel of a loss of sequences, for arrays of these dtypes."""
+    own = {"x": CTYPES[x], "label": CTYPES[label], "loss": CTYPES[loss], "grad": CTYPES[grad]}
+    parameters = [
+        f"const {own['x']}* x",
+        "const bool* frames",
+        f"const {own['label']}* labels",
+        f"const {own['label']}* lengths",
+        f"const {CTYPES[pull]}* pull",
+        f"{own['loss']}* losses",
+        f"{own['grad']}* grad",
+        "double* scratch",
+        "const Given given",
+    ]
+    constants = "\n".join([f"constexpr real {name} = {number!r};" for name, number in numbers])
+    body = _fill(
+        "sequences.cu", **own, parameters=_listed(parameters), body=f"{constants}\n\n{text}"
+    )
+    shape = Shape(SEQUENCE_THREADS, 32, 1, 1, 1, 0, whole=True)
+    return _join("float64", shape, 1, 1, body)
 
 
 def _join(real: str, shape: Shape, arrays: int, parts: int, body: str) -> str:

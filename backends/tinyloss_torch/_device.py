@@ -1,4 +1,4 @@
-"""Jobs of CUDA's tensors computed by CuPy's backend: on torch's current stream, in its memory."""
+"""Jobs of CUDA's tensors, and sequences, computed by CuPy's backend: on torch's current stream, in its memory."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -8,8 +8,22 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, namespace, prepared_for
-from tinyloss_torch._memory import answer_of_tensors, dtype_of, job_of_arrays, torchs
+from tinyloss.backend import (
+    NUMBER,
+    Answer,
+    Job,
+    Sequenced,
+    backends_answer,
+    namespace,
+    prepared_for,
+)
+from tinyloss_torch._memory import (
+    answer_of_tensors,
+    batch_of_arrays,
+    dtype_of,
+    job_of_arrays,
+    torchs,
+)
 
 
 def is_on_device(tensor: Any) -> bool:
@@ -39,6 +53,16 @@ def computed(job: Job) -> Answer | None:
         if found is NotImplemented:
             return None
         return answer_of_tensors(Answer(found.value) if job.out else found, tensor_of)
+
+
+def sequences(batch: Sequenced) -> Answer | None:
+    """Answer for a batch of sequences; None if CuPy's backend has no kernel for it."""
+    if 0 in batch.x.shape or 0 in batch.labels.shape:
+        return None
+    with _as_torch_works(batch.x) as tensor_of:
+        own = batch_of_arrays(batch, namespace(_array_of(batch.x)), _array_of)
+        found = backends_answer(own)
+        return None if found is NotImplemented else answer_of_tensors(found, tensor_of)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind, cache_of
+from tinyloss.backend import NUMBER, Answer, Job, Kind, Sequenced, cache_of
 from tinyloss.typing import Namespace
 
 
@@ -113,6 +113,26 @@ def _kind_of_arrays(kind: Kind, held: Sequence[str]) -> Kind:
         dtype=dtype_of(kind.dtype),
         numbers=(*kind.numbers, *held),
         value_dtype=None if kind.value_dtype is None else dtype_of(kind.value_dtype),
+    )
+
+
+def batch_of_arrays(batch: Sequenced, xp: Namespace, array_of: Callable[[Any], Any]) -> Sequenced:
+    """Return a batch of sequences with arrays of a library for its tensors."""
+    x, labels, frames, lengths, pull = [
+        None if each is None else array_of(each)
+        for each in (batch.x, batch.labels, batch.frames, batch.lengths, batch.pull)
+    ]
+    dtypes = [None if d is None else dtype_of(d) for d in (batch.dtype, batch.grad_dtype)]
+    return replace(
+        batch,
+        xp=xp,
+        x=x,
+        labels=labels,
+        frames=frames,
+        lengths=lengths,
+        pull=pull,
+        dtype=dtypes[0],
+        grad_dtype=dtypes[1],
     )
 
 

@@ -1,7 +1,7 @@
 """Losses of sequences, with the rule for autograd and torch's transformations.
 
-NumPy's kernel computes tensors of the CPU, gradients with the losses where they are tracked. Second
-derivatives are those of the formulas of the gradient, line by line.
+NumPy's kernel computes tensors of the CPU and CuPy's those of CUDA, gradients with the losses where
+they are tracked. Second derivatives are those of the formulas of the gradient, line by line.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,10 @@ import torch
 from torch.autograd import Function
 
 from tinyloss.backend import Answer, Sequenced, answer_of_sequences, evaluated, namespace
+from tinyloss_torch import _device
+from tinyloss_torch._device import is_on_device
 from tinyloss_torch._kernels import reachable
-from tinyloss_torch._memory import array_of, dtype_of, tensor_of
+from tinyloss_torch._memory import answer_of_tensors, array_of, batch_of_arrays, tensor_of
 from tinyloss_torch._state import (
     graph_is_kept,
     hooks_are_set,
@@ -54,30 +56,17 @@ untraced: Any = torch.compiler.disable
 
 
 def _computed(batch: Sequenced) -> Answer:
-    """Answer by NumPy's kernel where it reaches the tensors, else by the formulas."""
-    given = (batch.x, batch.labels, batch.frames, batch.lengths)
-    tensors = [each for each in (*given, batch.pull) if each is not None]
-    if is_recording() or not batch.x.is_cpu or not reachable(*tensors):
+    """Answer by NumPy's kernel, or CuPy's, where these reach the tensors, else by the formulas."""
+    given = (batch.x, batch.labels, batch.frames, batch.lengths, batch.pull)
+    if is_recording() or not reachable(*[each for each in given if each is not None]):
         return evaluated(batch)
-    x, labels, frames, lengths = map(array_of, given)
-    pull = None if batch.pull is None else array_of(batch.pull)
-    dtypes = [None if d is None else dtype_of(d) for d in (batch.dtype, batch.grad_dtype)]
-    own = replace(
-        batch,
-        xp=_NUMPY,
-        x=x,
-        labels=labels,
-        frames=frames,
-        lengths=lengths,
-        pull=pull,
-        dtype=dtypes[0],
-        grad_dtype=dtypes[1],
-    )
+    if is_on_device(batch.x):
+        found = _device.sequences(batch)
+        return evaluated(batch) if found is None else found
     with np.errstate(all="ignore"):
-        losses, grads, _ = answer_of_sequences(own)
-    return Answer(
-        None if losses is None else tensor_of(losses), tuple([tensor_of(each) for each in grads])
-    )
+        return answer_of_tensors(
+            answer_of_sequences(batch_of_arrays(batch, _NUMPY, array_of)), tensor_of
+        )
 
 
 class _Losses(Function):

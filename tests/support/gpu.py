@@ -76,6 +76,8 @@ def _composed() -> dict[str, Composed]:
     signs, images = np.sign(rows), drawn(2, 5, 30, 40)
     times, text = drawn(4, 60, 12), rng.integers(1, 12, (4, 20))
     regions = rng.integers(0, 5, (2, 30, 40))
+    speech, words = drawn(8, 500, 100), rng.integers(1, 100, (8, 100))
+    counts = {"logit_lengths": [*range(500, 204, -37)], "label_lengths": [*range(100, 0, -13)]}
     of_logits = {"from_logits": "softmax"}
     return {
         "linear_cross_entropy": Composed(tinyloss.linear_cross_entropy, (h, w, labels), (0, 1)),
@@ -106,6 +108,8 @@ def _composed() -> dict[str, Composed]:
         ),
         "crps_ensemble": Composed(tinyloss.crps_ensemble, (rows, drawn(40))),
         "ctc": Composed(tinyloss.ctc, (times, text)),
+        "ctc, long": Composed(tinyloss.ctc, (speech, words)),
+        "ctc, lengths": Composed(tinyloss.ctc, (speech, words), options=counts),
     }
 
 

@@ -404,9 +404,14 @@ def _in_front(xp: Namespace, y: Any, counted: Any) -> tuple[Any, Any]:
 
 def answer_of_sequences(batch: Sequenced) -> Answer:
     """Return the losses of a batch and their gradients: a backend's answer, or the formulas'."""
-    own: Any = getattr(registry.backend_of(batch.xp), "sequences", None)
-    answer = NotImplemented if own is None else own(batch)
+    answer = backends_answer(batch)
     return evaluated(batch) if answer is NotImplemented else answer
+
+
+def backends_answer(batch: Sequenced) -> Any:
+    """Return the answer of a batch's backend, NotImplemented where it has none."""
+    own: Any = getattr(registry.backend_of(batch.xp), "sequences", None)
+    return NotImplemented if own is None else own(batch)
 
 
 def loop(step: Any, carry: Any, arrays: Any, reverse: bool = False) -> tuple[Any, Any]:

@@ -4,9 +4,11 @@ The same numbers by the same sums; what is not needed is not computed: the proba
 is wrong only where the target may be likely. Frames that do not count are passed over.
 """
 
+from functools import cache
+from importlib.resources import files
 from math import log
 
-from tinyloss._formula import Loops
+from tinyloss._formula import Block, Loops
 from tinyloss.losses._paths import HALF, unit
 
 _HALF = HALF["float64"]
@@ -431,3 +433,17 @@ def _places(time: int, classes: int, length: int) -> dict[str, tuple[str, int]]:
 
 
 LOOPS = Loops(_TEXT, _places, _NUMBERS)
+
+
+def _memory(time: int, classes: int, length: int) -> int:
+    """Return how many numbers `_paths.cu` keeps of a sequence; those of 16 bytes lie in front."""
+    states = 2 * length + 1
+    wide = (time + 1) * states + time * (length + 1) + 2 * (states + 2)
+    return 2 * wide + 14 * (time + 1) + (2 * length + classes + 3) // 4 * 2
+
+
+@cache
+def block() -> Block:
+    """Return the same for a block of a GPU's threads, frames that need no others side by side."""
+    text = files("tinyloss.losses").joinpath("_paths.cu").read_text(encoding="utf-8")
+    return Block(text, _memory, _NUMBERS)

@@ -4,7 +4,7 @@ from math import inf
 from typing import Unpack
 
 from tinyloss._engine.request import Request, Sequences
-from tinyloss._formula import Loops
+from tinyloss._formula import Block, Loops
 from tinyloss._sequences import SequenceFunction
 from tinyloss._traits import Traits
 from tinyloss.losses._paths import Paths
@@ -20,6 +20,13 @@ class _CTC(Paths):
         from tinyloss.losses._paths_loop import LOOPS
 
         return LOOPS
+
+    @staticmethod
+    def block() -> Block:
+        """Return the same for a block of a GPU's threads."""
+        from tinyloss.losses._paths_loop import block
+
+        return block()
 
     @classmethod
     def traits(cls) -> Traits:
