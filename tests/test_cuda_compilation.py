@@ -14,7 +14,7 @@ from tests.support.params import turns
 from tests.support.specs import EXACT, PAIRED
 from tinyloss._engine.request import Want
 from tinyloss.losses import public_losses
-from tinyloss_cuda.source import write_sequences, write_split, write_total
+from tinyloss_cuda.source import write_scale, write_sequences, write_split, write_total
 from tinyloss_cupy import _modules, _run
 
 Array = npt.NDArray[Any]
@@ -193,3 +193,9 @@ def test_kernels_of_sequences_compile_and_fit(dtype: str, architecture: int) -> 
     assert compiled.spilled == 0
     # what a block has written is read: not by a cache of what never changes
     assert "ld.global.nc" not in compiled.ptx
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_kernels_that_multiply_compile(dtype: str) -> None:
+    for factor in ("float32", "float64"):
+        compiles_and_fits(write_scale(dtype, factor), 90)

@@ -137,6 +137,39 @@ def test_the_mean_takes_two_launches_and_the_gradient_alone_one() -> None:
     assert len(machine.launched) == launches + 3
 
 
+def test_calls_alike_take_arrays_of_any_address(cupy: Any) -> None:
+    """What is kept of a first call depends on where its arrays lie in a packet of 16 bytes."""
+    x, y = logits(4, 50), labels(4, classes=50)
+    expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(x, y)
+    there = cupy.asarray(y)
+    for offset in (0, 0, 1, 2, 0):
+        room = cupy.asarray(np.concatenate([np.full(offset, np.nan, np.float32), x.ravel()]))
+        own = room[offset:].reshape(x.shape)
+        got = on_host(tinyloss.value_and_grad(tinyloss.cross_entropy)(own, there))
+        for one, other in zip(got, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=FEW)
+
+
+def test_a_call_amid_a_launch_has_arguments_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler, or another thread, may call a loss while arguments are handed over."""
+    from tests.support.emulation import compiler
+
+    expected = cross_entropy(100)
+    inner: list[Any] = []
+    launch = compiler.Kernel.launch
+
+    def interrupted(*given: Any) -> None:
+        if not inner:
+            inner.append(None)
+            inner[0] = cross_entropy(100)
+        launch(*given)
+
+    monkeypatch.setattr(compiler.Kernel, "launch", interrupted)
+    outer = cross_entropy(100)
+    for got in (outer, inner[0]):
+        assert [each.tobytes() for each in got] == [each.tobytes() for each in expected]
+
+
 def test_class_indices_are_not_looked_at() -> None:
     value, gradient = cross_entropy(10)
     assert np.isfinite(value)

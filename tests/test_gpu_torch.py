@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -42,19 +42,29 @@ def torch() -> Any:
 
 @pytest.fixture
 def kernels(torch: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For each job that CuPy was asked to compute whether it did."""
+    """For each job and each factor that CuPy was asked to compute whether it did."""
     pytest.importorskip("cupy", exc_type=ImportError)
-    from tinyloss_torch import _device
+    from tinyloss_torch import _device, _upstream
 
     answered: list[bool] = []
-    compute = _device.computed
+    compute, ready_of, scale = _device.computed, _device.ready_of, _device.scale
 
-    def computed(job: Any) -> Any:
-        found = compute(job)
+    def seen(found: Any) -> Any:
         answered.append(found is not None)
         return found
 
-    monkeypatch.setattr(_device, "computed", computed)
+    def ready(*given: Any) -> Any:
+        answer = ready_of(*given)
+        return answer and (lambda tensors: seen(answer(tensors)))
+
+    def scaled(*given: Any) -> None:
+        scale(*given)
+        answered.append(True)
+
+    monkeypatch.setattr(_device, "computed", lambda job: seen(compute(job)))
+    monkeypatch.setattr(_device, "ready_of", ready)
+    monkeypatch.setattr(_upstream, "scale", scaled)
+    tinyloss.clear_caches()  # of what was ready before
     return answered
 
 
@@ -63,7 +73,7 @@ def test_kernels_answer_both_passes(torch: Any, kernels: list[bool], case: Case)
     x, *more = tensors(torch, case, device="cuda")
     value = case.loss(x, *more, **case.options)
     value.backward()
-    assert kernels == [True, True]
+    assert kernels == [True, True]  # the second multiplies the gradient by what is upstream
     assert (value.device, x.grad.device, x.grad.stride()) == (x.device, x.device, x.stride())
     assert_close((value, x.grad), on_numpy(case))
 
@@ -163,6 +173,37 @@ def test_second_derivatives_and_transforms(torch: Any, case: Case) -> None:
     torch.testing.assert_close(mapped, case.loss(x.detach(), *more)[None])
 
 
+@few
+@on("factor", [1.0, 3.0, 0.0])
+@on("dtype", ["float32", "float64", "bfloat16"])
+def test_a_factor_upstream(
+    torch: Any, kernels: list[bool], case: Case, factor: float, dtype: str
+) -> None:
+    """The host does not see it: a kernel multiplies by it, or computes the gradient with it."""
+    x, *more = tensors(torch, case, getattr(torch, dtype), "cuda")
+    value = case.loss(x, *more)
+    (factor * value).backward(retain_graph=True)
+    got, x.grad = x.grad, None
+    value.backward()
+    size = x.grad.abs().max()
+    torch.testing.assert_close(
+        got, factor * x.grad, rtol=2 * torch.finfo(x.dtype).eps, atol=float(EPS * size)
+    )
+    assert all(kernels)
+
+
+def test_calls_alike_take_tensors_of_any_address(torch: Any, kernels: list[bool]) -> None:
+    x, y = large(torch, 0), torch.arange(20, device="cuda")
+    expected = tinyloss.value_and_grad(tinyloss.cross_entropy)(x, y)
+    for offset in (0, 0, 1, 2, 0):
+        room = torch.full((x.numel() + offset,), torch.nan, device="cuda")
+        own = room[offset:].view(x.shape).copy_(x).requires_grad_()
+        value = tinyloss.cross_entropy(own, y)
+        value.backward()
+        assert_close((value, own.grad), [each.double().cpu().numpy() for each in expected])
+    assert all(kernels)
+
+
 def test_autocast_computes_in_float32(torch: Any, kernels: list[bool]) -> None:
     x = torch.randn((64, 100), device="cuda", requires_grad=True)
     y = torch.arange(64, device="cuda")
@@ -181,10 +222,17 @@ def large(torch: Any, seed: int) -> Any:
     return 3 * torch.randn((20, 5003), device="cuda", generator=generator)
 
 
+class Stream(NamedTuple):
+    """A stream of torch for CuPy, by CUDA's protocol, which not every torch has."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
+
+
 def test_both_passes_follow_the_current_stream_and_wait_for_nothing(torch: Any) -> None:
     cupy = pytest.importorskip("cupy", exc_type=ImportError)
-    from tinyloss_torch._device import _Stream
-
     holds = hold_up(cupy)
     before, after = large(torch, 0), large(torch, 1)
     x = before.clone().requires_grad_()
@@ -193,7 +241,7 @@ def test_both_passes_follow_the_current_stream_and_wait_for_nothing(torch: Any) 
     tinyloss.cross_entropy(x, y).backward()
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
-    own = cupy.cuda.Stream.from_external(_Stream(stream.cuda_stream))
+    own = cupy.cuda.Stream.from_external(Stream(stream.cuda_stream))
     with torch.cuda.stream(stream), own:
         for _ in range(2):  # the stream's pool of memory is filled
             x.grad = None

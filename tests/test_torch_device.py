@@ -1,7 +1,7 @@
 """torch's tensors of a GPU, answered by CuPy's kernels: of an emulated one in the host's memory."""
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+import ctypes
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import tinyloss
 from tests.support.cases import Case, every_case
 from tests.support.emulation import machine
+from tests.support.emulation.compiler import addressed
 from tests.support.on_cupy import emulated, spoken
 from tests.support.on_torch import EPS, assert_close, few, on_numpy, tensors
 
@@ -23,23 +24,26 @@ on = pytest.mark.parametrize
 @pytest.fixture
 def device(torch: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What has been launched, where all tensors stand for tensors of a GPU."""
-    from tinyloss_torch import _device, _fused, _kernels, _sequences
+    from tinyloss_torch import _device, _fused, _kernels, _memory, _sequences, _upstream
 
-    seen = SimpleNamespace(streams=[])
+    memory: list[Any] = []
 
-    @contextmanager
-    def from_external(stream: Any) -> Generator[None]:
-        seen.streams.append(stream.__cuda_stream__())
-        yield
+    def address(tensor: Any) -> int:
+        own = tensor.untyped_storage()
+        block: Any = (ctypes.c_uint8 * own.nbytes()).from_address(own.data_ptr())
+        block.owner = own
+        memory.append(np.frombuffer(block, np.uint8))
+        return addressed(tensor.data_ptr(), _memory.dtype_of(tensor.dtype), memory[-1])
 
-    for module in (_device, _fused, _kernels, _sequences):
+    for module in (_device, _fused, _kernels, _sequences, _upstream):
         monkeypatch.setattr(module, "is_on_device", lambda tensor: True)
-    monkeypatch.setattr(cupy.cuda.Stream, "from_external", from_external)
+    monkeypatch.setattr(_device._Library, "address", staticmethod(address))
     monkeypatch.setattr(
         torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=42)
     )
     tinyloss.clear_caches()
-    yield seen
+    monkeypatch.setattr(machine, "streams", [])
+    yield machine
     tinyloss.clear_caches()
 
 
@@ -52,8 +56,9 @@ def test_kernels_answer_both_passes_on_the_current_stream(
     value.backward()
     assert_close((value, x.grad), on_numpy(case))
     assert x.grad.stride() == x.stride()
-    assert {*device.streams} == {(0, 42)}
-    assert len(device.streams) == 2
+    assert {*device.streams} == {42}
+    # of value and gradient, the sum of the blocks' sums, the gradient times what is upstream
+    assert len(device.streams) == 3
 
 
 @few
@@ -68,7 +73,61 @@ def test_every_dtype(torch: Any, device: Any, case: Case, dtype: str) -> None:
     ]
     expected = anyloss.value_and_grad(case.loss)(*[each.numpy() for each in rounded])
     assert_close((value, x.grad), expected, max(EPS, torch.finfo(x.dtype).eps))
-    assert device.streams == [(0, 42), (0, 42)]
+    assert device.streams == [42] * 3  # in half precision value, sum and gradient
+
+
+@few
+@on("factor", [3.0, 0.0, float("nan")])
+def test_a_gradient_that_came_with_its_value_is_multiplied(
+    torch: Any, device: Any, case: Case, factor: float
+) -> None:
+    """The host does not see what is upstream: a kernel multiplies by it, unless it is 1."""
+    x, *more = tensors(torch, case)
+    value = case.loss(x, *more, **case.options)
+    launches = len(device.streams)
+    (factor * value).backward()
+    assert len(device.streams) == launches + 1
+    assert_close((x.grad,), (np.float32(factor) * on_numpy(case)[1],))
+
+
+@few
+def test_a_graph_that_is_kept_has_its_gradient_again(torch: Any, device: Any, case: Case) -> None:
+    x, *more = tensors(torch, case)
+    value = case.loss(x, *more, **case.options)
+    value.backward(torch.tensor(0.5), retain_graph=True)
+    value.backward()
+    assert_close((x.grad,), (np.float32(1.5) * on_numpy(case)[1],))
+
+
+@few
+def test_calls_alike_take_tensors_of_any_address(torch: Any, device: Any, case: Case) -> None:
+    """What is kept of a first call depends on where its tensors lie in a packet of 16 bytes."""
+    x, *more = tensors(torch, case)
+    for offset in (0, 0, 1, 2, 0):
+        room = torch.full((x.numel() + offset,), torch.nan)
+        own = room[offset:].view(x.shape).copy_(x.detach()).requires_grad_()
+        value = case.loss(own, *more, **case.options)
+        value.backward()
+        assert_close((value, own.grad), on_numpy(case))
+
+
+def test_numbers_of_calls_alike_are_their_own(torch: Any, device: Any) -> None:
+    x, y = torch.full((2, 5), 3.0), torch.zeros(2, 5)
+    for _ in range(2):
+        for delta in (0.5, 1.0):
+            value = tinyloss.huber(x, y, delta=delta)
+            assert value.item() == pytest.approx(delta * (3 - delta / 2))
+
+
+@few
+def test_gradients_of_tensors_with_gaps(torch: Any, device: Any, case: Case) -> None:
+    x, *more = tensors(torch, case)
+    room = torch.full((3, *[2 * n for n in x.shape]), torch.nan)
+    part = room[1][tuple(slice(1, None, 2) for _ in x.shape)]
+    part.copy_(x.detach())
+    own = part.detach().requires_grad_()
+    (3.0 * case.loss(own, *more, **case.options)).backward()
+    assert_close((own.grad,), (np.float32(3) * on_numpy(case)[1],))
 
 
 @few
@@ -160,7 +219,7 @@ def test_sequences_are_a_kernel_in_both_passes(torch: Any, device: Any, dtype: s
     value, grad = anyloss.value_and_grad(tinyloss.ctc)(own.detach(), labels, weight=upstream)
     assert grad.dtype == own.dtype
     assert value.isfinite()
-    assert {*device.streams} == {(0, 42)}
+    assert {*device.streams} == {42}
 
 
 def test_second_derivatives_of_sequences_are_those_of_formulas(torch: Any, device: Any) -> None:

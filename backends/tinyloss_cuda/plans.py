@@ -72,7 +72,8 @@ class Plan:
         """How many sums the blocks leave."""
         # An array of one element goes to a kernel by value: the table as one wide element.
         self.table = np.frombuffer(np.asarray(table, np.int64).tobytes(), f"V{8 * len(table)}")
-        self.kernel: Any = None
+        self.launch: Any = None
+        """What a backend keeps of its launch."""
 
 
 class _Array(NamedTuple):

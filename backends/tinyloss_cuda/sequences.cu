@@ -2,7 +2,7 @@
 // stands beside the formulas of the loss.
 
 struct Given {
-    long long count, time, classes, blank, wants_grad, memory;
+    long long count, time, classes, blank, wants_grad, memory, pulls;
     long long x[3], frame[2], label[2], length, pull, grad[3];  // steps in bytes
 };
 
@@ -45,7 +45,7 @@ kernel($parameters) {
                           index(read(along(lengths, n * given.length))),
                           index(given.blank),
                           given.wants_grad != 0,
-                          widen(read(along(pull, n * given.pull)))};
+                          given.pulls ? widen(read(along(pull, n * given.pull))) : real(1.0)};
         sequence(of, shared, scratch + blockIdx.x * given.memory);
         __syncthreads();  // the next sequence takes the memory
     }

@@ -3,8 +3,9 @@
     prelude.cuh     packets, sums, threads that share a row
     rows.cu         rows of classes             pass.cu     one pass over the packets of a thread
     elements.cu     losses of elements          pairs.cu    one class with all others of its row
-    total.cu        the sum of the blocks' sums
+    total.cu        the sum of the blocks' sums         scale.cu    an array times a number
     sequences.cu    losses of sequences, whose own text it takes
+    split.cu        numbers in two parts of half precision
 
 The lines that compute something come from the program; the loops around them, and who waits for
 whom, stand in the templates.
@@ -30,6 +31,7 @@ __all__ = [
     "Elements",
     "Rows",
     "Shape",
+    "write_scale",
     "write_sequences",
     "write_split",
     "write_total",
@@ -42,9 +44,13 @@ TOTAL_THREADS = 1024
 """Of the one block that adds up the blocks' sums."""
 SPLIT_THREADS = 256
 """Of a block that splits numbers."""
-
 SEQUENCE_THREADS = 512
 """Of a block that has a sequence: each may have 128 registers."""
+SCALE_THREADS, SCALE_NUMBERS, SCALE_BLOCKS = 256, 4, 2048
+"""Of the kernel that multiplies an array: threads, numbers of a thread at a time, blocks.
+
+So many blocks fill any GPU. Where the factor is 1 they are few: each only reads it.
+"""
 
 CTYPES = {
     "bool": "bool",
@@ -115,6 +121,7 @@ def write_split(real: str, half: str) -> str:
     return _join(real, shape, 1, 1, body)
 
 
+@cache
 def write_sequences(
     text: str,
     numbers: tuple[tuple[str, float], ...],
@@ -143,6 +150,14 @@ def write_sequences(
     )
     shape = Shape(SEQUENCE_THREADS, 32, 1, 1, 1, 0, whole=True)
     return _join("float64", shape, 1, 1, body)
+
+
+@cache
+def write_scale(dtype: str, factor: str) -> str:
+    """Return the text of the kernel that multiplies an array by a number on the device."""
+    shape = Shape(SCALE_THREADS, SCALE_THREADS, 1, SCALE_NUMBERS, 1, 0, whole=True)
+    body = _fill("scale.cu", type=CTYPES[dtype], factor=CTYPES[factor])
+    return _join("float64" if dtype == "float64" else "float32", shape, 1, 1, body)
 
 
 def _join(real: str, shape: Shape, arrays: int, parts: int, body: str) -> str:

@@ -12,7 +12,7 @@ and writes the results once. Nothing waits for the device, and nothing is copied
 """
 
 from tinyloss_cupy._products import halved, halves, multiply, product_memory
-from tinyloss_cupy._run import SOURCE, example, prepare, source
+from tinyloss_cupy._run import SOURCE, example, layout, prepare, source
 from tinyloss_cupy._sequences import sequences
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "example",
     "halved",
     "halves",
+    "layout",
     "multiply",
     "prepare",
     "product_memory",

@@ -1,4 +1,4 @@
-"""CuPy's arrays in memory: what `tinyloss.compiler.outputs` asks of a library.
+"""CuPy's arrays in memory: what kernels and `tinyloss.compiler.outputs` ask of a library.
 
 CuPy is imported when it is needed: a kernel can be written without it.
 """
@@ -11,8 +11,22 @@ def address(array: Any) -> int:
     return array.data.ptr  # type: ignore[no-any-return]
 
 
+def layout(array: Any) -> tuple[Any, ...]:
+    """Return an array's shape, strides and dtype."""
+    return array.shape, array.strides, array.dtype
+
+
+def device(array: Any) -> int:
+    """Return the number of an array's device."""
+    return array.data.device_id  # type: ignore[no-any-return]
+
+
+def stream() -> None:
+    """Return the stream to launch on: None is CuPy's current one."""
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return a new array, not set."""
+    """Return a new array, not set, on the current device."""
     import cupy
 
     return cupy.empty(shape, dtype)

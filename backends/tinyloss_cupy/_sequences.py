@@ -6,59 +6,77 @@ import numpy as np
 
 from tinyloss.backend import Answer, Cache, Sequenced
 from tinyloss_cuda.source import CTYPES, SEQUENCE_THREADS, write_sequences
-from tinyloss_cupy._modules import Kernel
+from tinyloss_cupy import _arrays
+from tinyloss_cupy._modules import Kernel, Launch
+from tinyloss_cupy._run import Library, is_nvidias, on
 
 _MEMORY = 2**31
 """Bytes of all sequences that are at work at once; one has what it needs."""
 _MOST_CLASSES = 2**30
 
-_kernels: Cache[Kernel] = Cache()
 
-
-def sequences(batch: Sequenced) -> Answer:
+def sequences(batch: Sequenced) -> Any:
     """Answer for a batch of sequences."""
-    import cupy
+    return answered(batch, _arrays)
 
-    block, x = batch.formula.block(), batch.x
-    if block is None or 0 in x.shape or cupy.cuda.runtime.is_hip:
+
+def answered(batch: Sequenced, library: Library) -> Any:
+    """Answer for a batch of sequences of a library's arrays."""
+    block = batch.formula.block()
+    if block is None or 0 in batch.x.shape or not is_nvidias():
         return NotImplemented
-    with x.device:
-        return _launched(block, batch)
+    with on(library.device(batch.x)):
+        return _launched(block, batch, library)
 
 
-def _launched(block: Any, batch: Sequenced) -> Answer:
-    import cupy
-
-    x, labels = batch.x, batch.labels
+def _launched(block: Any, batch: Sequenced, library: Library) -> Any:
+    x = batch.x
     count, time, classes = x.shape
-    pull = batch.pull
-    if pull is None:
-        pull = cupy.broadcast_to(cupy.ones((), batch.dtype), (count,))
-    losses = cupy.empty(count, batch.dtype)
-    grad = cupy.empty_like(x, batch.grad_dtype or batch.dtype) if batch.grad else losses
-    arrays = x, batch.frames, labels, batch.lengths, pull, losses, grad
-    names = [np.dtype(each.dtype).name for each in arrays]
+    losses = library.empty((count,), np.dtype(batch.dtype))
+    grad_dtype = np.dtype(batch.grad_dtype or batch.dtype)
+    grad = library.empty_like(x, grad_dtype) if batch.grad else losses
+    pull = losses if batch.pull is None else batch.pull
+    arrays = x, batch.frames, batch.labels, batch.lengths, pull, losses, grad
+    places, layouts = [*map(library.address, arrays)], [*map(library.layout, arrays)]
+    names = [dtype.name for _, _, dtype in layouts]
     if (
         not set(names) <= CTYPES.keys()
         or classes > _MOST_CLASSES
-        or any(each.data.device_id != x.device.id for each in arrays)
-        or any(step % each.itemsize for each in arrays for step in (each.data.ptr, *each.strides))
+        or len({*map(library.device, arrays)}) > 1
+        or any(
+            step % dtype.itemsize
+            for place, (_, strides, dtype) in zip(places, layouts, strict=True)
+            for step in (place, *strides)
+        )
     ):
         return NotImplemented
-    memory = block.memory(time, classes, labels.shape[1])
+    memory = block.memory(time, classes, batch.labels.shape[1])
     blocks = min(count, max(1, _MEMORY // (8 * memory)))
-    scratch = cupy.empty(blocks * memory, np.float64)
+    scratch = library.empty((blocks * memory,), np.dtype(np.float64))
+    steps = [strides for _, strides, _ in layouts]
     given = (
-        *(count, time, classes, batch.blank, int(batch.grad), memory),
-        *(*x.strides, *batch.frames.strides, *labels.strides),
-        *(*batch.lengths.strides, *pull.strides),
-        *(grad.strides if batch.grad else (0, 0, 0)),
+        *(count, time, classes, batch.blank, int(batch.grad), memory, batch.pull is not None),
+        *(step for strides in steps[:5] for step in strides),
+        *(steps[6] if batch.grad else (0, 0, 0)),
+    )
+    dtypes = names[0], names[2], names[4], names[5], names[6]
+    key = batch.formula, dtypes, blocks, given
+    launch = _launches.made(key, lambda: _launch(batch.formula, block, dtypes, blocks, given))
+    launch((*places, library.address(scratch)), library.stream())
+    return Answer(losses if batch.value else None, (grad,) if batch.grad else ())
+
+
+def _launch(
+    formula: Any, block: Any, dtypes: tuple[str, ...], blocks: int, given: tuple[int, ...]
+) -> Launch:
+    numbers = tuple(block.numbers.items())
+    kernel = _kernels.made(
+        (formula, dtypes), lambda: Kernel(write_sequences(block.text, numbers, *dtypes))
     )
     # an array of one element goes to a kernel by value
     table = np.frombuffer(np.asarray(given, np.int64).tobytes(), f"V{8 * len(given)}")
-    dtypes = names[0], names[2], names[4], names[5], names[6]
-    key = batch.formula, dtypes
-    numbers = tuple(block.numbers.items())
-    kernel = _kernels.made(key, lambda: Kernel(write_sequences(block.text, numbers, *dtypes)))
-    kernel((blocks,), (SEQUENCE_THREADS,), (*arrays, scratch, table))
-    return Answer(losses if batch.value else None, (grad,) if batch.grad else ())
+    return Launch(kernel, (blocks,), (SEQUENCE_THREADS,), "Q" * 8, [table])
+
+
+_kernels: Cache[Kernel] = Cache()
+_launches: Cache[Launch] = Cache()

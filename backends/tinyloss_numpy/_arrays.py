@@ -29,6 +29,11 @@ def writable_address(array: Any) -> int | None:
         return None
 
 
+def layout(array: Any) -> tuple[Any, ...]:
+    """Return an array's shape, strides and dtype."""
+    return array.shape, array.strides, array.dtype
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """Return a new array, not set."""
     return np.empty(shape, dtype)

@@ -1,29 +1,15 @@
-"""Jobs of CUDA's tensors, and sequences, computed by CuPy's backend: on torch's current stream, in its memory."""
+"""Jobs and sequences of CUDA's tensors computed by CuPy's backend, on torch's current stream."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
 
-from tinyloss.backend import (
-    NUMBER,
-    Answer,
-    Job,
-    Sequenced,
-    backends_answer,
-    namespace,
-    prepared_for,
-)
-from tinyloss_torch._memory import (
-    answer_of_tensors,
-    batch_of_arrays,
-    dtype_of,
-    job_of_arrays,
-    torchs,
-)
+from tinyloss.backend import NUMBER, Answer, Job, Sequenced, Weighing, namespace, prepared_for
+from tinyloss_torch._memory import batch_of_arrays, dtype_of, job_of_arrays, torchs
 
 
 def is_on_device(tensor: Any) -> bool:
@@ -46,78 +32,109 @@ def computed(job: Job) -> Answer | None:
     # a number on the device would have to be fetched
     if any(role == NUMBER for _, _, role in job.kind.arguments) or 0 in x.shape:
         return None
-    with _as_torch_works(x) as tensor_of:
-        own = job_of_arrays(job, namespace(_array_of(x)), _array_of)
-        prepared = prepared_for(own.xp, own.kind)
-        found = NotImplemented if prepared is None else prepared(own)
-        if found is NotImplemented:
-            return None
-        return answer_of_tensors(Answer(found.value) if job.out else found, tensor_of)
+    own, prepared = _prepared(job)
+    answer = getattr(prepared, "answer", None)
+    found = NotImplemented if answer is None else answer(own, _library_of(x.device))
+    if found is NotImplemented:
+        return None
+    return Answer(found.value) if job.out else found
+
+
+def ready_of(
+    job: Job, weighing: Weighing | None, given: Sequence[Any]
+) -> Callable[[Sequence[Any]], Answer | None] | None:
+    """Return what answers jobs whose tensors lie as these, None if slowly."""
+    own, prepared = _prepared(job)
+    ready = getattr(prepared, "ready", None)
+    return ready and ready(own, weighing, given, _library_of(job.arrays["x"].device))
 
 
 def sequences(batch: Sequenced) -> Answer | None:
     """Answer for a batch of sequences; None if CuPy's backend has no kernel for it."""
     if 0 in batch.x.shape or 0 in batch.labels.shape:
         return None
-    with _as_torch_works(batch.x) as tensor_of:
-        own = batch_of_arrays(batch, namespace(_array_of(batch.x)), _array_of)
-        found = backends_answer(own)
-        return None if found is NotImplemented else answer_of_tensors(found, tensor_of)
+    from tinyloss_cupy._sequences import answered
+
+    own = batch_of_arrays(batch, _namespace(), lambda tensor: tensor)
+    found = answered(own, _library_of(batch.x.device))
+    return None if found is NotImplemented else found
 
 
-@contextmanager
-def _as_torch_works(x: Any) -> Generator[Callable[[Any], Any]]:
-    """Have CuPy use torch's current stream and its memory, on the device of a tensor.
+def scale(tensor: Any, factor: Any) -> None:
+    """Multiply a tensor by a number on its device, in place, unless that is 1."""
+    steps = [(n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True)]
+    if sum(steps) + 1 != prod(tensor.shape):  # it has gaps
+        tensor.mul_(factor)
+        return
+    from tinyloss_cupy._run import scale
 
-    Yields what returns the tensor of an array that has been made meanwhile.
-    """
+    scale(_library_of(tensor.device), tensor, factor)
+
+
+def _prepared(job: Job) -> tuple[Job, Any]:
+    """Return a job as CuPy's backend sees it, with its tensors, and what answers it there."""
+    own = job_of_arrays(job, _namespace(), lambda tensor: tensor)
+    return own, prepared_for(own.xp, own.kind)
+
+
+def _namespace() -> Any:
     import cupy
 
-    made: dict[int, Any] = {}
+    known = _namespaces.get(cupy.ndarray)
+    if known is None:
+        known = _namespaces[cupy.ndarray] = namespace(cupy.empty(0))
+    return known
 
-    def allocate(size: int) -> Any:
-        block = torch.empty(size, dtype=torch.uint8, device=x.device)
-        made[block.data_ptr()] = block
-        return _pointer(block)
 
-    def tensor_of(array: Any) -> Any:
-        block = made[array.data.ptr][: array.nbytes]
-        steps = [step // array.itemsize for step in array.strides]
-        return block.view(torchs(array.dtype)).as_strided(array.shape, steps)
+_namespaces: dict[type, Any] = {}
 
-    stream = torch.cuda.current_stream(x.device)
-    with (
-        cupy.cuda.Device(x.get_device()),
-        cupy.cuda.Stream.from_external(_Stream(stream.cuda_stream)),
-        cupy.cuda.using_allocator(allocate),
-    ):
-        yield tensor_of
+
+class _Library:
+    """What kernels ask of torch: where tensors of one device lie, and new ones."""
+
+    address = staticmethod(torch.Tensor.data_ptr)
+    device = staticmethod(torch.Tensor.get_device)
+
+    def __init__(self, where: Any) -> None:
+        self._where = where
+
+    def stream(self) -> "_Stream":
+        """Return torch's current stream."""
+        return _Stream(torch.cuda.current_stream(self._where).cuda_stream)
+
+    def layout(self, tensor: Any) -> tuple[Any, ...]:
+        """Return a tensor's shape, its strides in bytes, and NumPy's dtype for its own."""
+        size = tensor.itemsize
+        steps = tuple([step * size for step in tensor.stride()])
+        return tuple(tensor.shape), steps, dtype_of(tensor.dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return a new tensor, not set."""
+        return torch.empty(shape, dtype=torchs(dtype), device=self._where)
+
+    def empty_like(self, tensor: Any, dtype: Any) -> Any:
+        """Return a new tensor, not set, that lies as another does."""
+        return torch.empty_like(tensor, dtype=torchs(dtype))
+
+    def may_overlap(self, a: Any, b: Any) -> bool:
+        """Return whether two tensors may share memory."""
+        (begin, end), (other, last) = _span(a), _span(b)
+        return begin < last and other < end
+
+
+@cache
+def _library_of(where: Any) -> _Library:
+    return _Library(where)
 
 
 class _Stream(NamedTuple):
-    """A stream of torch for CuPy, by CUDA's protocol, which not every torch has."""
+    """A stream of torch's for CuPy."""
 
-    address: int
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.address
+    ptr: int
 
 
-def _array_of(tensor: Any) -> Any:
-    """Return CuPy's array of a tensor's memory."""
-    import cupy
-
-    steps = [step * tensor.itemsize for step in tensor.stride()]
-    return cupy.ndarray(
-        tuple(tensor.shape), dtype_of(tensor.dtype), memptr=_pointer(tensor), strides=steps
-    )
-
-
-def _pointer(tensor: Any) -> Any:
-    """Return CuPy's pointer to a tensor's first element, which keeps the memory alive."""
-    import cupy
-
-    offset = tensor.storage_offset() * tensor.itemsize
-    size = tensor.untyped_storage().nbytes() - offset
-    memory = cupy.cuda.UnownedMemory(tensor.data_ptr(), size, tensor, tensor.get_device())
-    return cupy.cuda.MemoryPointer(memory, 0)
+def _span(tensor: Any) -> tuple[int, int]:
+    """Return where a tensor's memory begins and ends, from its first number to its last."""
+    begin, size = tensor.data_ptr(), tensor.itemsize
+    steps = [(n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True)]
+    return begin, begin + (sum(steps) + 1) * size if tensor.numel() else begin

@@ -4,8 +4,8 @@ The rule for autograd has the gradient computed with the value, where it is a nu
 saves beyond its inputs is that gradient.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,7 @@ from torch.autograd.function import _SingleLevelFunction
 from tinyloss.backend import Answer, Argument, Job, Kind, Weighing, replaced
 from tinyloss_torch import _formulas
 from tinyloss_torch._device import is_on_device
-from tinyloss_torch._host import ready_of
-from tinyloss_torch._kernels import computed, reachable
+from tinyloss_torch._kernels import computed, reachable, ready_of
 from tinyloss_torch._state import hooks_are_set, is_wrapped
 from tinyloss_torch._upstream import by_formulas, times
 
@@ -28,6 +27,8 @@ class Call:
     """Without tensors."""
     names: tuple[str, ...]
     """What the tensors are; "weight=" and "divisor=" are no array's name."""
+    kinds: dict[tuple[str, ...], Kind] = field(default_factory=dict[tuple[str, ...], Kind])
+    """Those of jobs that give gradients by some of them, with what is upstream as a weight."""
 
     @staticmethod
     def of(job: Job) -> "tuple[Call, list[Any]]":
@@ -41,12 +42,20 @@ class Call:
         bare = replace(job, arrays={}, weight=None, divisor=divisor, out=(), look=None)
         return Call(bare, tuple(named)), list(named.values())
 
-    def whole(self, tensors: Any, **changes: Any) -> Job:
+    def whole(self, tensors: Any) -> Job:
         """Return the job of such tensors."""
         named = dict(zip(self.names, tensors, strict=True))
         weight = named.pop("weight=", None)
         divisor = named.pop("divisor=", self.job.divisor)
-        return replaced(self.job, arrays=named, weight=weight, divisor=divisor, **changes)
+        return replace(self.job, arrays=named, weight=weight, divisor=divisor)
+
+    def kind_of(self, needed: tuple[str, ...]) -> Kind:
+        """Return the kind of job that gives gradients by some of the tensors, with weights."""
+        known = self.kinds.get(needed)
+        if known is None:
+            changes: Any = {"value": False, "value_dtype": None, "grads": needed, "weighted": True}
+            known = self.kinds[needed] = replace(self.job.kind, **changes)
+        return known
 
 
 def answer(job: Job) -> Answer | None:
@@ -68,13 +77,14 @@ def ready(
 ) -> Callable[[Sequence[Any]], Answer | None] | None:
     """Return what answers jobs whose tensors lie as these, None where that is not known."""
     call, tensors = Call.of(job)
-    if job.out or is_on_device(tensors[0]) or not reachable(*tensors, *given):
+    if job.out or not reachable(*tensors, *given):
         return None
     if not _follows((*tensors, *given)):
         return ready_of(job, weighing, given)
-    # what items weigh is autograd's to follow
-    wanted = () if weighing is not None else _wanted(call, tensors)
-    found_of = ready_of(replaced(job, grads=wanted), None, ()) if wanted else None
+    if weighing is not None:
+        return None  # what items weigh is autograd's to follow
+    wanted = _wanted(call, tensors)
+    found_of = ready_of(replaced(job, grads=wanted) if wanted else job, None, ())
     if found_of is None:
         return None
 
@@ -111,12 +121,11 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     """Return what to differentiate by while the value is computed."""
     kind = call.job.kind
     moving = [name for name, each in zip(call.names, tensors, strict=True) if each.requires_grad]
-    # On a device nobody sees whether what is upstream is 1, and to multiply by it costs as much
-    # as to compute again.
-    if is_on_device(tensors[0]):
-        return ()
     only = kind.value and not kind.grads and not kind.curvature
     if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
+        return ()
+    # On a device nobody sees whether what is upstream is 1, and known gradients are all rounded.
+    if is_on_device(tensors[0]) and _is_rounded(kind, moving):
         return ()
     return tuple(moving)
 
@@ -145,6 +154,8 @@ class _Fused(_SingleLevelFunction):
         pull = upstream[0]
         if known is None or pull is None or torch.is_grad_enabled() or is_wrapped(pull):
             found = _computed_again(ctx, upstream)
+        elif is_on_device(pull):
+            found = times(ctx, pull)
         elif (factor := pull.item()) != 1.0 and _is_rounded(ctx.call.job.kind, known):
             ctx.known = None
             found = _computed_again(ctx, upstream)
@@ -156,9 +167,9 @@ class _Fused(_SingleLevelFunction):
 _rule: Any = _Fused  # torch's types leave out what it inherits
 
 
-def _is_rounded(kind: Kind, known: dict[str, Any]) -> bool:
+def _is_rounded(kind: Kind, names: Iterable[str]) -> bool:
     """Return whether gradients are of half precision: rounded once, with what is upstream."""
-    return any(kind.derivative_dtype(name) != kind.dtype for name in known)
+    return any(kind.derivative_dtype(name) != kind.dtype for name in names)
 
 
 def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
@@ -182,12 +193,12 @@ def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
 
 def _by_kernel(call: Call, tensors: Any, needed: list[str], upstream: Any) -> dict[str, Any] | None:
     """Return gradients, with what is upstream as a weight of the items; None without a kernel."""
-    job = call.whole(tensors, value=False, value_dtype=None, grads=tuple(needed))
+    job = call.whole(tensors)
     weight = upstream
     if job.weight is not None:
         # what comes from items that are left out is no matter, NaN included
         weight = torch.where(job.weight == 0, 0.0, job.weight * upstream)
-    found = computed(replaced(job, weight=weight, weighted=True))
+    found = computed(replace(job, kind=call.kind_of(tuple(needed)), weight=weight))
     return found and dict(zip(needed, found.grads, strict=True))
 
 

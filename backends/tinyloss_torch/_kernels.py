@@ -1,12 +1,12 @@
 """Jobs computed by compiled kernels in the tensors' own memory: NumPy's, and CuPy's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind, extent
+from tinyloss.backend import NUMBER, Answer, Job, Kind, Weighing, extent
 from tinyloss_torch import _device, _host
 from tinyloss_torch._device import is_on_device
 from tinyloss_torch._memory import array_of, dtype_of
@@ -55,6 +55,14 @@ def computed(job: Job) -> Answer | None:
     torch.autograd.graph.increment_version(job.out)
     kind = job.kind
     return Answer(found.value, job.out[: len(kind.grads)], job.out[-1] if kind.curvature else None)
+
+
+def ready_of(
+    job: Job, weighing: Weighing | None, given: Sequence[Any]
+) -> Callable[[Sequence[Any]], Answer | None] | None:
+    """Return what answers jobs whose tensors lie as these, None if slowly."""
+    of_host = not is_on_device(job.arrays["x"])
+    return (_host.ready_of if of_host else _device.ready_of)(job, weighing, given)
 
 
 def part(

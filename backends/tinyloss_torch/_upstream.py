@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from tinyloss.backend import Answer
+from tinyloss_torch._device import is_on_device, scale
+from tinyloss_torch._kernels import reachable
 from tinyloss_torch._state import graph_is_kept
 
 
@@ -15,8 +17,16 @@ def times(ctx: Any, factor: Any) -> dict[str, Any]:
     if graph_is_kept():
         return {name: each * factor for name, each in known.items()}
     ctx.known = None
-    if not isinstance(factor, float) or factor != 1.0:
-        for each in known.values():
+    if isinstance(factor, float):
+        if factor != 1.0:
+            for each in known.values():
+                each.mul_(factor)
+        return known
+    on_device = reachable(factor, *known.values()) and is_on_device(factor)
+    for each in known.values():
+        if on_device:  # the host would have to wait to see a 1
+            scale(each, factor)
+        else:
             each.mul_(factor)
     return known
 

@@ -26,6 +26,10 @@ class Memory(Protocol):
         """Return the address of an array's first element."""
         ...
 
+    def layout(self, array: Any) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
+        """Return an array's shape, its strides in bytes, and its dtype, which is NumPy's."""
+        ...
+
     def may_overlap(self, a: Any, b: Any) -> bool:
         """Return whether two arrays may share memory."""
         ...
@@ -80,9 +84,4 @@ def overwritten_inputs(
 
 
 def _same_memory(memory: Memory, a: Any, b: Any) -> bool:
-    return bool(
-        memory.address(a) == memory.address(b)
-        and a.shape == b.shape
-        and a.strides == b.strides
-        and a.dtype == b.dtype
-    )
+    return memory.address(a) == memory.address(b) and memory.layout(a) == memory.layout(b)

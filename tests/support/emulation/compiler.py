@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -13,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
-__all__ = ["Counts", "EmulationError", "Kernel", "Machine", "compiled", "machine"]
+__all__ = ["Counts", "EmulationError", "Kernel", "Machine", "addressed", "compiled", "machine"]
 
 HERE = Path(__file__).parent
 DTYPES = {
@@ -67,11 +69,37 @@ class Machine:
     """For each launch what it did to each array, if it is to be kept."""
     launched: list[str] = field(default_factory=list[str])
     """The source of each kernel that was launched."""
+    streams: list[int | None] = field(default_factory=list[int | None])
+    """The stream of each launch, None for the current one."""
     mutate: Any = None
     """What is done to a source before it is compiled: an error to be found."""
 
 
 machine = Machine()
+_memory: WeakValueDictionary[tuple[int, str], Any] = WeakValueDictionary()
+
+
+def addressed(address: int, dtype: Any, memory: Any) -> int:
+    """Return an address that a kernel may be given: of numbers of a dtype, in a block of memory."""
+    _memory[address, np.dtype(dtype).name] = memory
+    return address
+
+
+class Pointed:
+    """The array at an address that a kernel was given."""
+
+    def __init__(self, parameter: "Parameter", address: int) -> None:
+        self.dtype = np.dtype(DTYPES[parameter.type])
+        self.address = address
+        try:
+            self.memory = _memory[address, DTYPES[parameter.type]]
+        except KeyError:
+            raise EmulationError(
+                f"{parameter.name} of a kernel is {address}, where nobody has asked for the "
+                f"address of {parameter.type}"
+            ) from None
+
+
 _one_at_a_time = threading.Lock()  # current thread, fibers and counts are global in runtime.cpp
 
 
@@ -181,10 +209,11 @@ class Kernel:
     def launch(
         self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Iterable[Any]
     ) -> None:
-        """Run the kernel; the arguments are arrays (see `cupy_`) and NumPy's numbers."""
+        """Run the kernel; arguments are arrays (see `cupy_`), numbers, or where these are."""
         given = [*arguments]
         if len(given) != len(self.parameters):
             raise EmulationError(f"{len(given)} arguments, expected {len(self.parameters)}")
+        given = [_read(p, each) for p, each in zip(self.parameters, given, strict=True)]
         if len(grid) != 1 or not 1 <= grid[0] <= MOST_BLOCKS or block != (self.threads,):
             raise EmulationError(f"a grid of {grid} blocks of {block}, expected {self.threads}")
         for parameter, argument, size in zip(self.parameters, given, self.sizes, strict=True):
@@ -219,6 +248,18 @@ class Kernel:
             machine.counts.append(counts)
 
 
+def _read(parameter: Parameter, argument: Any) -> Any:
+    """Return an argument, read as the driver does where a place in memory stands for it."""
+    place = getattr(argument, "ptr", None)
+    if place is None:
+        return argument
+    word = bytes((ctypes.c_uint8 * 8).from_address(place))
+    if parameter.pointer:
+        return Pointed(parameter, int.from_bytes(word, sys.byteorder))
+    dtype = np.dtype(DTYPES[parameter.type])
+    return np.frombuffer(word[: dtype.itemsize], dtype)[0]
+
+
 def _check(parameter: Parameter, argument: Any, size: int) -> None:
     what = f"{parameter.name} of a kernel is a {type(argument).__name__}"
     if parameter.pointer:
@@ -240,7 +281,7 @@ def _check(parameter: Parameter, argument: Any, size: int) -> None:
 def _value(argument: Any) -> Any:
     """Return an argument as memory that a kernel's parameter is copied from."""
     if hasattr(argument, "memory"):
-        return ctypes.c_void_p(argument.data.ptr)
+        return ctypes.c_void_p(argument.address)
     return ctypes.create_string_buffer(np.asarray(argument).tobytes())
 
 

@@ -8,14 +8,14 @@ import ctypes
 import importlib
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 import ml_dtypes
 import numpy as np
 
-from tests.support.emulation.compiler import compiled, machine
+from tests.support.emulation.compiler import addressed, compiled, machine
 
 __all__ = ["ABSENT", "HostAccessError", "emulated_cupy"]
 
@@ -51,30 +51,10 @@ def _allocated(size: int) -> "MemoryPointer":
 
 
 class MemoryPointer:
-    """Stands for cupy.cuda.MemoryPointer, of NumPy's bytes or memory of others."""
+    """Stands for cupy.cuda.MemoryPointer, of NumPy's bytes."""
 
     def __init__(self, memory: Any, offset: int) -> None:
         self.bytes = memory[offset:]
-
-
-def _unowned(address: int, size: int, owner: Any, device_id: int = -1) -> Any:
-    """Stands for cupy.cuda.UnownedMemory."""
-    block: Any = (ctypes.c_uint8 * size).from_address(address)
-    block.owner = owner
-    return np.frombuffer(block, np.uint8)
-
-
-_allocators: list[Callable[[int], MemoryPointer]] = [_allocated]
-
-
-@contextmanager
-def _using_allocator(allocator: Callable[[int], MemoryPointer]) -> Generator[None]:
-    """Stands for cupy.cuda.using_allocator."""
-    _allocators.append(allocator)
-    try:
-        yield
-    finally:
-        _allocators.pop()
 
 
 def _new(shape: Any, strides: Any, dtype: Any) -> "ndarray":
@@ -135,7 +115,7 @@ class ndarray:
         self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None
     ) -> None:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        self.memory = (memptr or _allocators[-1](max(1, size))).bytes
+        self.memory = (memptr or _allocated(max(1, size))).bytes
         self.host = np.ndarray(shape, dtype, self.memory, 0, strides)
 
     shape = property(lambda self: self.host.shape)
@@ -146,7 +126,8 @@ class ndarray:
     nbytes = property(lambda self: self.host.nbytes)
     itemsize = property(lambda self: self.host.itemsize)
     device = property(lambda self: Device())
-    data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data, device_id=0))
+    data = property(lambda self: SimpleNamespace(ptr=self.address, device_id=0))
+    address = property(lambda self: addressed(self.host.ctypes.data, self.host.dtype, self.memory))
     T = property(lambda self: self.part(self.host.T))
 
     def part(self, host: Any) -> "ndarray":
@@ -296,7 +277,10 @@ class Module:
     def get_function(self, name: str) -> Callable[..., None]:
         kernel = self.kernel
 
-        def launch(grid: Any, block: Any, args: Any) -> None:
+        def launch(
+            grid: Any, block: Any, args: Any, shared_mem: int = 0, stream: Any = None
+        ) -> None:
+            machine.streams.append(None if stream is None else stream.ptr)
             if kernel.cluster > 1 and (
                 machine.refuses_clusters or int(machine.compute_capability) < 90
             ):
@@ -329,6 +313,13 @@ def _gemm_ex(
     product = factor(a, op_a, m, k, step_a) @ factor(b, op_b, k, n, step_b)
     into = columns(c, m, n, step_c, np.float32)
     into[...] = one * product + (before * into if before else 0)
+
+
+class CPointer:
+    """Stands for cupy.cuda.function.CPointer: where an argument is."""
+
+    def __init__(self, p: int = 0) -> None:
+        self.ptr = p
 
 
 def _modules() -> dict[str, ModuleType]:
@@ -366,15 +357,13 @@ def _modules() -> dict[str, ModuleType]:
         Device=Device, get_device_id=lambda: 0, get_cublas_handle=lambda: 0
     )
     vars(modules["cupy.cuda.compiler"]).update(compile_using_nvrtc=_compiled)
-    vars(modules["cupy.cuda.function"]).update(Module=Module)
+    vars(modules["cupy.cuda.function"]).update(Module=Module, CPointer=CPointer)
     vars(modules["cupy.cuda.nvrtc"]).update(getVersion=lambda: (0, 0))
     vars(cuda).update({each: modules[f"cupy.cuda.{each}"] for each in parts})
     vars(cuda).update(
         Device=Device, is_available=lambda: True,
         driver=SimpleNamespace(CUDADriverError=DriverError),
         runtime=SimpleNamespace(is_hip=False), MemoryPointer=MemoryPointer,
-        UnownedMemory=_unowned, using_allocator=_using_allocator,
-        Stream=SimpleNamespace(from_external=lambda stream: nullcontext()),
     )  # fmt: skip
     for package in (cupy, cuda):
         package.__path__ = []
