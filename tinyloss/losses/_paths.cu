@@ -26,10 +26,6 @@ INLINE Wide product(Wide a, Wide b) {
 INLINE real lost(real x, real y, real d) {
     return abs(d) < 1e18 ? (x - (d - (d - x))) - (y + (d - x)) : real(0);
 }
-INLINE real exp_difference(real x, real y) {
-    const real d = x - y, e = ::exp(d);
-    return e + e * lost(x, y, d);
-}
 INLINE Wide symbol(real x, real top, real share) {
     const real d = x - top;
     if (d == -inf) return share == share ? none() : Wide{share, 0};
