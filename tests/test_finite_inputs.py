@@ -93,21 +93,24 @@ def _cases(dtype: Any) -> Iterator[tuple[str, list[Array], dict[str, Any]]]:
     soft = [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1e-3, 0.999)]
     rows = _rows(real, soft, dtype)
     labels = [rows[0], rows[1].argmax(-1)]
+    likely = _rows([a for a in positive if a <= 1], soft, dtype)
     for smoothing in (0.0, 1e-50, 0.1):
         for given in (rows, labels):
             yield "cross_entropy", given, {"label_smoothing": smoothing}
-        likely = _rows([a for a in positive if a <= 1], soft, dtype)
         yield "cross_entropy", likely, {"label_smoothing": smoothing, "from_logits": False}
     for gamma in GAMMAS:
         for given in (rows, labels):
             yield "softmax_focal", given, {"gamma": gamma}
             yield "softmax_focal", given, {"gamma": gamma, "label_smoothing": 0.1}
+        yield "softmax_focal", likely, {"gamma": gamma, "from_logits": False}
     for given in (rows, labels):
         yield "brier", given, {}
         for epsilon in (-1.0, 0.0, 1e-50, 2.0):
             yield "poly_cross_entropy", given, {"epsilon": epsilon}
+            yield "poly_cross_entropy", likely, {"epsilon": epsilon, "from_logits": False}
         for q in (0.0, 1e-50, 0.5, 1.0):
             yield "generalized_cross_entropy", given, {"q": q}
+            yield "generalized_cross_entropy", likely, {"q": q, "from_logits": False}
     yield "categorical_hinge", labels, {}
     for margin, p in product((*EDGES, 1.0), (1, 2)):
         yield "multi_margin", labels, {"margin": margin, "p": p}

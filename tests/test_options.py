@@ -380,7 +380,11 @@ def test_masks_of_another_kind_are_refused() -> None:
         tinyloss.nll(x, WITHIN, mask=np.ones(4))
     with pytest.raises(ValueError, match=r"mask has shape \(3,\), expected one that broadcasts"):
         tinyloss.cross_entropy(x, WITHIN, mask=[True, False, True])
-    for loss in (tinyloss.cross_entropy, tinyloss.brier):
+    for name in (
+        *("cross_entropy", "softmax_focal", "poly_cross_entropy"),
+        *("generalized_cross_entropy", "brier"),
+    ):
+        loss: Any = getattr(tinyloss, name)
         with pytest.raises(ValueError, match="mask beside from_logits=False"):
             loss(x, WITHIN, from_logits=False, mask=MASK)
 

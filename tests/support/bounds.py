@@ -347,8 +347,12 @@ def softmax_focal(
     class_weight: Any = None,
     label_smoothing: Any = 0,
     ignore_index: int | None = None,
+    from_logits: bool = True,
+    floor: Any = 0,
 ) -> dict[str, Any]:
     c = len(x)
+    if not from_logits:
+        return {"x": [0] * c}
     p, logs = _probabilities(x)
     t = _spread(_targets_of(y, c, class_weight), p, label_smoothing, class_weight)
     q = [mp.fsum([b for k, b in enumerate(p) if k != j]) for j in range(c)]
@@ -408,7 +412,11 @@ def poly_cross_entropy(
     epsilon: Any = 2.0,
     class_weight: Any = None,
     ignore_index: int | None = None,
+    from_logits: bool = True,
+    floor: Any = 0,
 ) -> dict[str, Any]:
+    if not from_logits:
+        return {"x": [0] * len(x)}
     sizes = _of_surprises(
         *(x, y, class_weight), lambda p, _: 1 + epsilon * p, lambda p, _: abs(epsilon) * p
     )
@@ -423,19 +431,33 @@ def generalized_cross_entropy(
     q: Any = 0.7,
     class_weight: Any = None,
     ignore_index: int | None = None,
+    from_logits: bool = True,
+    floor: Any = 0,
 ) -> dict[str, Any]:
     # A rounded q moves p^q by so many eps.
     def slope(p: Any, log: Any) -> Any:
         return p**q * (1 + q * log)
 
-    t, logs = _targets_of(y, len(x), class_weight), _probabilities(x)[1]
+    t = _targets_of(y, len(x), class_weight)
+    if from_logits:
+        logs = _probabilities(x)[1]
+    elif all(0 <= a <= 1 for a in x):
+        x = [mp.mpf(max(a, floor)) for a in x]
+        logs = [-mp.log(a) for a in x]
+    else:
+        return {"value": 0, **dict.fromkeys(("x", "y", "curvature"), [0] * len(x))}
     w = [1] * len(x) if class_weight is None else class_weight
     costs = [
         (-mp.expm1(-q * log) / q if q else log) * (1 + q * log) if log < mp.inf else 0
         for log in logs
     ]
+    if from_logits:
+        sizes = _of_surprises(x, y, class_weight, slope, lambda p, log: q * slope(p, log))
+    else:
+        slopes = [a * slope(p, log) / p for a, p, log in zip(t, x, logs, strict=True)]
+        sizes = {"x": slopes, "curvature": [a / p for a, p in zip(slopes, x, strict=True)]}
     return {
-        **_of_surprises(x, y, class_weight, slope, lambda p, log: q * slope(p, log)),
+        **sizes,
         "value": mp.fsum(a * b for a, b in zip(t, costs, strict=True)),
         "y": [a * b for a, b in zip(w, costs, strict=True)],
     }

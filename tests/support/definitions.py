@@ -49,6 +49,11 @@ class Exact:
         return "axis" in signature(getattr(tinyloss, self.name)).parameters
 
     @cached_property
+    def floored(self) -> bool:
+        """Whether probabilities below the smallest normal number count as that."""
+        return "floor" in signature(DEFINITIONS[self.name].of).parameters
+
+    @cached_property
     def gradients(self) -> tuple[str, ...]:
         """The arguments it can be differentiated by, where y are no class indices."""
         if not self.target:
@@ -215,6 +220,17 @@ def by_the_target_of_what_cannot_be(x: Any, y: Any, **parameters: Any) -> dict[s
     if isinstance(y, int) or parameters.get("from_logits") is False:
         return {}
     return {"y": [a == -mp.inf for a in x]}
+
+
+def by_a_share_of_what_is_certain(
+    x: Any, y: Any, *, gamma: Any = 2.0, from_logits: bool = True, **parameters: Any
+) -> dict[str, Any]:
+    """A class that is certain may bend without end, of which no share is 0 times an infinity."""
+    if from_logits:
+        return by_the_target_of_what_cannot_be(x, y)
+    shares = y if isinstance(y, list) else []
+    none = [a == 1 and b == 0 for a, b in zip(x, shares, strict=False)]
+    return {"curvature": none} if 0 < gamma < 1 and any(none) else {}
 
 
 def by_what_ties(x: Any, y: int, **parameters: Any) -> dict[str, Any]:

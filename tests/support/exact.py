@@ -116,7 +116,7 @@ def items(
     compute = compute_dtype(x.dtype)
     if loss == "binary_cross_entropy" and parameters.get("eps") is None:
         parameters["eps"] = float(np.finfo(compute).smallest_normal)
-    if loss == "cross_entropy" and parameters.get("from_logits") is False:
+    if parameters.get("from_logits") is False and exact.floored:
         parameters["floor"] = float(np.finfo(compute).smallest_normal)
     parameters = {name: _normal(value, compute) for name, value in parameters.items()}
     if parameters.get("pos_weight", 0) is None:

@@ -94,6 +94,8 @@ class Jet:
             return self * self
         if is_zero(self.number) and not self.by:
             return self
+        if self.number == 0:
+            return self._of(mp.zero, _of_zero(g, g - 1), _of_zero(g * (g - 1) / 2, g - 2))
         p = self.number**g
         first = g * over(p, self.number)
         return self._of(p, first, (g - 1) * over(first, self.number) / 2)
@@ -175,6 +177,13 @@ def times(a: Number, b: Number) -> Number:
 
 def over(a: Number, b: Number) -> Number:
     return 0 if is_zero(a) else mp.mpf(a) / b
+
+
+def _of_zero(factor: Number, exponent: Number) -> Number:
+    """Return a number times a power of 0."""
+    if factor == 0 or exponent > 0:
+        return mp.zero
+    return factor if exponent == 0 else factor * mp.inf
 
 
 def exp(a: Number) -> Number:

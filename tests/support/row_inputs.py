@@ -1,6 +1,6 @@
 """Inputs that losses of rows get wrong, from ordinary to extreme."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -173,6 +173,23 @@ PROBABILITIES: Families = {
     ),
     "ignored": ignoring(labelled(lambda d: d.probabilities(C))),
 }
+LIKELY: Families = {k: with_(v, from_logits=False) for k, v in PROBABILITIES.items()}
+"""What a loss of logits takes, too."""
+
+CERTAIN = ("peaked", "small", "near_1", "edges", "soft_edges")
+"""Of these the probabilities that are hard."""
+
+
+def likely_ones(smoothed: bool = True, **varied_by: Sequence[float]) -> Families:
+    """Probabilities for a loss that has parameters, and the hard ones for other values of these."""
+    base = {k: v for k, v in LIKELY.items() if smoothed or not k.startswith("smoothed")}
+    others = [
+        varied(LIKELY, CERTAIN, **{name: value})
+        for name, values in varied_by.items()
+        for value in values
+    ]
+    every = {k: v for each in (base, *others) for k, v in each.items()}
+    return {f"probabilities_{k}": v for k, v in every.items()}
 
 
 def possible(family: Family) -> Family:
@@ -214,7 +231,7 @@ CROSS_ENTROPY: Families = {
     "shaped_class_weights": with_(
         class_weights(SOFT_ROWS["soft_normal"]), z_loss=0.125, softcap=3.0, label_smoothing=0.125
     ),
-    **{f"probabilities_{k}": with_(v, from_logits=False) for k, v in PROBABILITIES.items()},
+    **{f"probabilities_{k}": v for k, v in LIKELY.items()},
 }
 
 SOFTMAX_FOCAL: Families = {
@@ -232,6 +249,7 @@ SOFTMAX_FOCAL: Families = {
     **varied(LABELLED, ("normal_10", "wrong"), label_smoothing=0.1, gamma=0.5),
     **varied(SOFT_ROWS, ("soft_normal", "onehot_certain"), label_smoothing=0.125),
     "smoothed_class_weights": with_(class_weights(labelled(rows(3))), label_smoothing=0.125),
+    **likely_ones(gamma=(0.0, 0.5, 1.0, 1.5, 5.0, 1e-50)),
 }
 for _gamma in (0.01, 0.25, 0.5, 1.0, 1.5):
     SOFTMAX_FOCAL.update(varied(LABELLED, ("normal_100", "huge"), gamma=_gamma))

@@ -198,6 +198,11 @@ def _rows() -> Iterator[Case]:
         for ignore in ({}, {"ignore_index": 2}):
             every = {**params, **ignore}
             yield Case("nll", _name(every), {"x": log_p, "y": labels}, every, ("y",))
+    likely: Params = {"x": loose / 2.5, "y": labels}
+    for every in ({"gamma": 0.5}, {"gamma": 2.0}, {**smoothed, "class_weight": class_weight}):
+        every = {"from_logits": False, **every}
+        yield Case("softmax_focal", f"labels,{_name(every)}", likely, every, ("y",))
+        yield Case("softmax_focal", f"soft,{_name(every)}", {**likely, "y": soft}, every)
     yield Case("softmax_focal", "soft,axis=1", {"x": x, "y": soft}, {"axis": 1})
     yield Case("nll", "axis=0", {"x": np.log(soft), "y": labels}, {"axis": 0}, ("y",))
 

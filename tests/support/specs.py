@@ -367,6 +367,10 @@ def _special() -> Iterator[Spec]:
         unsettled=of.by_the_target_of_what_cannot_be,
         scale=bounds.cross_entropy,
     )
+    of_probabilities = [
+        call(shares(), indices(), from_logits=False),
+        call(shares(), shares(), from_logits=False, class_weight=PER_CLASS),
+    ]
     yield _spec(
         "softmax_focal",
         row_inputs.SOFTMAX_FOCAL,
@@ -375,8 +379,10 @@ def _special() -> Iterator[Spec]:
             call(*LABELS, gamma=0.5, class_weight=PER_CLASS),
             call(*LABELS, label_smoothing=0.125, class_weight=PER_CLASS, ignore_index=1),
             call(*SOFT, class_weight=PER_CLASS, label_smoothing=0.125),
+            *of_probabilities,
+            call(shares(), shares(), from_logits=False, gamma=0.5, label_smoothing=0.125),
         ],
-        unsettled=of.by_the_target_of_what_cannot_be,
+        unsettled=of.by_a_share_of_what_is_certain,
         scale=bounds.softmax_focal,
         underflow=1024,
     )
@@ -400,8 +406,9 @@ def _special() -> Iterator[Spec]:
             **varied(row_inputs.LABELLED, ("normal_1", "certain"), epsilon=-0.3),
             **varied(row_inputs.LABELLED, ("normal_10",), epsilon=0.0),
             **varied(row_inputs.SOFT_ROWS, ("soft_normal", "onehot_certain"), epsilon=-1.0),
+            **row_inputs.likely_ones(smoothed=False, epsilon=(-1.0, -0.3, 0.0)),
         },
-        [*on_losses, call(*LABELS, epsilon=-0.5), call(*SOFT)],
+        [*on_losses, call(*LABELS, epsilon=-0.5), call(*SOFT), *of_probabilities],
         bits=1400,
         unsettled=of.by_the_target_of_what_cannot_be,
         scale=bounds.poly_cross_entropy,
@@ -419,8 +426,9 @@ def _special() -> Iterator[Spec]:
             },
             **varied(row_inputs.LABELLED, ("normal_100",), q=1e-50),
             **varied(row_inputs.SOFT_ROWS, ("soft_normal", "onehot_certain"), q=0.0),
+            **row_inputs.likely_ones(smoothed=False, q=(1.0, 0.0, 2.0**-30, 0.25)),
         },
-        [*on_losses, call(*LABELS, q=0.0), call(*SOFT)],
+        [*on_losses, call(*LABELS, q=0.0), call(*SOFT), *of_probabilities],
         unsettled=of.by_the_target_of_what_cannot_be,
         scale=bounds.generalized_cross_entropy,
         underflow=1024,
@@ -439,8 +447,7 @@ def _special() -> Iterator[Spec]:
         [
             *on_losses,
             call(*LABELS),
-            call(shares(), shares(), from_logits=False, class_weight=PER_CLASS),
-            call(shares(), indices(), from_logits=False),
+            *of_probabilities,
         ],
         bits=1400,
         scale=bounds.brier,

@@ -45,6 +45,8 @@ def classification(x: Floats, labels: Ints, y: Floats) -> list[Any]:
         tinyloss.sigmoid_focal(x, labels, alpha=[0.25, 0.5], label_smoothing=0.1, ignore_index=-1),
         tinyloss.SigmoidFocalLoss(alpha=x, ignore_index=-1)(x, labels),
         tinyloss.softmax_focal(x, labels, label_smoothing=np.asarray(0.1)),
+        tinyloss.softmax_focal(x, y, from_logits=False, gamma=0.5),
+        tinyloss.GeneralizedCrossEntropyLoss(from_logits=False)(x, labels),
         tinyloss.hinge(x, labels, ignore_index=0),
         tinyloss.cross_entropy(x, labels, mask=y > 0),
         tinyloss.fenchel_young(x, labels, mask=y > 0, class_weight=y),

@@ -38,6 +38,7 @@ def regression(x: Floats, y: Floats) -> None:
 def classification(x: Floats, y: Floats) -> None:
     tinyloss.cross_entropy(x)  # error
     tinyloss.cross_entropy(x, y, from_logits="no")  # error
+    tinyloss.poly_cross_entropy(x, y, from_logits="no")  # error
     tinyloss.cross_entropy(x, y, label_smoothing="0.1")  # error
     tinyloss.cross_entropy(x, y, ignore_index=0.5)  # error
     tinyloss.cross_entropy(x, y, class_weights=y)  # error

@@ -505,6 +505,26 @@ def _expected(masses: Row, x: Row, of: Callable[[int], Number]) -> Number:
     return _sum(mass * of(at) for at, (mass, a) in every if mass and (a > -INFINITY or mass > 0))
 
 
+def _expected_of_chances(
+    masses: Row, x: Row, cost: Callable[..., Number], from_logits: bool, floor: Number
+) -> Number:
+    """The sum of masses times what their classes cost, by their -log p, p and 1 - p."""
+    if not from_logits and not all(0 <= a <= 1 for a in x):
+        return NAN
+    surprise, (exps, _) = _surprise(x), _exps(x)
+
+    def of(at: int) -> Number:
+        if not from_logits:
+            p = _floored(x[at], floor)
+            return cost(-p.ln(), p, 1 - p)
+        if not x[at] > -INFINITY:
+            return cost(surprise(at), 0, 1)
+        others = _sum(exps[:at]) + _sum(exps[at + 1 :])  # of which 1 - p has all digits
+        return cost(surprise(at), exps[at] / _sum(exps), others / _sum(exps))
+
+    return _expected(masses, x, of)
+
+
 @defined("rows")
 def logsumexp(x: Row) -> Number:
     exps, top = _exps(x)
@@ -536,11 +556,14 @@ def cross_entropy(
     z_loss: Number,
     floor: Number = 0,
 ) -> Number:
-    z = [capped(a, temperature, softcap) if from_logits else a for a in x]
+    def cost(surprise: Number, p: Number, missed: Number) -> Number:
+        del p, missed
+        return surprise
+
     q = _masses(x, _spread(x, y, label_smoothing), class_weight)
     if not from_logits:
-        known = all(0 <= a <= 1 for a in x)
-        return _expected(q, x, lambda at: -_floored(x[at], floor).ln()) if known else NAN
+        return _expected_of_chances(q, x, cost, from_logits, floor)
+    z = [capped(a, temperature, softcap) for a in x]
     value = _expected(q, z, _surprise(z))
     if not z_loss:
         return value
@@ -572,41 +595,54 @@ def softmax_focal(
     y: Row | int,
     *,
     class_weight: Row | None,
+    from_logits: bool,
     gamma: Number,
     label_smoothing: Number,
+    floor: Number = 0,
 ) -> Number:
-    surprise, (exps, _) = _surprise(x), _exps(x)
-
-    def loss(at: int) -> Number:
-        others = _sum(exps[:at]) + _sum(exps[at + 1 :])  # of which 1 - p has all digits
-        missed = (others / _sum(exps)) ** gamma if x[at] > -INFINITY else 1
-        return missed * surprise(at)
+    def cost(surprise: Number, p: Number, missed: Number) -> Number:
+        if p == 0:
+            return surprise
+        if missed == 0:  # the limit, by -log(1 - m) = m + m^2 / 2 + ...
+            return missed ** (1 + gamma) * (1 + missed / 2)
+        return missed**gamma * surprise
 
     q = _masses(x, _spread(x, y, label_smoothing), class_weight)
-    return _expected(q, x, loss)
+    return _expected_of_chances(q, x, cost, from_logits, floor)
 
 
 @defined("logits", epsilon=-0.5)
 def poly_cross_entropy(
-    x: Row, y: Row | int, *, class_weight: Row | None, epsilon: Number
+    x: Row,
+    y: Row | int,
+    *,
+    class_weight: Row | None,
+    epsilon: Number,
+    from_logits: bool,
+    floor: Number = 0,
 ) -> Number:
-    surprise, p = _surprise(x), softmax(x)
-    cost = _masses(x, y, class_weight)
-    return _expected(cost, x, lambda at: surprise(at) + epsilon * (1 - p[at]))
+    def cost(surprise: Number, p: Number, missed: Number) -> Number:
+        return surprise + epsilon * missed
+
+    return _expected_of_chances(_masses(x, y, class_weight), x, cost, from_logits, floor)
 
 
 @defined("near logits", q=0.0)
 def generalized_cross_entropy(
-    x: Row, y: Row | int, *, class_weight: Row | None, q: Number
+    x: Row,
+    y: Row | int,
+    *,
+    class_weight: Row | None,
+    from_logits: bool,
+    q: Number,
+    floor: Number = 0,
 ) -> Number:
-    surprise, p = _surprise(x), softmax(x)
-
-    def loss(at: int) -> Number:
+    def cost(surprise: Number, p: Number, missed: Number) -> Number:
         if not q:
-            return surprise(at)
-        return (1 - p[at] ** q) / q if x[at] > -INFINITY else 1 / q
+            return surprise
+        return (1 - p**q) / q if p != 0 else 1 / q
 
-    return _expected(_masses(x, y, class_weight), x, loss)
+    return _expected_of_chances(_masses(x, y, class_weight), x, cost, from_logits, floor)
 
 
 @defined("logits", relative=False)

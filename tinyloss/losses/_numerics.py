@@ -340,3 +340,16 @@ def power(base: Any, exponent: Any) -> Any:
         return base
     half = power(base, exponent // 2)
     return half * half * base if exponent % 2 else half * half
+
+
+def power_slope(base: Any, exponent: Any) -> Any:
+    """Return the derivative of base ** exponent by the base, 0 for an exponent of 0.
+
+    It is infinite where the base is 0 and the exponent between 0 and 1.
+    """
+    if isinstance(exponent, int):
+        return exponent * power(base, max(exponent - 1, 0))
+    xp = namespace(base)
+    exponent = xp.zeros_like(base) + exponent
+    n = xp.where(exponent == 0, 1.0, exponent)
+    return xp.where(exponent == 0, 0.0, n * base ** (n - 1))

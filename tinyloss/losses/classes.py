@@ -306,6 +306,7 @@ class SigmoidFocalLoss(BinaryLoss):
 
 class SoftmaxFocalLoss(LabelLoss):
     function = multiclass.softmax_focal
+    from_logits: bool = True
     gamma: float = 2.0
     label_smoothing: float = 0.0
 
@@ -313,10 +314,12 @@ class SoftmaxFocalLoss(LabelLoss):
 class PolyCrossEntropyLoss(LabelLoss):
     function = multiclass.poly_cross_entropy
     epsilon: float = 2.0
+    from_logits: bool = True
 
 
 class GeneralizedCrossEntropyLoss(LabelLoss):
     function = multiclass.generalized_cross_entropy
+    from_logits: bool = True
     q: float = 0.7
 
 

@@ -21,6 +21,7 @@ from tinyloss.losses._numerics import (
     others,
     positive_part,
     power,
+    power_slope,
     product,
     smoothing,
     softmax_parts,
@@ -116,11 +117,13 @@ class LabelCrossEntropy(Formula):
         return SharesCrossEntropy.traits()
 
 
-def _smoothed(y: Any, label_smoothing: Any, impossible: Any) -> tuple[Any, Any]:
+def _smoothed(y: Any, label_smoothing: Any, impossible: Any = None) -> tuple[Any, Any]:
     """Return what is kept of a target's shares, and these with the rest over possible classes."""
     if label_smoothing is None:
         return 1.0, y
     xp, kept = namespace(y), 1 - label_smoothing
+    if impossible is None:
+        return kept, kept * y + label_smoothing / xp.sum(xp.ones_like(y), axis=-1, keepdims=True)
     count = xp.sum(xp.where(impossible, xp.zeros_like(y), 1.0), axis=-1, keepdims=True)
     return kept, kept * y + xp.where(impossible, 0.0, label_smoothing / count)
 
@@ -183,15 +186,20 @@ class SharesCrossEntropy(Formula):
         return known
 
 
-class _SmoothedLabelCrossEntropy(SharesCrossEntropy):
-    """Class indices where every class gets a share."""
+class _OneHot(Formula):
+    """Class indices as distributions, for a formula that takes these."""
 
     roles = {"class_weight": CLASS, "y": LABEL}
-    in_parts = SmoothedInParts
 
-    def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
-        target = astype(namespace(x), classes_of(x, y), x.dtype)
-        super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
+    def __init__(self, x: Any, y: Any, **params: Any) -> None:
+        of_shares: Any = super()
+        of_shares.__init__(x, astype(namespace(x), classes_of(x, y), x.dtype), **params)
+
+
+class _SmoothedLabelCrossEntropy(_OneHot, SharesCrossEntropy):
+    """Every class gets a share."""
+
+    in_parts = SmoothedInParts
 
 
 class Shaped(Formula):
@@ -327,75 +335,127 @@ class _ShapedSmoothedLabelCrossEntropy(Shaped, _SmoothedLabelCrossEntropy):
 def _floored(x: Any) -> tuple[Any, Any]:
     """Return probabilities as normal numbers, and for each row 0, or NaN if one is outside [0, 1].
 
-    All of a row with such a number is NaN.
+    What is added to the other makes all of such a row NaN.
     """
     xp = namespace(x)
     each = xp.where((x >= 0) & (x <= 1), xp.zeros_like(x), xp.nan)
-    invalid = xp.sum(each, axis=-1, keepdims=True)
-    return xp.maximum(x, float(xp.finfo(x.dtype).smallest_normal)) + invalid, invalid
+    least = float(xp.finfo(x.dtype).smallest_normal)
+    return xp.maximum(x, least), xp.sum(each, axis=-1, keepdims=True)
 
 
-class _LabelCrossEntropyOfProbabilities(Formula):
-    name = "cross_entropy"
+class _OfLoss:
+    """A function f of c = -log p, made of c, p and q = 1 - p, which has all its digits."""
+
+    value: Any
+    p: Any
+    slope: Any
+    """f'(c)."""
+    bend_times_q: Any
+    """q f''(c)."""
+    least: Any
+    """The weight of a cross-entropy that bends at least, for boosting."""
+
+    def drop(self) -> Any:
+        """Return -df / dp."""
+        return self.slope / self.p
+
+    def turn(self) -> Any:
+        """Return p times the second derivative by p."""
+        raise NotImplementedError
+
+
+class _Surprise(_OfLoss):
+    """f(c) = c."""
+
+    def __init__(self, c: Any, p: Any, q: Any) -> None:
+        self.value, self.p = c, p
+
+    def drop(self) -> Any:
+        return 1 / self.p
+
+    turn = drop
+
+
+class _LabelOfProbabilities(Formula):
+    """A function of -log of the probability that a class index is given."""
+
     rowwise = True
     roles = {"y": LABEL}
+    harmless = 0.5
+    of_loss: ClassVar[type[Any]]
+    """An `_OfLoss`."""
 
-    def __init__(self, x: Any, y: Any) -> None:
-        self.xp = namespace(x)
+    def __init__(self, x: Any, y: Any, **params: Any) -> None:
+        self.xp = xp = namespace(x)
         self.target = classes_of(x, y)
-        self.p, self.invalid = _floored(x)
+        p, self.invalid = _floored(x)
+        # The row's NaN is added to the sum, not to its terms: one pass finds both.
+        self.p = p = xp.sum(xp.where(self.target, p, 0.0), axis=-1, keepdims=True) + self.invalid
+        self.f = self.of_loss(-xp.log(p), p, 1 - p, **params)
 
     def value(self) -> Any:
-        of_target = self.xp.sum(self.xp.where(self.target, self.p, 0.0), axis=-1)
-        return -self.xp.log(of_target)
+        return self.f.value[..., 0]
 
     def grad_x(self) -> Any:
-        return self.xp.where(self.target, -1 / self.p, self.invalid)
+        return self.xp.where(self.target, -self.f.drop(), self.invalid)
 
     def curvature(self) -> Any:
-        inverse = 1 / self.p
-        return self.xp.where(self.target, inverse * inverse, self.invalid)
+        # Not turn / p: a compiler may divide by p * p instead, which underflows.
+        return self.xp.where(self.target, self.f.turn() * (1 / self.p), self.invalid)
 
     boosting_curvature = steep
 
-    @classmethod
-    def traits(cls) -> Traits:
-        return _CrossEntropyOfProbabilities.traits()
 
+class _SharesOfProbabilities(Formula):
+    """A function of -log p for each probability, weighed by a distribution."""
 
-class _CrossEntropyOfProbabilities(Formula):
-    name = "cross_entropy"
     rowwise = True
+    harmless = 0.5
     roles = {"class_weight": CLASS}
+    of_loss: ClassVar[type[Any]]
+    """An `_OfLoss`."""
 
     def __init__(
-        self, x: Any, y: Any, *, label_smoothing: Any = None, class_weight: Any = None
+        self,
+        x: Any,
+        y: Any,
+        *,
+        class_weight: Any = None,
+        label_smoothing: Any = None,
+        **params: Any,
     ) -> None:
         self.xp = xp = namespace(x)
-        self.p, _ = _floored(x)
-        self.log_p = xp.log(self.p)
-        self.kept = 1.0 if label_smoothing is None else 1 - label_smoothing
+        p, invalid = _floored(x)
+        self.p = p = p + invalid
+        self.f = self.of_loss(-xp.log(p), p, 1 - p, **params)
+        self.kept, shares = _smoothed(y, label_smoothing)
+        self.y = shares if class_weight is None else shares * class_weight
         self.class_weight = class_weight
-        q = y
-        if label_smoothing is not None:
-            q = self.kept * y + label_smoothing / xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
-        self.q = q if class_weight is None else q * class_weight
 
     def value(self) -> Any:
-        return -self.xp.sum(self.q * self.log_p, axis=-1)
+        return self.xp.sum(self.y * self.f.value, axis=-1)
 
     def grad_x(self) -> Any:
-        return -self.q / self.p
+        return -self.y * self.f.drop()
 
     def grad_y(self) -> Any:
-        slope = -self.kept * self.log_p
+        slope = self.kept * self.f.value
         return slope if self.class_weight is None else slope * self.class_weight
 
     def curvature(self) -> Any:
-        # Not q / p / p: a compiler may divide by p * p instead, which underflows.
-        return (self.q / self.p) * (1 / self.p)
+        return product(self.y, self.f.turn()) * (1 / self.p)
 
     boosting_curvature = steep
+
+
+class _LabelCrossEntropyOfProbabilities(_LabelOfProbabilities):
+    name = "cross_entropy"
+    of_loss = _Surprise
+
+
+class _CrossEntropyOfProbabilities(_SharesOfProbabilities):
+    name = "cross_entropy"
+    of_loss = _Surprise
 
     @classmethod
     def traits(cls, *, label_smoothing: float = 0.0) -> Traits:
@@ -404,12 +464,8 @@ class _CrossEntropyOfProbabilities(Formula):
         return replace(known, lipschitz=inf, smoothness=inf, elicits=elicits)
 
 
-class _SmoothedLabelCrossEntropyOfProbabilities(_CrossEntropyOfProbabilities):
-    roles = {"class_weight": CLASS, "y": LABEL}
-
-    def __init__(self, x: Any, y: Any, *, label_smoothing: Any, class_weight: Any = None) -> None:
-        target = astype(namespace(x), classes_of(x, y), x.dtype)
-        super().__init__(x, target, label_smoothing=label_smoothing, class_weight=class_weight)
+class _SmoothedLabelCrossEntropyOfProbabilities(_OneHot, _CrossEntropyOfProbabilities):
+    """Every class gets a share."""
 
 
 def _softmax_gradient(softmax: Softmax, q: Any) -> Any:
@@ -636,18 +692,24 @@ def nll(x: Array, y: ArrayLike, **options: Unpack[LabelOptions]) -> Request:
     return Request(None, x, y, labels=_NLL, **options)
 
 
-class _FocalOfLoss:
-    """f(c) = (1 - exp(-c))^gamma c and its slopes, given c, p = exp(-c) and q = 1 - p."""
+class _FocalOfLoss(_OfLoss):
+    """f(c) = (1 - exp(-c))^gamma c."""
 
     def __init__(self, c: Any, p: Any, q: Any, gamma: Any) -> None:
         xp = namespace(c)
         self.power = self.least = power(q, gamma)
         # c / q -> 1 as c -> 0; p c -> 0 as c -> inf
         of_c = xp.where(p == 0, 0.0, c) / xp.where(q == 0, 1.0, q)
-        pc_q = p * xp.where(q == 0, 1.0, of_c)
+        self.pc_q = pc_q = p * xp.where(q == 0, 1.0, of_c)
+        self.p, self.q, self.gamma = p, q, gamma
         self.value = product(self.power, c)
         self.slope = self.power * (1 + gamma * pc_q)
         self.bend_times_q = self.power * (gamma * product(p, 2 - c + (gamma - 1) * pc_q))
+
+    def turn(self) -> Any:
+        # p c / q <= 1: nothing cancels.
+        twice = 2 + (self.gamma - 1) * self.pc_q
+        return self.power / self.p + power_slope(self.q, self.gamma) * twice
 
 
 class _LabelOfLoss(Formula):
@@ -657,8 +719,7 @@ class _LabelOfLoss(Formula):
     roles = {"y": LABEL}
     compares_classes = True
     of_loss: ClassVar[type[Any]]
-    """Makes value, `slope` and `bend_times_q`, 1 - p times the bend, of c, p = exp(-c) and 1 - p.
-    A cross-entropy that weighs `least` is what bends at least, for boosting."""
+    """An `_OfLoss`."""
 
     def __init__(self, x: Any, y: Any, **params: Any) -> None:
         self.ce = ce = LabelCrossEntropy(x, y)
@@ -691,7 +752,7 @@ class _SharesOfLoss(Formula):
     compares_classes = True
     roles = {"class_weight": CLASS}
     of_loss: ClassVar[type[Any]]
-    """As that of `_LabelOfLoss`."""
+    """An `_OfLoss`."""
 
     def __init__(
         self,
@@ -760,13 +821,31 @@ class _SoftmaxFocal(_SharesOfLoss):
         )
 
 
-class _SmoothedLabelSoftmaxFocal(_SoftmaxFocal):
-    """Class indices where every class gets a share."""
+class _SmoothedLabelSoftmaxFocal(_OneHot, _SoftmaxFocal):
+    """Every class gets a share."""
 
-    roles = {"class_weight": CLASS, "y": LABEL}
 
-    def __init__(self, x: Any, y: Any, **params: Any) -> None:
-        super().__init__(x, astype(namespace(x), classes_of(x, y), x.dtype), **params)
+class _LabelFocalOfProbabilities(_LabelOfProbabilities):
+    name = "softmax_focal"
+    of_loss = _FocalOfLoss
+
+
+class _FocalOfProbabilities(_SharesOfProbabilities):
+    name = "softmax_focal"
+    of_loss = _FocalOfLoss
+
+    @classmethod
+    def traits(cls, *, gamma: float, label_smoothing: float = 0.0) -> Traits:
+        if gamma == 0:
+            return _CrossEntropyOfProbabilities.traits(label_smoothing=label_smoothing)
+        known = Traits(lipschitz=inf, smoothness=inf, kinks=(), proper=False)
+        if label_smoothing:
+            return replace(known, calibrated=label_smoothing < 1)
+        return replace(_OF_LOGITS, lipschitz=inf, smoothness=inf, proper=False)
+
+
+class _SmoothedLabelFocalOfProbabilities(_OneHot, _FocalOfProbabilities):
+    """Every class gets a share."""
 
 
 @LossFunction
@@ -774,6 +853,7 @@ def softmax_focal(
     x: Array,
     y: ArrayLike,
     *,
+    from_logits: Flag = True,
     gamma: NonNegative = 2.0,
     label_smoothing: Share = 0.0,
     **options: Unpack[LabelOptions],
@@ -783,7 +863,7 @@ def softmax_focal(
     Parameters
     ----------
     x
-        Logits.
+        Logits, or probabilities with from_logits=False.
     y
         Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
         one-hot or soft, of x's shape and any real dtype.
@@ -798,6 +878,9 @@ def softmax_focal(
         Items with this class index are left out. It need not be a class.
     mask
         Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
+    from_logits
+        Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
+        each were free to move.
     gamma
         How little an easy example counts, at least 0; 0 is cross-entropy.
     label_smoothing
@@ -819,17 +902,21 @@ def softmax_focal(
     Formula: (1 - p_y)^gamma (-log p_y) for a class index y, p the softmax of x. In general
     sum_c w_c q_c f(-log p_c), f(c) = (1 - exp(-c))^gamma c, w class_weight, where
     q_c = (1 - s) y_c + s / K, s is label_smoothing and K the number of possible classes, which
-    alone get s / K.
+    alone get s / K. With from_logits=False p is the larger of x and the smallest normal number of
+    the dtype computed in, and K all classes.
 
     Gradient: p_c sum_k g_k - g_c by x, g_c = w_c q_c f'(-log p_c); (1 - s) w_c f(-log p_c) by
     probabilities y. Curvature its derivative, negative for some x; for boosting at least
-    p_c (1 - p_c) sum_k w_k q_k (1 - p_k)^gamma, that of a cross-entropy with these weights.
+    p_c (1 - p_c) sum_k w_k q_k (1 - p_k)^gamma, that of a cross-entropy with these weights. With
+    from_logits=False -g_c / p_c by x, where x is below the smallest normal number as well;
+    curvature its derivative, never negative, for boosting 1 where it is 0.
 
     Accuracy: value 4 + 4 gamma eps; gradient 4 + 4 gamma eps; curvature 8 + 4 gamma eps. The
     curvature, and the gradient by x where q is not one-hot, have these eps of the sum of their
-    terms' sizes.
+    terms' sizes. With from_logits=False all have them of themselves.
 
-    Edge cases: as for `cross_entropy`.
+    Edge cases: as for `cross_entropy`. The curvature by a probability of 1 is infinite for gamma
+    between 0 and 1, but 0 for a class of which q_c is 0.
 
     Source: Lin et al., Focal loss for dense object detection, ICCV 2017.
 
@@ -843,13 +930,21 @@ def softmax_focal(
     0.010869
     """
     smooth = smoothing(label_smoothing)
-    labels: type[Formula] = _SmoothedLabelSoftmaxFocal if smooth else _LabelSoftmaxFocal
+    formula: type[Formula]
+    labels: type[Formula]
+    _check_mask("softmax_focal", from_logits, options)
+    if from_logits:
+        formula = _SoftmaxFocal
+        labels = _SmoothedLabelSoftmaxFocal if smooth else _LabelSoftmaxFocal
+    else:
+        formula = _FocalOfProbabilities
+        labels = _SmoothedLabelFocalOfProbabilities if smooth else _LabelFocalOfProbabilities
     params = {"gamma": exponent(gamma), **smooth}
-    return Request(_SoftmaxFocal, x, y, params, labels=labels, **options)
+    return Request(formula, x, y, params, labels=labels, **options)
 
 
-class _PolyOfLoss:
-    """f(c) = c + epsilon (1 - exp(-c)) and its slopes, given c, p = exp(-c) and q = 1 - p."""
+class _PolyOfLoss(_OfLoss):
+    """f(c) = c + epsilon (1 - exp(-c))."""
 
     def __init__(self, c: Any, p: Any, q: Any, epsilon: Any) -> None:
         xp = namespace(c)
@@ -859,8 +954,11 @@ class _PolyOfLoss:
         less = product(kept, c) - epsilon * expm1_minus(-c)
         self.value = xp.where(below, less, c + epsilon * q)
         self.slope = xp.where(below, kept - epsilon * q, 1 + epsilon * p)
-        self.least = self.slope
+        self.p, self.least = p, self.slope
         self.bend_times_q = -epsilon * p * q
+
+    def turn(self) -> Any:
+        return 1 / self.p
 
 
 class _LabelPolyCrossEntropy(_LabelOfLoss):
@@ -888,16 +986,37 @@ class _PolyCrossEntropy(_SharesOfLoss):
         )
 
 
+class _LabelPolyOfProbabilities(_LabelOfProbabilities):
+    name = "poly_cross_entropy"
+    of_loss = _PolyOfLoss
+
+
+class _PolyOfProbabilities(_SharesOfProbabilities):
+    name = "poly_cross_entropy"
+    of_loss = _PolyOfLoss
+
+    @classmethod
+    def traits(cls, *, epsilon: float) -> Traits:
+        if epsilon == 0:
+            return _CrossEntropyOfProbabilities.traits()
+        return replace(_OF_LOGITS, lipschitz=inf, smoothness=inf, proper=False)
+
+
 @LossFunction
 def poly_cross_entropy(
-    x: Array, y: ArrayLike, *, epsilon: AtLeastMinus1 = 2.0, **options: Unpack[LabelOptions]
+    x: Array,
+    y: ArrayLike,
+    *,
+    epsilon: AtLeastMinus1 = 2.0,
+    from_logits: Flag = True,
+    **options: Unpack[LabelOptions],
 ) -> Request:
     """Poly-1 loss: cross-entropy of logits plus a multiple of what its class is missed by.
 
     Parameters
     ----------
     x
-        Logits.
+        Logits, or probabilities with from_logits=False.
     y
         Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
         one-hot or soft, of x's shape and any real dtype.
@@ -914,6 +1033,9 @@ def poly_cross_entropy(
     epsilon
         How much 1 - p counts, at least -1; 0 is cross-entropy. Above 0 items that are right count
         for more, below 0 for less.
+    from_logits
+        Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
+        each were free to move.
     weight, where, reduction, denominator
         As for every loss. `weight` is the weight of each item and `where`, of booleans, says which
         count; both broadcast to the items. `reduction` is "mean" (sum of weight * loss / sum of
@@ -929,14 +1051,17 @@ def poly_cross_entropy(
     Domain: as for `cross_entropy`.
 
     Formula: -log p_y + epsilon (1 - p_y) for a class index y, p the softmax of x. In general
-    sum_c w_c y_c f(-log p_c), f(c) = c + epsilon (1 - exp(-c)), w class_weight
+    sum_c w_c y_c f(-log p_c), f(c) = c + epsilon (1 - exp(-c)), w class_weight. With
+    from_logits=False p is the larger of x and the smallest normal number of the dtype computed in.
 
     Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c (1 + epsilon p_c); w_c f(-log p_c) by
-    probabilities y. Curvature its derivative; for boosting at least p_c (1 - p_c) sum_k g_k.
+    probabilities y. Curvature its derivative; for boosting at least p_c (1 - p_c) sum_k g_k. With
+    from_logits=False -g_c / p_c by x, where x is below the smallest normal number as well;
+    curvature w_c y_c / p_c^2, for boosting 1 where y_c is 0.
 
     Accuracy: value 6 eps; gradient 8 eps; curvature 12 eps. The curvature, and the gradient by x
     where y is neither class indices nor one-hot rows, have these eps of the sum of their terms'
-    sizes.
+    sizes. With from_logits=False all have them of themselves.
 
     Edge cases: as for `cross_entropy`.
 
@@ -952,12 +1077,15 @@ def poly_cross_entropy(
     >>> tinyloss.poly_cross_entropy(x, np.array([0])).round(6).item()
     0.665573
     """
+    _check_mask("poly_cross_entropy", from_logits, options)
     params = {"epsilon": epsilon}
-    return Request(_PolyCrossEntropy, x, y, params, labels=_LabelPolyCrossEntropy, **options)
+    if from_logits:
+        return Request(_PolyCrossEntropy, x, y, params, labels=_LabelPolyCrossEntropy, **options)
+    return Request(_PolyOfProbabilities, x, y, params, labels=_LabelPolyOfProbabilities, **options)
 
 
-class _PowerOfLoss:
-    """f(c) = (1 - exp(-k c)) / k, its limit c for k = 0, and its slopes, given c and p, q = 1 - p.
+class _PowerOfLoss(_OfLoss):
+    """f(c) = (1 - exp(-k c)) / k, and its limit c for k = 0.
 
     Where k c is less than eps / 8 the limit is as good.
     """
@@ -970,8 +1098,16 @@ class _PowerOfLoss:
         straight = kc < float(info.eps) / 8
         part = -xp.expm1(-kc) / xp.where(straight, 1.0, k)
         self.value = xp.where(straight, c, part)
+        self.p, self.k = p, k
         self.slope = self.least = xp.exp(-kc)
         self.bend_times_q = -k * self.slope * q
+
+    def drop(self) -> Any:
+        # Not slope / p: for k near 1 both may underflow.
+        return self.p ** (self.k - 1)
+
+    def turn(self) -> Any:
+        return (1 - self.k) * self.drop()
 
 
 class _LabelGeneralizedCrossEntropy(_LabelOfLoss):
@@ -1001,16 +1137,40 @@ class _GeneralizedCrossEntropy(_SharesOfLoss):
         )
 
 
+class _LabelGeneralizedOfProbabilities(_LabelOfProbabilities):
+    name = "generalized_cross_entropy"
+    of_loss = _PowerOfLoss
+
+
+class _GeneralizedOfProbabilities(_SharesOfProbabilities):
+    name = "generalized_cross_entropy"
+    of_loss = _PowerOfLoss
+
+    @classmethod
+    def traits(cls, *, k: float) -> Traits:
+        if k == 0:
+            return _CrossEntropyOfProbabilities.traits()
+        known = replace(_OF_LOGITS, range=(0.0, 1 / k), proper=False)
+        if k == 1:  # 1 - p
+            return replace(known, lipschitz=1.0, smoothness=0.0, elicits="mode")
+        return replace(known, lipschitz=inf, smoothness=inf)
+
+
 @LossFunction
 def generalized_cross_entropy(
-    x: Array, y: ArrayLike, *, q: Share = 0.7, **options: Unpack[LabelOptions]
+    x: Array,
+    y: ArrayLike,
+    *,
+    from_logits: Flag = True,
+    q: Share = 0.7,
+    **options: Unpack[LabelOptions],
 ) -> Request:
     """Cross-entropy of logits that wrong labels lead astray less.
 
     Parameters
     ----------
     x
-        Logits.
+        Logits, or probabilities with from_logits=False.
     y
         Class indices, with one dimension fewer than x, of any integer dtype; or probabilities,
         one-hot or soft, of x's shape and any real dtype.
@@ -1024,6 +1184,9 @@ def generalized_cross_entropy(
         Items with this class index are left out. It need not be a class.
     mask
         Which classes are possible: booleans that broadcast to x. Others count as logits of -inf.
+    from_logits
+        Whether x holds logits, else probabilities. These are not renormalised: x is taken as if
+        each were free to move.
     q
         How little an unlikely label counts, from 0 to 1: 0 is cross-entropy, 1 is 1 - p.
     weight, where, reduction, denominator
@@ -1041,18 +1204,22 @@ def generalized_cross_entropy(
     Domain: as for `cross_entropy`.
 
     Formula: (1 - p_y^q) / q for a class index y, p the softmax of x; for q = 0 its limit, -log p_y.
-    In general sum_c w_c y_c (1 - p_c^q) / q, w class_weight
+    In general sum_c w_c y_c (1 - p_c^q) / q, w class_weight. With from_logits=False p is the larger
+    of x and the smallest normal number of the dtype computed in.
 
     Gradient: p_c sum_k g_k - g_c by x, g_c = w_c y_c p_c^q; w_c (1 - p_c^q) / q by probabilities y.
     Curvature its derivative, negative where a label is unlikely; for boosting at least
-    p_c (1 - p_c) sum_k g_k.
+    p_c (1 - p_c) sum_k g_k. With from_logits=False -w_c y_c p_c^(q - 1) by x, where x is below the
+    smallest normal number as well; curvature (1 - q) w_c y_c p_c^(q - 2), for boosting 1 where it
+    is 0.
 
     Accuracy: value 6 eps; gradient 8 eps; curvature 12 eps. All have these eps of 1 - q log p times
     themselves, p that of the class of the target, since q is rounded. The curvature, and the
     gradient by x where y is neither class indices nor one-hot rows, have them of the sum of their
     terms' sizes.
 
-    Edge cases: an impossible target costs 1 / q. Else as for `cross_entropy`.
+    Edge cases: an impossible target costs 1 / q, with from_logits=False (1 - p^q) / q of the
+    smallest normal number. Else as for `cross_entropy`.
 
     Source: Zhang and Sabuncu, Generalized cross entropy loss for training deep neural networks with
     noisy labels, NeurIPS 2018.
@@ -1066,9 +1233,12 @@ def generalized_cross_entropy(
     >>> tinyloss.generalized_cross_entropy(x, np.array([0]), q=1.0).round(6).item()
     0.213014
     """
-    params = {"k": q}
-    formula, labels = _GeneralizedCrossEntropy, _LabelGeneralizedCrossEntropy
-    return Request(formula, x, y, params, labels=labels, **options)
+    _check_mask("generalized_cross_entropy", from_logits, options)
+    formula: type[Formula] = _GeneralizedOfProbabilities
+    labels: type[Formula] = _LabelGeneralizedOfProbabilities
+    if from_logits:
+        formula, labels = _GeneralizedCrossEntropy, _LabelGeneralizedCrossEntropy
+    return Request(formula, x, y, {"k": q}, labels=labels, **options)
 
 
 class _Brier(Formula):
@@ -1135,11 +1305,8 @@ class _Brier(Formula):
         )
 
 
-class _LabelBrier(_Brier):
+class _LabelBrier(_OneHot, _Brier):
     roles = {"y": LABEL}
-
-    def __init__(self, x: Any, y: Any) -> None:
-        super().__init__(x, astype(namespace(x), classes_of(x, y), x.dtype))
 
 
 class _BrierOfProbabilities(_Brier):
@@ -1171,11 +1338,8 @@ class _BrierOfProbabilities(_Brier):
         )
 
 
-class _LabelBrierOfProbabilities(_BrierOfProbabilities):
+class _LabelBrierOfProbabilities(_OneHot, _BrierOfProbabilities):
     roles = {"y": LABEL}
-
-    def __init__(self, x: Any, y: Any) -> None:
-        super().__init__(x, astype(namespace(x), classes_of(x, y), x.dtype))
 
 
 @LossFunction
