@@ -234,9 +234,9 @@ class _Alike:
         backend = registry.backend_of(job.xp)
         if backend is None:
             return
-        prepared = prepared_by(backend, job.kind)
-        if not form.looks or getattr(backend, "LOOKS", False):
-            self._prepared = prepared
+        if form.looks and not getattr(backend, "LOOKS", False):
+            return  # what looks at the targets first
+        self._prepared = prepared = prepared_by(backend, job.kind)
         ready: Any = getattr(prepared, "ready", None)
         if ready is not None:
             self._make = lambda request, job: ready(

@@ -34,7 +34,8 @@ class Backend(Protocol):
     `layout(array)` tells what decides how calls with an array are answered, whatever numbers it
     holds: hashable, None if unknown. The engine then settles calls that are alike once. What
     `prepare` returns may have a method `ready(job, weighing, given)`: it returns a function that
-    answers calls of the layout of this job at once, from their arrays, or None.
+    answers calls of the layout of this job at once, from their arrays, or None. It is not asked
+    where targets are looked at before.
 
     `seen(array)` may return an array that can be read without waiting as one of NumPy, where
     operations on that take less time.
