@@ -141,7 +141,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tinyloss_dask": {"backend", "compiler"},
     "tinyloss_jax": {"backend", "compiler"},
     "tinyloss_numpy": {"backend", "compiler"},
-    "tinyloss_torch": {"backend", "typing"},
+    "tinyloss_torch": {"backend", "tinyloss_cupy", "typing"},
     "torch": {"tinyloss_torch"},
     "typing": {"_check"},
 }
