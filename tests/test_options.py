@@ -159,6 +159,17 @@ def test_ignored_elements_are_left_out(name: str, xp: Library) -> None:
     assert np.all(results[0][1][~kept] == 0)
 
 
+def test_an_ignored_item_is_not_counted_in_the_mean() -> None:
+    """segmentation_models_pytorch divides by all: 1.0125 and 0.7201 in its own tests."""
+    x = 18.0 * np.eye(4) - 9
+    value = tinyloss.cross_entropy(x, [0, 1, -100, 3], ignore_index=-100, label_smoothing=0.1)
+    np.testing.assert_allclose(value, 1.35, rtol=1e-7)
+    logits, yes = np.array([-9.0, 9, 1, 9, -9]), np.array([0, 1, -100, 1, 0])
+    options: dict[str, Any] = {"ignore_index": -100, "label_smoothing": 0.2}
+    value = tinyloss.binary_cross_entropy_with_logits(logits, yes, **options)
+    np.testing.assert_allclose(value, 0.9 + np.log1p(np.exp(-9)), rtol=1e-14)  # 0.900123
+
+
 def test_ignored_targets_of_any_dtype(xp: Library) -> None:
     known = {*xp.floats, *xp.halves, *xp.integers}
     tried = {"int8", "int64", "uint8", "float16", "float64", "bfloat16"} & known

@@ -603,6 +603,16 @@ def test_equal_points_have_no_distance_and_no_slope(p: float, xp: Library) -> No
         np.testing.assert_array_equal(grad, 0)
 
 
+def test_what_costs_nothing_is_counted_in_the_mean() -> None:
+    """pytorch-metric-learning divides by how many cost something: few that do cost much."""
+    near, far = np.zeros((4, 1)), np.array([[0.5], [2], [3], [4]])
+    one, other = np.ones(4), -np.ones(4)
+    assert tinyloss.triplet_margin(near, near, far) == 0.5 / 4
+    assert tinyloss.contrastive(near, far, other, squared=False) == 0.5 / 4
+    assert tinyloss.contrastive(near, far * [[0], [0], [0], [1]], one, squared=False) == 4 / 4
+    assert tinyloss.cosine_embedding(near + 1, far * [[-1], [-1], [-1], [1]], other) == 1 / 4
+
+
 def test_a_vector_of_zeros_has_the_cosine_0_and_no_slope(xp: Library) -> None:
     a, zero = xp.asarray(A), xp.asarray(0 * B)
     both = value_and_grad(tinyloss.cosine_similarity, (0, 1))

@@ -397,6 +397,59 @@ def test_the_gradient_of_a_row_sums_to_0_in_float32() -> None:
     np.testing.assert_allclose(by_bias, [-expected, expected], rtol=4 * EPS["float32"])
 
 
+def test_small_gradients_are_not_left_out() -> None:
+    """cut-cross-entropy skips what is below 2^-12: most classes of a large vocabulary."""
+    h, w = np.array([[8.0, 0.0]], "float32"), np.array([[4.0, 0.0], [0.0, 1.0]], "float32")
+    by_w = tinyloss.grad(LINEAR, 1)(h, w, np.array([0]))
+    expected = 8 * float(mp.exp(-32) / (1 + mp.exp(-32)))
+    np.testing.assert_allclose(by_w[:, 0], [-expected, expected], rtol=8 * EPS["float32"])
+
+
+def test_a_sure_target_keeps_its_gradient_in_half_precision() -> None:
+    """Liger took 1 off a probability that bfloat16 had rounded to 1: 0, or 2^-8."""
+    h, w = (np.array(each, ml_dtypes.bfloat16) for each in ([[4.0]], [[2.0], [0.0]]))
+    by_h = tinyloss.grad(LINEAR)(h, w, np.array([0]))
+    expected = -2 * float(mp.exp(-8) / (1 + mp.exp(-8)))
+    np.testing.assert_allclose(by_h.astype(float), [[expected]], rtol=2.0**-8)
+
+
+@pytest.mark.long
+def test_a_factor_outside_multiplies_every_gradient(torch: Any, jax: Any) -> None:
+    """MaxText's rule forgot it: gradients were 65,528 times too large."""
+    h, w, y, _ = drawn()
+    factor, memory = 65528.0, memory_of(2)
+    by_h, by_w = tinyloss.value_and_grad(LINEAR, (0, 1))(h, w, y)[1]
+    expected = (factor * by_h, factor * by_w)
+    tensors = [torch.tensor(each, requires_grad=True) for each in (h, w)]
+    (factor * LINEAR(tensors[0], tensors[1], torch.tensor(y), max_memory=memory)).backward()
+    close([each.grad.numpy() for each in tensors], expected, EPS["float64"], times=64)
+
+    def scaled(h: Any, w: Any) -> Any:
+        return factor * LINEAR(h, w, jax.numpy.asarray(y), max_memory=memory)
+
+    close(jax.grad(scaled, (0, 1))(h, w), expected, EPS["float64"], times=64)
+
+
+@pytest.mark.long
+def test_each_row_has_a_factor_of_its_own(torch: Any, jax: Any) -> None:
+    """Liger multiplied the gradient by `w` after its rows were added up."""
+    h, w, y, _ = drawn()
+    factors, memory = np.linspace(-1, 2.5, ROWS), memory_of(2)
+    each = tinyloss.value_and_grad(LINEAR, (0, 1))
+    expected = each(h, w, y, weight=factors, reduction="sum")[1]
+    tensors = [torch.tensor(each, requires_grad=True) for each in (h, w)]
+    given: dict[str, Any] = {"reduction": "none", "max_memory": memory}
+    items = LINEAR(tensors[0], tensors[1], torch.tensor(y), **given)
+    (torch.tensor(factors) * items).sum().backward()
+    close([each.grad.numpy() for each in tensors], expected, EPS["float64"], times=64)
+
+    def weighed(h: Any, w: Any) -> Any:
+        items = LINEAR(h, w, jax.numpy.asarray(y), **given)
+        return (factors * items).sum()
+
+    close(jax.grad(weighed, (0, 1))(h, w), expected, EPS["float64"], times=64)
+
+
 class TestClassesInParts:
     """Where one row of scores does not fit, some classes of it are computed at a time."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import permutations
-from math import log
+from math import exp, log
 from typing import Any, get_args
 
 import numpy as np
@@ -243,6 +243,21 @@ def test_a_list_in_the_right_order_has_a_loss_and_a_slope() -> None:
     np.testing.assert_allclose(slopes, [np.exp(-30.0), -np.exp(-30.0)], rtol=2e-7)
     soft = tinyloss.pairwise_soft_zero_one(x, y)
     np.testing.assert_allclose(soft, np.exp(-30.0), rtol=2e-7)
+
+
+def test_a_list_in_the_reverse_order_costs_all_of_its_lead() -> None:
+    """allRank adds 1e-10 within a logarithm: ListNet and ListMLE cost at most 23 a member."""
+    x = np.array([100.0, 0.0])
+    for name, y in (("cross_entropy", [0.0, 1.0]), ("listmle", [0, 1])):
+        value, slopes = of(name)(x, np.array(y))
+        assert value == 100
+        assert slopes.tolist() == [1, -1]
+
+
+def test_a_sure_list_keeps_the_digits_of_what_it_misses() -> None:
+    """rax takes its probability off 1: 0."""
+    value = tinyloss.poly_cross_entropy(np.array([0.0, 40.0]), np.array([0.0, 1.0]), epsilon=1.0)
+    close(value, 2 * exp(-40))
 
 
 def test_a_pair_that_is_wrong_by_far_has_its_whole_slope() -> None:

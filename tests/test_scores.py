@@ -125,6 +125,28 @@ def test_an_outlier_costs_as_its_absolute_error_does(distribution: str) -> None:
         assert {each.dtype for each in gradients} == {np.dtype(dtype)}
 
 
+def test_an_outlier_on_either_side_of_a_logistic_distribution_is_finite() -> None:
+    """scoringrules takes the logarithm of a probability that is 0 from 745 scales below on."""
+    for side in (-1.0, 1.0):
+        given = np.array([800.0]), np.array([800.0 + side * 800]), np.array([1.0])
+        value, (by_x, by_scale) = anyloss.value_and_grad(tinyloss.crps, (0, 2))(
+            *given, distribution="logistic"
+        )
+        assert (value, by_x.item(), by_scale.item()) == (799.0, -side, -1.0)
+        score = anyloss.log_score(*given, distribution="logistic")
+        assert score == 800
+
+
+@by_distribution
+def test_a_forecast_without_a_spread_is_no_nan(distribution: str) -> None:
+    """scoringrules multiplies 0 by an infinity, or divides 0 by 0."""
+    for x in (1.0, 3.0):
+        given = np.array([x]), np.array([3.0]), np.array([0.0])
+        value, slope = anyloss.value_and_grad(tinyloss.crps)(*given, distribution=distribution)
+        assert value == 3 - x
+        assert slope == np.sign(x - 3)
+
+
 @by_distribution
 def test_crps_has_the_unit_of_its_arguments(distribution: str) -> None:
     """Times a power of 2 in, times the same out, to the last bit."""

@@ -150,6 +150,12 @@ def test_false_positives_on_an_empty_image_are_not_free(loss: Any) -> None:
     assert loss(np.ones((1, 3)), np.zeros((1, 3))) == 1
 
 
+@on("loss", [tinyloss.dice, tinyloss.jaccard])
+def test_a_region_of_one_pixel_that_is_missed_costs_all(loss: Any) -> None:
+    """optax adds 1 above and below: half of a loss."""
+    np.testing.assert_allclose(loss(np.zeros((1, 1, 9)), np.eye(9)[:1, None]), 1, rtol=4 * EPS64)
+
+
 @on("loss", LOSSES)
 def test_nothing_found_where_there_is_nothing_is_right(loss: Any) -> None:
     """Keras' Dice is 1 there."""
