@@ -250,7 +250,7 @@ def test_templates_are_shipped() -> None:
     shipped = {each.name for each in importlib.resources.files(tinyloss_cuda).iterdir()}
     templates = {"elements.cu", "pass.cu", "prelude.cuh", "rows.cu", "sequences.cu", "split.cu"}
     assert {*templates, "total.cu"} <= shipped
-    assert importlib.resources.files(tinyloss.losses).joinpath("_paths.cu").is_file()
+    assert importlib.resources.files("tinyloss.losses").joinpath("_paths.cu").is_file()
     text = tinyloss.source(tinyloss.mse, target="cuda")
     words = importlib.resources.files(tinyloss_cuda).joinpath("prelude.cuh")
     assert words.read_text(encoding="utf-8") in text

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyloss.backend import Answer, Cache, Sequenced
+from tinyloss.backend import Answer, Block, Cache, Sequenced
 from tinyloss_cuda.source import CTYPES, SEQUENCE_THREADS, write_sequences
 from tinyloss_cupy import _arrays
 from tinyloss_cupy._modules import Kernel, Launch
@@ -12,11 +12,13 @@ from tinyloss_cupy._run import Library, is_nvidias, on
 
 _MEMORY = 2**31
 """Bytes of all sequences that are at work at once; one has what it needs."""
+_MOST_BLOCKS = 1024
+"""Blocks that fill any GPU several times over."""
 _MOST_CLASSES = 2**30
 
 
 def sequences(batch: Sequenced) -> Any:
-    """Answer for a batch of sequences."""
+    """Answer for a batch of sequences; NotImplemented where there is no kernel for it."""
     return answered(batch, _arrays)
 
 
@@ -29,7 +31,7 @@ def answered(batch: Sequenced, library: Library) -> Any:
         return _launched(block, batch, library)
 
 
-def _launched(block: Any, batch: Sequenced, library: Library) -> Any:
+def _launched(block: Block, batch: Sequenced, library: Library) -> Any:
     x = batch.x
     count, time, classes = x.shape
     losses = library.empty((count,), np.dtype(batch.dtype))
@@ -51,7 +53,7 @@ def _launched(block: Any, batch: Sequenced, library: Library) -> Any:
     ):
         return NotImplemented
     memory = block.memory(time, classes, batch.labels.shape[1])
-    blocks = min(count, max(1, _MEMORY // (8 * memory)))
+    blocks = min(count, _MOST_BLOCKS, max(1, _MEMORY // (8 * memory)))
     scratch = library.empty((blocks * memory,), np.dtype(np.float64))
     steps = [strides for _, strides, _ in layouts]
     given = (
@@ -67,7 +69,7 @@ def _launched(block: Any, batch: Sequenced, library: Library) -> Any:
 
 
 def _launch(
-    formula: Any, block: Any, dtypes: tuple[str, ...], blocks: int, given: tuple[int, ...]
+    formula: Any, block: Block, dtypes: tuple[str, ...], blocks: int, given: tuple[int, ...]
 ) -> Launch:
     numbers = tuple(block.numbers.items())
     kernel = _kernels.made(

@@ -12,7 +12,7 @@ INLINE real scaled(Wide a, real i) {
 }
 INLINE real plain(Wide a) { return scaled(a, 0); }
 INLINE Wide sum(Wide a, Wide b, Wide c) {
-    const real i = maximum(maximum(a.i, b.i), c.i);
+    const real most = a.i > b.i ? a.i : b.i, i = most > c.i ? most : c.i;
     return Wide{scaled(a, i) + scaled(b, i) + scaled(c, i), i};
 }
 INLINE Wide product(Wide a, Wide b) {
@@ -197,6 +197,7 @@ struct Paths {
         for (index s = me; s < states; s += THREADS) write(near(0) + s, ordinary(s == 0));
         index t = after(-1);
         Wide own = symbol_of(t, me);
+        const bool own_skips = skips(me);
         __syncthreads();
         int turn = 0;
         while (t < of.time) {
@@ -205,7 +206,9 @@ struct Paths {
             const Wide* from = near(turn);
             for (index s = me; s < states; s += THREADS) {
                 const Wide a = read(from + s);
-                const Wide come = sum(a, read(from + s - 1), skips(s) ? read(from + s - 2) : none());
+                const bool skips_one = s == me ? own_skips : skips(s);
+                const Wide come =
+                    sum(a, read(from + s - 1), skips_one ? read(from + s - 2) : none());
                 write(near(1 - turn) + s, product(come, s == me ? own : symbol_of(t, s)));
                 write(row(t) + s, a);
             }
@@ -270,6 +273,7 @@ struct Paths {
         const index me = threadIdx.x;
         index t = of.time, next = before(t);
         Wide own = symbol_of(next, me), here = me < states ? read(row(t) + me) : none();
+        const bool own_skips = skips(me + 2);
         for (int turn = 0;; turn = 1 - turn) {
             const index further = next < 0 ? -1 : before(next);
             const Wide ahead = symbol_of(further, me);
@@ -281,7 +285,7 @@ struct Paths {
                     b = small || s < states - 2 ? none() : ordinary(1);
                 else
                     b = sum(read(from + s), read(from + s + 1),
-                            skips(s + 2) ? read(from + s + 2) : none());
+                            (s == me ? own_skips : skips(s + 2)) ? read(from + s + 2) : none());
                 if (small) b = sum(b, ordinary(a.i), none());
                 if (next >= 0)
                     write(near(1 - turn) + s, product(b, s == me ? own : symbol_of(next, s)));
