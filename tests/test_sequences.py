@@ -112,15 +112,20 @@ def _complaint(
     return None
 
 
+@cache
+def _truths(dtype: str) -> list[tuple[Any, Array, Array]]:
+    return [exact(*each) for each in _drawn(dtype)]
+
+
 @on("mode", [pytest.param("always", marks=pytest.mark.long), "never"])
 @on("dtype", ["float32", "float64"])
 def test_every_short_string_is_within_the_bounds(dtype: str, mode: Any) -> None:
     found: list[str] = []
     with tinyloss_numpy.compilation(mode):
-        for x, y, blank in _drawn(dtype):
+        for (x, y, blank), truth in zip(_drawn(dtype), _truths(dtype), strict=True):
             labels = np.array(y, dtype=np.int64)
             value, grad = both(x, labels, blank=blank)
-            complaint = _complaint(x, value, grad, exact(x, y, blank))
+            complaint = _complaint(x, value, grad, truth)
             found += [f"{x.tolist()} {y} {blank}: {complaint}"] if complaint else []
     assert not found, "\n".join(found)
 
@@ -162,13 +167,11 @@ def exact_of_long(x: Array, y: list[int]) -> tuple[Any, Array, Array]:
         return -mp.log(right), slope, size
 
 
-@pytest.mark.long
-@on("mode", ["always", "never"])
-@on("dtype", ["float32", "float64"])
-@on("time", [12, 60])
-def test_long_sequences_are_within_the_bounds(time: int, dtype: str, mode: Any) -> None:
+@cache
+def _long_ones(time: int, dtype: str) -> list[tuple[Array, Any, tuple[Any, Array, Array]]]:
+    """Return sequences, their labels and what is true of them."""
     rng, labels = np.random.default_rng(3), time // 4
-    more = 0 if time == 12 else time / 4  # what each frame adds
+    found: list[Any] = []
     for n in range(12):
         y = rng.integers(1, 6, labels)
         x = rng.standard_normal((time, 6)) * [1, 5, 30][n % 3]
@@ -177,9 +180,20 @@ def test_long_sequences_are_within_the_bounds(time: int, dtype: str, mode: Any) 
             path[np.arange(labels) * 4] = y
             x[np.arange(time), path] = x.max(-1) + [2, 8, 20][n // 4] + 3 * rng.random(time)
         x = x.astype(dtype)
+        found.append((x, y, exact_of_long(x, list(y))))
+    return found
+
+
+@pytest.mark.long
+@on("mode", ["always", "never"])
+@on("dtype", ["float32", "float64"])
+@on("time", [12, 60])
+def test_long_sequences_are_within_the_bounds(time: int, dtype: str, mode: Any) -> None:
+    more = 0 if time == 12 else time / 4  # what each frame adds
+    for n, (x, y, truth) in enumerate(_long_ones(time, dtype)):
         with tinyloss_numpy.compilation(mode):
             value, grad = both(x, y)
-        complaint = _complaint(x, value, grad, exact_of_long(x, list(y)), more)
+        complaint = _complaint(x, value, grad, truth, more)
         assert complaint is None, f"{n}: {complaint}"
 
 
@@ -351,7 +365,7 @@ def test_masks_with_gaps_are_what_is_left() -> None:
 def test_a_sequence_has_the_same_bits_beside_any_as_torchs_has_not(mode: Any) -> None:
     # torch#25057; cuDNN's is not even repeatable (#21680)
     rng = np.random.default_rng(4)
-    x, y = rng.standard_normal((5, 9, 6)).astype(np.float32), rng.integers(1, 6, (5, 3))
+    x, y = rng.standard_normal((5, 9, 6)), rng.integers(1, 6, (5, 3))
     with tinyloss_numpy.compilation(mode):
         losses, grads = both(x, y, reduction="none")
         for n in range(5):
@@ -398,16 +412,23 @@ def test_the_gradient_is_that_by_logits_as_torchs_is_not_of_any_scores() -> None
         assert slope == pytest.approx(grad[at], abs=1e-8)
 
 
-def test_extreme_logits_have_finite_losses() -> None:
-    rng = np.random.default_rng(8)
-    for dtype, size in (("float32", 1e20), ("float64", 1e30)):
-        x = (rng.standard_normal((3, 9, 5)) * size).astype(dtype)
-        for mode in ("always", "never"):
-            with tinyloss_numpy.compilation(mode):
-                losses, grads = both(x, np.array([[1, 2], [3, 3], [4, 1]]), reduction="none")
-            assert np.isfinite(losses).all()
-            assert (losses > 0).all()
-            assert np.abs(grads).max() <= 1
+@on(
+    "dtype,size,mode",
+    [
+        ("float32", 1e20, "never"),
+        # of other kernels than the tests above have
+        pytest.param("float32", 1e20, "always", marks=pytest.mark.long),
+        ("float64", 1e30, "never"),
+        ("float64", 1e30, "always"),
+    ],
+)
+def test_extreme_logits_have_finite_losses(dtype: str, size: float, mode: Any) -> None:
+    x = (np.random.default_rng(8).standard_normal((3, 9, 5)) * size).astype(dtype)
+    with tinyloss_numpy.compilation(mode):
+        losses, grads = both(x, np.array([[1, 2], [3, 3], [4, 1]]), reduction="none")
+    assert np.isfinite(losses).all()
+    assert (losses > 0).all()
+    assert np.abs(grads).max() <= 1
 
 
 def test_no_frames() -> None:
