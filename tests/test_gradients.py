@@ -104,52 +104,56 @@ class Textbook:
         where = True if options.where is None else options.where
         self.weight = [mp.mpf(float(w)) for w in np.broadcast_to(weight, shape).ravel()]
         self.where = np.broadcast_to(where, shape).ravel()
+        self.selected = [self._selects(i) for i in range(len(self.items))]
         self.sums: dict[Any, Any] = {}
         self.known = _KNOWN.setdefault((case.loss, case.id), {})
 
-    def selected(self, i: int) -> bool:
+    def _selects(self, i: int) -> bool:
         args, params = self.items[i]
         ignored = "ignore_index" in params and args[1] == params["ignore_index"]
         return bool(self.where[i]) and self.weight[i] != 0 and not ignored
 
-    def value_of(self, i: int, key: Any, args: Any) -> Any:
-        """Return an item's loss; `key` names the arguments, to know what is known already."""
+    def value_of(self, i: int, move: Move | None) -> Any:
+        """Return an item's loss; what is known already is not computed again."""
+        key = (i,) if move is None or move[1] != i else (i, move[0], move[2], int(mp.sign(move[3])))
         if key not in self.known:
-            self.known[key] = self.exact.value(*args, **self.items[i][1])
+            self.known[key] = self.exact.value(*self.moved(i, move), **self.items[i][1])
         return self.known[key]
 
-    def mass_of(self, i: int, args: Any) -> Any:
+    def mass_of(self, i: int, move: Move | None) -> Any:
         """Return what class weights make of an item's share in the mean, or how often it counts."""
-        class_weight, y = self.items[i][1].get("class_weight"), args[1]
+        class_weight, (x, y, *_) = self.items[i][1].get("class_weight"), self.items[i][0]
         if class_weight is None:
             labels = isinstance(y, int)
-            return mp.mpf(int(counts(self.case.loss, y, len(args[0])))) if labels else mp.one
+            return mp.mpf(int(counts(self.case.loss, y, len(x)))) if labels else mp.one
+        y = self.moved(i, move)[1]
         if not isinstance(y, list):
             return class_weight[y]
         return mp.fsum(a * b for a, b in zip(class_weight, y, strict=True))
 
-    def moved(self, i: int, move: Move | None) -> tuple[Any, Any]:
+    def moved(self, i: int, move: Move | None) -> Any:
+        """Return an item's arguments, one number of one of them moved by a step."""
         args = self.items[i][0]
         if move is None or move[1] != i:
-            return (i,), args
+            return args
         argument, _, entry, h = move
         new = list(args)
         if entry is None:
             new[argument] = args[argument] + h
         else:
-            new[argument] = [a + h * (k == entry) for k, a in enumerate(args[argument])]
-        return (i, argument, entry, int(mp.sign(h))), new
+            new[argument] = [a + h if k == entry else a for k, a in enumerate(args[argument])]
+        return new
 
     def term(self, i: int, move: Move | None = None) -> Any:
         """Return the weighted loss of an item, one number of one argument moved by a step."""
-        if not self.selected(i):
+        if not self.selected[i]:
             return mp.zero
-        return self.weight[i] * self.value_of(i, *self.moved(i, move))
+        return self.weight[i] * self.value_of(i, move)
 
     def mass(self, i: int, move: Move | None = None) -> Any:
-        if not self.selected(i):
+        if not self.selected[i]:
             return mp.zero
-        return self.weight[i] * self.mass_of(i, self.moved(i, move)[1])
+        return self.weight[i] * self.mass_of(i, move)
 
     def whole(self, of: Callable[..., Any], move: Move | None) -> Any:
         """Return the sum over all items, of which a move changes one."""
@@ -227,7 +231,7 @@ def _factor(book: Textbook) -> Array:
     """Return weight over divisor for each item: what its derivatives are multiplied by."""
     divisor = book.divisor()
     return np.array(
-        [float(w / divisor) * book.selected(i) for i, w in enumerate(book.weight)]
+        [float(w / divisor) * book.selected[i] for i, w in enumerate(book.weight)]
     ).reshape(book.case.item_shape())
 
 
