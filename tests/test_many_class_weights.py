@@ -11,7 +11,7 @@ import tinyloss
 from tests.support.libraries import Library
 from tinyloss import _arrays, _objects
 
-N = 3000
+N = 300
 WEIGHTS = np.random.default_rng(3).uniform(0.5, 2, N).astype(np.float32)
 X = np.random.default_rng(4).normal(size=(4, N)).astype(np.float32)
 Y = np.array([0, 7, N - 1, 7])
