@@ -27,9 +27,13 @@ def test_the_digits_are_read(torch: Any) -> None:
 
 # torch's own loss is what ours is measured by.
 @on("library", ["tinyloss", pytest.param("torch", marks=pytest.mark.slow)])
-def test_the_words_that_follow_are_learnt(torch: Any, library: str) -> None:
+def test_the_words_that_follow_are_learnt(
+    torch: Any, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(with_torch, "TOKENS", 1024)  # a quarter, of as many words
     run = trained("tokens", library, 3)
-    assert run.losses[-1] < run.losses[0] - 0.01
+    # What the batches differ by is within 0.05.
+    assert run.losses[-1] < run.losses[0] - 0.15
 
 
 def test_the_command_reports_both(torch: Any, capsys: pytest.CaptureFixture[str]) -> None:
