@@ -61,14 +61,19 @@ AS_CI_RUNS_THEM = "not slow and not gpu"
 
 
 @pytest.mark.parametrize(
-    "marks",
+    ("marks", "measured"),
     [
-        # nearly each test of a loss, with fewer parameters
-        pytest.param("not slow and not long", marks=pytest.mark.long, id="a selection"),
-        pytest.param(AS_CI_RUNS_THEM, marks=pytest.mark.slow, id="in full"),
+        # nearly each test of a loss, with fewer parameters; torch.compile takes half a minute
+        pytest.param(
+            "not slow and not long",
+            ["--libraries", "numpy,compiled,jax.jit"],
+            marks=pytest.mark.long,
+            id="a selection",
+        ),
+        pytest.param(AS_CI_RUNS_THEM, [], marks=pytest.mark.slow, id="in full"),
     ],
 )
-def test_its_loss_is_added_as_it_says(tmp_path: Path, marks: str) -> None:
+def test_its_loss_is_added_as_it_says(tmp_path: Path, marks: str, measured: list[str]) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     how = section("Add a loss")
@@ -80,6 +85,8 @@ def test_its_loss_is_added_as_it_says(tmp_path: Path, marks: str) -> None:
     for command in commands.splitlines():
         program, *arguments = shlex.split(command, comments=True)
         assert program == "python"
+        if "benchmarks.accuracy" in arguments:
+            arguments += measured
         # -u, since one argument alone is taken for code
         python("-u", *arguments, cwd=tree, PYTHONPATH=f"{tree}{pathsep}{tree / 'backends'}")
     assert "`charbonnier`: numbers with outliers, " in (tree / "README.md").read_text("utf-8")
