@@ -1,6 +1,7 @@
 """Losses of pairs and triples: the truth by mpmath, every library, autodiff, edges, peers."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tinyloss_numpy
 from tests.support.compare import close
 from tests.support.jets import mp
 from tests.support.libraries import Library
+from tests.support.params import covering
 
 Array = npt.NDArray[Any]
 anyloss: Any = tinyloss  # of losses chosen at run time, whose parameters no checker knows
@@ -119,6 +121,20 @@ every_length = on("c", [1, 3, 40])
 compiled_or_not = on("mode", ["never", pytest.param("always", marks=pytest.mark.long)])
 
 
+def every_way(option: str) -> pytest.MarkDecorator:
+    """By the formulas each order meets each dtype and option; compiled, any two of them meet."""
+    ways = [*product(ORDERS, ("float32", "float64"), (False, True))]
+    some = covering(ways)
+    marks = [pytest.mark.long if n in some else pytest.mark.slow for n in range(len(ways))]
+    return on(
+        ("p", "dtype", option, "mode"),
+        [
+            *[pytest.param(*way, "never") for way in ways],
+            *[pytest.param(*way, "always", marks=m) for way, m in zip(ways, marks, strict=True)],
+        ],
+    )
+
+
 @on_orders
 @every_dtype
 @every_length
@@ -187,10 +203,7 @@ def triplet(
     return near - far + mp.mpf(margin), near + far + mp.mpf(margin), by
 
 
-@on_orders
-@every_dtype
-@on("swap", [False, True])
-@compiled_or_not
+@every_way("swap")
 def test_triplets_are_exact(p: float, dtype: str, swap: bool, mode: Any) -> None:
     bound = 4 if p in (1, 2, INF) else 4 + 2 * p
     eps = float(np.finfo(dtype).eps)
@@ -223,10 +236,7 @@ def test_triplets_are_exact(p: float, dtype: str, swap: bool, mode: Any) -> None
                     held(grad[i], [s * (gap > 0) for s in slope], bound, dtype, scale=2)
 
 
-@on_orders
-@every_dtype
-@on("squared", [True, False])
-@compiled_or_not
+@every_way("squared")
 def test_contrasts_are_exact(p: float, dtype: str, squared: bool, mode: Any) -> None:
     bound = (10 if squared else 5) + (0 if p in (1, 2, INF) else 4 * p)
     eps = float(np.finfo(dtype).eps)
