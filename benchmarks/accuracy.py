@@ -50,7 +50,7 @@ from tests.support.dtypes import DTYPES, compute_dtype
 from tests.support.exact import Truth, evaluate, split
 from tests.support.families import HALF_BOUND, allowed, families, judge, scales
 from tests.support.peers import indices_of
-from tests.support.specs import BOUNDS, EXACT
+from tests.support.specs import BOUNDS, EXACT, SEQUENCES
 from tinyloss.cli.measure import library, machine, versions
 
 N = 120
@@ -212,6 +212,8 @@ def items_of(loss: str, given: tuple[tuple[str, Any], ...]) -> Items:
 def compiled_items_of(loss: str, given: tuple[tuple[str, Any], ...]) -> Items:
     """Return the same under torch.compile, with all lengths unknown but 1."""
     torch = library("torch")
+    if loss in SEQUENCES:
+        raise NotImplementedError  # of which torch.compile has no part: they leave its program
     # Else dynamic=True takes parameters for unknown numbers, too.
     importlib.import_module("torch._dynamo").config.specialize_float = True
     # One program too many is an error, not eager code.
@@ -289,6 +291,10 @@ def torch_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
         name = "nll_loss" if loss == "nll" else loss
         weight = None if weight is None else torch.as_tensor(weight)
         return getattr(f, name)(x, y, weight=weight, **options, **each)
+    if loss == "ctc":
+        frames, labels = (torch.full(x.shape[:1], a.shape[1]) for a in (x, y))
+        log_p = x.log_softmax(-1).transpose(0, 1)
+        return f.ctc_loss(log_p, y, frames, labels, **parameters, **each)
     if loss == "kl_div":
         return f.kl_div(x, y, **parameters, **each).sum(-1)
     if loss == "kl_div_with_logits":
@@ -330,6 +336,14 @@ def optax_loss(loss: str, x: Any, y: Any, **parameters: Any) -> Any:
         only(parameters, "epsilon")
         y = y if x.ndim == y.ndim else nn.one_hot(y, x.shape[-1], dtype=x.dtype)
         return losses.poly_loss_cross_entropy(x, y, **parameters)
+    if loss == "ctc":
+        padding = (jax().numpy.zeros(a.shape[:2]) for a in (x, y))
+        return losses.ctc_loss(x, next(padding), y, next(padding), parameters.get("blank", 0))
+    if loss == "fenchel_young":
+        only(parameters)
+        if x.ndim == y.ndim:
+            raise NotImplementedError
+        return losses.multiclass_sparsemax_loss(x, y)
     if loss == "kl_div":
         only(parameters, "log_target")
         if parameters.get("log_target"):
@@ -454,9 +468,10 @@ def flushable(
     kwargs: Mapping[str, Any], truth: Truth, dtype: str, loss: str
 ) -> npt.NDArray[np.bool_]:
     """Return whether flushed subnormal numbers may change a result."""
-    info, rowwise = np.finfo(compute_dtype(DTYPES[dtype])), EXACT[loss].rowwise
+    info, depth = np.finfo(compute_dtype(DTYPES[dtype])), EXACT[loss].depth
     tiny, x = float(info.smallest_normal), kwargs["x"]
-    classes = max(FLUSHED_CLASSES, x.shape[-1] if rowwise else 1)
+    classes = max(FLUSHED_CLASSES, x.shape[-1] if depth else 1)
+    items = x.shape[: x.ndim - depth]
     small = np.abs(truth.float64()) < classes * tiny / float(info.eps)
     smoothing = kwargs.get("label_smoothing", 0.0)
     small = small | (0 < smoothing < tiny * x.shape[-1])  # each class's share is subnormal
@@ -464,9 +479,10 @@ def flushable(
         if a.dtype.kind in "iub":
             continue
         subnormal = (a != 0) & (np.abs(a) < tiny)
-        if rowwise:
-            subnormal = subnormal.any(axis=-1)
-            subnormal = subnormal[..., None] if truth.shape == x.shape else subnormal
+        if depth:
+            subnormal = subnormal.reshape(*items, -1).any(axis=-1)
+            whole = items + (1,) * (depth if truth.shape == x.shape else 0)
+            subnormal = subnormal.reshape(whole)
         small = small | subnormal
     return np.broadcast_to(small, truth.shape)
 
@@ -550,8 +566,8 @@ def measure(loss: str, dtype: str, n: int, libraries: Iterable[str]) -> list[Cel
     notes: dict[str, str] = {}
     if (torch := library("torch")) is not None and any("torch" in name for name in libraries):
         torch.set_num_threads(1)
-    # Rows cost their classes.
-    n = max(n // 3, 4) if EXACT[loss].rowwise else n
+    # Rows cost their classes, sequences and images their frames or classes besides.
+    n = max(n // 3 ** EXACT[loss].depth, 4) if EXACT[loss].depth else n
     for family, kwargs in families(loss, dtype, n=n):
         truth, scale = evaluate(loss, **kwargs), scales(loss, kwargs)
         for name in libraries:
@@ -794,7 +810,7 @@ def results_of(loss: str) -> dict[str, list[str]]:
     for argument in exact.gradients:
         alike = allowed(loss, argument, {}) == allowed(loss, "x", {})
         groups.setdefault("x" if alike else argument, []).append(argument)
-    return groups | {"curvature": ["curvature"]}
+    return groups | ({"curvature": ["curvature"]} if exact.curved else {})
 
 
 def markdown(grid: Grid) -> str:

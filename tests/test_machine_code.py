@@ -85,6 +85,11 @@ SELECTION = [
     ("cross_entropy", "labels", 10, "float32", False, "in place"),
     ("binary_cross_entropy_with_logits", "", 0, "float32", False, "everything"),
 ]
+IN_ORDER = [("lovasz_hinge", "rows", 1000, "float32", True, "in place")]
+"""Rows that are sorted, which is done one number after the other; all else is vectors of rows.
+
+Running joins that choose one of two numbers, as that of `listmle`, do store under a mask.
+"""
 
 Case = tuple[str, str, int, str, bool, str]
 
@@ -229,6 +234,11 @@ def wrong(cases: list[Case]) -> list[tuple[Case, list[str]]]:
 
 def test_processors_get_vectors() -> None:
     assert wrong(SELECTION) == []
+
+
+@pytest.mark.long
+def test_processors_get_vectors_of_rows_in_an_order() -> None:
+    assert wrong(IN_ORDER) == []
 
 
 @pytest.mark.long

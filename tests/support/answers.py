@@ -33,8 +33,10 @@ def answers(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     value, gradients = value_and_grad(function, tuple(numbers.values()))(
         *arguments, reduction="none", **parameters
     )
-    _, curvature = grad_and_hess(function)(*arguments, **parameters)
-    return {"value": value, **dict(zip(numbers, gradients, strict=True)), "curvature": curvature}
+    found = {"value": value, **dict(zip(numbers, gradients, strict=True))}
+    if EXACT[loss].curved:
+        _, found["curvature"] = grad_and_hess(function)(*arguments, **parameters)
+    return found
 
 
 def complaints(loss: str, kwargs: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:

@@ -948,3 +948,91 @@ def pairwise_mse(x: list[Any], y: list[Any]) -> dict[str, Any]:
     sizes = [each + mp.fsum(errors) / n for each in errors]
     slopes = [4 * n * each for each in sizes]
     return {"value": 2 * n * mp.fsum(each**2 for each in sizes), "x": slopes, "y": slopes}
+
+
+def _missing(x: list[Any], members: Mapping[int, Any], own: int | None) -> dict[int, Any]:
+    """Return the shares that members have of a sum of exponentials, each by a factor.
+
+    Of one of them what is missing to 1: that does not cancel.
+    """
+    top = max(x[k] for k in members)
+    parts = {k: factor * mp.exp(mp.mpf(x[k]) - top) for k, factor in members.items()}
+    others = mp.fsum(part for k, part in parts.items() if k != own)
+    whole = others if own is None else others + parts[own]
+    return {k: (others if k == own else part) / whole for k, part in parts.items()}
+
+
+def listmle(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    order = sorted(range(len(x)), key=lambda at: (-y[at], at))
+    sizes = [mp.zero for _ in x]
+    for place, own in enumerate(order):
+        for k, size in _missing(x, dict.fromkeys(order[place:], 1), own).items():
+            sizes[k] += size
+    return {"x": sizes}
+
+
+def unique_softmax(x: list[Any], y: list[Any], *, gain: str = "exponential") -> dict[str, Any]:
+    """With what a label is worth before 1 is taken off it, and 1: its rounding."""
+    value, sizes = mp.zero, [mp.zero for _ in x]
+    for own, label in enumerate(y):
+        worth = (mp.mpf(label) if gain == "linear" else mp.mpf(2) ** label) + 1
+        members = [k for k, other in enumerate(y) if k == own or other < label]
+        value += worth * mp.log1p(mp.fsum(mp.exp(x[k] - x[own]) for k in members if k != own))
+        for k, size in _missing(x, dict.fromkeys(members, 1), own).items():
+            sizes[k] += worth * size
+    return {"value": value, "x": sizes}
+
+
+def cox_ph(x: list[Any], y: list[Any], event: list[Any], *, ties: str = "efron") -> dict[str, Any]:
+    value, sizes = mp.zero, [mp.zero for _ in x]
+    taken: dict[Any, int] = {}
+    for own, time in enumerate(y):
+        if not event[own]:
+            continue
+        tied = [k for k, other in enumerate(y) if other == time and event[k]]
+        before = taken.get(time, 0)
+        taken[time] = before + 1
+        left = 1 - mp.mpf(before) / len(tied) if ties == "efron" else mp.one
+        members = {k: left if k in tied else mp.one for k, b in enumerate(y) if b >= time}
+        top = max(x[k] for k in members)
+        whole = mp.fsum(a * mp.exp(mp.mpf(x[k]) - top) for k, a in members.items())
+        value += abs(mp.log(whole) + top - x[own])
+        for k in members:  # of each of these events the rest to 1, in the first one's sum
+            sizes[k] += _missing(x, members, k if k in tied and before == 0 else None)[k]
+    return {"value": value, "x": sizes}
+
+
+def lovasz_hinge(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    slopes = Exact("lovasz_hinge").item(x, y)["x"]
+    return {"value": mp.fsum(abs(s) * (1 + abs(a)) for s, a in zip(slopes, x, strict=True))}
+
+
+def sparse_shares(x: list[Any]) -> dict[str, Any]:
+    return {"value": [mp.one for _ in x]}
+
+
+def fenchel_young(x: list[Any], y: Any, *, activation: str = "sparsemax") -> dict[str, Any]:
+    with mp.workprec(1400):
+        value = max(Exact("fenchel_young").value(x, y, activation=activation), mp.zero)
+    return {"value": value + mp.sqrt(value), "x": [mp.one for _ in x]}
+
+
+def ctc(x: list[list[Any]], y: list[int], *, blank: int = 0) -> dict[str, Any]:
+    """By p (1 - c) + (1 - p) c, c the posterior probability of a symbol in a frame.
+
+    Of a target that is more likely than not, by the share of what is wrong in it.
+    """
+    with mp.workprec(1400):  # all that is wrong may be 1e-300
+        found = Exact("ctc").item(x, y, blank=blank)
+        right, wrong = mp.exp(-found["value"]), -mp.expm1(-found["value"])
+        sizes: list[list[Any]] = []
+        for row, slopes in zip(x, found["x"], strict=True):
+            sizes.append([])
+            for p, slope in zip(_probabilities(row)[0], slopes, strict=True):
+                of_right = p - slope
+                if right > 0.5:
+                    bad = p - of_right * right
+                    sizes[-1].append(((1 - p) * bad + p * (wrong - bad)) / right)
+                else:
+                    sizes[-1].append(p * (1 - of_right) + (1 - p) * of_right)
+    return {"x": sizes}

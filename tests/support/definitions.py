@@ -16,10 +16,15 @@ import numpy as np
 
 import tinyloss
 from tests.support.jets import Jet, Number, jet, mp, times
+from tinyloss._formula import Formula
 from tinyloss.cli.definitions import DEFINITIONS
+from tinyloss.losses import public_losses
 
 Item = dict[str, Any]
 """Results of one item by name: value, derivatives by argument, and curvature."""
+
+DEEP = {each.name for each in public_losses("images", "sequences")}
+"""Losses of which an item is a matrix."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,24 @@ class Exact:
         return "y" in self.arguments
 
     @cached_property
+    def depth(self) -> int:
+        """How many axes of x an item has: an element none, a row one, its frames or classes two."""
+        if self.name in DEEP:
+            return 2
+        return int("axis" in signature(getattr(tinyloss, self.name)).parameters)
+
+    @property
     def rowwise(self) -> bool:
-        return "axis" in signature(getattr(tinyloss, self.name)).parameters
+        """Whether an item is more than an element."""
+        return self.depth > 0
+
+    @cached_property
+    def _formula(self) -> type[Formula] | None:
+        """The formula of its rows or elements, of sequences None."""
+        loss: Any = getattr(tinyloss, self.name)
+        request = loss.request([None] * len(self.arguments), {})
+        formula: type[Formula] | None = request.formula or request.labels
+        return formula
 
     @cached_property
     def floored(self) -> bool:
@@ -58,9 +79,14 @@ class Exact:
         """The arguments it can be differentiated by, where y are no class indices."""
         if not self.target:
             return ()
-        loss: Any = getattr(tinyloss, self.name)
-        indices_only = loss.request([None] * len(self.arguments), {}).formula is None
-        return tuple(name for name in self.arguments if name != "y" or not indices_only)
+        own = self._formula
+        return tuple(name for name in self.arguments if name == "x" or hasattr(own, f"grad_{name}"))
+
+    @cached_property
+    def curved(self) -> bool:
+        """Whether it has curvature."""
+        own = self._formula if self.target else None
+        return own is not None and own.curvature is not Formula.curvature
 
     def value(self, *args: Any, **parameters: Any) -> Number:
         """Return the loss of an item."""
@@ -74,8 +100,11 @@ class Exact:
         if not self.target:
             return {"value": self.value(*args)}
         named = dict(zip(self.arguments, args, strict=True))
-        result = self._result([_variables(*each) for each in named.items()], parameters)
-        out: Item = {"value": result.number, "curvature": _derivative(result, "x", x, 2)}
+        variables = {name: _variables(name, named[name]) for name in self.gradients}
+        result = self._result([variables.get(k, _exact(a)) for k, a in named.items()], parameters)
+        out: Item = {"value": result.number}
+        if self.curved:
+            out["curvature"] = _derivative(result, "x", x, 2)
         for name in self.gradients:
             if not isinstance(named[name], int):
                 out[name] = _derivative(result, name, named[name], 1)
@@ -106,24 +135,23 @@ def _numbers(result: Any) -> Any:
 
 def _exact(a: Any) -> Any:
     if isinstance(a, list):
-        return [jet(each) for each in a]
+        return [_exact(each) for each in a]
     return a if a is None or isinstance(a, int | str) else jet(a)
 
 
-def _variables(name: str, a: Any) -> Any:
+def _variables(name: str, a: Any, *place: int) -> Any:
     """Return an argument as what derivatives are by."""
     if isinstance(a, list):
-        return [Jet(each, {(name, at): (1, 0)}) for at, each in enumerate(a)]
-    return a if isinstance(a, int) else Jet(a, {(name, None): (1, 0)})
+        return [_variables(name, each, *place, at) for at, each in enumerate(a)]
+    return a if isinstance(a, int) else Jet(a, {(name, place): (1, 0)})
 
 
-def _derivative(result: Jet, name: str, a: Any, order: int) -> Any:
-    def by(at: int | None) -> Number:
-        if mp.isnan(result.number):
-            return mp.nan
-        return times(order, result.by.get((name, at), (0, 0))[order - 1])
-
-    return [by(at) for at in range(len(a))] if isinstance(a, list) else by(None)
+def _derivative(result: Jet, name: str, a: Any, order: int, *place: int) -> Any:
+    if isinstance(a, list):
+        return [_derivative(result, name, each, order, *place, at) for at, each in enumerate(a)]
+    if mp.isnan(result.number):
+        return mp.nan
+    return times(order, result.by.get((name, place), (0, 0))[order - 1])
 
 
 # ---------------------------------------------------------------------------------------- limits
@@ -278,6 +306,19 @@ def at_the_margin_of_pairs(x: list[Any], y: list[Any], *, margin: Number = 1.0) 
         if y[i] > y[j] and abs(margin - (x[i] - x[j])) <= (abs(x[i]) + margin) * mp.mpf(2) ** -16
     ]
     return {"x": [any(at in pair for pair in near) for at in range(len(x))]}
+
+
+def where_errors_nearly_meet(x: list[Any], y: list[Any]) -> dict[str, Any]:
+    """Where rounding may change which of two pixels is more wrong, each on a side of its own."""
+    errors = [1 - a if b else 1 + a for a, b in zip(x, y, strict=True)]
+    return {
+        "x": [
+            any(
+                e != other and abs(e - other) <= (1 + abs(a)) * mp.mpf(2) ** -16 for other in errors
+            )
+            for a, e in zip(x, errors, strict=True)
+        ]
+    }
 
 
 def by_a_scale_of_0(x: Number, y: Number, scale: Number, **parameters: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ __all__ = [
     "central_differences",
     "evaluate",
     "items",
-    "pack",
+    "packed",
     "split",
     "ulp_error",
 ]
@@ -49,13 +49,20 @@ def _same(a: Number, b: Number, *, last: bool) -> bool:
 
 
 def _settled(a: Item, b: Item, *, last: bool) -> bool:
-    for name, value in b.items():
-        if isinstance(value, list):
-            if not all(_same(u, v, last=last) for u, v in zip(a[name], value, strict=True)):
-                return False
-        elif not _same(a[name], value, last=last):
-            return False
-    return True
+    return all(
+        _same(u, v, last=last)
+        for name, value in b.items()
+        for u, v in zip(_flat(a[name]), _flat(value), strict=True)
+    )
+
+
+def _flat(result: Any) -> Iterator[Any]:
+    """Yield the numbers of a result, of lists of any depth."""
+    if isinstance(result, list):
+        for each in result:
+            yield from _flat(each)
+    else:
+        yield result
 
 
 def settle(compute: Callable[[], Item], bits: int = 0) -> Item:
@@ -121,22 +128,28 @@ def items(
     parameters = {name: _normal(value, compute) for name, value in parameters.items()}
     if parameters.get("pos_weight", 0) is None:
         del parameters["pos_weight"]
-    shape = x.shape[:-1] if exact.rowwise else x.shape
+    shape = x.shape[: x.ndim - exact.depth]
     given = {n: _parameter(n, v, exact.rowwise, shape) for n, v in parameters.items()}
-    columns = [_columns(a, x.shape, exact.rowwise) for a in arguments]
+    columns = [_column(a, x.ndim, exact.depth) for a in arguments]
     for i in range(int(np.prod(shape))):
         args = tuple(column[i] for column in columns)
         yield args, {n: _number(v[i]) if isinstance(v, np.ndarray) else v for n, v in given.items()}
 
 
-def _columns(a: Any, shape: tuple[int, ...], rowwise: bool) -> list[Any]:
+def _column(a: Any, rank: int, depth: int) -> list[Any]:
+    """Return an argument's numbers, item by item; integers of a lower rank than x are classes."""
     a = np.asarray(a)
-    if rowwise and a.shape != shape:
-        return [int(label) for label in a.ravel()]
-    if rowwise:
-        rows = a.reshape(-1, shape[-1]).astype(np.float64)
-        return [[_number(v) for v in row] for row in rows]
-    return [_number(v) for v in a.astype(np.float64).ravel()]
+    classes = a.ndim < rank and a.dtype.kind in "iu"
+    many = int(np.prod(a.shape[: rank - depth]))
+
+    def exact(drawn: Any) -> Any:
+        if isinstance(drawn, list):
+            return [exact(each) for each in drawn]
+        return drawn if classes else _number(drawn)
+
+    numbers = a if classes else a.astype(np.float64)
+    column: list[Any] = exact(numbers.reshape(many, *a.shape[rank - depth :]).tolist())
+    return column
 
 
 @dataclass(frozen=True)
@@ -212,15 +225,17 @@ def evaluate(loss: str, *arrays: Any, **parameters: Any) -> dict[str, Truth]:
         for args, given in items(loss, *arguments, **parameters)
     ]
     labels = exact.rowwise and any(np.ndim(each) != x.ndim for each in arguments[1:2])
+    known = [{k: v for k, v in each.items() if k != "y" or not labels} for each in results]
+    return packed(known, x.shape, exact.depth)
+
+
+def packed(items: Sequence[Item], shape: tuple[int, ...], depth: int) -> dict[str, Truth]:
+    """Return the results of items as arrays for an x of a shape."""
     truths: dict[str, Truth] = {}
-    for name in results[0] if results else ():
-        if name == "y" and labels:
-            continue
-        column = [r[name] for r in results]
-        if isinstance(column[0], list):
-            truths[name] = pack([a for row in column for a in row], x.shape)
-        else:
-            truths[name] = pack(column, x.shape[:-1] if exact.rowwise else x.shape)
+    for name in items[0] if items else ():
+        column = [each[name] for each in items]
+        whole = isinstance(column[0], list)
+        truths[name] = pack([*_flat(column)], shape if whole else shape[: len(shape) - depth])
     return truths
 
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from tests.support.draws import Draw, Kwargs
 from tests.support.dtypes import DTYPES, compute_dtype
-from tests.support.exact import Truth, evaluate, items, pack, ulp_error
+from tests.support.exact import Truth, evaluate, items, packed, ulp_error
 from tests.support.jets import mp
-from tests.support.specs import BOUNDS, EXACT, SPECS
+from tests.support.specs import BOUNDS, EXACT, MEASURED
 
 __all__ = ["HALF_BOUND", "Verdict", "allowed", "families", "judge", "scales"]
 
@@ -37,14 +37,7 @@ def scales(loss: str, kwargs: Mapping[str, Any]) -> dict[str, Truth]:
     x = np.asarray(kwargs["x"])
     with mp.workprec(80):
         rows = [scale(*args, **parameters) for args, parameters in items(loss, **kwargs)]
-    out: dict[str, Truth] = {}
-    for name in rows[0] if rows else ():
-        column = [row[name] for row in rows]
-        if isinstance(column[0], list):
-            out[name] = pack([a for row in column for a in row], x.shape)
-        else:
-            out[name] = pack(column, x.shape[:-1] if EXACT[loss].rowwise else x.shape)
-    return out
+    return packed(rows, x.shape, EXACT[loss].depth)
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ def families(loss: str, dtype: str, seed: int = 0, n: int = 8) -> Iterator[tuple
 
     Rows of a thousand classes come in twentieths of `n`.
     """
-    for name, family in SPECS[loss].inputs.items():
+    for name, family in MEASURED[loss].inputs.items():
         # From the names, so that a new family leaves the numbers of the others as they are.
         rng = np.random.default_rng([seed, *(crc32(s.encode()) for s in (loss, dtype, name))])
         yield name, family(Draw(rng, DTYPES[dtype], n))

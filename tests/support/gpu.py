@@ -9,12 +9,12 @@ import numpy as np
 
 import tinyloss
 from tests.support.libraries import NumPyArray
-from tests.support.specs import ACTIVATIONS, EXACT, PAIRED
+from tests.support.specs import ACTIVATIONS, PAIRED, SPECS
 
 FUNCTIONS = [each.__name__ for each in ACTIVATIONS]
 LISTS = (1, 2, 7, 33, 200, 700, 1100)
 """Lengths of rows whose classes are compared: for each number of threads and blocks."""
-ROWS = [name for name, exact in EXACT.items() if exact.rowwise and name not in PAIRED]
+ROWS = [n for n, spec in SPECS.items() if spec.definition.rowwise and n not in PAIRED]
 CLASSES = (1, 2, 7, 100, 257, 1000, 5003, 32000, 50257, 131072, 262144)
 """Lengths of rows: each way to keep a row has some."""
 

@@ -596,6 +596,166 @@ TAGS: Families = {
 }
 
 
+def ordered(family: Family) -> Family:
+    """Lists of which no two members have the same label."""
+
+    def ordered(d: Draw) -> Kwargs:
+        x = family(d)["x"]
+        return {
+            "x": x,
+            "y": d.cast(d.rng.permuted(np.tile(np.arange(x.shape[1]), (d.n, 1)), axis=1)),
+        }
+
+    return ordered
+
+
+ORDERS: Families = {
+    **LISTS,
+    **{f"{name}_no_two_alike": ordered(LISTS[name]) for name in ("normal_1", "normal_10", "huge")},
+}
+
+
+def cohort(family: Family) -> Family:
+    """Members whose labels are times, of an event for two in three: for the first at least."""
+
+    def cohort(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        event = d.rng.random(kwargs["x"].shape) < 0.7
+        event[:, 0] = True
+        return {**kwargs, "event": d.cast(event)}
+
+    return cohort
+
+
+COHORTS: Families = {name: cohort(family) for name, family in ORDERS.items()}
+
+
+def forecast_by(members: Callable[[Draw], Array], y: Callable[[Draw, Array], Array]) -> Family:
+    """Ensembles, and the numbers that they are forecasts of."""
+
+    def family(d: Draw) -> Kwargs:
+        x = members(d)
+        return {"x": x, "y": d.cast(y(d, x.astype(float)))}
+
+    return family
+
+
+def by_chance(d: Draw, x: Array) -> Array:
+    return d.rng.normal(size=len(x))
+
+
+ENSEMBLES: Families = {
+    "normal": forecast_by(rows(1), by_chance),
+    "wide": forecast_by(rows(100), by_chance),
+    "small": forecast_by(rows(1e-3), lambda d, x: by_chance(d, x) * 1e-3),
+    "tight": forecast_by(lambda d: d.cast(1 + d.eps * d.rng.integers(0, 100, (d.n, C))), by_chance),
+    "on_a_member": forecast_by(rows(1), lambda d, x: x[:, 3]),
+    "near_a_member": forecast_by(rows(1), lambda d, x: x[:, 3] * (1 + d.eps)),
+    "members_alike": forecast_by(
+        lambda d: d.cast(np.round(2 * rows(1)(d).astype(float))), by_chance
+    ),
+    "all_alike": forecast_by(
+        lambda d: d.cast(np.zeros((d.n, C)) + by_chance(d, d.labels(1))[:, None]), by_chance
+    ),
+    "far": forecast_by(rows(1), lambda d, x: 1e4 * by_chance(d, x)),
+    "huge": forecast_by(lambda d: d.normal(d.max / 1e4, (d.n, C)), by_chance),
+    "near_max": forecast_by(
+        lambda d: d.uniform(-d.max / 4, d.max / 4, (d.n, C)), lambda d, x: x[:, 0] / 2
+    ),
+    "subnormal": forecast_by(lambda d: d.tiniest((d.n, C)), lambda d, x: x[:, 0]),
+    "two_members": forecast_by(rows(1, 2), by_chance),
+    "normal_c60": few(forecast_by(rows(1, 60), by_chance)),
+}
+ENSEMBLE_OF_ONE: Families = {"one_member": forecast_by(rows(1, 1), by_chance)}
+
+HARD_REGIONS: Families = {k: v for k, v in REGIONS.items() if not k.startswith("soft")} | {
+    "uniform_c60": few(hard_rows(lambda d: part_of_1(d, 60)))
+}
+"""Regions whose pixels are each of the region or not."""
+del HARD_REGIONS["uniform_c1000"]
+
+
+def image(family: Family) -> Family:
+    """Probabilities of two classes, each pixel of one of these."""
+
+    def image(d: Draw) -> Kwargs:
+        one, other = family(d), family(d)
+        y = np.stack([one["y"], d.cast(1) - one["y"]], axis=1)
+        return {"x": np.stack([one["x"], other["x"]], axis=1), "y": d.cast(y)}
+
+    return image
+
+
+IMAGES: Families = {name: image(family) for name, family in HARD_REGIONS.items()}
+
+
+def frames(scale: float, time: int = 5, classes: int = 3, labels: int = 2) -> Family:
+    """Logits of frames, and labels other than the blank, 0."""
+    return lambda d: {
+        "x": d.normal(scale, (d.n, time, classes)),
+        "y": d.rng.integers(1, classes, (d.n, labels)),
+    }
+
+
+def spelled(gap: float, *, right: bool = True) -> Family:
+    """Frames of which one symbol is ahead by a gap: of the labels in turn with blanks, or not."""
+
+    def family(d: Draw) -> Kwargs:
+        x, y = d.rng.normal(size=(d.n, 5, 3)), d.rng.integers(1, 3, (d.n, 2))
+        path = np.zeros((d.n, 5), int)
+        path[:, [1, 3]] = y if right else 3 - y
+        np.put_along_axis(x, path[..., None], x.max(axis=-1, keepdims=True) + gap, axis=-1)
+        return {"x": d.cast(x), "y": y}
+
+    return family
+
+
+def never(family: Family, symbol: int) -> Family:
+    """Frames in which a symbol is impossible."""
+
+    def never(d: Draw) -> Kwargs:
+        kwargs = family(d)
+        x = kwargs["x"].copy()
+        x[..., symbol] = -np.inf
+        return {**kwargs, "x": x}
+
+    return never
+
+
+def alike(family: Family) -> Family:
+    return lambda d: {**family(d), "y": np.ones((d.n, 2), int)}
+
+
+FRAMES: Families = {
+    "normal_1": frames(1),
+    "normal_10": frames(10),
+    "normal_100": frames(100),
+    "right_by_5": spelled(5),
+    "right_by_20": spelled(20),
+    "right_by_40": spelled(40),
+    "wrong_by_20": spelled(20, right=False),
+    "two_alike": alike(frames(3)),
+    "no_labels": frames(3, labels=0),
+    "one_frame": frames(3, time=1, labels=1),
+    "as_many_labels_as_frames": lambda d: {
+        **frames(1, time=3, labels=3)(d),
+        "y": np.tile([1, 2, 1], (d.n, 1)),
+    },
+    "two_classes": frames(3, classes=2, labels=1),
+    "impossible_label": never(lambda d: {**frames(3)(d), "y": np.ones((d.n, 2), int)}, 2),
+    "offset": lambda d: {**frames(1)(d), "x": d.cast(1000 + d.rng.normal(size=(d.n, 5, 3)))},
+    "equal": lambda d: {**frames(1)(d), "x": d.cast(np.zeros((d.n, 5, 3)))},
+    "scale_5000": frames(5000),
+    "subnormal": lambda d: {**frames(1)(d), "x": d.tiniest((d.n, 5, 3))},
+    "last_is_the_blank": lambda d: {
+        **frames(3)(d),
+        "y": d.rng.integers(0, 2, (d.n, 2)),
+        "blank": 2,
+    },
+    "twelve_frames": few(frames(3, time=12, classes=4, labels=4)),
+}
+
+
 def alone(families: Families) -> Families:
     """Families for functions of x only."""
 
@@ -604,6 +764,35 @@ def alone(families: Families) -> Families:
 
     return {name: drop(family) for name, family in families.items()}
 
+
+def shares_of_64(d: Draw) -> Array:
+    """Probabilities that add up to 1 as they are rounded."""
+    return d.cast(d.rng.multinomial(64, d.rng.dirichlet(np.ones(C) / 2, d.n)) / 64)
+
+
+SPARSE: Families = {
+    **{k: v for k, v in LABELLED.items() if k != "masked_target"},
+    **{k: v for k, v in SOFT_ROWS.items() if k.startswith("onehot")},
+    "soft_normal": soft(labelled(rows(1)), shares_of_64),
+    "soft_scale_10": soft(labelled(rows(10)), shares_of_64),
+    "soft_scale_100": soft(labelled(rows(100)), shares_of_64),
+    "leads_by_1": lambda d: leading(d, 1.0),
+    "leads_by_2": lambda d: leading(d, 2.0),
+    "close": labelled(lambda d: d.cast(1 + d.eps * d.rng.integers(0, 100, (d.n, C)))),
+}
+"""Rows of logits for probabilities of which some are 0."""
+
+
+def leading(d: Draw, gap: float) -> Kwargs:
+    """The target ahead of the others by about what it takes for all of the mass."""
+    y = d.labels(C)
+    x = -np.abs(d.rng.normal(size=(d.n, C)))
+    x[np.arange(d.n), y] = gap * (1 + d.eps * d.rng.integers(-9, 10, d.n))
+    x[np.arange(d.n), (y + 1) % C] = 0
+    return {"x": d.cast(x), "y": y}
+
+
+SPARSE_ROWS = alone({k: v for k, v in SPARSE.items() if not k.startswith(("onehot", "soft"))})
 
 FUNCTION_ROWS = alone(
     {k: v for k, v in LABELLED.items() if k != "masked_target"}

@@ -48,7 +48,8 @@ def promises(name: str) -> dict[str, Promise]:
     text = card_of(name).sections["Accuracy"]
     bound, names = r"(?:exact|[\d.]+(?: \+ \d+ gamma)? eps)", r"(?: by \w+(?: and \w+)*)?"
     gradient = f"{bound}{names}(?:, {bound}{names})*"
-    found = re.match(rf"value ({bound})(?:; gradient ({gradient}); curvature ({bound}))?", text)
+    bent = rf"(?:; curvature ({bound}))?"
+    found = re.match(rf"value ({bound})(?:; gradient ({gradient}){bent})?", text)
     if found is None:
         raise ValueError(f"the accuracy of {name} is {text!r}, expected a bound for each result")
     value, gradients, curvature = found.groups()
@@ -63,7 +64,8 @@ def promises(name: str) -> dict[str, Promise]:
         for eps, told in re.findall(rf"({bound})({names})", gradients)
         for argument in (told.removeprefix(" by ").split(" and ") if told else arguments)
     }
-    return {"value": _promise(value), **by, "curvature": _promise(curvature)}
+    bends = {} if curvature is None else {"curvature": _promise(curvature)}
+    return {"value": _promise(value), **by, **bends}
 
 
 def _promise(text: str) -> Promise:

@@ -1024,7 +1024,8 @@ def cox_ph(x: Row, y: Row, event: Row, *, ties: str) -> tuple[Number, ...]:
     """The sum over events: as often as it has these a cohort counts."""
     members = [*zip(x, y, event, strict=True)]
     terms: list[Number] = [0 * x[0]]
-    for time in sorted({b for _, b, happened in members if happened}):
+    times = [b for _, b, happened in members if happened]
+    for time in (b for at, b in enumerate(times) if b not in times[:at]):
         tied = [a for a, b, happened in members if happened and b == time]
         top = max(a for a, b, _ in members if b >= time).real
         at_risk = _sum((a - top).exp() for a, b, _ in members if b >= time)
@@ -1048,14 +1049,14 @@ def crps_ensemble(x: Row, y: Number, *, fair: bool) -> tuple[Number, ...]:
 
 def _threshold(x: Row, power: int) -> Number:
     """Return t such that max(x - t, 0), to a power of 1 or 2, adds up to 1."""
-    ranked = sorted(x, reverse=True)
-    for count in range(len(x), 0, -1):
+    ranked = sorted((a for a in x if a > -INFINITY), reverse=True)
+    for count in range(len(ranked), 0, -1):
         mean = _sum(ranked[:count]) / count
         if power == 1:
             t = mean - Decimal(1) / count
         else:
             rest = 1 - _sum((a - mean) ** 2 for a in ranked[:count])
-            if rest < 0:
+            if rest <= 0:  # then the least of them is not above their mean
                 continue
             t = mean - (rest / count).sqrt()
         if ranked[count - 1] > t:
@@ -1066,29 +1067,30 @@ def _threshold(x: Row, power: int) -> Number:
 @defined("rows")
 def sparsemax(x: Row) -> list[Number]:
     t = _threshold(x, 1)
-    return [max(a - t, 0 * a) for a in x]
+    return [a - t if a > t else Decimal(0) for a in x]
 
 
 @defined("rows")
 def entmax15(x: Row) -> list[Number]:
     halves = [a / 2 for a in x]
     t = _threshold(halves, 2)
-    return [max(a - t, 0 * a) ** 2 for a in halves]
+    return [(a - t) ** 2 if a > t else Decimal(0) for a in halves]
 
 
 @defined("near logits", relative=False)
 def fenchel_young(x: Row, y: Row | int, *, activation: str) -> tuple[Number, ...]:
-    shares = _masses(x, y)
-
     def negentropy(p: Number) -> Number:
         if activation == "sparsemax":
             return p * p / 2
-        return Decimal(4) / 3 * (p * p.sqrt() - p) if p > 0 else 0 * p
+        return 4 * (p * p.sqrt() - p) / 3
+
+    def gains(shares: Row) -> list[Number]:
+        """What these are worth of the classes that have some."""
+        some = ((a, Decimal(1) * p) for a, p in zip(x, shares, strict=True) if p > 0)
+        return [a * p - negentropy(p) for a, p in some]
 
     best = sparsemax(x) if activation == "sparsemax" else entmax15(x)
-    mine = (a * p - negentropy(p) for a, p in zip(x, best, strict=True))
-    known = (negentropy(Decimal(q)) - a * q for a, q in zip(x, shares, strict=True))
-    return *mine, *known
+    return *gains(best), *(-each for each in gains(_masses(x, y)))
 
 
 @defined("frames")

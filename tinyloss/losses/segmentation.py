@@ -883,7 +883,8 @@ def lovasz_hinge(
     Gradient: -(J_k - J_{k-1}) or its opposite, for a target of 1 or 0; 0 where e <= 0. Pixels of
     one e keep their places.
 
-    Accuracy: value 4 eps of errors that are rounded; gradient 4 eps.
+    Accuracy: value 4 eps; gradient 4 eps. The value's are of errors that are rounded, so of 1 + |x|
+    for each; the gradient's where rounding makes no two alike.
 
     Edge cases: max(e_1, 0) where there is nothing to find; 0 where no pixel counts.
 

@@ -230,7 +230,8 @@ def fenchel_young(
 
     Gradient: p - y by x. A second one by JAX and torch.
 
-    Accuracy: value 8 eps of itself and of its root; gradient 8 eps of 1.
+    Accuracy: value 8 eps; gradient 8 eps. The value's are of itself and of its root, the gradient's
+    of 1.
 
     Edge cases: 0, and no gradient, where the target's logit leads by 1 ("entmax15": by 2).
 
