@@ -85,11 +85,10 @@ SELECTION = [
     ("cross_entropy", "labels", 10, "float32", False, "in place"),
     ("binary_cross_entropy_with_logits", "", 0, "float32", False, "everything"),
 ]
-IN_ORDER = [("lovasz_hinge", "rows", 1000, "float32", True, "in place")]
-"""Rows that are sorted, which is done one number after the other; all else is vectors of rows.
-
-Running joins that choose one of two numbers, as that of `listmle`, do store under a mask.
-"""
+IN_ORDER = [
+    (name, "rows", 1000, "float32", True, "in place") for name in ("listmle", "lovasz_hinge")
+]
+"""Rows that are sorted, which moves whole numbers one by one; all arithmetic is of vectors."""
 
 Case = tuple[str, str, int, str, bool, str]
 
