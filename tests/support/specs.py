@@ -651,18 +651,21 @@ def _in_order() -> Iterator[Spec]:
     yield _spec("generalized_dice")
     yield _spec("lovasz_hinge", unsettled=of.where_errors_nearly_meet, scale=bounds.lovasz_hinge)
     yield _spec("lovasz_softmax", unsettled=of.where_errors_nearly_meet)
-    yield _spec("listmle", scale=bounds.listmle)
+    # Of who is alone, 1 is taken off 1 beside shares of 1e-127.
+    yield _spec("listmle", bits=1400, scale=bounds.listmle)
     grades = row_inputs.GRADED
     few = ("normal_1", "ordered", "grades_between")
     yield _spec(
         "unique_softmax",
         {**grades, **varied(grades, few, gain="linear")},
+        bits=1400,
         scale=bounds.unique_softmax,
     )
     cohorts = row_inputs.COHORTS
     yield _spec(
         "cox_ph",
         {**cohorts, **varied(cohorts, tuple(cohorts), ties="breslow")},
+        bits=1400,
         scale=bounds.cox_ph,
     )
     ensembles = row_inputs.ENSEMBLES
@@ -691,8 +694,12 @@ MEASURED: Mapping[str, Spec] = {**SPECS, **ORDERED}
 """All losses whose results are measured against their definitions."""
 UNMEASURED = {
     **dict.fromkeys(
-        ("unique_softmax", "cox_ph", "fenchel_young", "ctc"),
+        ("unique_softmax", "fenchel_young"),
         "has its record and is within its bounds in tests; the benchmark's many items are due",
+    ),
+    **dict.fromkeys(
+        ("cox_ph", "ctc"),
+        "a few values in float64 under jax.jit are beyond the bound: 17 eps, and 80; to be mended",
     ),
     **{
         each.name: "of vectors: bounds are of distances, as its own tests have them"
