@@ -694,10 +694,6 @@ MEASURED: Mapping[str, Spec] = {**SPECS, **ORDERED}
 """All losses whose results are measured against their definitions."""
 UNMEASURED = {
     **dict.fromkeys(
-        ("unique_softmax", "fenchel_young"),
-        "has its record and is within its bounds in tests; the benchmark's many items are due",
-    ),
-    **dict.fromkeys(
         ("cox_ph", "ctc"),
         "a few values in float64 under jax.jit are beyond the bound: 17 eps, and 80; to be mended",
     ),
