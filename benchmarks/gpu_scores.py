@@ -121,7 +121,7 @@ def peak(torch: Any, call: Callable[[], Any]) -> float:
     call()
     torch.cuda.synchronize()
     after = torch.cuda.max_memory_allocated(), pool.total_bytes()
-    return sum(b - a for a, b in zip(before, after, strict=True)) / 2**20
+    return float(sum(b - a for a, b in zip(before, after, strict=True))) / 2**20
 
 
 def milliseconds(torch: Any, call: Callable[[], Any]) -> float:

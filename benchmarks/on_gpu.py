@@ -56,7 +56,7 @@ class Step:
 def steps(out: Path, processes: int, parallel: bool) -> list[Step]:
     """Return the steps, the most valuable first: tests before speed."""
     python = sys.executable
-    tests = [python, "-m", "pytest", "-m", "gpu", "tests", "--require=cupy", "--durations=10"]
+    tests = [python, "-m", "pytest", "-m", "gpu", "tests", "--require=cupy", "--durations=10", "-v"]
     tests += ["-p", "no:benchmark"]  # where it is installed, it warns of xdist
     if parallel:  # most of the time goes to compiling
         tests += ["-n", str(processes), "--dist=worksteal"]

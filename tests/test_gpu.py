@@ -26,7 +26,7 @@ from tests.support.gpu import (
     hold_up,
     last_layer_of_halves,
 )
-from tests.support.specs import EXACT, LOSSES, PAIRED, SPECS
+from tests.support.specs import LOSSES, PAIRED, SPECS
 from tinyloss.testing import check_backend
 
 Array = npt.NDArray[Any]
@@ -150,7 +150,7 @@ def test_a_last_layer_of_halves_is_rounded_once(cupy: Any, memory: int | None) -
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SPECS)
 def test_every_result_is_within_the_bound_of_its_loss(cupy: Any, name: str, dtype: str) -> None:
-    n = ITEMS // 3 if EXACT[name].rowwise else ITEMS
+    n = ITEMS // 3 if SPECS[name].definition.rowwise else ITEMS
     found: list[str] = []
     for family, kwargs in families(name, dtype, n=n):
         there = {k: cupy.asarray(v) if isinstance(v, np.ndarray) else v for k, v in kwargs.items()}

@@ -41,7 +41,7 @@ from tinyloss_cupy._modules import Kernel, Launch
 class Library(Memory, Protocol):
     """What kernels ask of a library whose arrays lie on a GPU: of CuPy, or of one beside it."""
 
-    def device(self, array: Any) -> int:
+    def device(self, array: Any, /) -> int:
         """Return the number of an array's device."""
         ...
 

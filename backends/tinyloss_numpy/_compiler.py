@@ -60,20 +60,41 @@ def _environment() -> tuple[str, ...]:
 
 def _compile(text: Text, real: str, title: str) -> bytes:
     """Compile a text; return the function's name, a line, and its object code."""
-    from numba.core.compiler_lock import global_compiler_lock
-
     from tinyloss_numpy._loops import vocabulary
     from tinyloss_numpy._memory import accessors
 
     lanes = text.lanes or LANES[real]
     names = {**vocabulary(real, lanes), **accessors(dict(text.places), lanes)}
     exec(compile(text.source, f"<tinyloss: {title}>", "exec"), names)
-    with global_compiler_lock:
-        compiled = _numba()(names["kernel"])
-        compiled.library.finalize()
-        module = llvm.parse_assembly(compiled.library.get_llvm_str())
-    stored: bytes = compiled.fndesc.llvm_func_name.encode() + b"\n" + _machine().emit_object(module)
+    try:
+        name, code = _translated(names["kernel"])
+    except (AttributeError, ImportError, TypeError):  # of another Numba, whose inside has changed
+        name, code = _translated_by_njit(names["kernel"])
+    stored: bytes = name.encode() + b"\n" + _machine().emit_object(llvm.parse_assembly(code))
     return stored
+
+
+def _translated(kernel: Any) -> tuple[str, str]:
+    """Return the name and LLVM's text of a function."""
+    from numba.core.compiler_lock import global_compiler_lock
+
+    with global_compiler_lock:
+        compiled = _numba()(kernel)
+        compiled.library.finalize()
+        return compiled.fndesc.llvm_func_name, compiled.library.get_llvm_str()
+
+
+def _translated_by_njit(kernel: Any) -> tuple[str, str]:
+    """Return the same by what every Numba has: it makes machine code that never runs, too."""
+    from numba import njit, types
+
+    signature = types.intp(*[types.intp] * 4)
+    decorated: Any = njit  # its types leave some options out
+    compiled = decorated(
+        signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(kernel)
+    (own,) = compiled.signatures
+    return compiled.overloads[own].fndesc.llvm_func_name, compiled.inspect_llvm(own)
 
 
 @cache

@@ -14,23 +14,23 @@ __all__ = ["Memory", "empty_answer", "overwritten_inputs", "results"]
 class Memory(Protocol):
     """What a backend knows of its library's arrays in memory."""
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: Any, /) -> Any:
         """Return a new, uninitialized array."""
         ...
 
-    def empty_like(self, array: Any, dtype: Any) -> Any:
+    def empty_like(self, array: Any, dtype: Any, /) -> Any:
         """Return a new, uninitialized array with another's shape and order of strides."""
         ...
 
-    def address(self, array: Any) -> int:
+    def address(self, array: Any, /) -> int:
         """Return the address of an array's first element."""
         ...
 
-    def layout(self, array: Any) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
+    def layout(self, array: Any, /) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
         """Return an array's shape, its strides in bytes, and its dtype, which is NumPy's."""
         ...
 
-    def may_overlap(self, a: Any, b: Any) -> bool:
+    def may_overlap(self, a: Any, b: Any, /) -> bool:
         """Return whether two arrays may share memory."""
         ...
 

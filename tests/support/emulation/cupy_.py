@@ -301,7 +301,7 @@ def _gemm_ex(
     def columns(address: int, rows: int, count: int, step: int, dtype: Any) -> Any:
         size = np.dtype(dtype).itemsize
         assert step >= rows
-        block = (ctypes.c_uint8 * (((count - 1) * step + rows) * size)).from_address(address)
+        block: Any = (ctypes.c_uint8 * (((count - 1) * step + rows) * size)).from_address(address)
         return np.ndarray((rows, count), dtype, block, 0, (size, step * size))
 
     def factor(address: int, op: int, rows: int, count: int, step: int) -> Any:
