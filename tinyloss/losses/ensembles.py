@@ -47,15 +47,15 @@ class _CRPSEnsemble(Formula):
         xp = self.xp
         # Differences of halves do not overflow, and products of what is not small do not underflow.
         top = xp.max(xp.maximum(xp.abs(self.x), xp.abs(self.y)), axis=-1, keepdims=True)
-        large = top > 1
-        scale = xp.where(large, 0.5, 2.0**64)
+        large, one = top > 1, xp.ones_like(top)
+        scale = xp.where(large, 0.5, 2.0**64 * one)
         x, y = self.x * scale, self.y * scale
         low, high = xp.minimum(x, y), xp.maximum(x, y)
         place = places(x)
         up = xp.where(place == self.many - 1, y, following(low)) - low
         down = high - xp.where(place == 0, y, previous(high))
         total = xp.sum(self.below * up + self.above * down, axis=-1, keepdims=True)
-        return (total * xp.where(large, 2.0, 2.0**-64))[..., 0]
+        return (total * xp.where(large, 2.0, 2.0**-64 * one))[..., 0]
 
     def grad_x(self) -> Any:
         xp, many = self.xp, self.many
