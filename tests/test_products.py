@@ -652,6 +652,31 @@ class TestTorch:
             error = (got.double() - slope).abs()
             assert bool((error <= 2.0**-8 * slope.abs() + left * slope.abs().max()).all())
 
+    def test_autocast_rounds_the_factors(self, torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As on a GPU; gradients keep the dtypes of what was given."""
+        from tinyloss_torch import _products
+
+        def multiply(a: Any, b: Any, into: Any, adds: bool) -> None:
+            into.copy_(into + a.float() @ b.float() if adds else a.float() @ b.float())
+
+        monkeypatch.setattr(_products, "_autocast", lambda h: torch.bfloat16)
+        monkeypatch.setattr(_products, "halves", lambda h: 2)
+        monkeypatch.setattr(_products, "_multiply_halves", multiply)
+        random = torch.Generator().manual_seed(0)
+        h, w = (torch.randn((n, 24), generator=random) for n in (37, 50))
+        y, both = torch.arange(37), tinyloss.value_and_grad(LINEAR, (0, 1))
+        one, other = h.clone().requires_grad_(), w.clone().requires_grad_()
+        value = LINEAR(one, other, y)
+        value.backward()
+        exact, slopes = both(h.bfloat16().double(), w.bfloat16().double(), y)
+        told = both(h, w, y)
+        for got in (value, LINEAR(h, w, y), told[0]):
+            np.testing.assert_allclose(got.item(), exact.item(), rtol=1e-5)
+        for got, slope in zip((one.grad, other.grad, *told[1]), (*slopes, *slopes), strict=True):
+            assert got.dtype == torch.float32
+            bound = 2.0**-8 * slope.abs() + 2.0**-16 * slope.abs().max()
+            assert bool(((got.double() - slope).abs() <= bound).all())
+
     @pytest.mark.parametrize("options", [{}, {"where": MASK}, {"reduction": "none"}], ids=str)
     def test_backward_twice_with_what_is_upstream(self, options: Any, torch: Any) -> None:
         h, w, y, bias = drawn()

@@ -87,7 +87,16 @@ def _multiply_halves(a: Any, b: Any, into: Any, adds: bool) -> None:
 
 def products(scored: Scored) -> Answer:
     """Answer for scores that are products."""
-    call, tensors = _Call.of(_as_autocast(scored))
+    cast = _as_autocast(scored)
+    answer = _answer(cast)
+    if cast is scored:
+        return answer
+    grads = zip(scored.by, answer.grads, strict=True)
+    return answer._replace(grads=tuple([each.to(scored.dtype_of(name)) for name, each in grads]))
+
+
+def _answer(scored: Scored) -> Answer:
+    call, tensors = _Call.of(scored)
     if is_watched():
         return at_once(scored)
     if not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors)):
@@ -110,15 +119,23 @@ def _as_autocast(scored: Scored) -> Scored:
 
     On the CPU they are left as they are: less precise products are no faster here.
     """
-    h, w = scored.h, scored.w
-    if w is None or not h.is_cuda or not torch.is_autocast_enabled("cuda"):
-        return scored
-    dtype = torch.get_autocast_dtype("cuda")
-    if scored.scale is not None or torch.float64 in (h.dtype, w.dtype):
+    h, w, dtype = scored.h, scored.w, _autocast(scored.h)
+    if (
+        dtype is None
+        or w is None
+        or scored.scale is not None
+        or torch.float64 in (h.dtype, w.dtype)
+    ):
         return scored
     h, w = h.to(dtype), w.to(dtype)
     count = halves(h)
     return replace(scored, h=h, w=w, halves=count) if count else scored
+
+
+def _autocast(h: Any) -> Any:
+    """Return the dtype that autocast multiplies in on a GPU, None where it is off."""
+    on = h.is_cuda and torch.is_autocast_enabled("cuda")
+    return torch.get_autocast_dtype("cuda") if on else None
 
 
 def _computed(scored: Scored) -> Answer:
