@@ -693,10 +693,6 @@ ORDERED: Mapping[str, Spec] = {each.name: each for each in _in_order()}
 MEASURED: Mapping[str, Spec] = {**SPECS, **ORDERED}
 """All losses whose results are measured against their definitions."""
 UNMEASURED = {
-    **dict.fromkeys(
-        ("cox_ph", "ctc"),
-        "a few values in float64 under jax.jit are beyond the bound: 17 eps, and 80; to be mended",
-    ),
     **{
         each.name: "of vectors: bounds are of distances, as its own tests have them"
         for each in public_losses("pairs")

@@ -262,7 +262,8 @@ class Paths:
         if self._wrong is None:
             (self._wrong,) = self._some(likely, lambda: (self._probability_of_wrong()[0],))
         wrong = xp.where(likely, self._wrong, 0.0)
-        return xp.where(likely, -xp.log1p(-wrong), -self._wide.log(self._right)[:, 0])
+        loss = xp.log1p(wrong / (1 - wrong))  # -log(1 - wrong): see `log_of_sum`
+        return xp.where(likely, loss, -self._wide.log(self._right)[:, 0])
 
     def grad(self) -> Any:
         """Return their gradients by the logits, (T, N, K)."""

@@ -20,6 +20,7 @@ from tinyloss._in_order import (
 )
 from tinyloss._lists import ListFunction
 from tinyloss._traits import Traits
+from tinyloss.losses._numerics import log_of_sum
 from tinyloss.typing import Array, ArrayLike, ListOptions, TiesOfEvents
 
 __all__ = ["cox_ph"]
@@ -90,7 +91,7 @@ class _CoxPH(Formula):
 
     def value(self) -> Any:
         xp = self.xp
-        each = (self.m - self.x) + xp.log1p(self.rest)
+        each = (self.m - self.x) + log_of_sum(self.rest)
         return xp.sum(xp.where(self.event, each, 0.0) / self.many, axis=-1)
 
     def grad_x(self) -> Any:
