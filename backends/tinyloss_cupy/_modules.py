@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from tinyloss.backend import Cache
 from tinyloss.compiler import disk
 from tinyloss_cuda.source import KERNEL
 
@@ -76,6 +77,14 @@ class Launch:
         start = ctypes.addressof(slots)
         places = [cupy.cuda.function.CPointer(start + 8 * n) for n in range(self._count)]
         return slots, (*places, *self._constants)
+
+
+def kernel_of(text: str) -> Kernel:
+    """Return the kernel of a text, the same for all who ask."""
+    return _kernels.made(text, lambda: Kernel(text))
+
+
+_kernels: Cache[Kernel] = Cache()
 
 
 def _machine_code(text: str) -> bytes:

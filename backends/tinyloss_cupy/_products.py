@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from tinyloss.backend import Budget, Cache
+from tinyloss.backend import Budget
 from tinyloss_cuda.source import SPLIT_THREADS, write_split
-from tinyloss_cupy._modules import Kernel
+from tinyloss_cupy._modules import kernel_of
 
 _PIECE = 2**26
 """Bytes of a product that is added at a time."""
@@ -16,8 +16,6 @@ _BLOCKS = 2048
 # CUDA's numbers of what cuBLAS is told: library_types.h and cublas_api.h.
 _FLOAT32, _BFLOAT16 = 0, 14
 _SUMS_IN_FLOAT32, _ANY_ALGORITHM = 68, -1
-
-_kernels: Cache[Kernel] = Cache()
 
 
 def product_memory(h: Any) -> Budget:
@@ -47,8 +45,7 @@ def halved(z: Any, dtype: Any, count: int) -> Any:
 
     z = cupy.ascontiguousarray(z)
     found = cupy.empty((count * len(z), z.shape[1]), dtype)
-    text = write_split(z.dtype.name, found.dtype.name)
-    kernel = _kernels.made(text, lambda: Kernel(text))
+    kernel = kernel_of(write_split(z.dtype.name, found.dtype.name))
     kernel((_BLOCKS,), (SPLIT_THREADS,), (z, found, np.int64(z.size)))
     return found
 

@@ -35,7 +35,7 @@ from tinyloss_cuda.source import (
     write_total,
 )
 from tinyloss_cupy import _arrays
-from tinyloss_cupy._modules import Kernel, Launch
+from tinyloss_cupy._modules import Launch, kernel_of
 
 
 class Library(Memory, Protocol):
@@ -277,7 +277,7 @@ class _Way:
         loss, kind = self._loss, self._kind
         real, reduced = loss.recording.real, kind.value and kind.reduce
         kernel = Launch(
-            _kernel(loss.text(plan.variant)),
+            kernel_of(loss.text(plan.variant)),
             plan.grid,
             plan.block,
             "Q" * (arrays + reduced + (plan.scratch > 0)) + "d" * numbers + "Q" * held,
@@ -287,7 +287,7 @@ class _Way:
         if reduced:
             text = write_total(real, _value_dtype(kind).name, self._divisor)
             types = "QqQ" + "d" * len(self._by) + "Q" * held
-            total = Launch(_kernel(text), (1,), (TOTAL_THREADS,), types)
+            total = Launch(kernel_of(text), (1,), (TOTAL_THREADS,), types)
         return _Launches(kernel, total, (plan.sums, 2 if real == "float64" else 1))
 
 
@@ -315,20 +315,15 @@ def scale(library: Library, array: Any, factor: Any) -> None:
         launch = _scales.made(
             (dtype, by, blocks),
             lambda: Launch(
-                _kernel(write_scale(dtype.name, by.name)), (blocks,), (SCALE_THREADS,), "QqQ"
+                kernel_of(write_scale(dtype.name, by.name)), (blocks,), (SCALE_THREADS,), "QqQ"
             ),
         )
         launch((library.address(array), count, library.address(factor)), library.stream())
 
 
 _scales: Cache[Launch] = Cache()
-_kernels: Cache[Kernel] = Cache()
 _without_clusters: set[int] = set()
 _devices: dict[int, bool] = {}
-
-
-def _kernel(text: str) -> Kernel:
-    return _kernels.made(text, lambda: Kernel(text))
 
 
 def _has_clusters(device: int) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from tinyloss.backend import Answer, Block, Cache, Sequenced
 from tinyloss_cuda.source import CTYPES, SEQUENCE_THREADS, write_sequences
 from tinyloss_cupy import _arrays
-from tinyloss_cupy._modules import Kernel, Launch
+from tinyloss_cupy._modules import Launch, kernel_of
 from tinyloss_cupy._run import Library, is_nvidias, on
 
 _MEMORY = 2**31
@@ -63,22 +63,17 @@ def _launched(block: Block, batch: Sequenced, library: Library) -> Any:
     )
     dtypes = names[0], names[2], names[4], names[5], names[6]
     key = batch.formula, dtypes, blocks, given
-    launch = _launches.made(key, lambda: _launch(batch.formula, block, dtypes, blocks, given))
+    launch = _launches.made(key, lambda: _launch(block, dtypes, blocks, given))
     launch((*places, library.address(scratch)), library.stream())
     return Answer(losses if batch.value else None, (grad,) if batch.grad else ())
 
 
-def _launch(
-    formula: Any, block: Block, dtypes: tuple[str, ...], blocks: int, given: tuple[int, ...]
-) -> Launch:
+def _launch(block: Block, dtypes: tuple[str, ...], blocks: int, given: tuple[int, ...]) -> Launch:
     numbers = tuple(block.numbers.items())
-    kernel = _kernels.made(
-        (formula, dtypes), lambda: Kernel(write_sequences(block.text, numbers, *dtypes))
-    )
+    kernel = kernel_of(write_sequences(block.text, numbers, *dtypes))
     # an array of one element goes to a kernel by value
     table = np.frombuffer(np.asarray(given, np.int64).tobytes(), f"V{8 * len(given)}")
     return Launch(kernel, (blocks,), (SEQUENCE_THREADS,), "Q" * 8, [table])
 
 
-_kernels: Cache[Kernel] = Cache()
 _launches: Cache[Launch] = Cache()
