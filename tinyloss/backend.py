@@ -17,6 +17,7 @@ kind, or returns NotImplemented to leave one to the formulas:
     by_chunks   the same, chunk by chunk
     evaluated   answers a batch of sequences by their loss's formulas
     replaced    a job with some of its fields changed, or of its kind's
+    translated  a job with another library's arrays of the same memory
 
 `tinyloss.testing.check_backend` says whether it keeps the contract. Backends that compile find the
 rest in `tinyloss.compiler`.
@@ -39,6 +40,7 @@ from tinyloss._engine.job import (
     looked,
     replaced,
     scaled,
+    translated,
 )
 from tinyloss._engine.pairs import OF_ROWS, scores_and_target
 from tinyloss._engine.registry import Backend, extent
@@ -108,5 +110,6 @@ __all__ = [
     "scaled",
     "scores_and_target",
     "seen_of_columns",
+    "translated",
     "widest_dtype",
 ]

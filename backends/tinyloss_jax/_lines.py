@@ -5,6 +5,7 @@ line.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -21,16 +22,27 @@ class Lines:
 
     def __init__(self, kind: Kind) -> None:
         self._kind, self._roles = kind, roles_of(kind)
-        self.asked = asked = asked_of(kind)
         self._closed = [
             name
             for name, role in self._roles.items()
             if hasattr(kind.formula, f"grad_{name}") and not role.keeps_dtype
         ]
+        self._ask(asked_of(kind))
+
+    def _ask(self, asked: Sequence[str]) -> None:
+        self.asked = asked
         function: Any = jax.custom_jvp(partial(self.parts, asked))
         function.defjvp(self.rule, symbolic_zeros=True)
         self.function: Callable[[dict[str, Any]], Parts] = function
         """From the formula's arrays to the parts."""
+
+    def asking(self, asked: Sequence[str]) -> "Lines":
+        """Return the rule of other parts."""
+        if asked == self.asked:
+            return self
+        other = copy(self)
+        other._ask(asked)
+        return other
 
     def numbers(self, given: Mapping[str, float], classes: int) -> Mapping[str, float]:
         """Return what the parts take as numbers beside the arrays."""

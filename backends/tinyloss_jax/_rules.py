@@ -7,6 +7,7 @@ but for that of an item by itself, whose derivative is the curvature.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,7 @@ class Rule:
     def __init__(self, kind: Kind) -> None:
         formula = kind.formula
         inputs = roles_of(kind)
-        self.asked = asked = asked_of(kind)
+        asked = asked_of(kind)
         self._inputs, self._dtype = inputs, kind.dtype
         self._axis_name, self._rowwise = kind.axis_name, kind.rowwise
         gradients = {
@@ -63,12 +64,24 @@ class Rule:
         """The closed-form gradients, by their arguments."""
         self._slope: Any = jax.custom_jvp(self._slope_by_lines)
         self._slope.defjvp(self._slope_rule, symbolic_zeros=True)
+        self._ask(asked)
+
+    def _ask(self, asked: Sequence[str]) -> None:
+        self.asked = asked
         alone = asked == ["value"] and self._rowwise and self._axis_name is None
         primal = self._by_blocks if alone else partial(self.parts, asked)
         function: Any = jax.custom_jvp(primal)
         function.defjvp(self.rule, symbolic_zeros=True)
         self.function: Callable[[dict[str, Any]], Parts] = function
         """From the formula's arrays to the parts."""
+
+    def asking(self, asked: Sequence[str]) -> "Rule":
+        """Return the rule of other parts, of those that this knows: the value and its gradients."""
+        if asked == self.asked:
+            return self
+        other = copy(self)
+        other._ask(asked)
+        return other
 
     def numbers(self, given: Mapping[str, float], classes: int) -> dict[str, float]:
         """Return what the parts take as numbers beside the arrays."""

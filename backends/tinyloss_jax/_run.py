@@ -10,7 +10,9 @@ import numpy as np
 from jax.core import Tracer
 
 from tinyloss.backend import Answer, Job, Kind, finished, of_rank, scaled
+from tinyloss.compiler.kernels import asked_of
 from tinyloss.compiler.recorder import Unrecordable
+from tinyloss_jax import _native
 from tinyloss_jax._lines import Lines
 from tinyloss_jax._rows import SplitRows
 from tinyloss_jax._rules import Rule
@@ -48,6 +50,7 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     except Unrecordable:
         return lambda job: NotImplemented
     function = function_of(kind, rule)
+    native = jax.jit(_native.native_of(kind, lambda asking: function_of(asking, rule)))
 
     def answer(job: Job) -> Any:
         if 0 in job.arrays["x"].shape:
@@ -58,6 +61,8 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
         numbers = rule.numbers(
             job.numbers, kind.classes or job.arrays["x"].shape[-1] if kind.rowwise else 1
         )
+        if _native.pays(job):
+            return native(_native.operands_of(job, numbers, weight, divisor))
         return function(job.arrays, numbers, weight, divisor)
 
     return answer
@@ -65,6 +70,7 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
 
 def function_of(kind: Kind, rule: Rule | Lines) -> Callable[..., Answer]:
     """Return the function of a job's arrays."""
+    rule = rule.asking(asked_of(kind))
 
     def parts_of(arrays: Any) -> Answer:
         named = dict(zip(rule.asked, rule.function(arrays), strict=True))

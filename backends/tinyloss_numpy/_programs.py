@@ -4,6 +4,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeVar
 from warnings import warn
 
@@ -191,6 +192,11 @@ def made(kept: dict[K, T | str], key: K, make: Callable[[], T], title: str) -> N
 
 _COMPILER = ("numba", "llvmlite")
 """What the extra `cpu` brings."""
+
+
+def has_compiler() -> bool:
+    """Return whether what compiles is installed."""
+    return all(find_spec(name) is not None for name in _COMPILER)
 
 
 def _complaint(error: Exception, title: str) -> str:

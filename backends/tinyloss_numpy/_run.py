@@ -26,8 +26,8 @@ from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, Recording, arrays_of, numbers_of, recording_of
 from tinyloss.compiler.outputs import empty_answer, overwritten_inputs, results
 from tinyloss_numpy import _arrays, _blocks
-from tinyloss_numpy._plans import EXACT, WORTH_THREADS
-from tinyloss_numpy._programs import CompiledLoss
+from tinyloss_numpy._plans import EXACT, WORTH_THREADS, Plan
+from tinyloss_numpy._programs import CompiledLoss, has_compiler
 from tinyloss_numpy._threads import run_slabs
 
 _compilation: ContextVar[str] = ContextVar("tinyloss_numpy.compilation", default="auto")
@@ -127,6 +127,12 @@ class _Prepared:
             if compiled is not None:
                 return compiled
         return _blocks.run(job)
+
+    def has_loop(self, job: Job) -> bool:
+        """Compile the loop of jobs whose arrays lie as these; return whether there is one."""
+        if not _compiles(job.kind) or not has_compiler():
+            return False
+        return _planned(self._loss(_looped(job)), job, _inputs(job))[2] is not None
 
     def ready(
         self, job: Job, weighing: Weighing | None, given: Sequence[Any], memory: Any = _arrays
@@ -263,20 +269,10 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
         return None
     if loss.declined and not job.out and _layouts(arrays) in loss.declined:
         return None
-    answer = empty_answer(_arrays, job, arrays)
-    overwrites: tuple[str, ...] = ()
-    outputs = results(answer)
-    if job.out:
-        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, arrays)
-        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
-    arrays += outputs
-    watched = _watched(job)
-    layouts = _layouts(arrays)
-    plan = loss.plan(overwrites, layouts, None, watched)
-    kernel = None if plan is None else plan.kernel or loss.compile(plan, layouts)
-    if plan is None or kernel is None:
+    answer, arrays, plan = _planned(loss, job, arrays)
+    if plan is None:
         return None
-    kind = job.kind
+    kernel, kind, watched = plan.kernel, job.kind, _watched(job)
     reduced = kind.value and kind.reduce
     totals = np.empty((plan.groups, reduced + (watched is not None)))
     given = {name: float(number) for name, number in numbers_of(job).items()}
@@ -303,6 +299,24 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     if job.out or job.arrays["x"].shape:
         return delivered(answer, job.out)
     return _scalars(answer)
+
+
+def _planned(
+    loss: CompiledLoss, job: Job, inputs: list[Any]
+) -> tuple[Answer, list[Any], Plan | None]:
+    """Return arrays for the answer, what a loop takes, and its plan with a kernel if it has one."""
+    answer = empty_answer(_arrays, job, inputs)
+    overwrites: tuple[str, ...] = ()
+    outputs = results(answer)
+    if job.out:
+        overwrites = overwritten_inputs(_arrays, outputs, loss.recording.names, inputs)
+        outputs = [each for each, name in zip(outputs, overwrites, strict=True) if not name]
+    arrays = [*inputs, *outputs]
+    layouts = _layouts(arrays)
+    plan = loss.plan(overwrites, layouts, None, _watched(job))
+    if plan is not None and plan.kernel is None and loss.compile(plan, layouts) is None:
+        plan = None
+    return answer, arrays, plan
 
 
 def _packed(numbers: Sequence[float]) -> bytes:

@@ -1,6 +1,6 @@
 """Tensors of the CPU as NumPy's arrays of the same memory, and back; jobs of them likewise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinyloss.backend import NUMBER, Answer, Job, Kind, Sequenced, cache_of
+from tinyloss.backend import Answer, Job, Sequenced, translated
 from tinyloss.typing import Namespace
 
 
@@ -90,30 +90,7 @@ def tensor_of(array: Any) -> Any:
 
 def job_of_arrays(job: Job, xp: Namespace, array_of: Callable[[Any], Any]) -> Job:
     """Return a job with arrays of a library for its tensors."""
-    held = [name for name, _, role in job.kind.arguments if role == NUMBER]
-    kept = cache_of(job.kind.formula, "kind_of_arrays")
-    return Job(
-        kept.made(job.kind, lambda: _kind_of_arrays(job.kind, held)),
-        xp,
-        {name: array_of(each) for name, each in job.arrays.items() if name not in held},
-        None if job.weight is None else array_of(job.weight),
-        array_of(job.divisor) if isinstance(job.divisor, torch.Tensor) else job.divisor,
-        {**job.numbers, **{name: float(job.arrays[name].item()) for name in held}},
-        tuple(map(array_of, job.out)),
-        job.ignored,
-        job.look,
-    )
-
-
-def _kind_of_arrays(kind: Kind, held: Sequence[str]) -> Kind:
-    arguments = [each for each in kind.arguments if each.name not in held]
-    return replace(
-        kind,
-        arguments=tuple([each._replace(dtype=dtype_of(each.dtype)) for each in arguments]),
-        dtype=dtype_of(kind.dtype),
-        numbers=(*kind.numbers, *held),
-        value_dtype=None if kind.value_dtype is None else dtype_of(kind.value_dtype),
-    )
+    return translated(job, xp, array_of, dtype_of)
 
 
 def batch_of_arrays(batch: Sequenced, xp: Namespace, array_of: Callable[[Any], Any]) -> Sequenced:

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from tinyloss._arrays import astype, namespace, result_dtype
-from tinyloss._formula import Formula, Role
+from tinyloss._cache import cache_of
+from tinyloss._formula import NUMBER, Formula, Role
 from tinyloss.typing import Namespace
 
 
@@ -172,6 +173,36 @@ def replaced(job: Job, **changes: Any) -> Job:
     """Return a job with fields of its own or of its kind changed."""
     own = {name: changes.pop(name) for name in Job.__slots__ if name in changes}
     return replace(job, kind=replace(job.kind, **changes) if changes else job.kind, **own)
+
+
+def translated(
+    job: Job, xp: Namespace, array_of: Callable[[Any], Any], dtype_of: Callable[[Any], Any]
+) -> Job:
+    """Return a job with another library's arrays; numbers that arrays hold are the job's then."""
+    held = [name for name, _, role in job.kind.arguments if role == NUMBER]
+
+    def kind() -> Kind:
+        arguments = [each for each in job.kind.arguments if each.name not in held]
+        value_dtype = job.kind.value_dtype
+        return replace(
+            job.kind,
+            arguments=tuple([each._replace(dtype=dtype_of(each.dtype)) for each in arguments]),
+            dtype=dtype_of(job.kind.dtype),
+            numbers=(*job.kind.numbers, *held),
+            value_dtype=None if value_dtype is None else dtype_of(value_dtype),
+        )
+
+    return Job(
+        cache_of(job.kind.formula, f"kind for {xp.__name__}").made(job.kind, kind),
+        xp,
+        {name: array_of(each) for name, each in job.arrays.items() if name not in held},
+        None if job.weight is None else array_of(job.weight),
+        array_of(job.divisor) if hasattr(job.divisor, "shape") else job.divisor,
+        {**job.numbers, **{name: float(job.arrays[name].item()) for name in held}},
+        tuple(map(array_of, job.out)),
+        job.ignored,
+        job.look,
+    )
 
 
 def looked(job: Job) -> Job:

@@ -1,0 +1,233 @@
+"""Functions of NumPy's arrays that XLA calls on a CPU, in the memory of its own arrays.
+
+XLA's foreign function interface calls a C function with a frame: its operands, its results and its
+attributes. One such function serves all: an attribute is the number under which the Python
+function is kept. `c_api.h` of XLA, which JAX comes with, describes the structures.
+
+XLA's threads flush subnormal numbers to 0. Ours do not, and a result must not depend on who
+computed it: so the thread's floating-point environment is the default one during a call.
+"""
+
+import ctypes
+import hashlib
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+
+Function = Callable[[Sequence[Any], Sequence[Any]], None]
+"""Takes operands and results to be written, arrays of XLA's memory."""
+
+NAME = "tinyloss_numpy"
+_pointer, _size, _word = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64
+
+
+class _Version(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", _pointer),
+        ("major", ctypes.c_int),
+        ("minor", ctypes.c_int),
+    )
+
+
+class _Metadata(ctypes.Structure):
+    _fields_ = (("size", _size), ("version", _Version), ("traits", ctypes.c_uint32))
+
+
+class _Extension(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("kind", ctypes.c_int),
+        ("next", _pointer),
+        ("metadata", ctypes.POINTER(_Metadata)),
+    )
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", _pointer),
+        ("dtype", ctypes.c_int),
+        ("data", _pointer),
+        ("rank", _word),
+        ("shape", ctypes.POINTER(_word)),
+    )
+
+
+class _Buffers(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", _pointer),
+        ("count", _word),
+        ("kinds", _pointer),
+        ("each", ctypes.POINTER(ctypes.POINTER(_Buffer))),
+    )
+
+
+class _Scalar(ctypes.Structure):
+    _fields_ = (("dtype", ctypes.c_int), ("value", ctypes.POINTER(_word)))
+
+
+class _Attributes(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", _pointer),
+        ("count", _word),
+        ("kinds", _pointer),
+        ("names", _pointer),
+        ("each", ctypes.POINTER(ctypes.POINTER(_Scalar))),
+    )
+
+
+class _Error(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", _pointer),
+        ("message", ctypes.c_char_p),
+        ("code", ctypes.c_int),
+    )
+
+
+_make_error = ctypes.CFUNCTYPE(_pointer, ctypes.POINTER(_Error))
+_INTERNAL = 13
+"""The code of an error that is no fault of the operands."""
+
+
+class _Api(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", _pointer),
+        ("version", _Version),
+        ("internal", _pointer),
+        ("make_error", _make_error),
+    )
+
+
+class _Frame(ctypes.Structure):
+    _fields_ = (
+        ("size", _size),
+        ("extension", ctypes.POINTER(_Extension)),
+        ("api", ctypes.POINTER(_Api)),
+        ("context", _pointer),
+        ("stage", ctypes.c_int),
+        ("operands", _Buffers),
+        ("results", _Buffers),
+        ("attributes", _Attributes),
+    )
+
+
+_METADATA = 1
+"""The kind of an extension that asks which version of the interface this is written for."""
+_VERSION = (0, 1)
+
+
+class _Kept:
+    """What XLA may call, by number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: dict[Any, int] = {}
+        self.functions: dict[int, tuple[Function, Sequence[Any], Sequence[Any]]] = {}
+
+    def add(
+        self, key: Any, function: Function, operands: Sequence[Any], results: Sequence[Any]
+    ) -> int:
+        """Keep a function with its arrays' types; return its number, the same for the same key.
+
+        It is the same in other processes too: programs that XLA keeps on disk have it.
+        """
+        with self._lock:
+            number = self._keys.get(key)
+            if number is None:
+                digest = hashlib.sha256(repr(key).encode()).digest()
+                number = int.from_bytes(digest[:7], "little")
+                while number in self.functions:
+                    number += 1
+                self._keys[key] = number
+                self.functions[number] = function, operands, results
+        return number
+
+
+kept = _Kept()
+
+
+def _answered(frame: Any) -> Any:
+    """Answer a call by XLA: None, or an error."""
+    try:
+        frame = frame.contents
+        if frame.extension and frame.extension.contents.kind == _METADATA:
+            version = frame.extension.contents.metadata.contents.version
+            version.major, version.minor = _VERSION
+            return None
+        _call(frame)
+    except BaseException as error:  # XLA is C++: nothing may be raised through it
+        text = f"tinyloss: {type(error).__name__}: {error}".encode()
+        told = _Error(ctypes.sizeof(_Error), None, text, _INTERNAL)
+        return frame.api.contents.make_error(ctypes.byref(told))
+    return None
+
+
+_called: Any = ctypes.CFUNCTYPE(_pointer, ctypes.POINTER(_Frame))(_answered)
+
+
+def _call(frame: Any) -> None:
+    number = frame.attributes.each[0].contents.value[0]
+    known = kept.functions.get(number)
+    if known is None:
+        raise LookupError("the program was compiled by another process; compile it in this one")
+    function, operands, results = known
+    environment = _environment()
+    assert environment is not None
+    before = (ctypes.c_char * _MOST)()
+    environment.fegetenv(before)
+    environment.fesetenv(_DEFAULT)
+    try:
+        function(_arrays(frame.operands, operands), _arrays(frame.results, results))
+    finally:
+        environment.fesetenv(before)
+
+
+def _arrays(buffers: Any, types: Sequence[Any]) -> list[Any]:
+    """Return buffers as arrays of their memory, whose shapes and dtypes are known."""
+    return [
+        np.ndarray(
+            each.shape,
+            each.dtype,
+            (ctypes.c_char * (each.size * each.dtype.itemsize)).from_address(
+                buffers.each[n].contents.data
+            ),
+        )
+        for n, each in enumerate(types)
+    ]
+
+
+_MOST = 64
+"""Bytes, more than any fenv_t."""
+_DEFAULT = _pointer(-1)
+"""FE_DFL_ENV of glibc."""
+
+
+@cache
+def _environment() -> Any:
+    """Return glibc's functions of the floating-point environment; None where it is another C."""
+    try:
+        return ctypes.CDLL("libm.so.6") if sys.platform == "linux" else None
+    except OSError:
+        return None
+
+
+@cache
+def is_reachable() -> bool:
+    """Have XLA know the function; return whether it does."""
+    if _environment() is None:
+        return False
+    try:
+        jax.ffi.register_ffi_target(NAME, jax.ffi.pycapsule(_called), platform="cpu")
+    except Exception:  # of a JAX whose interface is another
+        return False
+    return True

@@ -1,0 +1,246 @@
+"""Jobs of large arrays on a CPU, answered by NumPy's compiled loops where these are installed.
+
+A job becomes one operation of JAX. XLA calls the loop for it, in the memory of its own arrays. The
+derivative of a mean by arguments with closed-form gradients is such an operation too, which writes
+the gradients with the value. All else that JAX may ask for, as `jax.vmap` or second derivatives, is
+answered by the formulas, which the operation carries.
+
+    native_of           the function of a job, one operation where that pays
+    _lowered            what a program has for it: a call of the loop, or the formulas after all
+    _answer_in_memory   the call
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import ShapedArray
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+
+from tinyloss.backend import Answer, Job, Kind, answer_of, namespace, prepared_for, translated
+from tinyloss_jax import _foreign
+
+WORTH_A_CALL = 2**16
+"""Numbers from which a call of a loop, by way of Python, takes less time than XLA's code."""
+
+_NUMPY = namespace(np.empty(0))
+_WEIGHT, _DIVISOR, _NUMBERS = "weight=", "divisor=", "numbers="
+"""Operands that are no arrays of the formula. Numbers of the call are float64, in pairs of words:
+JAX may have no float64."""
+
+Operands = dict[str, Any]
+Formulas = Callable[[Operands, Operands, Any, Any], Answer]
+"""Of a job's arrays, numbers, weight and divisor."""
+
+
+class _Call(NamedTuple):
+    """A job but for its arrays."""
+
+    kind: Kind
+    names: tuple[str, ...]
+    """What the operands are."""
+    formulas: Formulas
+
+    def flat(self, *operands: Any) -> list[Any]:
+        """Return the parts of the answer, by the formulas."""
+        return _parts(_by(self.formulas, dict(zip(self.names, operands, strict=True))))
+
+
+def pays(job: Job) -> bool:
+    """Return whether a job's arrays are so large that a loop answers it sooner."""
+    kind, x = job.kind, job.arrays["x"]
+    if not all(isinstance(n, int) for n in x.shape):
+        return False
+    is_array = kind.value and not kind.reduce and not (kind.rowwise and kind.formula.per_item)
+    work = x.size * x.shape[-1] if kind.formula.paired else x.size
+    return (
+        work >= WORTH_A_CALL
+        and not is_array
+        and kind.axis_name is None
+        and jax.typeof(x).sharding.mesh.empty
+        and jax.default_backend() == "cpu"
+        and jax.device_count() == 1
+        and _foreign.is_reachable()
+    )
+
+
+def operands_of(job: Job, numbers: Mapping[str, Any], weight: Any, divisor: Any) -> Operands:
+    """Return the operands of a job's operation; `numbers` are those that the formulas take."""
+    operands = {**job.arrays, **{f"={name}": number for name, number in numbers.items()}}
+    if weight is not None:
+        operands[_WEIGHT] = weight
+    if divisor is not None:
+        operands[_DIVISOR] = divisor
+    exact = np.array([job.numbers[name] for name in job.kind.numbers], np.float64)
+    operands[_NUMBERS] = exact.view(np.uint32)
+    return operands
+
+
+def _by(formulas: Formulas, operands: Operands) -> Answer:
+    """Return the answer by the formulas."""
+    arrays = dict(operands)
+    weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, None)
+    del arrays[_NUMBERS]
+    numbers = {name[1:]: arrays.pop(name) for name in operands if name.startswith("=")}
+    return formulas(arrays, numbers, weight, divisor)
+
+
+def native_of(kind: Kind, formulas_of: Callable[[Kind], Formulas]) -> Callable[[Operands], Answer]:
+    """Return the function of a job that is one operation.
+
+    `formulas_of` gives what answers by formulas, for this kind and for others that ask the same
+    for more derivatives.
+    """
+    formulas = formulas_of(kind)
+
+    def operation(operands: Operands) -> Answer:
+        call = _Call(kind, tuple(operands), formulas)
+        return _answer(kind, _operation.bind(*operands.values(), call=call))
+
+    def rule(primals: Any, tangents: Any) -> tuple[Answer, Answer]:
+        (operands,), (moves,) = primals, tangents
+        moving = {n: move for n, move in moves.items() if not isinstance(move, SymbolicZero)}
+        if not _closed(kind, moving):
+            still = {name: operands[name] for name in moving}
+
+            def of_those(moved: Operands) -> Answer:
+                return _by(formulas, {**operands, **moved})
+
+            found: tuple[Answer, Answer] = jax.jvp(of_those, (still,), (moving,))
+            return found
+        asking = replace(kind, grads=tuple(moving))
+        value, slopes, _ = native_of(asking, formulas_of)(operands)
+        terms = [jnp.sum(a * b) for a, b in zip(slopes, moving.values(), strict=True)]
+        return Answer(value), Answer(sum(terms[1:], terms[0]).astype(value.dtype))
+
+    function: Any = jax.custom_jvp(operation)
+    function.defjvp(rule, symbolic_zeros=True)
+    return function  # type: ignore[no-any-return]
+
+
+def _closed(kind: Kind, names: Iterable[str]) -> bool:
+    """Return whether all that moves a mean has a gradient in closed form, which is not rounded."""
+    return (
+        kind.value
+        and kind.reduce
+        and not kind.grads
+        and not kind.curvature
+        and all(
+            "=" not in name
+            and hasattr(kind.formula, f"grad_{name}")
+            and kind.derivative_dtype(name) == kind.dtype
+            for name in names
+        )
+    )
+
+
+def _parts(answer: Answer) -> list[Any]:
+    return [each for each in (answer.value, *answer.grads, answer.curvature) if each is not None]
+
+
+def _answer(kind: Kind, parts: Sequence[Any]) -> Answer:
+    value, *others = parts if kind.value else (None, *parts)
+    return Answer(value, tuple(others[: len(kind.grads)]), others[-1] if kind.curvature else None)
+
+
+# ------------------------------------------------------------------------------- JAX's operation
+
+
+_operation: Any = Primitive("tinyloss")
+_operation.multiple_results = True
+
+
+def _run(*operands: Any, call: _Call) -> list[Any]:
+    return call.flat(*operands)
+
+
+def _typed(*operands: Any, call: _Call) -> list[Any]:
+    types = [
+        jax.ShapeDtypeStruct(each.shape, each.dtype, weak_type=each.weak_type) for each in operands
+    ]
+    found = jax.eval_shape(call.flat, *types)
+    return [ShapedArray(each.shape, each.dtype) for each in found]
+
+
+def _mapped(operands: Sequence[Any], axes: Sequence[Any], *, call: _Call) -> tuple[Any, Any]:
+    parts = jax.vmap(call.flat, in_axes=tuple(axes))(*operands)
+    return parts, [0] * len(parts)
+
+
+_lowered_by_formulas = mlir.lower_fun(_run, multiple_results=True)
+
+
+def _lowered(context: Any, *operands: Any, call: _Call) -> Any:
+    settings = context.module_context
+    # a program to be exported must run where nobody knows of us
+    stays = tuple(settings.platforms) == ("cpu",) and not settings.lowering_parameters.for_export
+    number = _number(call, context.avals_in, context.avals_out) if stays else None
+    if number is None:
+        return _lowered_by_formulas(context, *operands, call=call)
+    rule = jax.ffi.ffi_lowering(_foreign.NAME)
+    return rule(context, *operands, number=np.int64(number))
+
+
+_operation.def_impl(_run)
+_operation.def_abstract_eval(_typed)
+batching.primitive_batchers[_operation] = _mapped
+mlir.register_lowering(_operation, _lowered_by_formulas)
+mlir.register_lowering(_operation, _lowered, platform="cpu")
+
+
+# -------------------------------------------------------------------------------- NumPy's arrays
+
+
+def _number(call: _Call, operands: Sequence[Any], results: Sequence[Any]) -> int | None:
+    """Return what XLA is to call for a job of such arrays, None where there is no loop for it."""
+
+    def job_of(operands: Sequence[Any]) -> Job:
+        return _job(call.kind, dict(zip(call.names, operands, strict=True)))
+
+    job = job_of([np.zeros((), a.dtype) if not a.shape else _absent(a) for a in operands])
+    out = tuple([_absent(each) for each in results[call.kind.value :]])
+    has_loop: Any = getattr(prepared_for(_NUMPY, job.kind), "has_loop", None)
+    if has_loop is None or not has_loop(replace(job, out=out)):
+        return None
+
+    def answer(operands: Sequence[Any], results: Sequence[Any]) -> None:
+        _answer_in_memory(job_of(operands), results)
+
+    types = [tuple([(a.shape, a.dtype.name) for a in some]) for some in (operands, results)]
+    return _foreign.kept.add((call.kind, call.names, *types), answer, operands, results)
+
+
+def _absent(array: Any) -> Any:
+    return np.empty(array.shape, array.dtype)
+
+
+def _job(kind: Kind, operands: Operands) -> Job:
+    """Return the job of some operands."""
+    named = dict(operands)
+    weight, divisor = named.pop(_WEIGHT, None), named.pop(_DIVISOR, None)
+    numbers = np.ascontiguousarray(named.pop(_NUMBERS)).view(np.float64)
+    arrays = {name: array for name, array in named.items() if not name.startswith("=")}
+    divisor = None if divisor is None else float(divisor)
+    own = Job(
+        kind,
+        _NUMPY,
+        arrays,
+        weight,
+        divisor,
+        dict(zip(kind.numbers, numbers.tolist(), strict=True)),
+    )
+    return translated(own, _NUMPY, np.asarray, np.dtype)
+
+
+def _answer_in_memory(job: Job, results: Sequence[Any]) -> None:
+    """Write a job's answer."""
+    kind = job.kind
+    with np.errstate(all="ignore"):
+        answer = answer_of(replace(job, out=tuple(results[kind.value :])))
+    if kind.value:
+        results[0][...] = answer.value
