@@ -23,7 +23,11 @@ CARDS = cards()
 
 SUPPORT: dict[str, tuple[str, str, str]] = {
     "NumPy": ("`tinyloss[cpu]`", "one compiled loop over threads", "`tinyloss.grad`"),
-    "JAX": ("`tinyloss[jax]`", "one jitted function", "`tinyloss.grad`, `jax.grad`"),
+    "JAX": (
+        "`tinyloss[cpu,jax]`",
+        "one jitted function; large arrays on a CPU: NumPy's loop, which XLA calls",
+        "`tinyloss.grad`, `jax.grad`",
+    ),
     "torch, CPU": (
         "`tinyloss[cpu]`, `torch`",
         "NumPy's loop, in the tensor's memory; under `torch.compile` torch's operations",

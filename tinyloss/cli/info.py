@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -126,8 +127,11 @@ def _numpy(gpus: list[str]) -> _Path:
 def _jax(gpus: list[str]) -> _Path:
     platforms = {each.platform for each in import_module("jax").devices()}
     blind = bool(gpus) and platforms == {"cpu"}
+    how = f"one jitted function, on {', '.join(sorted(platforms))}"
+    if platforms == {"cpu"} and sys.platform == "linux" and _compiles() is None:
+        how += "; large arrays by NumPy's compiled loops"
     return _Path(
-        f"one jitted function, on {', '.join(sorted(platforms))}",
+        how,
         "tinyloss.grad, jax.grad",
         *(("JAX does not see the GPU", 'pip install "jax[cuda13]"') if blind else ()),
     )
