@@ -194,16 +194,13 @@ def _call(frame: Any) -> None:
 
 def _arrays(buffers: Any, types: Sequence[Any]) -> list[Any]:
     """Return buffers as arrays of their memory, whose shapes and dtypes are known."""
-    return [
-        np.ndarray(
-            each.shape,
-            each.dtype,
-            (ctypes.c_char * (each.size * each.dtype.itemsize)).from_address(
-                buffers.each[n].contents.data
-            ),
-        )
-        for n, each in enumerate(types)
-    ]
+    return [_array(buffers.each[n].contents, each) for n, each in enumerate(types)]
+
+
+def _array(buffer: Any, like: Any) -> Any:
+    # of nothing, XLA may have no address
+    memory = (ctypes.c_char * (like.size * like.dtype.itemsize)).from_address(buffer.data or 0)
+    return np.ndarray(like.shape, like.dtype, memory)
 
 
 _MOST = 64
