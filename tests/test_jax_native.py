@@ -33,7 +33,10 @@ SEVERAL = [
     ("listmle", SHARES, {}),
     ("pairwise_logistic", SHARES, {}),
 ]
-several = pytest.mark.parametrize(("name", "y", "options"), SEVERAL)
+several = pytest.mark.parametrize(
+    ("name", "y", "options"),
+    [pytest.param(*each, marks=[pytest.mark.long] if n else []) for n, each in enumerate(SEVERAL)],
+)
 
 
 @pytest.fixture
@@ -72,12 +75,14 @@ class TestAnswers:
             near(np.asarray(found[0]), expected[0])
             near(np.asarray(found[1]), expected[1])
 
+    @pytest.mark.long
     def test_losses_of_items_that_are_rows(self, jax: Any) -> None:
         loss = partial(anyloss.cross_entropy, reduction="none")
         x, y = of(jax, X), of(jax, LABELS)
         assert calls(jax, loss, x, y) == 1
         near(np.asarray(loss(x, y)), loss(X, LABELS))
 
+    @pytest.mark.long
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
     def test_half_precision(self, dtype: str, jax: Any) -> None:
         x, y = jax.numpy.asarray(X, dtype), of(jax, LABELS)
@@ -89,6 +94,7 @@ class TestAnswers:
         assert (np.asarray(slope) == slopes).all()
         assert jax.grad(tinyloss.cross_entropy)(x, y).dtype == dtype
 
+    @pytest.mark.long
     def test_float64(self, jax: Any) -> None:
         with jax.enable_x64(True):
             x, y = jax.numpy.asarray(X, "float64"), of(jax, LABELS)
@@ -103,6 +109,7 @@ class TestAnswers:
                 why="two ways to the same number",
             )
 
+    @pytest.mark.long
     def test_numbers_of_a_call_keep_all_digits_and_compile_nothing(self, jax: Any) -> None:
         loss = jax.jit(lambda x, y, delta: tinyloss.huber(x, y, delta=delta))
         for delta in (0.1, 0.3):
@@ -129,6 +136,7 @@ class TestAnswers:
         assert np.isnan(found).sum() == 1
 
 
+@pytest.mark.long
 class TestTransformations:
     """Where there is no loop, the formulas answer: each is held to loops of parts."""
 
@@ -208,6 +216,7 @@ class TestWhen:
         with tinyloss_numpy.compilation("never"):
             assert not calls(jax, tinyloss.cross_entropy, of(jax, X), of(jax, LABELS))
 
+    @pytest.mark.long
     def test_programs_that_are_exported_call_nothing(self, jax: Any) -> None:
         types = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in (X, LABELS)]
         exported = jax.export.export(jax.jit(tinyloss.cross_entropy))(*types)
@@ -215,6 +224,7 @@ class TestWhen:
         found = again.call(of(jax, X), of(jax, LABELS))
         near(np.asarray(found), tinyloss.cross_entropy(X, LABELS))
 
+    @pytest.mark.long
     def test_arrays_on_a_mesh(self, jax: Any) -> None:
         mesh = jax.make_mesh((1,), ("items",))
         x = jax.device_put(of(jax, X), jax.NamedSharding(mesh, jax.P("items")))
