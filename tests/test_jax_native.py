@@ -1,5 +1,6 @@
 """Losses of large JAX arrays on a CPU: NumPy's loops, which XLA calls."""
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -270,6 +271,25 @@ class TestCalls:
         monkeypatch.setattr(_native, "_answer_in_memory", broken)
         with pytest.raises(Exception, match="MemoryError: no room for a gradient"):
             jax.block_until_ready(tinyloss.cross_entropy(of(jax, X), of(jax, LABELS)))
+
+    def test_a_call_that_a_signal_breaks_off_before_it_begins_is_an_error(
+        self, jax: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Ctrl-C during a long program is met where the next function of Python's begins
+        from tinyloss_jax import _foreign
+
+        def interrupted(frame: Any, told: Any) -> None:
+            raise KeyboardInterrupt
+
+        unraisable: list[Any] = []
+        monkeypatch.setattr(sys, "unraisablehook", lambda each: unraisable.append(each.exc_type))
+        entry = _foreign.entry_of(_foreign.Answering(interrupted))
+        with pytest.raises(Exception, match="tinyloss: the call was interrupted"):
+            # XLA asks it for its version at once
+            jax.ffi.register_ffi_target(
+                "tinyloss_interrupted", jax.ffi.pycapsule(entry), platform="cpu"
+            )
+        assert unraisable == [KeyboardInterrupt]
 
     def test_many_threads_at_once(self, jax: Any) -> None:
         from concurrent.futures import ThreadPoolExecutor

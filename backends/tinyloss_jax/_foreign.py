@@ -156,23 +156,78 @@ class _Kept:
 kept = _Kept()
 
 
-def _answered(frame: Any) -> Any:
-    """Answer a call by XLA: None, or an error."""
+def _answered(frame: Any, told: Any) -> None:
+    """Answer a call by XLA, and tell of it: 0, or an error."""
     try:
         frame = frame.contents
         if frame.extension and frame.extension.contents.kind == _METADATA:
             version = frame.extension.contents.metadata.contents.version
             version.major, version.minor = _VERSION
-            return None
-        _call(frame)
+        else:
+            _call(frame)
+        told[0] = 0
     except BaseException as error:  # XLA is C++: nothing may be raised through it
         text = f"tinyloss: {type(error).__name__}: {error}".encode()
-        told = _Error(ctypes.sizeof(_Error), None, text, _INTERNAL)
-        return frame.api.contents.make_error(ctypes.byref(told))
-    return None
+        made = frame.api.contents.make_error(ctypes.byref(_error(text)))
+        told[0] = made or 0
 
 
-_called: Any = ctypes.CFUNCTYPE(_pointer, ctypes.POINTER(_Frame))(_answered)
+def _error(text: bytes) -> _Error:
+    return _Error(ctypes.sizeof(_Error), None, text, _INTERNAL)
+
+
+Answering: Any = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Frame), ctypes.POINTER(_word))
+"""The type of a C function that answers a call."""
+_NOBODY = 1
+"""What is told where Python has not come to tell anything."""
+_interrupted = _error(b"tinyloss: the call was interrupted")
+
+
+def entry_of(function: Any) -> Any:
+    """Return what XLA calls, which has a C function of Python answer.
+
+    A signal's handler may raise where a Python function begins, before its `try`: Ctrl-C during a
+    long program does. ctypes then returns what is in a register. So machine code is between.
+
+        word entry(frame) {
+            word told = NOBODY;
+            function(frame, &told);
+            return told == NOBODY ? frame->api->make_error(&interrupted) : told;
+        }
+    """
+    from llvmlite import binding, ir
+
+    word = ir.IntType(64)
+    address = word.as_pointer()
+    module = ir.Module()
+    entry = ir.Function(module, ir.FunctionType(word, [word]), "entry")
+    code = ir.IRBuilder(entry.append_basic_block())
+    frame = entry.args[0]
+
+    def at(place: Any, offset: int) -> Any:
+        return code.load(code.inttoptr(code.add(place, word(offset)), address))
+
+    told = code.alloca(word)
+    code.store(word(_NOBODY), told)
+    kind = ir.FunctionType(ir.VoidType(), [word, address]).as_pointer()
+    called = word(ctypes.cast(function, _pointer).value)
+    code.call(code.inttoptr(called, kind), [frame, told])
+    answer = code.load(told)
+    with code.if_then(code.icmp_unsigned("==", answer, word(_NOBODY))):
+        make_error = at(at(frame, _Frame.api.offset), _Api.make_error.offset)
+        kind = ir.FunctionType(word, [word]).as_pointer()
+        error = word(ctypes.addressof(_interrupted))
+        code.ret(code.call(code.inttoptr(make_error, kind), [error]))
+    code.ret(answer)
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple().create_target_machine(jit=True)
+    engine: Any = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), target)
+    engine.finalize_object()
+    callable_by_c: Any = ctypes.CFUNCTYPE(_pointer, _pointer)(engine.get_function_address("entry"))
+    callable_by_c.held = engine, function  # the engine owns the machine code
+    return callable_by_c
 
 
 def _call(frame: Any) -> None:
@@ -218,13 +273,18 @@ def _environment() -> Any:
         return None
 
 
+_reachable: list[Any] = []
+"""What XLA has the address of."""
+
+
 @cache
 def is_reachable() -> bool:
     """Have XLA know the function; return whether it does."""
     if _environment() is None:
         return False
     try:
-        jax.ffi.register_ffi_target(NAME, jax.ffi.pycapsule(_called), platform="cpu")
-    except Exception:  # of a JAX whose interface is another
+        _reachable.append(entry_of(Answering(_answered)))
+        jax.ffi.register_ffi_target(NAME, jax.ffi.pycapsule(_reachable[-1]), platform="cpu")
+    except Exception:  # no llvmlite, or a JAX whose interface is another
         return False
     return True
