@@ -192,7 +192,8 @@ def entry_of(function: Any) -> Any:
         word entry(frame) {
             word told = NOBODY;
             function(frame, &told);
-            return told == NOBODY ? frame->api->make_error(&interrupted) : told;
+            if (told != NOBODY) return told;
+            return frame->api ? frame->api->make_error(&interrupted) : 0;
         }
     """
     from llvmlite import binding, ir
@@ -213,12 +214,15 @@ def entry_of(function: Any) -> Any:
     called = word(ctypes.cast(function, _pointer).value)
     code.call(code.inttoptr(called, kind), [frame, told])
     answer = code.load(told)
-    with code.if_then(code.icmp_unsigned("==", answer, word(_NOBODY))):
-        make_error = at(at(frame, _Frame.api.offset), _Api.make_error.offset)
+    with code.if_then(code.icmp_unsigned("!=", answer, word(_NOBODY))):
+        code.ret(answer)
+    api = at(frame, _Frame.api.offset)
+    with code.if_then(code.icmp_unsigned("!=", api, word(0))):
+        make_error = at(api, _Api.make_error.offset)
         kind = ir.FunctionType(word, [word]).as_pointer()
         error = word(ctypes.addressof(_interrupted))
         code.ret(code.call(code.inttoptr(make_error, kind), [error]))
-    code.ret(answer)
+    code.ret(word(0))
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
