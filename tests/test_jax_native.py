@@ -1,5 +1,6 @@
 """Losses of large JAX arrays on a CPU: NumPy's loops, which XLA calls."""
 
+import signal
 import sys
 from functools import partial
 from typing import Any
@@ -217,6 +218,11 @@ class TestWhen:
         with tinyloss_numpy.compilation("never"):
             assert not calls(jax, tinyloss.cross_entropy, of(jax, X), of(jax, LABELS))
 
+    def test_arrays_that_no_memory_holds_are_lowered(self, jax: Any) -> None:
+        x = jax.ShapeDtypeStruct((2**21, 2**18), "float32")
+        y = jax.ShapeDtypeStruct((2**21,), "int32")
+        assert not calls(jax, jax.grad(tinyloss.cross_entropy), x, y)
+
     @pytest.mark.long
     def test_programs_that_are_exported_call_nothing(self, jax: Any) -> None:
         types = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in (X, LABELS)]
@@ -294,6 +300,21 @@ class TestCalls:
             jax.block_until_ready(call(of(jax, X)))
         assert unraisable == [KeyboardInterrupt]
 
+    def test_a_program_gives_the_same_bits_whatever_holds_where_it_is_called(
+        self, jax: Any
+    ) -> None:
+        x, y = of(jax, X), of(jax, LABELS)
+        derive = jax.jit(jax.value_and_grad(tinyloss.cross_entropy))
+        value, slope = derive(x, y)
+        with tinyloss_numpy.compilation("never"):
+            first = derive(x, y)
+        with tinyloss_numpy.compilation("auto"):
+            tinyloss.clear_caches()
+            second = derive(x, y)
+        for again, slopes in (first, second):
+            assert again == value
+            assert (slopes == slope).all()
+
     def test_many_threads_at_once(self, jax: Any) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -317,6 +338,53 @@ class TestCalls:
             """,
             JAX_PLATFORMS="cpu",
         )
+
+    @pytest.mark.long
+    def test_a_process_may_end_while_a_call_waits_for_python(self, jax: Any) -> None:
+        python(
+            """
+            import faulthandler
+            faulthandler.dump_traceback_later(60, exit=True)
+            import jax, jax.numpy as jnp, tinyloss
+            x, y = jnp.ones((20_000, 64)), jnp.zeros(20_000, int)
+            # a product before the loss: XLA works in a thread of its own
+            step = jax.jit(jax.grad(lambda w: tinyloss.cross_entropy(x @ w, y)))
+            for _ in range(4):
+                step(jnp.eye(64))
+            """,
+            JAX_PLATFORMS="cpu",
+        )
+
+    @pytest.mark.long
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no alarm")
+    def test_a_signal_handler_that_raises_spoils_no_result(self, jax: Any) -> None:
+        said = python(
+            """
+            import signal, time
+            import jax, jax.numpy as jnp, tinyloss
+
+            def strike(*_):
+                raise InterruptedError
+
+            x, y = jnp.arange(2048 * 64.0).reshape(2048, 64) % 7, jnp.zeros(2048, int)
+            loss = jax.jit(tinyloss.cross_entropy)
+            expected = float(loss(x, y))
+            signal.signal(signal.SIGALRM, strike)
+            struck = 0
+            for n in range(1000):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + n % 50))
+                    for _ in range(3):
+                        assert float(loss(x, y)) == expected
+                    time.sleep(1)
+                except Exception as error:  # the handler's, or XLA's of a call that it broke off
+                    assert "nterrupt" in repr(error)
+                    struck += 1
+            print(struck)
+            """,
+            JAX_PLATFORMS="cpu",
+        )
+        assert said.split() == ["1000"]
 
     @pytest.mark.long
     def test_programs_that_xla_keeps_on_disk_find_the_loop_in_another_process(

@@ -5,6 +5,9 @@ JAX's transformations meet closed-form derivatives in it.
 
     prepare         the function of a kind of job
     _rules          a loss's parts with the rule that differentiates them
+    _lines          the same of formulas that no program is made of
+    _native         jobs of large arrays on a CPU: NumPy's loops
+    _foreign        functions of NumPy's arrays that XLA calls
     _namespace      functions whose derivatives stay finite
     _rows           reductions over classes: in one array, over devices, over a mapped axis
     _products       losses of scores that are products, block by block

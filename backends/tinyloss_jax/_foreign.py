@@ -2,16 +2,19 @@
 
 XLA's foreign function interface calls a C function with a frame: its operands, its results and its
 attributes. One such function serves all: an attribute is the number under which the Python
-function is kept. `c_api.h` of XLA, which JAX comes with, describes the structures.
+function is kept. XLA's `c_api.h`, which comes with JAX, describes the structures.
 
 XLA's threads flush subnormal numbers to 0. Ours do not, and a result must not depend on who
 computed it: so the thread's floating-point environment is the default one during a call.
 """
 
+import atexit
 import ctypes
 import hashlib
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -121,6 +124,10 @@ class _Frame(ctypes.Structure):
     )
 
 
+_MOST = 64
+"""Bytes, more than any fenv_t."""
+_DEFAULT = _pointer(-1)
+"""FE_DFL_ENV of glibc."""
 _METADATA = 1
 """The kind of an extension that asks which version of the interface this is written for."""
 _VERSION = (0, 1)
@@ -139,7 +146,8 @@ class _Kept:
     ) -> int:
         """Keep a function with its arrays' types; return its number, the same for the same key.
 
-        It is the same in other processes too: programs that XLA keeps on disk have it.
+        It is the same in other processes too, unless two keys read alike: programs that XLA keeps
+        on disk have it, and look the function up in the process that lowered them.
         """
         with self._lock:
             number = self._keys.get(key)
@@ -180,18 +188,25 @@ Answering: Any = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Frame), ctypes.POINTER(_
 """The type of a C function that answers a call."""
 _NOBODY = 1
 """What is told where Python has not come to tell anything."""
-_interrupted = _error(b"tinyloss: the call was interrupted")
+_interrupted = _error(b"tinyloss: the call was interrupted, or Python is about to end")
+
+
+_calls = (_word * 2)()
+"""How many calls run, and whether there are to be no more."""
 
 
 def entry_of(function: Any) -> Any:
     """Return what XLA calls, which has a C function of Python answer.
 
-    A signal's handler may raise where a Python function begins, before its `try`: Ctrl-C during a
-    long program does. ctypes then returns what is in a register. So machine code is between.
+    Machine code is between. A signal's handler may raise where a Python function begins, before its
+    `try`: Ctrl-C during a long program does. ctypes then returns what is in a register. And when
+    Python ends, a call from a thread of XLA would wait for its lock for ever.
 
         word entry(frame) {
             word told = NOBODY;
-            function(frame, &told);
+            atomic_add(&calls[0], 1);
+            if (calls[1] == 0) function(frame, &told);
+            atomic_add(&calls[0], -1);
             if (told != NOBODY) return told;
             return frame->api ? frame->api->make_error(&interrupted) : 0;
         }
@@ -206,22 +221,26 @@ def entry_of(function: Any) -> Any:
     frame = entry.args[0]
 
     def at(place: Any, offset: int) -> Any:
-        return code.load(code.inttoptr(code.add(place, word(offset)), address))
+        return code.inttoptr(code.add(place, word(offset)), address)
 
+    calls = word(ctypes.addressof(_calls))
+    running, over = at(calls, 0), at(calls, ctypes.sizeof(_word))
     told = code.alloca(word)
     code.store(word(_NOBODY), told)
-    kind = ir.FunctionType(ir.VoidType(), [word, address]).as_pointer()
-    called = word(ctypes.cast(function, _pointer).value)
-    code.call(code.inttoptr(called, kind), [frame, told])
+    code.atomic_rmw("add", running, word(1), "seq_cst")
+    with code.if_then(code.icmp_unsigned("==", code.load_atomic(over, "seq_cst", 8), word(0))):
+        kind = ir.FunctionType(ir.VoidType(), [word, address]).as_pointer()
+        called = word(ctypes.cast(function, _pointer).value)
+        code.call(code.inttoptr(called, kind), [frame, told])
+    code.atomic_rmw("sub", running, word(1), "seq_cst")
     answer = code.load(told)
     with code.if_then(code.icmp_unsigned("!=", answer, word(_NOBODY))):
         code.ret(answer)
-    api = at(frame, _Frame.api.offset)
+    api = code.load(at(frame, _Frame.api.offset))
     with code.if_then(code.icmp_unsigned("!=", api, word(0))):
-        make_error = at(api, _Api.make_error.offset)
         kind = ir.FunctionType(word, [word]).as_pointer()
-        error = word(ctypes.addressof(_interrupted))
-        code.ret(code.call(code.inttoptr(make_error, kind), [error]))
+        make_error = code.inttoptr(code.load(at(api, _Api.make_error.offset)), kind)
+        code.ret(code.call(make_error, [word(ctypes.addressof(_interrupted))]))
     code.ret(word(0))
 
     binding.initialize_native_target()
@@ -234,6 +253,18 @@ def entry_of(function: Any) -> Any:
     return callable_by_c
 
 
+def _end_calls() -> None:
+    """Let no call begin any more, and wait for those that run."""
+    _calls[1] = 1
+    while _calls[0]:
+        time.sleep(0.001)
+
+
+def _forget_calls() -> None:
+    """Forget those of the parent's threads in a forked child."""
+    _calls[0] = 0
+
+
 def _call(frame: Any) -> None:
     number = frame.attributes.each[0].contents.value[0]
     known = kept.functions.get(number)
@@ -244,8 +275,8 @@ def _call(frame: Any) -> None:
     assert environment is not None
     before = (ctypes.c_char * _MOST)()
     environment.fegetenv(before)
-    environment.fesetenv(_DEFAULT)
     try:
+        environment.fesetenv(_DEFAULT)
         function(_arrays(frame.operands, operands), _arrays(frame.results, results))
     finally:
         environment.fesetenv(before)
@@ -260,12 +291,6 @@ def _array(buffer: Any, like: Any) -> Any:
     # of nothing, XLA may have no address
     memory = (ctypes.c_char * (like.size * like.dtype.itemsize)).from_address(buffer.data or 0)
     return np.ndarray(like.shape, like.dtype, memory)
-
-
-_MOST = 64
-"""Bytes, more than any fenv_t."""
-_DEFAULT = _pointer(-1)
-"""FE_DFL_ENV of glibc."""
 
 
 @cache
@@ -288,6 +313,8 @@ def is_reachable() -> bool:
         return False
     try:
         _reachable.append(entry_of(Answering(_answered)))
+        atexit.register(_end_calls)
+        os.register_at_fork(after_in_child=_forget_calls)
         jax.ffi.register_ffi_target(NAME, jax.ffi.pycapsule(_reachable[-1]), platform="cpu")
     except Exception:  # no llvmlite, or a JAX whose interface is another
         return False

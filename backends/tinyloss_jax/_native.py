@@ -22,7 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
-from tinyloss.backend import Answer, Job, Kind, answer_of, namespace, prepared_for, translated
+from tinyloss.backend import Answer, Job, Kind, namespace, prepared_for, translated
 from tinyloss_jax import _foreign
 
 WORTH_A_CALL = 2**16
@@ -30,12 +30,14 @@ WORTH_A_CALL = 2**16
 
 _NUMPY = namespace(np.empty(0))
 _WEIGHT, _DIVISOR, _NUMBERS = "weight=", "divisor=", "numbers="
-"""Operands that are no arrays of the formula. Numbers of the call are float64, in pairs of words:
-JAX may have no float64."""
+"""Names of operands that are no arrays of the formula: they have a "=".
+
+Numbers of the call are float64, in pairs of words, since JAX may have no float64. Those that the
+formulas take have names that begin with "="."""
 
 Operands = dict[str, Any]
 Formulas = Callable[[Operands, Operands, Any, Any], Answer]
-"""Of a job's arrays, numbers, weight and divisor."""
+"""They take a job's arrays, numbers, weight and divisor."""
 
 
 class _Call(NamedTuple):
@@ -56,11 +58,11 @@ def pays(job: Job) -> bool:
     kind, x = job.kind, job.arrays["x"]
     if not all(isinstance(n, int) for n in x.shape):
         return False
-    is_array = kind.value and not kind.reduce and not (kind.rowwise and kind.formula.per_item)
+    as_large = kind.value and not kind.reduce and not (kind.rowwise and kind.formula.per_item)
     work = x.size * x.shape[-1] if kind.formula.paired else x.size
     return (
         work >= WORTH_A_CALL
-        and not is_array
+        and not as_large
         and kind.axis_name is None
         and jax.typeof(x).sharding.mesh.empty
         and jax.default_backend() == "cpu"
@@ -202,8 +204,11 @@ def _number(call: _Call, operands: Sequence[Any], results: Sequence[Any]) -> int
     def job_of(operands: Sequence[Any]) -> Job:
         return _job(call.kind, dict(zip(call.names, operands, strict=True)))
 
-    job = job_of([np.zeros((), a.dtype) if not a.shape else _absent(a) for a in operands])
-    out = tuple([_absent(each) for each in results[call.kind.value :]])
+    try:
+        job = job_of([np.zeros((), a.dtype) if not a.shape else _absent(a) for a in operands])
+        out = tuple([_absent(each) for each in results[call.kind.value :]])
+    except MemoryError:  # a program that is only looked at
+        return None
     has_loop: Any = getattr(prepared_for(_NUMPY, job.kind), "has_loop", None)
     if has_loop is None or not has_loop(replace(job, out=out)):
         return None
@@ -241,6 +246,6 @@ def _answer_in_memory(job: Job, results: Sequence[Any]) -> None:
     """Write a job's answer."""
     kind = job.kind
     with np.errstate(all="ignore"):
-        answer = answer_of(replace(job, out=tuple(results[kind.value :])))
+        answer = prepared_for(_NUMPY, kind).by_loop(replace(job, out=tuple(results[kind.value :])))
     if kind.value:
         results[0][...] = answer.value

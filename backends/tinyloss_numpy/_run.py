@@ -134,6 +134,11 @@ class _Prepared:
             return False
         return _planned(self._loss(_looped(job)), job, _inputs(job))[2] is not None
 
+    def by_loop(self, job: Job) -> Answer:
+        """Answer a job by its loop, compiled anew where it has been forgotten."""
+        with compilation("always"):
+            return self(job)
+
     def ready(
         self, job: Job, weighing: Weighing | None, given: Sequence[Any], memory: Any = _arrays
     ) -> Callable[..., Answer | None] | None:
