@@ -302,20 +302,16 @@ def _environment() -> Any:
         return None
 
 
-_reachable: list[Any] = []
-"""What XLA has the address of."""
-
-
 @cache
-def is_reachable() -> bool:
-    """Have XLA know the function; return whether it does."""
+def known_entry() -> Any:
+    """Have XLA know what it calls, once; return that, None where it cannot be."""
     if _environment() is None:
-        return False
+        return None
     try:
-        _reachable.append(entry_of(Answering(_answered)))
-        atexit.register(_end_calls)
-        os.register_at_fork(after_in_child=_forget_calls)
-        jax.ffi.register_ffi_target(NAME, jax.ffi.pycapsule(_reachable[-1]), platform="cpu")
+        entry = entry_of(Answering(_answered))
+        jax.ffi.register_ffi_target(NAME, jax.ffi.pycapsule(entry), platform="cpu")
     except Exception:  # no llvmlite, or a JAX whose interface is another
-        return False
-    return True
+        return None
+    atexit.register(_end_calls)
+    os.register_at_fork(after_in_child=_forget_calls)
+    return entry

@@ -4,20 +4,18 @@ As in `_rules`, the value's derivative is the closed form; a gradient is differe
 line.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from tinyloss.backend import NUMBER, Kind, of_rank
 from tinyloss.compiler.kernels import asked_of, roles_of
-from tinyloss_jax._rules import Parts, moving, pushed
+from tinyloss_jax._rules import Asked, Parts, moving, pushed
 
 
-class Lines:
+class Lines(Asked):
     """The parts that are asked of a formula, as functions of its arrays."""
 
     def __init__(self, kind: Kind) -> None:
@@ -27,22 +25,7 @@ class Lines:
             for name, role in self._roles.items()
             if hasattr(kind.formula, f"grad_{name}") and not role.keeps_dtype
         ]
-        self._ask(asked_of(kind))
-
-    def _ask(self, asked: Sequence[str]) -> None:
-        self.asked = asked
-        function: Any = jax.custom_jvp(partial(self.parts, asked))
-        function.defjvp(self.rule, symbolic_zeros=True)
-        self.function: Callable[[dict[str, Any]], Parts] = function
-        """From the formula's arrays to the parts."""
-
-    def asking(self, asked: Sequence[str]) -> "Lines":
-        """Return the rule of other parts."""
-        if asked == self.asked:
-            return self
-        other = copy(self)
-        other._ask(asked)
-        return other
+        self.ask(asked_of(kind))
 
     def numbers(self, given: Mapping[str, float], classes: int) -> Mapping[str, float]:
         """Return what the parts take as numbers beside the arrays."""

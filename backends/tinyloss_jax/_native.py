@@ -10,7 +10,7 @@ answered by the formulas, which the operation carries.
     _answer_in_memory   the call
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -67,7 +67,7 @@ def pays(job: Job) -> bool:
         and jax.typeof(x).sharding.mesh.empty
         and jax.default_backend() == "cpu"
         and jax.device_count() == 1
-        and _foreign.is_reachable()
+        and _foreign.known_entry() is not None
     )
 
 
@@ -83,12 +83,28 @@ def operands_of(job: Job, numbers: Mapping[str, Any], weight: Any, divisor: Any)
     return operands
 
 
+class _Split(NamedTuple):
+    """Operands by what they are."""
+
+    arrays: Operands
+    numbers: Operands
+    """Those that the formulas take."""
+    weight: Any
+    divisor: Any
+    exact: Any
+    """The numbers of the call, in pairs of words."""
+
+    @staticmethod
+    def of(operands: Operands) -> "_Split":
+        arrays = dict(operands)
+        numbers = {name[1:]: arrays.pop(name) for name in operands if name.startswith("=")}
+        ways = [arrays.pop(name, None) for name in (_WEIGHT, _DIVISOR, _NUMBERS)]
+        return _Split(arrays, numbers, *ways)
+
+
 def _by(formulas: Formulas, operands: Operands) -> Answer:
     """Return the answer by the formulas."""
-    arrays = dict(operands)
-    weight, divisor = arrays.pop(_WEIGHT, None), arrays.pop(_DIVISOR, None)
-    del arrays[_NUMBERS]
-    numbers = {name[1:]: arrays.pop(name) for name in operands if name.startswith("=")}
+    arrays, numbers, weight, divisor, _ = _Split.of(operands)
     return formulas(arrays, numbers, weight, divisor)
 
 
@@ -107,7 +123,8 @@ def native_of(kind: Kind, formulas_of: Callable[[Kind], Formulas]) -> Callable[[
     def rule(primals: Any, tangents: Any) -> tuple[Answer, Answer]:
         (operands,), (moves,) = primals, tangents
         moving = {n: move for n, move in moves.items() if not isinstance(move, SymbolicZero)}
-        if not _closed(kind, moving):
+        closed = _is_mean_alone(kind) and kind.has_gradients(moving)
+        if not closed or kind.rounds_gradients(moving):
             still = {name: operands[name] for name in moving}
 
             def of_those(moved: Operands) -> Answer:
@@ -125,20 +142,9 @@ def native_of(kind: Kind, formulas_of: Callable[[Kind], Formulas]) -> Callable[[
     return function  # type: ignore[no-any-return]
 
 
-def _closed(kind: Kind, names: Iterable[str]) -> bool:
-    """Return whether all that moves a mean has a gradient in closed form, which is not rounded."""
-    return (
-        kind.value
-        and kind.reduce
-        and not kind.grads
-        and not kind.curvature
-        and all(
-            "=" not in name
-            and hasattr(kind.formula, f"grad_{name}")
-            and kind.derivative_dtype(name) == kind.dtype
-            for name in names
-        )
-    )
+def _is_mean_alone(kind: Kind) -> bool:
+    """Return whether a mean or sum is asked for, and nothing else."""
+    return kind.value and kind.reduce and not kind.grads and not kind.curvature
 
 
 def _parts(answer: Answer) -> list[Any]:
@@ -226,19 +232,11 @@ def _absent(array: Any) -> Any:
 
 def _job(kind: Kind, operands: Operands) -> Job:
     """Return the job of some operands."""
-    named = dict(operands)
-    weight, divisor = named.pop(_WEIGHT, None), named.pop(_DIVISOR, None)
-    numbers = np.ascontiguousarray(named.pop(_NUMBERS)).view(np.float64)
-    arrays = {name: array for name, array in named.items() if not name.startswith("=")}
+    arrays, _, weight, divisor, words = _Split.of(operands)
+    exact = np.ascontiguousarray(words).view(np.float64).tolist()
+    numbers = dict(zip(kind.numbers, exact, strict=True))
     divisor = None if divisor is None else float(divisor)
-    own = Job(
-        kind,
-        _NUMPY,
-        arrays,
-        weight,
-        divisor,
-        dict(zip(kind.numbers, numbers.tolist(), strict=True)),
-    )
+    own = Job(kind, _NUMPY, arrays, weight, divisor, numbers)
     return translated(own, _NUMPY, np.asarray, np.dtype)
 
 

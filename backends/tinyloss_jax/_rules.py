@@ -9,7 +9,7 @@ but for that of an item by itself, whose derivative is the curvature.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,42 @@ _BLOCK = 2**20
 """Numbers of a block of rows: 4 MiB in float32, which stay in a processor's cache."""
 
 
-class Rule:
+class Asked:
+    """Parts that are asked of a formula, as a function with the rule to differentiate it."""
+
+    asked: Sequence[str]
+    function: Callable[[dict[str, Any]], Parts]
+    """From the formula's arrays to the parts."""
+
+    def ask(self, asked: Sequence[str]) -> None:
+        """Make the function of these parts."""
+        self.asked = asked
+        function: Any = jax.custom_jvp(self.primal(asked))
+        function.defjvp(self.rule, symbolic_zeros=True)
+        self.function = function
+
+    def asking(self, asked: Sequence[str]) -> Self:
+        """Return the same for other parts, of those that this knows."""
+        if asked == self.asked:
+            return self
+        other = copy(self)
+        other.ask(asked)
+        return other
+
+    def primal(self, asked: Sequence[str]) -> Callable[[dict[str, Any]], Parts]:
+        """Return the function of the parts, without its rule."""
+        return partial(self.parts, asked)
+
+    def parts(self, names: Sequence[str], arrays: dict[str, Any]) -> Parts:
+        """Return parts of the formula."""
+        raise NotImplementedError
+
+    def rule(self, primals: Any, tangents: Any) -> tuple[Parts, Parts]:
+        """Return the parts that are asked for and their tangents."""
+        raise NotImplementedError
+
+
+class Rule(Asked):
     """The parts that are asked of a formula, and the program of these and of their derivatives."""
 
     def __init__(self, kind: Kind) -> None:
@@ -64,24 +99,12 @@ class Rule:
         """The closed-form gradients, by their arguments."""
         self._slope: Any = jax.custom_jvp(self._slope_by_lines)
         self._slope.defjvp(self._slope_rule, symbolic_zeros=True)
-        self._ask(asked)
+        self.ask(asked)
 
-    def _ask(self, asked: Sequence[str]) -> None:
-        self.asked = asked
+    def primal(self, asked: Sequence[str]) -> Callable[[dict[str, Any]], Parts]:
+        """Return the function of the parts, without its rule."""
         alone = asked == ["value"] and self._rowwise and self._axis_name is None
-        primal = self._by_blocks if alone else partial(self.parts, asked)
-        function: Any = jax.custom_jvp(primal)
-        function.defjvp(self.rule, symbolic_zeros=True)
-        self.function: Callable[[dict[str, Any]], Parts] = function
-        """From the formula's arrays to the parts."""
-
-    def asking(self, asked: Sequence[str]) -> "Rule":
-        """Return the rule of other parts, of those that this knows: the value and its gradients."""
-        if asked == self.asked:
-            return self
-        other = copy(self)
-        other._ask(asked)
-        return other
+        return self._by_blocks if alone else super().primal(asked)
 
     def numbers(self, given: Mapping[str, float], classes: int) -> dict[str, float]:
         """Return what the parts take as numbers beside the arrays."""

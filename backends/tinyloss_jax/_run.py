@@ -50,7 +50,11 @@ def prepare(kind: Kind, /) -> Callable[[Job], Any]:
     except Unrecordable:
         return lambda job: NotImplemented
     function = function_of(kind, rule)
-    native = jax.jit(_native.native_of(kind, lambda asking: function_of(asking, rule)))
+
+    def formulas_of(asking: Kind) -> Callable[..., Answer]:
+        return function if asking is kind else function_of(asking, rule)
+
+    native = jax.jit(_native.native_of(kind, formulas_of))
 
     def answer(job: Job) -> Any:
         if 0 in job.arrays["x"].shape:

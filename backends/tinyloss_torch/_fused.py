@@ -4,7 +4,7 @@ The rule for autograd has the gradient computed with the value, where it is a nu
 saves beyond its inputs is that gradient.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,17 +122,12 @@ def _wanted(call: Call, tensors: list[Any]) -> tuple[str, ...]:
     kind = call.job.kind
     moving = [name for name, each in zip(call.names, tensors, strict=True) if each.requires_grad]
     only = kind.value and not kind.grads and not kind.curvature
-    if not only or not kind.reduce or not _closed(kind, moving) or hooks_are_set():
+    if not only or not kind.reduce or not kind.has_gradients(moving) or hooks_are_set():
         return ()
     # On a device nobody sees whether what is upstream is 1, and known gradients are all rounded.
-    if is_on_device(tensors[0]) and _is_rounded(kind, moving):
+    if is_on_device(tensors[0]) and kind.rounds_gradients(moving):
         return ()
     return tuple(moving)
-
-
-def _closed(kind: Kind, names: list[str]) -> bool:
-    """Return whether the derivatives by these are closed forms."""
-    return all("=" not in name and hasattr(kind.formula, f"grad_{name}") for name in names)
 
 
 class _Fused(_SingleLevelFunction):
@@ -156,7 +151,7 @@ class _Fused(_SingleLevelFunction):
             found = _computed_again(ctx, upstream)
         elif is_on_device(pull):
             found = times(ctx, pull)
-        elif (factor := pull.item()) != 1.0 and _is_rounded(ctx.call.job.kind, known):
+        elif (factor := pull.item()) != 1.0 and ctx.call.job.kind.rounds_gradients(known):
             ctx.known = None
             found = _computed_again(ctx, upstream)
         else:
@@ -165,11 +160,6 @@ class _Fused(_SingleLevelFunction):
 
 
 _rule: Any = _Fused  # torch's types leave out what it inherits
-
-
-def _is_rounded(kind: Kind, names: Iterable[str]) -> bool:
-    """Return whether gradients are of half precision: rounded once, with what is upstream."""
-    return any(kind.derivative_dtype(name) != kind.dtype for name in names)
 
 
 def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
@@ -182,7 +172,7 @@ def _computed_again(ctx: Any, upstream: tuple[Any, ...]) -> dict[str, Any]:
     only_value = kind.value and upstream[0] is not None and len(given) == 1
     if only_value and not torch.is_grad_enabled() and reachable(tensors[0], *given):
         found = None
-        if _closed(kind, needed):
+        if kind.has_gradients(needed):
             found = _by_kernel(call, tensors, needed, upstream[0])
         elif kind.formula.pulled_by is not None and needed == ["x"]:
             found = _pulled(call.whole(tensors), results[0], upstream[0])

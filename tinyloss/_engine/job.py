@@ -4,7 +4,7 @@ A `Kind` is all that decides how a call is answered: it is the one key of every 
 a kind with the arrays and numbers of one call. Nobody changes either.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -131,6 +131,14 @@ class Kind:
         dtype = next(each.dtype for each in self.arguments if each.name == name)
         return self.dtype if self.wide else result_dtype(dtype, self.dtype)
 
+    def has_gradients(self, names: Iterable[str]) -> bool:
+        """Return whether the derivatives by these are closed forms."""
+        return all(hasattr(self.formula, f"grad_{name}") for name in names)
+
+    def rounds_gradients(self, names: Iterable[str]) -> bool:
+        """Return whether derivatives by some of these are rounded to less than was computed in."""
+        return any(self.derivative_dtype(name) != self.dtype for name in names)
+
 
 class Weighing(NamedTuple):
     """What a backend can find of few items by itself: what each weighs, and the mean's divisor."""
@@ -193,7 +201,7 @@ def translated(
         )
 
     return Job(
-        cache_of(job.kind.formula, f"kind for {xp.__name__}").made(job.kind, kind),
+        cache_of(job.kind.formula, "kind_of_arrays").made(job.kind, kind),
         xp,
         {name: array_of(each) for name, each in job.arrays.items() if name not in held},
         None if job.weight is None else array_of(job.weight),
