@@ -33,8 +33,10 @@ DTYPES: dict[str, Any] = {
     "float64": np.float64,
 }
 SHORT, LONG = (7, 100, 1000), (5003, 32000, 50257, 131072, 262144, 1_000_003)
-SPILL = 16
-"""Bytes that a thread may lay down in memory."""
+SPILL, OF_MANY = 32, 128
+"""Bytes that a thread may lay down in memory, and where it keeps 16 packets of a row. On an H200
+rows of 32000 and 131072 bfloat16 took as long with 92 bytes as with 8. Rows of 50257 float32, which
+lay down 84, took 0.85 of the time of half as many packets in twice as many threads."""
 
 anyloss: Any = tinyloss
 
@@ -80,7 +82,8 @@ def on_an_architecture(names: list[str]) -> pytest.MarkDecorator:
 
 def compiles_and_fits(text: str, architecture: int) -> nvrtc.Compiled:
     compiled = nvrtc.compile_source(text, architecture, _modules.OPTIONS)
-    assert compiled.spilled <= SPILL, f"{compiled.spilled} bytes spilled:\n{text[:200]}"
+    most = OF_MANY if "#define KEEP 16" in text else SPILL
+    assert compiled.spilled <= most, f"{compiled.spilled} bytes spilled:\n{text[:200]}"
     return compiled
 
 

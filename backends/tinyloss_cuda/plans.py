@@ -11,6 +11,7 @@ import numpy as np
 from tinyloss.backend import Role
 from tinyloss.compiler.geometry import Layouts, over_items
 from tinyloss.compiler.kernels import Recording, Staged
+from tinyloss.compiler.passes import Pass
 from tinyloss_cuda.source import CTYPES, Shape
 
 __all__ = ["ALIGNMENT", "Plan", "Variant", "make_plan"]
@@ -34,6 +35,8 @@ _TEAMS = (1, 2, 4, 8, 16, 32, 128, 256)
 """Threads of one block that may share a row."""
 _PACKETS_KEPT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of packets that a thread may keep of a row: few, so that few kernels serve all rows."""
+_FEW_KEPT = 8
+"""More than that only where a whole block shares a row (measured on an H200)."""
 _FLIGHT = {"float32": 4, "float64": 2}
 """Packets of elements that are on their way to a thread at once, by the dtype computed in."""
 _IN_FLIGHT = {"float32": 16, "float64": 4}
@@ -163,10 +166,16 @@ def make_plan(
         # Neighbouring threads take what lies closer together: classes of a row, or rows.
         alone = leading is None and abs(arrays[0].others[0]) <= abs(arrays[0].number)
         sizes = [array.size for array in arrays]
-        cost = _Cost(staged, lanes, recording.real, dict(zip(recording.names, sizes, strict=False)))
+        cost = _Cost(
+            staged,
+            lanes,
+            recording.real,
+            dict(zip(recording.names, sizes, strict=False)),
+            any(role.per_class for _, role in recording.results),
+            not sticking_out and classes % lanes == 0,
+        )
         packets = -(-(classes + sticking_out) // lanes)
-        whole = not sticking_out and classes % lanes == 0
-        shape = _shape_of_rows(cost, packets, lanes, outer, whole, alone, clusters)
+        shape = _shape_of_rows(cost, packets, outer, alone, clusters)
         blocks = -(-items // (shape.threads // shape.team))
         table = [classes, *table, 0, 0]
     else:
@@ -196,13 +205,25 @@ class _Cost(NamedTuple):
     lanes: int
     real: str
     sizes: dict[str, int]
+    writes: bool
+    """Whether there is a result for each class."""
+    whole: bool
+    """Whether no packet sticks out of its row."""
 
     def registers(self, results: bool) -> int:
-        """Return the registers of a packet, with or without what passes keep for later ones."""
-        kept = self.staged(results).passes.kept
-        width = 2 if self.real == "float64" else 1
-        read = sum(max(1, self.lanes * self.sizes[name] // 4) for name in self.inputs)
-        return max(1, read + len(kept) * self.lanes * width)
+        """Return the registers of a packet, with or without what passes keep for later ones.
+
+        An input that no later pass reads makes room for what is kept.
+        """
+        steps, width = self.staged(results).passes.passes, 2 if self.real == "float64" else 1
+        most = 1
+        for number in range(len(steps)):
+            inputs = self.read_by(steps[number:])
+            read = sum(max(1, self.lanes * self.sizes[name] // 4) for name in inputs)
+            kept = {id(node) for step in steps[:number] for node in step.keep}
+            kept &= {id(node) for step in steps[number:] for node in step.read}
+            most = max(most, read + len(kept) * self.lanes * width)
+        return most
 
     @property
     def most_registers(self) -> int:
@@ -211,21 +232,58 @@ class _Cost(NamedTuple):
         512 threads can have 128 each. The rest is for what is computed at a time, of each lane of
         a packet: with less of it, ptxas spilled to memory (tried on all losses).
         """
-        return 32 if self.real == "float64" else 80 - 4 * self.lanes - 8 * (len(self.inputs) - 1)
+        if self.real == "float64":
+            return 32 - 16 * (len(self.inputs) - 1)
+        return (48 if self.asks_eight else 64) - 8 * (len(self.inputs) - 1)
+
+    @property
+    def halves(self) -> bool:
+        """Whether an input takes half of the registers of what is computed of it."""
+        return any(self.sizes[name] == 2 for name in self.inputs)
+
+    def threads(self, registers: int) -> int:
+        """Return how many threads a multiprocessor has, at least, if so many registers are kept.
+
+        They share 65,536, and more of them hide more of what memory takes to answer. Some 48 are
+        for what is computed at a time: twice as many where numbers are wider, inputs or sums are
+        more, or each of eight lanes is asked.
+        """
+        if self.real == "float64" or len(self.inputs) > 1 or self.parts > 1 or self.asks_eight:
+            return 512
+        return 1024 if registers <= 16 else 768 if registers <= 32 else 512
+
+    @property
+    def straight(self) -> bool:
+        """Whether packets are computed side by side, as far as registers reach.
+
+        Eight lanes have enough to do, but where nothing is written (measured on an H200).
+        """
+        return self.lanes < _MOST_LANES or not self.writes
+
+    @property
+    def asks_eight(self) -> bool:
+        """Whether a packet of eight lanes may stick out."""
+        return self.lanes == _MOST_LANES and not self.whole
+
+    @property
+    def parts(self) -> int:
+        """The sums and maxima of a pass, at most."""
+        return max(len(step.reductions) for step in self.staged(True).passes.passes)
 
     @property
     def inputs(self) -> set[str]:
         """The inputs that passes read."""
-        steps = self.staged(True).passes.passes
+        return self.read_by(self.staged(True).passes.passes)
+
+    @staticmethod
+    def read_by(steps: Sequence[Pass]) -> set[str]:
         return {n.constant for step in steps for n in step.elements if n.op == "input"}
 
 
 def _shape_of_rows(
     cost: _Cost,
     packets: int,
-    lanes: int,
     outer: int,
-    whole: bool,
     alone: bool,
     clusters: bool,
 ) -> Shape:
@@ -234,21 +292,26 @@ def _shape_of_rows(
     Results of passes are kept beside the inputs where registers are left, else computed again from
     the inputs. Inputs that fit into no registers are read again.
     """
-    steps = cost.staged(True).passes.passes
+    steps, lanes, whole = cost.staged(True).passes.passes, cost.lanes, cost.whole
     if not steps:  # an index selects all there is to read
         return Shape(_THREADS, 1, 1, 1, lanes, outer, whole, "results")
-    parts = max(len(step.reductions) for step in steps)
-    for kept, results in (("results", True), ("inputs", False)):
-        registers = cost.registers(results)
+    # what is kept of inputs of half precision would take twice their registers
+    for kept in ("inputs",) if cost.halves else ("results", "inputs"):
+        registers = cost.registers(kept == "results")
         most = max(n for n in _PACKETS_KEPT if n == 1 or n * registers <= cost.most_registers)
         for team, cluster in _teams(alone, clusters):
-            each = min(most, 2) if team < 32 and not alone else most
-            if 2 * parts * cluster * (team // 32) * _SLOT > _SHARED_MEMORY:
+            few = _FEW_KEPT if team < _THREADS else most
+            each = most if alone else min(most, 2 if team < 32 else few)
+            if 2 * cost.parts * cluster * (team // 32) * _SLOT > _SHARED_MEMORY:
                 continue
             if packets <= team * cluster * each:
                 keep = next(n for n in _PACKETS_KEPT if packets <= team * cluster * n)
                 threads = team if team > 32 else _THREADS
-                return Shape(threads, team, cluster, keep, lanes, outer, whole, kept)
+                # of all packets the first and the last may stick out
+                full = max(0, packets if whole else packets - 2) // (team * cluster)
+                full = full if cost.straight else 0
+                blocks = cost.threads(keep * registers) // threads
+                return Shape(threads, team, cluster, keep, lanes, outer, whole, kept, full, blocks)
     team = 1 if alone else _THREADS
     flight = max(1, _IN_FLIGHT[cost.real] // (lanes * max(1, len(cost.inputs))))
     return Shape(_THREADS, team, 1, flight, lanes, outer, whole, "nothing")
@@ -270,8 +333,8 @@ def _teams(alone: bool, clusters: bool) -> Iterable[tuple[int, int]]:
     """Return threads of a block, and blocks, that may share a row."""
     if alone:
         return [(1, 1)]
-    # Of blocks of 256 threads two fit beside each other: one loads or stores while one computes.
-    small = [(team, 1) for team in _TEAMS]
+    one = [(team, 1) for team in (*_TEAMS, 512)]
     if not clusters:
-        return [*small, (512, 1)]
-    return [*small, *((256, cluster) for cluster in (2, 4, 8)), (512, 8)]
+        return one
+    # Of blocks of 256 threads two fit beside each other: one loads or stores while one computes.
+    return [*one, *((256, cluster) for cluster in (4, 8)), (512, 8)]

@@ -10,6 +10,8 @@
 //     KEEP        packets that a thread has in its registers at a time
 //     OUTER       dimensions of the items that do not merge into one
 //     WHOLE       whether no packet sticks out of its run
+//     FULL        packets that each thread has of a row, at least
+//     BLOCKS      blocks that a multiprocessor has at a time, at least
 //     ARRAYS      arrays
 //     PARTS       sums and maxima that are put together at once, at most
 
@@ -130,19 +132,26 @@ INLINE float exp2_of(float x) {
 // leading bits of ln 2, once m has lost its last bits, and near x. Where m is large, x - m is exact
 // or its exponential 0. What depends on m alone is computed once for a row.
 INLINE float exp_shortfall(float x, float m) {
+    const float log2_e = 1.44269504f;
     const float shift = 12582912.0f + (127 + 64);  // 1.5 2^23 rounds to an integer; 2^64 lifts
     const bool small = ::fabsf(m) < 256.0f;
     const float coarse = (m + 768.0f) - 768.0f;
     const float a = small ? 0.0f : m, b = small ? m : 0.0f;
-    const float near = small ? coarse : 0.0f, rest = small ? coarse - m : 0.0f;
+    const float near = small ? coarse : 0.0f, rest = small ? (coarse - m) * log2_e : 0.0f;
     const float above = maximum(x - a, small ? m - 104.0f : -104.0f);
-    const float t = ::fmaf(above - b, 1.44269504f, shift), n = t - shift;
-    const float r =
-        (above - ::fmaf(n, 0.69317626953125f, near)) + ::fmaf(n, 2.908897130469058e-05f, rest);
+    const float t = ::fmaf(above - b, log2_e, shift), n = t - shift;
+    const float leading = above - ::fmaf(n, 0.69317626953125f, near);
+    const float r = ::fmaf(leading, log2_e, ::fmaf(n, 4.196651464583846e-05f, rest));  // in powers of 2
     const float power = __int_as_float(__float_as_int(t) << 23);
-    return exp2_of(r * 1.44269504f) * power * 5.421010862427522e-20f;  // 2^-64
+    return exp2_of(r) * power * 5.421010862427522e-20f;  // 2^-64
 }
 INLINE double exp_shortfall(double x, double m) { return exp_difference(real(x), real(m)); }
+
+// For results of half precision: the exponential of what is never positive, within 2^-17 of itself.
+INLINE float coarse_exp_negative(float x) {
+    return exp2_of(::fmaf(x, 1.44269504f, 64.0f)) * 5.421010862427522e-20f;  // 2^-64
+}
+INLINE float coarse_exp_shortfall(float x, float m) { return coarse_exp_negative(x - m); }
 
 // A class index, -1 where it names no class.
 template <class T> INLINE index label(T value, long long classes) {
@@ -220,9 +229,9 @@ template <class Count> struct Lanes {
     Count first;
     unsigned held;
 
-    INLINE Lanes(Count first, Count length) : first(first) {
-        if (WHOLE) {
-            held = first < length ? (1u << LANES) - 1 : 0;
+    INLINE Lanes(Count first, Count length, bool full = false) : first(first) {
+        if (WHOLE || full) {
+            held = full || first < length ? (1u << LANES) - 1 : 0;
             return;
         }
         const int low = first < 0 ? int(-first) : 0;
@@ -233,6 +242,13 @@ template <class Count> struct Lanes {
     INLINE bool whole() const { return WHOLE ? held != 0 : held == (1u << LANES) - 1; }
     INLINE bool holds(int lane) const { return WHOLE || held >> lane & 1; }
 };
+
+// Whether packet k of each thread lies within the row, so that nothing asks and packets are computed
+// side by side. One in 16 numbers is asked nevertheless: without a branch between, ptxas has so many
+// at work that it spills.
+INLINE constexpr bool is_full(int k) {
+    return k < FULL && (WHOLE || k > 0) && (k + 1) % (16 / LANES) != 0;
+}
 
 // How many numbers before a run the packet begins that holds its first: packets are aligned.
 template <class T> INLINE int lead(const T* run) {
@@ -368,18 +384,25 @@ template <> struct SumOf<double> {
 
 typedef SumOf<real> Sum;
 
-// The terms of a packet, four at a time: widening each would cost more than all else about it.
-// Adding four rounds twice, 1 eps at most.
-INLINE void add(Sum& sum, const real (&terms)[LANES]) {
+// The terms of a packet, joined in pairs, these in pairs, and so on: no term waits for all before.
+template <class Join> INLINE real joined(const real (&terms)[LANES], Join join) {
+    real some[LANES];
     #pragma unroll
-    for (int lane = 0; lane < LANES; lane += 4) {
-        if (LANES - lane >= 4)
-            sum.take((terms[lane] + terms[lane + 1]) + (terms[lane + 2] + terms[lane + 3]));
-        else if (LANES - lane >= 2)
-            sum.take(terms[lane] + terms[lane + 1]);
-        else
-            sum.take(terms[lane]);
-    }
+    for (int lane = 0; lane < LANES; ++lane) some[lane] = terms[lane];
+    #pragma unroll
+    for (int step = LANES / 2; step > 0; step /= 2)
+        #pragma unroll
+        for (int lane = 0; lane < step; ++lane) some[lane] = join(some[lane], some[lane + step]);
+    return some[0];
+}
+
+// Adding eight numbers rounds three times, 1.5 eps at most. Widening each would cost more than all
+// else about it.
+INLINE void add(Sum& sum, const real (&terms)[LANES]) {
+    sum.take(joined(terms, [](real a, real b) { return a + b; }));
+}
+INLINE void add(Largest& largest, const real (&terms)[LANES]) {
+    largest.take(joined(terms, [](real a, real b) { return maximum(a, b); }));
 }
 
 // ----------------------------------------------------------------- the threads that share a row
@@ -405,7 +428,13 @@ template <class T> INLINE T* of_block(T* shared, int block) { return shared; }
 // A thread's number among those that share its row.
 INLINE int member() { return block_of_row() * TEAM + int(threadIdx.x % TEAM); }
 // Have the compiler compute anew what follows from a number, instead of keeping it in registers.
+#ifdef __CUDA_ARCH__
 INLINE void forget(int& number) { asm volatile("" : "+r"(number)); }
+INLINE void forget(float& number) { asm volatile("" : "+f"(number)); }
+INLINE void forget(double& number) { asm volatile("" : "+d"(number)); }
+#else
+template <class T> INLINE void forget(T&) {}
+#endif
 
 INLINE long long first_row() {
     return (long long)(blockIdx.x / CLUSTER) * (THREADS / TEAM) + threadIdx.x / TEAM;

@@ -1,7 +1,7 @@
 // Rows of classes. A team of threads, or of whole blocks, shares a row; each pass goes over the
 // packets of a thread, and what it sums is put together before the next.
 
-extern "C" __global__ void __launch_bounds__(THREADS, $blocks) $attributes
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) $attributes
 kernel($parameters) {
     SHARED(Exchange, exchange);
     int turn = 0;

@@ -69,6 +69,11 @@ CTYPES = {
 }
 """The dtypes that a kernel reads and writes."""
 
+HALVES = {"float16", "bfloat16"}
+"""Results of these have few digits: what a pass computes for nothing else needs no more."""
+_COARSE = ("exp_negative", "exp_shortfall")
+"""Operations that the prelude has with fewer digits, for results of half precision."""
+
 _TERMS = {"float32": 4, "float64": 1}
 """Terms of a sum over pairs that are added as numbers, before their sum is widened.
 
@@ -90,6 +95,9 @@ class Shape(NamedTuple):
     """What of a row stays in registers: "results" of passes and inputs, "inputs", or "nothing".
     "memory": results of passes are in memory, where all threads of the row read them. Not for
     losses of elements."""
+    full: int = 0
+    blocks: int = 1
+    """Blocks that a multiprocessor has at a time, at least: their threads share its registers."""
 
     @property
     def again(self) -> bool:
@@ -258,8 +266,9 @@ class _Writer(Writer):
 
     # Lines
 
-    def computed(self, node: Node) -> str:
-        return f"const {kind_of(node)} {self.name(node)} = {self.staged.text(node)};"
+    def computed(self, node: Node, coarse: bool = False) -> str:
+        start = "coarse_" if coarse and node.op in _COARSE else ""
+        return f"const {kind_of(node)} {self.name(node)} = {start}{self.staged.text(node)};"
 
     def start(self, array: ArrayUse) -> str:
         """Return the line that finds an item's place in an array, or that of its row."""
@@ -335,8 +344,6 @@ class Rows(_Writer):
         cluster = shape.cluster > 1
         return _fill(
             "rows.cu",
-            # on a multiprocessor: each thread has 128 registers, or 255 where it keeps no row
-            blocks=str(1 if shape.kept == "nothing" else 512 // shape.threads),
             attributes=f"__cluster_dims__({shape.cluster}, 1, 1)" if cluster else "",
             parameters=self.parameters(),
             uniform=[
@@ -360,7 +367,8 @@ class Rows(_Writer):
     def lanes(self) -> str:
         """Return the classes of a packet, as the templates take them."""
         chunk = "chunk * CHUNK + " if self.shape.again else ""
-        return f"Lanes<int>({chunk}(k * TEAM * CLUSTER + me) * LANES - head, classes)"
+        full = ", is_full(k)" if self.shape.full else ""
+        return f"Lanes<int>({chunk}(k * TEAM * CLUSTER + me) * LANES - head, classes{full})"
 
     def scalar(self, node: Node) -> str:
         """Compute or read an item's number."""
@@ -383,6 +391,8 @@ class Rows(_Writer):
         name, last = self.name, number == len(self.staged.passes) - 1
         sums = [n for n in step.reductions if n.op == "sum"]
         outputs = self.of_classes if last else []
+        written = {self.target(array).dtype for array, _ in outputs}
+        coarse = bool(written) and written <= HALVES and not step.reductions
         before = [f"// pass {number + 1}", *map(self.scalar, step.scalars)]
         before += [f"Sum {name(n)}_part;" for n in sums]
         before += [f"Largest {name(n)}_part;" for n in step.reductions if n.op == "max"]
@@ -403,15 +413,12 @@ class Rows(_Writer):
                 elements.append(f"const bool {name(node)} = lane == {name(index)}_lane;")
                 lane_numbers[name(index)] = None
             else:
-                elements.append(self.computed(node))
+                elements.append(self.computed(node, coarse))
         elements += [self.keep(n) for n in step.keep]
         for node in step.reductions:
-            term = self.staged.as_real(node.args[0])
-            if node.op == "max":
-                elements.append(f"{name(node)}_part.take(where(lanes.holds(lane), {term}, -inf));")
-            else:
-                masked = f"where(lanes.holds(lane), {term}, real(0.0))"
-                elements.append(f"{name(node)}_terms[lane] = {masked};")
+            none = "-inf" if node.op == "max" else "real(0.0)"
+            masked = f"where(lanes.holds(lane), {self.staged.as_real(node.args[0])}, {none})"
+            elements.append(f"{name(node)}_terms[lane] = {masked};")
         elements += [self.lane(array, node) for array, node in outputs]
 
         again = self.shape.again
@@ -420,9 +427,9 @@ class Rows(_Writer):
         if step.reductions:
             parts = ", ".join(f"{name(n)}_part" for n in step.reductions)
             after += [f"gather(exchange, turn, {parts});", "forget(me);"]
-            after += [
-                f"const real {name(n)} = real({name(n)}_part.result());" for n in step.reductions
-            ]
+            earlier = [n for each in self.staged.passes[:number] for n in each.reductions]
+            after += [f"forget({name(n)});" for n in earlier]
+            after += [f"real {name(n)} = real({name(n)}_part.result());" for n in step.reductions]
         elif step.pairs or any(each.others for each in self.staged.passes[number + 1 :]):
             after.append("wait_for_row();")  # what others read is there, and has been read
         return _fill(
@@ -433,12 +440,12 @@ class Rows(_Writer):
             lanes=self.lanes(),
             declare=[
                 *(f"const int {n}_lane = {n} - lanes.first;" for n in lane_numbers),
-                *(f"real {name(n)}_terms[LANES];" for n in sums),
+                *(f"real {name(n)}_terms[LANES];" for n in step.reductions),
                 *(self.packet(array) for array, _ in outputs),
             ],
             elements=elements,
             add=[
-                *(f"add({name(n)}_part, {name(n)}_terms);" for n in sums),
+                *(f"add({name(n)}_part, {name(n)}_terms);" for n in step.reductions),
                 *(self.store(array) for array, _ in outputs),
             ],
             after=after,
