@@ -11,6 +11,7 @@ import pytest
 import tinyloss
 from tests.support.emulation import HostAccessError, machine
 from tests.support.emulation.compiler import Machine, compiled
+from tests.support.families import HALF_BOUND
 from tests.support.gpu import CLASSES, FUNCTIONS, ROWS
 from tests.support.memory import peak
 from tests.support.on_cupy import (
@@ -295,6 +296,28 @@ def test_half_precision_is_read_and_rounded_as_by_numpy(dtype: Any, cupy: Any) -
             )
         )
         np.testing.assert_array_equal(by_y, (-2 * exact).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("targets", ["labels", "matched"])
+def test_gradients_of_half_precision_are_rounded_once(targets: str, dtype: Any, cupy: Any) -> None:
+    """Few digits of an exponential do where it is multiplied, not where y is taken from it.
+
+    What is left of two numbers has the error of these, 4 eps of float32.
+    """
+    x = (4 * np.random.default_rng(0).standard_normal((40, 100))).astype(dtype)
+    x[:, ::7] = dtype(-60)
+    wide = x.astype(np.float64)
+    odds = np.exp(wide - wide.max(-1, keepdims=True))
+    odds /= odds.sum(-1, keepdims=True)
+    y: Any = labels(40, classes=100) if targets == "labels" else odds.astype(dtype)
+    step: Any = tinyloss.grad(tinyloss.cross_entropy)
+    exact = step(wide, y if targets == "labels" else y.astype(np.float64), reduction="sum")
+    got = on_host(step(cupy.asarray(x), cupy.asarray(y), reduction="sum")).astype(np.float64)
+    info = ml_dtypes.finfo(dtype)
+    size = np.maximum(np.abs(exact), float(info.smallest_normal))
+    unit = float(info.eps) * 2.0 ** np.floor(np.log2(size))
+    assert np.all(np.abs(got - exact) <= HALF_BOUND * unit + 4 * 2.0**-23 * odds)
 
 
 def test_a_kernel_is_written_without_cupy() -> None:

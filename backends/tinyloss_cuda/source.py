@@ -69,10 +69,11 @@ CTYPES = {
 }
 """The dtypes that a kernel reads and writes."""
 
-HALVES = {"float16", "bfloat16"}
-"""Results of these have few digits: what a pass computes for nothing else needs no more."""
+_HALVES = {"float16", "bfloat16"}
 _COARSE = ("exp_negative", "exp_shortfall")
 """Operations that the prelude has with fewer digits, for results of half precision."""
+_CARRY = ("divide", "multiply", "negative", "where")
+"""Operations whose results have the relative error of what they take: nothing cancels."""
 
 _TERMS = {"float32": 4, "float64": 1}
 """Terms of a sum over pairs that are added as numbers, before their sum is widened.
@@ -267,7 +268,7 @@ class _Writer(Writer):
     # Lines
 
     def computed(self, node: Node, coarse: bool = False) -> str:
-        start = "coarse_" if coarse and node.op in _COARSE else ""
+        start = "coarse_" if coarse else ""
         return f"const {kind_of(node)} {self.name(node)} = {start}{self.staged.text(node)};"
 
     def start(self, array: ArrayUse) -> str:
@@ -391,8 +392,7 @@ class Rows(_Writer):
         name, last = self.name, number == len(self.staged.passes) - 1
         sums = [n for n in step.reductions if n.op == "sum"]
         outputs = self.of_classes if last else []
-        written = {self.target(array).dtype for array, _ in outputs}
-        coarse = bool(written) and written <= HALVES and not step.reductions
+        coarse = self.coarse(step) if outputs else frozenset[int]()
         before = [f"// pass {number + 1}", *map(self.scalar, step.scalars)]
         before += [f"Sum {name(n)}_part;" for n in sums]
         before += [f"Largest {name(n)}_part;" for n in step.reductions if n.op == "max"]
@@ -413,7 +413,7 @@ class Rows(_Writer):
                 elements.append(f"const bool {name(node)} = lane == {name(index)}_lane;")
                 lane_numbers[name(index)] = None
             else:
-                elements.append(self.computed(node, coarse))
+                elements.append(self.computed(node, id(node) in coarse))
         elements += [self.keep(n) for n in step.keep]
         for node in step.reductions:
             none = "-inf" if node.op == "max" else "real(0.0)"
@@ -450,6 +450,20 @@ class Rows(_Writer):
             ],
             after=after,
         )
+
+    def coarse(self, step: Pass) -> frozenset[int]:
+        """Return the identities of nodes of the last pass that take few digits.
+
+        They are seen in results of half precision alone, to which they carry their relative error.
+        """
+        if step.reductions:
+            return frozenset()
+        exact = {id(n) for array, n in self.of_classes if self.target(array).dtype not in _HALVES}
+        for node in reversed(step.elements):
+            if id(node) in exact or node.op not in _CARRY:
+                exact |= {id(arg) for arg in node.args}
+        found = {id(node) for node in step.elements if node.op in _COARSE}
+        return frozenset(found - exact)
 
     def memory(self) -> list[str]:
         """Return the lines that find a row's memory: of each node that is kept, by its class."""
