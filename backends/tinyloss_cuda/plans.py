@@ -232,9 +232,11 @@ class _Cost(NamedTuple):
         512 threads can have 128 each. The rest is for what is computed at a time, of each lane of
         a packet: with less of it, ptxas spilled to memory (tried on all losses).
         """
+        more = len(self.inputs) - 1
         if self.real == "float64":
-            return 32 - 16 * (len(self.inputs) - 1)
-        return (48 if self.asks_eight else 64) - 8 * (len(self.inputs) - 1)
+            return 32 - 16 * more
+        much = self.asks_eight and (more or self.parts > 1)
+        return (48 if much else 64) - 8 * more
 
     @property
     def halves(self) -> bool:
@@ -256,9 +258,10 @@ class _Cost(NamedTuple):
     def straight(self) -> bool:
         """Whether packets are computed side by side, as far as registers reach.
 
-        Eight lanes have enough to do, but where nothing is written (measured on an H200).
+        Eight lanes have enough to do, but where nothing is written, or each is asked (measured on
+        an H200).
         """
-        return self.lanes < _MOST_LANES or not self.writes
+        return self.lanes < _MOST_LANES or not self.writes or self.asks_eight
 
     @property
     def asks_eight(self) -> bool:
