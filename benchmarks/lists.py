@@ -3,11 +3,14 @@
     python -m benchmarks.lists [--lists N] [--members C] [--only TEXT,...] [--rounds N]
                                [--json PATH]
 
-All contenders compute the mean over N lists of the logistic loss of pairs, and its gradient by the
-scores, in float32 with one thread. Contenders take turns in one process; times are of the
-processor. *rax's formula* and *torch's softplus* make arrays of all pairs. So they go over the
-lists in parts of PART, whose pairs fit into memory, and are written here: neither has a loss by
-that name for arrays of any library.
+All contenders compute the mean over N lists of the logistic loss of pairs or of their hinge loss,
+and its gradient by the scores, in float32 with one thread. Contenders take turns in one process;
+times are of the processor. *rax's formula* and *torch's softplus* make arrays of all pairs. So they
+go over the lists in parts of PART, whose pairs fit into memory, and are written here: neither has a
+loss by that name for arrays of any library. `pairwise_hinge` sorts its lists. *hinge by pairs* is
+the same as a loss of one's own, whose compiled loop goes over pairs. There are five labels; with *C
+labels* no two members of a list have the same. *10 x C* are the same scores in a tenth as many
+lists.
 
 Extra memory is the growth of the process's peak resident memory beyond the gradient. Results are
 written to `benchmarks/results/lists.json`, if no size is given.
@@ -34,18 +37,32 @@ def contenders(lists: int, members: int) -> dict[str, Callable[[], Any]]:
 
     import tinyloss
 
+    @tinyloss.loss(rowwise=True)
+    def by_pairs(x: Any, y: Any) -> Any:
+        xp = tinyloss.namespace(x)
+        short = 1 - (x[..., :, None] - x[..., None, :])
+        better = y[..., :, None] > y[..., None, :]
+        return xp.sum(xp.where(better, xp.maximum(short, 0.0), 0.0), axis=(-2, -1))
+
     rng = np.random.default_rng(0)
     x = rng.standard_normal((lists, members), np.float32)
     y = rng.integers(0, 5, x.shape).astype(np.float32)
+    apart = rng.permuted(np.tile(np.arange(members, dtype=np.float32), (lists, 1)), axis=1)
 
-    def of(loss: Any) -> Callable[[], Any]:
+    def of(loss: Any, x: Any, y: Any) -> Callable[[], Any]:
         both: Any = tinyloss.value_and_grad(loss)
         return lambda: both(x, y)
 
     found = {
-        "NumPy: pairwise_logistic": of(tinyloss.pairwise_logistic),
-        "NumPy: pairwise_hinge": of(tinyloss.pairwise_hinge),
+        "NumPy: pairwise_logistic": of(tinyloss.pairwise_logistic, x, y),
+        "NumPy: pairwise_hinge": of(tinyloss.pairwise_hinge, x, y),
+        "NumPy: pairwise_hinge, C labels": of(tinyloss.pairwise_hinge, x, apart),
+        "NumPy: hinge by pairs": of(by_pairs, x, y),
     }
+    if lists % 10 == 0:
+        longer = x.reshape(-1, 10 * members), y.reshape(-1, 10 * members)
+        found["NumPy: pairwise_hinge, 10 x C"] = of(tinyloss.pairwise_hinge, *longer)
+        found["NumPy: hinge by pairs, 10 x C"] = of(by_pairs, *longer)
     return found | _of_jax(x, y) | _of_torch(x, y)
 
 

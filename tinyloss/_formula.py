@@ -100,6 +100,10 @@ class Formula:
     """Whether it goes over the classes of a row one after the other, by `tinyloss._in_order`. Where
     a backend has no such steps, its lines run in the arrays' library."""
 
+    sorted_from: ClassVar[int | None] = None
+    """From how many classes on `by_sorting` of a formula that is `paired` takes less time, on a
+    processor whose loops have its operations (measured); None where pairs are all there is."""
+
     in_parts: ClassVar["Callable[..., InParts] | None"] = None
     """What makes the formulas for classes that come in parts, of the parameters; None without."""
 
@@ -295,6 +299,21 @@ def boosting(own: type[Formula]) -> type[Formula]:
         return Boosting
 
     return made_once(own, "_boosting", make)
+
+
+def by_sorting(own: type[Formula]) -> type[Formula]:
+    """Return a formula that sorts rows and goes over no pairs of them.
+
+    Its lines are those of the formula where it is `in_order`.
+    """
+
+    def make() -> type[Formula]:
+        class BySorting(own):  # type: ignore[misc, valid-type]
+            in_order, paired = True, False
+
+        return BySorting
+
+    return made_once(own, "_by_sorting", make)
 
 
 def twisted(own: type[Formula]) -> type[Formula]:

@@ -110,6 +110,19 @@ def _joined_decays(one: Arrays, other: Arrays) -> list[Any]:
     return [other[0] + one[0] * exp_difference(one[1], other[1]), other[1]]
 
 
+def shortfalls(x: Any, y: Any, weights: Any, margin: Any) -> tuple[Any, Any, Any]:
+    """Return of each member of rows what comes of its pairs, those of members of other labels.
+
+    The leads of the better over the worse fall short of a margin. The results are what those of a
+    member over worse ones do, in all; how many do; and how many do of better ones over the member.
+    Each pair is times the weight of its better member; there is none where that is 0.
+
+    Only the recorder has it, of formulas that are `by_sorting`; pairs are `over_pairs` elsewhere.
+    """
+    results: tuple[Any, Any, Any] = namespace(x).shortfalls(x, y, weights, margin)
+    return results
+
+
 def sorted_by(array: Any, key: Any) -> Any:
     """Return an array's rows in the order of a key."""
     array, key = namespace(key).broadcast_arrays(array, key)

@@ -1,7 +1,8 @@
 """The text of what goes over the classes of a row in an order: sorts, and running joins.
 
 It stands between two passes of `_source.Tiles`, and takes numbers from scratch memory and puts
-others there: LANES rows side by side. What makes a row of another order is a function of `_orders`.
+others there: LANES rows side by side. What makes a row of another order is a function of `_orders`,
+what goes over the pairs of a row in an order one of `_shortfalls`.
 Parts of a row are joined as `tinyloss._in_order` joins them, with the same rounding, or one after
 the other where nothing is rounded.
 """
@@ -25,6 +26,8 @@ class Along:
         self._scans: dict[Any, _Scan] = {}
         self.orders: dict[Any, str] = {}
         """Names of the orders of rows, by the keys that make them."""
+        self.pairs: list[Node] = []
+        """What comes of the pairs of rows."""
         self._done: set[Any] = set()
         program = staged.program
         along = [node for step in staged.passes for node in step.along]
@@ -41,11 +44,16 @@ class Along:
 
         for node in along:
             name = staged.name(node)
+            if node.op == "shortfall":
+                self.pairs.append(node)
+                for number, arg in enumerate(node.args):
+                    if arg.op == "constant" and id(arg) not in self._memory:
+                        self._memory[id(arg)] = f"{name}_of{number}"
+                        scratch_array(self._memory[id(arg)])
             if node.op != "running":
                 self._memory[id(node)] = name
                 scratch_array(name)
-                keys = _keys_of(node)
-                self.orders.setdefault(keys, f"order{len(self.orders)}")
+                self.orders.setdefault(_names_of_keys(node), f"order{len(self.orders)}")
                 continue
             key = _scan_of(node)
             if key not in self._scans:
@@ -76,13 +84,19 @@ class Along:
                     self._done.add(_scan_of(node))
                     self._join(node)
                 continue
-            keys = _keys_of(node)
+            keys = _names_of_keys(node)
             order = self.orders[keys]
             if keys not in self._done:
                 self._done.add(keys)
-                for number, key in enumerate(reversed(node.args[1:])):
+                for number, key in enumerate(reversed(_keys_of(node))):
                     held = f"{self.place_of(key)}_scratch"
-                    write(f"sort({order}, {held}, {number}, n, classes, sorting, digits)")
+                    # of a type, not a literal: Numba compiles a function once more for each
+                    write(f"sort({order}, {held}, int64({number}), n, classes, sorting, digits)")
+            if node.op == "shortfall":
+                if _scan_of(node) not in self._done:
+                    self._done.add(_scan_of(node))
+                    self._pair(node, order)
+                continue
             way = "arrange" if node.op == "sorted_by" else "put_back"
             here, there = self.place_of(node.args[0]), self.place_of(node)
             write(f"{way}({order}, {here}_scratch, {there}_scratch, n, classes)")
@@ -102,7 +116,7 @@ class Along:
     def _join(self, node: Node) -> None:
         """Write the running joins of rows."""
         write, scan = self._write, self._scans[_scan_of(node)]
-        self._fill(scan, node.args)
+        self._fill(scan.places, node.args)
         step = "-ROW" if scan.join.backwards else "ROW"
         for place in dict.fromkeys(scan.places):
             first = f"{place}_scratch"
@@ -148,10 +162,20 @@ class Along:
             with write.loop("for k in range(begin_at, classes, 2 * reach):"):
                 body("(k - reach)")
 
-    def _fill(self, scan: "_Scan", args: Sequence[Node]) -> None:
-        """Copy what is joined to where it is joined, unless it is there."""
+    def _pair(self, node: Node, order: str) -> None:
+        """Write the call that goes over the pairs of rows in an order."""
+        places = [self.place_of(each) for each in node.args]
+        self._fill(places, node.args)
+        together = [each for each in self.pairs if _scan_of(each) == _scan_of(node)]
+        wanted = {each.constant: f"{self.place_of(each)}_scratch" for each in together}
+        given = [order, *[f"{each}_scratch" for each in places]]
+        given += [wanted.get(result, "int64(0)") for result in ("cost", "led", "behind")]
+        self._write(f"shortfalls({', '.join(given)}, n, classes, pairing)")
+
+    def _fill(self, places: Sequence[str], args: Sequence[Node]) -> None:
+        """Copy what goes along a row to where that is done, unless it is there."""
         write, lines = self._write, list[str]()
-        for place, arg in zip(scan.places, args, strict=True):
+        for place, arg in zip(places, args, strict=True):
             if arg.op == "constant":
                 number = self._staged.as_real(arg)
             elif self.place_of(arg) != place:
@@ -178,14 +202,19 @@ class _Scan:
 
 
 def _scan_of(node: Node) -> Any:
-    """Return what running joins have in common that are made in one go; of others, which it is."""
-    if node.op != "running":
-        return id(node)
-    return (node.constant.text, node.constant.backwards, *map(id, node.args))
+    """Return what nodes have in common that are made in one go; of others, which it is."""
+    if node.op == "running":
+        return (node.constant.text, node.constant.backwards, *map(id, node.args))
+    return (node.op, *map(id, node.args)) if node.op == "shortfall" else id(node)
 
 
-def _keys_of(node: Node) -> Any:
-    return tuple(map(id, node.args[1:]))
+def _keys_of(node: Node) -> Sequence[Node]:
+    """Return what decides the order of rows that a node takes: of pairs, labels, then scores."""
+    return node.args[1::-1] if node.op == "shortfall" else node.args[1:]
+
+
+def _names_of_keys(node: Node) -> Any:
+    return tuple(map(id, _keys_of(node)))
 
 
 def _written(join: Join, wanted: Sequence[int]) -> set[int]:

@@ -46,7 +46,7 @@ def _key(text: Text, real: str) -> str:
 def _environment() -> tuple[str, ...]:
     from importlib.metadata import version
 
-    names = ("_compiler", "_elementary", "_llvm", "_loops", "_memory", "_orders", "_source")
+    names = "_compiler _elementary _llvm _loops _memory _orders _shortfalls _source".split()
     own = [(Path(__file__).parent / f"{name}.py").read_bytes() for name in names]
     return (
         version("numba"),

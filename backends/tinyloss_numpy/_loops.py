@@ -28,6 +28,7 @@ from tinyloss_numpy._llvm import (
 )
 from tinyloss_numpy._memory import TURNED, accessors
 from tinyloss_numpy._orders import orders
+from tinyloss_numpy._shortfalls import shortfalls
 from tinyloss_numpy._source import AHEAD, DIMENSIONS, HEADER, LANES, SIZES, TERMS
 
 compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, forceinline=True)
@@ -278,6 +279,7 @@ def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
         "rounded": intrinsic(
             _rounded_in_two if in_two else _rounded, lambda dtypes: real, "rounded", of(lanes)
         ),
+        "shortfalls": shortfalls(real, lanes),
         "store_total": accessors({"total": ("float64", "float64")})["store_total"],
     }
     return {**_OPERATIONS, **functions(real), **orders(real, lanes), **own_names}

@@ -17,7 +17,12 @@ from tinyloss_numpy._source import DIGITS, SIZES
 _SHORT = 48
 """Numbers of a row up to which insertion is faster than counting bytes (measured)."""
 
-_function: Callable[..., Any] = njit(error_model="numpy", nogil=True)
+_njit: Any = njit  # its types leave some options out
+_function: Callable[..., Any] = _njit(error_model="numpy", nogil=True)
+inner: Callable[..., Any] = _njit(
+    error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
+"""Of what compiled code alone calls: to compile what calls it from Python takes time."""
 
 
 @cache
@@ -32,14 +37,14 @@ def orders(real: str, lanes: int) -> dict[str, Any]:
     and classes there are. An order has the place of each class, as int32.
     """
     words, raw = SIZES[real] // 4, f"int{8 * SIZES[real]}"
-    load_number, store_number = _access(raw, raw)
-    load_bits, _ = _access(raw, "int64")
-    load_place, _ = _access("int32", "int64")
-    _, store_place = _access("int32", "int32")
+    load_number, store_number = access(raw, raw)
+    load_bits, _ = access(raw, "int64")
+    load_place, _ = access("int32", "int64")
+    _, store_place = access("int32", "int32")
     infinity = 0x7F800000 if words == 1 else 0x7FF0000000000000
     largest = (1 << (8 * SIZES[real] - 1)) - 1
 
-    @_function
+    @inner
     def in_order(bits: Any) -> Any:
         """Return a whole number that is in the order of floats, of the bits of one."""
         size = bits & largest
@@ -84,23 +89,23 @@ def orders(real: str, lanes: int) -> dict[str, Any]:
     return {"sort": sort, "arrange": arrange, "put_back": put_back}
 
 
-def _access(memory: str, computed: str) -> tuple[Any, Any]:
+def access(memory: str, computed: str) -> tuple[Any, Any]:
     """Return what reads and writes numbers that may lie anywhere."""
     found = accessors({"any": (memory, computed)})
     return found["load_any"], found["store_any"]
 
 
-_load_item, _store_item = _access("int64", "int64")
+_load_item, _store_item = access("int64", "int64")
 
 
-@_function
+@inner
 def _digit(item: Any, number: Any) -> Any:
     """Return a byte of what an item is sorted by, as it counts."""
     byte = (item >> (32 + 8 * number)) & 255
     return byte ^ 128 if number == 3 else byte  # of the highest the sign is turned round
 
 
-@_function
+@inner
 def _sorted(items: Any, counts: Any, n: Any) -> Any:
     """Sort items by their upper 32 bits; return where they are: there, or behind."""
     if n <= _SHORT:

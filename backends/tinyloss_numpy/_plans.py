@@ -66,10 +66,11 @@ class Plan:
         geometry: Geometry,
         class_steps: Sequence[int],
         real: str,
-        paired: bool = False,
+        beside: int = 1,
     ) -> None:
+        """Take how the arrays lie, and with how many of its row a class is compared."""
         self.variant, self.classes = variant, classes
-        row = classes * classes if paired else classes  # what it takes to go over it
+        row = classes * beside  # what it takes to go over it
         inner, lanes = geometry.inner, variant.lanes
         number_size = SIZES[real]
         row_bytes = -(-classes * number_size // CACHE_LINE) * CACHE_LINE
@@ -159,7 +160,9 @@ def make_plan(
         weighing,
         watched,
     )
-    return Plan(variant, classes, geometry, class_steps, real, recording.paired)
+    # what sorts goes over a row as often as its length has bits
+    beside = classes if recording.paired else classes.bit_length() if recording.along else 1
+    return Plan(variant, classes, geometry, class_steps, real, beside)
 
 
 def _name_of(dtype: Any) -> str | None:

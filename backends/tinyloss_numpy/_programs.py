@@ -10,7 +10,7 @@ from warnings import warn
 
 import numpy as np
 
-from tinyloss.backend import CLASS, ITEM, Cache, Domain, Weighing
+from tinyloss.backend import CLASS, ITEM, Cache, Domain, Job, Weighing
 from tinyloss.compiler.geometry import Layouts
 from tinyloss.compiler.kernels import DIVISOR, ArrayUse, Recording, Staged
 from tinyloss.compiler.numbers import Numbers
@@ -76,9 +76,10 @@ class CompiledLoss:
         self._kernels: dict[Variant, Compiled | str] = {}
         """Kernels by variant, or why there is none."""
 
-    def pays(self, x: Any) -> bool:
+    def pays(self, job: Job) -> bool:
         """Count elements that would go through it uncompiled; return whether to compile it."""
-        elements = x.size * x.shape[-1] if self.recording.paired else x.size
+        x = job.arrays["x"]
+        elements = x.size * x.shape[-1] if job.kind.formula.paired else x.size
         self._work += elements + _WORTH_A_CALL
         self.waiting = self._work < _WORTH_COMPILING
         return not self.waiting

@@ -123,16 +123,18 @@ class _Prepared:
                 # nothing is written there where a target is wrong
                 with quiet():
                     job = looked(job)
-            compiled = _run_compiled(self._loss(_looped(job)), job)
-            if compiled is not None:
-                return compiled
+            for kind in _loops(job):
+                compiled = _run_compiled(self._loss(kind), job)
+                if compiled is not None:
+                    return compiled
         return _blocks.run(job)
 
     def has_loop(self, job: Job) -> bool:
         """Compile the loop of jobs whose arrays lie as these; return whether there is one."""
         if not _compiles(job.kind) or not has_compiler():
             return False
-        return _planned(self._loss(_looped(job)), job, _inputs(job))[2] is not None
+        losses = map(self._loss, _loops(job))
+        return any(_planned(loss, job, _inputs(job))[2] is not None for loss in losses)
 
     def by_loop(self, job: Job) -> Answer:
         """Answer a job by its loop, compiled anew where it has been forgotten."""
@@ -153,7 +155,7 @@ class _Prepared:
         if mode == "auto" and self._loss(kind).waiting:
             return None
         if weighing is not None:
-            kind = job.kind if weighing.domain is None else job.kind.checked
+            kind = _of_rows(job.kind if weighing.domain is None else job.kind.checked, job)
             kind = replace(kind, weighted=True, raw=False, divided=weighing.mean or kind.divided)
         return _ready(self._loss(kind), job, weighing, given, memory)
 
@@ -165,7 +167,19 @@ def _compiles(kind: Kind) -> bool:
 
 def _looped(job: Job) -> Kind:
     """Return the kind of a job's loop: it watches the targets where these may be looked at."""
-    return job.kind if job.look is None else job.kind.checked
+    return _loops(job)[0]
+
+
+def _loops(job: Job) -> tuple[Kind, ...]:
+    """Return the kinds of the loops that can answer a job: rows may be too long to be sorted."""
+    kind = job.kind if job.look is None else job.kind.checked
+    shorter = _of_rows(kind, job)
+    return (kind,) if shorter is kind else (shorter, kind)
+
+
+def _of_rows(kind: Kind, job: Job) -> Kind:
+    """Return a kind for rows of the length that a job's have."""
+    return kind.of_length(job.arrays["x"].shape[-1]) if kind.rowwise else kind
 
 
 def _watched(job: Job) -> Domain | None:
@@ -267,7 +281,7 @@ _address_of = ctypes.addressof
 def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     """Answer a job by its kernel; None where there is none."""
     # First what sends a job to the formulas, which make their results themselves.
-    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job.arrays["x"]):
+    if loss.waiting and _compilation.get() == "auto" and not loss.pays(job):
         return None
     arrays = _inputs(job)
     if not _made_exact(arrays, loss.recording):

@@ -65,6 +65,8 @@ _HEADER_NAMES = (
 CACHE_LINE = 64
 DIGITS = 4 * 256
 """Counters of a sort: of each byte of 32 bits, of each that it may be."""
+WORK = 16 * 8
+"""Bytes of work for each class of a row, of what pairs fall short by (`_shortfalls`)."""
 _VECTORS_AHEAD = 4
 """How far ahead runs of items are fetched for each class (measured: 4 to 16 are alike)."""
 AHEAD = 2**16
@@ -793,6 +795,9 @@ class Tiles(_Writer):
                 self.scratch_arrays += 1
             self.write(f"digits = work + {self.lane_bytes}")
             self.lane_bytes += 8 * DIGITS
+        if self.along.pairs:
+            self.write(f"pairing = scratch + {self.scratch_arrays} * scratch_size")
+            self.scratch_arrays += -(-WORK // (self.lanes * SIZES[self.real]))
         # what the last pass reads back is not needed any more where it writes
         elsewhere = seen_elsewhere(self.staged.program.nodes())
         free = [

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from tinyloss._arrays import astype, namespace, result_dtype
 from tinyloss._cache import cache_of
-from tinyloss._formula import NUMBER, Formula, Role
+from tinyloss._formula import NUMBER, Formula, Role, by_sorting
 from tinyloss.typing import Namespace
 
 
@@ -116,6 +116,16 @@ class Kind:
     def checked(self) -> "Kind":
         """The kind of the same jobs, whose targets are what they must be."""
         return self if self.unchecked is None else replace(self, unchecked=None)
+
+    @cached_property
+    def sorting(self) -> "Kind":
+        """The kind of the same jobs by sorting their rows."""
+        return replace(self, formula=by_sorting(self.formula))
+
+    def of_length(self, classes: int) -> "Kind":
+        """Return the kind whose loop takes the least time for rows of so many classes."""
+        least = self.formula.sorted_from
+        return self if least is None or classes < least else self.sorting
 
     @property
     def rowwise(self) -> bool:

@@ -59,6 +59,8 @@ def _formula_of(parts: Sequence[Any]) -> type[Formula]:
         binary, signed, harmless = first.binary, first.signed, first.harmless
         counts, ranks = first.counts, first.ranks
         compares_classes = any(part.compares_classes for part in parts)
+        paired = any(part.paired for part in parts)
+        in_order = any(part.in_order for part in parts)
         exact_curvature = all(part.exact_curvature for part in parts)
         roles = first.roles
 

@@ -136,8 +136,19 @@ def _shares(g: Symbol, n: Symbol, args: Sequence[Symbol]) -> tuple[Symbol | None
             return _along("unsorted_by", g, b), None
         case "unsorted_by":
             return _along("sorted_by", g, b), None
+        case "shortfall" if n.node.constant == "cost":
+            return _of_shortfall(g, *args)
         case "max":
             top = a == n
             return (xp.where(top, g / xp.sum(top, axis=-1, keepdims=True), 0.0),)
-        case _:  # comparisons: flat
+        case _:  # comparisons, numbers of pairs: flat
             return (None,) * len(args)
+
+
+def _of_shortfall(
+    g: Symbol, x: Symbol, y: Symbol, weights: Symbol, margin: Symbol
+) -> tuple[Symbol | None, ...]:
+    """Return what costs of members pass on: their slopes are factors of what their pairs weigh."""
+    _, led, behind = xp.shortfalls(x, y, g * weights, margin)
+    cost, _, _ = xp.shortfalls(x, y, xp.ones_like(x), margin)
+    return behind - led, None, g * cost, led

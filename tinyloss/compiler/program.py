@@ -29,7 +29,7 @@ class Node:
     args: "tuple[Node, ...]" = ()
     constant: Any = None
     """The number of a "constant", the name of an "input", the `Join` of "running", the places from
-    where "moved" reads."""
+    where "moved" reads, which of its results a "shortfall" is."""
     per_item: bool = False
     per_class: bool = False
     boolean: bool = False
@@ -48,7 +48,7 @@ LOGICAL = ("logical_and", "logical_or", "logical_not", "isinf", "isnan", "isfini
 
 ALONG = (
     *("cumulative_log_sum_exp", "cumulative_sum", "cumulative_top", "decaying_sum"),
-    *("flip", "moved", "running", "sorted_by", "unsorted_by"),
+    *("flip", "moved", "running", "shortfall", "sorted_by", "unsorted_by"),
 )
 """What goes over the classes of a row in an order (`tinyloss._in_order`), one number for each."""
 

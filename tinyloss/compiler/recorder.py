@@ -441,6 +441,18 @@ def _running(
     ]
 
 
+def _shortfalls(
+    x: Symbol, y: Symbol, weights: Symbol, margin: Symbol, /
+) -> tuple[Symbol, Symbol, Symbol]:
+    """Return the results of `tinyloss._in_order.shortfalls`."""
+    nodes = [each.node for each in (x, y, weights, margin)]
+    cost, led, behind = (
+        Symbol(x.graph, x.graph.node("shortfall", *nodes, constant=result))
+        for result in ("cost", "led", "behind")
+    )
+    return cost, led, behind
+
+
 def _text_of(program: Program) -> str:
     """Return what programs have in common that do the same."""
     lines: dict[int, str] = {}
@@ -594,6 +606,7 @@ RECORDER: Namespace = _Recorder(
     sorted_by=_sorted_by,
     unsorted_by=_unsorted_by,
     running=_running,
+    shortfalls=_shortfalls,
     moved=_moved,
     spread=_spread,
     mean=_mean,

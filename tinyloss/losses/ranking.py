@@ -10,6 +10,7 @@ from tinyloss._differences import exact_difference, exp_difference
 from tinyloss._engine.request import Request
 from tinyloss._formula import Formula
 from tinyloss._function import LossFunction
+from tinyloss._in_order import shortfalls
 from tinyloss._rows import over_pairs
 from tinyloss._traits import Traits
 from tinyloss.losses._numerics import positive_part, sign, steep
@@ -75,8 +76,12 @@ class _Pairwise(_List):
         y = self.y if self.there is None else self.xp.where(self.there, self.y, self.xp.nan)
         weights = (member_weight,) if self.weighted else ()
         self.arrays = (self.x, y, *self.of_members(), *weights)
-        losses, slopes = over_pairs(self.value_and_slope, self.arrays)
+        losses, slopes = self.sums()
         self.losses, self.slopes = self.of_list(losses) + unknown, self.of_list(slopes) + unknown
+
+    def sums(self) -> tuple[Any, ...]:
+        """Return what the pairs that each member leads cost, and the slope of all that it is in."""
+        return over_pairs(self.value_and_slope, self.arrays)
 
     def of_members(self) -> tuple[Any, ...]:
         """Return what pairs weigh by besides scores, labels and the weights of members."""
@@ -231,6 +236,7 @@ class _PairwiseSoftZeroOne(_Pairwise):
 
 class PairwiseHinge(_Pairwise):
     name = "pairwise_hinge"
+    sorted_from = 400
 
     def __init__(self, x: Any, y: Any, *, margin: Any, **others: Any) -> None:
         self.margin = margin
@@ -241,8 +247,16 @@ class PairwiseHinge(_Pairwise):
         short = positive_part(self.margin - self.xp.where(down, -d, d))
         return short, -sign(short)
 
-    def bend(self, x: Any, other: Any, down: Any) -> Any:
-        return self.xp.zeros_like(x - other)
+    def sums(self) -> tuple[Any, ...]:
+        if not self.in_order:
+            return super().sums()
+        x, y = self.arrays[:2]
+        weights = self.arrays[-1] if self.weighted else self.xp.ones_like(x)
+        cost, led, behind = shortfalls(x, y, weights, self.margin)
+        return cost, behind - led
+
+    def curvature(self) -> Any:
+        return self.xp.zeros_like(self.x)
 
     @classmethod
     def traits(cls, **parameters: Any) -> Traits:
