@@ -86,9 +86,11 @@ SELECTION = [
     ("binary_cross_entropy_with_logits", "", 0, "float32", False, "everything"),
 ]
 IN_ORDER = [
-    (name, "rows", 1000, "float32", True, "in place") for name in ("listmle", "lovasz_hinge")
+    (name, "rows", 1000, "float32", True, "in place")
+    for name in ("listmle", "lovasz_hinge", "pairwise_hinge")
 ]
-"""Rows that are sorted, which moves whole numbers one by one; all arithmetic is of vectors."""
+"""Rows that are sorted, which moves whole numbers one by one; all arithmetic is of vectors, but for
+that of pairs."""
 
 Case = tuple[str, str, int, str, bool, str]
 
@@ -102,9 +104,13 @@ def every_case() -> Iterator[Case]:
                 yield name, target, classes, dtype, weighted, kind
 
 
-def compile_job(job: Any, in_place: bool) -> int:
-    """Compile a job's kernel; return how many passes it has."""
-    loss = _programs.CompiledLoss(recording_of(job.kind, np.dtype(job.kind.dtype).name))
+def compile_job(job: Any, in_place: bool) -> tuple[int, bool]:
+    """Compile a job's kernel; return how many passes it has, and whether it sorts for its pairs.
+
+    Then it puts members together one by one.
+    """
+    kind = _run._of_rows(job.kind, job)
+    loss = _programs.CompiledLoss(recording_of(kind, np.dtype(kind.dtype).name))
     arrays = _run._inputs(job)
     over = tuple("x" if in_place else "" for _ in loss.recording.results)
     like = job.arrays["x"]
@@ -118,10 +124,12 @@ def compile_job(job: Any, in_place: bool) -> int:
     assert plan is not None
     text = loss.text(plan.variant)
     _compiler._compile(text, loss.recording.real, loss.recording.title)
-    return len(loss._staged(None).passes.passes)
+    return len(loss._staged(None).passes.passes), kind is not job.kind
 
 
-def compiled(name: str, target: str, classes: int, dtype: str, weighted: bool, kind: str) -> int:
+def compiled(
+    name: str, target: str, classes: int, dtype: str, weighted: bool, kind: str
+) -> tuple[int, bool]:
     loss: Any = getattr(tinyloss, name)
     shape = (16, classes) if classes else (64,)
     x = np.full(shape, 0.5, dtype)
@@ -176,7 +184,7 @@ def inner_loops(text: str) -> list[list[str]]:
     return [[line for n in sorted(body) for line in blocks[n]] for body in inner]
 
 
-def faults(text: str, passes: int, cpu: str) -> list[str]:
+def faults(text: str, passes: int, one_by_one: bool, cpu: str) -> list[str]:
     """Return what is wrong with a kernel's machine code."""
     found = [f"{cpu}: gathers"] if GATHERED.search(text) else []
     if cpu == CPU and MASKED.search(text):
@@ -187,7 +195,8 @@ def faults(text: str, passes: int, cpu: str) -> list[str]:
     vectors = sum(any(VECTOR.search(line) for line in loop) for loop in loops)
     if vectors < passes or not VECTOR.search(text):
         found.append(f"{cpu}: {vectors} loops of vectors, {passes} passes")
-    found += [f"{cpu}: {line}" for loop in loops for line in loop if SCALAR.match(line)]
+    if not one_by_one:
+        found += [f"{cpu}: {line}" for loop in loops for line in loop if SCALAR.match(line)]
     return found
 
 
@@ -215,8 +224,8 @@ def main() -> None:
     wrong: list[list[str]] = []
     with patch.object(_compiler, "_machine", lambda: SimpleNamespace(emit_object=emit)):
         for case in json.load(sys.stdin):
-            passes = compiled(*case)
-            wrong.append([fault for cpu in CPUS for fault in faults(texts[cpu], passes, cpu)])
+            of = compiled(*case)
+            wrong.append([fault for cpu in CPUS for fault in faults(texts[cpu], *of, cpu)])
     print(json.dumps(wrong))
 
 

@@ -327,21 +327,23 @@ def test_a_kind_of_long_rows_has_another_formula() -> None:
 
 @pytest.mark.long
 def test_costs_of_pairs_have_derivatives() -> None:
-    """By scores, weights and the margin of a loss of one's own, beside differences of values."""
+    """By scores, weights and the margin, in a loss of one's own."""
 
     @tinyloss.loss(rowwise=True)
-    def weighed(x: Any, y: Any, weights: Any, *, margin: float = 0.5) -> Any:
+    def weighed(x: Any, y: Any, weights: Any, margin: Any) -> Any:
         xp: Any = tinyloss.namespace(x)
-        cost, led, behind = xp.shortfalls(x, y, weights, margin * xp.ones_like(x))
+        cost, led, behind = xp.shortfalls(x, y, weights, margin)
         return xp.sum(cost * y + 0.0 * (led + behind), axis=-1)
 
     x, y = lists("float64", 60)["grades"]
     weights = np.random.default_rng(3).random(60) + 0.5
     with compiled():
-        value, (by_x, by_w) = tinyloss.value_and_grad(weighed, (0, 2))(x, y, weights)
+        derive = tinyloss.value_and_grad(weighed, (0, 2, 3))
+        value, (by_x, by_w, by_margin) = derive(x, y, weights, np.full(60, 0.5))
     up = y[:, None] > y
     short = np.where(up, np.maximum(0.5 - (x[:, None] - x), 0), 0)
     factors = np.where(short > 0, (weights * y)[:, None], 0)
     np.testing.assert_allclose(value, np.sum((weights * y)[:, None] * short), rtol=1e-13)
     np.testing.assert_allclose(by_x, factors.sum(0) - factors.sum(1), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(by_w, y * short.sum(1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(by_margin, factors.sum(1), rtol=1e-12)
