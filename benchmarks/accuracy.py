@@ -435,7 +435,7 @@ ASK: dict[str, Ask] = {
     "sklearn": ask_sklearn,
 }
 NEEDS = {
-    "compiled": "numba",
+    "compiled": "llvmlite",
     "cupy": "cupy",
     "jax.jit": "jax",
     "jax.grad": "jax",

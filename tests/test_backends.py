@@ -41,7 +41,7 @@ def check_numpy(mode: Any, losses: Iterable[Any] | None = None, only: Any = None
         raise AssertionError(reason)
 
     if mode == "always":
-        pytest.importorskip("numba")
+        pytest.importorskip("llvmlite")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_programs, "warn_once", refuse)
         report = check_backend(

@@ -45,7 +45,7 @@ def test_info_tells_what_answers_whom_and_how_to_change_it(capsys: Said) -> None
     assert main(["info"]) == 0
     said = capsys.readouterr().out
     assert "NumPy  9.8" in " ".join(said.split(" ")).replace("   ", "  ")
-    assert "compiled loops, Numba" in said
+    assert "compiled loops, LLVM" in said
     assert 'JAX       not installed: pip install "tinyloss[jax]"' in said
     assert "kernels" in said
     for name in EVERY:
@@ -59,7 +59,7 @@ def test_info_says_why_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, caps
     assert main(["info", "--json"]) == 0
     libraries = json.loads(capsys.readouterr().out)["libraries"]
     assert libraries["numpy"]["answer"] == "formulas, block by block"
-    assert libraries["numpy"]["slower"] == "Numba is not installed"
+    assert libraries["numpy"]["slower"] == "llvmlite is not installed"
     assert libraries["numpy"]["next"] == 'pip install "tinyloss[cpu]"'
 
 

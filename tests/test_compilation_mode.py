@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import tinyloss
 import tinyloss_numpy
@@ -51,26 +51,6 @@ def test_what_is_asked_compiles_at_its_first_call(compiled: list[str]) -> None:
     assert compiled == ["huber", "huber", "mse"]
 
 
-def test_kernels_are_made_by_what_every_numba_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where what makes one machine code alone has changed inside of Numba."""
-    asked: list[Any] = []
-    load = _compiler.load
-
-    def noted(*args: Any) -> Any:
-        asked.append(args)
-        return load(*args)
-
-    def absent(*_: Any) -> Any:
-        raise AttributeError("no such name")
-
-    monkeypatch.setattr(_compiler, "load", noted)
-    tinyloss.clear_caches()
-    with tinyloss_numpy.compilation("always"):
-        tinyloss.mse(X, X)
-    monkeypatch.setattr(_compiler, "_translated", absent)
-    assert _compiler._link(_compiler._compile(*asked[0])) is not None
-
-
 @pytest.mark.long
 def test_program_that_nobody_uses_is_let_go(
     compiled: list[str], monkeypatch: pytest.MonkeyPatch
@@ -78,14 +58,14 @@ def test_program_that_nobody_uses_is_let_go(
     """Its machine code, too; one in use stays."""
     monkeypatch.setattr(Cache, "size", 1)
     engines: list[weakref.ref[Any]] = []
-    link = _compiler._link
+    link = _compiler.link
 
     def noted(code: bytes) -> Any:
         kernel: Any = link(code)
         engines.append(weakref.ref(kernel.engine))
         return kernel
 
-    monkeypatch.setattr(_compiler, "_link", noted)
+    monkeypatch.setattr(_compiler, "link", noted)
     x = np.ones(5)
     with tinyloss_numpy.compilation("always"):
         tinyloss.sigmoid_focal(x, x, gamma=2)

@@ -133,7 +133,7 @@ def test_every_library(name: str, xp: Library) -> None:
 @every
 @pytest.mark.heavy(3)
 def test_compiled_loops_answer_as_the_lines_do(name: str) -> None:
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     x, y = drawn(7, 21)
     expected, exact = value_and_grad(LOSSES[name])(x, y)
     with tinyloss_numpy.compilation("always"):

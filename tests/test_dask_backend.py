@@ -150,7 +150,7 @@ def test_gradient_without_a_reduction_needs_no_second_reading() -> None:
 @pytest.mark.long
 @both_ways
 def test_blocks_are_answered_by_compiled_loops(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     from tinyloss_numpy import _run
 
     answered: list[bool] = []

@@ -8,10 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-pytest.importorskip("numba")
-
-import numba
-from numba.core.errors import TypingError
+pytest.importorskip("llvmlite")
 
 from tests.support.elementary import (
     BOUND,
@@ -28,9 +25,13 @@ from tests.support.elementary import (
     sample,
     specials,
 )
+from tests.support.machine import Machine
 from tests.support.process import python
-from tinyloss_numpy import _llvm
-from tinyloss_numpy._elementary import CONSTANTS, functions
+from tinyloss_numpy import _compiler
+from tinyloss_numpy._elementary import CONSTANTS
+from tinyloss_numpy._llvm import Value, where
+from tinyloss_numpy._loops import vocabulary
+from tinyloss_numpy._memory import accessors
 
 Array = npt.NDArray[Any]
 
@@ -138,13 +139,6 @@ def test_whole_results_are_exact(dtype: str, loops: Any) -> None:
     assert apply(loops["pow", dtype], one * 0, zero) == 1
 
 
-def text_of_loop(compiled: Any) -> str:
-    """Return the assembly of a loop without Numba's wrappers, which do call functions."""
-    (text,) = compiled.inspect_asm().values()
-    start = text.index(":", text.index("@function"))
-    return str(text[start : text.index(".size", start)])
-
-
 @pytest.mark.skipif(
     platform.system() != "Linux" or platform.machine() not in PACKED,
     reason="the look of assembly elsewhere is not known to this test",
@@ -152,7 +146,7 @@ def text_of_loop(compiled: Any) -> str:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in ALL if name not in OF_LIBM])
 def test_loop_is_vector_code(name: str, dtype: str, loops: Any) -> None:
-    text = text_of_loop(loops[name, dtype])
+    text = _compiler.machine().emit_assembly(loops[name, dtype].module)
     assert re.search(PACKED[platform.machine()], text)
     assert not re.search(r"^\s+(call|bl)[a-z]*\s", text, re.MULTILINE)
 
@@ -162,13 +156,16 @@ def test_loop_is_vector_code(name: str, dtype: str, loops: Any) -> None:
 def test_bound_holds_without_fused_multiply_add() -> None:
     """Machines before 2013, and virtual machines that pass for them."""
     code = """
+        import llvmlite.binding as llvm
+        llvm.get_host_cpu_name = lambda: "nehalem"
+        llvm.get_host_cpu_features = lambda: llvm.FeatureMap({"sse4.2": True})
         from tests.support.elementary import NARROW, loop
         from tests.test_elementary import worst_float32, worst_float64
         for name in ("exp", "expm1", "log", "log1p", "pow", *NARROW):
             print(*worst_float32(name, loop(name, "float32"), 100_000))
             print(*worst_float64(name, loop(name, "float64"), 1_000))
     """
-    said = python(code, NUMBA_CPU_NAME="nehalem", NUMBA_CPU_FEATURES="+sse4.2").splitlines()
+    said = python(code).splitlines()
     assert len(said) == 18
     assert all(float(line.split()[0]) <= BOUND for line in said), said
 
@@ -186,42 +183,44 @@ def test_constants_split_as_they_say(dtype: str) -> None:
 
 def test_other_dtype_is_an_error_of_types() -> None:
     """A float64 that strayed into a float32 loop is not computed with unnoticed."""
-    with pytest.raises(TypingError):
-        functions("float32")["exp"](1.0)
+    with pytest.raises(TypeError, match="exp of float64, expected float32"):
+        Machine(vocabulary("float32"), "x = exp(1.0)")
 
 
-def test_select_converts_nothing() -> None:
-    @numba.njit
-    def choose(x: Any) -> Any:
-        return _llvm.select(x > 0, x, 1)
-
-    with pytest.raises(TypingError):
-        choose(np.float32(1))
+def test_choice_converts_nothing() -> None:
+    with pytest.raises(TypeError, match="where: bool, float32 and int64"):
+        Machine(vocabulary("float32"), "x = real(1.0)", "y = where(x > 0, x, 1)")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_instructions_do_what_they_are_named(dtype: str) -> None:
-    number = np.dtype(dtype).type
+    words: dict[str, Any] = {
+        "choose": lambda x, y: where(x < y, x, y),
+        "rint": lambda x, y: x.rint(),
+        "fabs": lambda x, y: x.fabs(),
+        "copysign": Value.copysign,
+        "fma": lambda x, y: x.fma(x, y),
+        "muladd": lambda x, y: x.muladd(x, y),
+        "larger": Value.maximum,
+        "smaller": Value.minimum,
+        "sqrt": lambda x, y: y.sqrt(),
+        "again": lambda x, y: x.as_int().as_float(),
+    }
+    every = Machine(
+        {**vocabulary(dtype), **words, **accessors({"a": (dtype, dtype)})},
+        "a = entry(table, 0)",
+        "x = load_a(a, 0)",
+        "y = load_a(a, 1)",
+        *(f"store_a(a, {n}, {word}(x, y))" for n, word in enumerate(words, 2)),
+    )
 
-    @numba.njit
-    def every(x: Any, y: Any) -> Any:
-        return (
-            _llvm.select(x < y, x, y),
-            _llvm.rint(x),
-            _llvm.fabs(x),
-            _llvm.copysign(x, y),
-            _llvm.fma(x, x, y),
-            _llvm.muladd(x, x, y),
-            _llvm.maximum(x, y),
-            _llvm.minimum(x, y),
-            _llvm.sqrt(y),
-            _llvm.as_float(_llvm.as_int(x)),
-        )
+    def got(x: float, y: float) -> list[float]:
+        numbers = np.zeros(2 + len(words), dtype)
+        numbers[:2] = x, y
+        every(numbers.ctypes.data)
+        return [*numbers[2:]]
 
-    got = every(number(-2.5), number(4.0))
-    assert got == (-2.5, -2.0, 2.5, 2.5, 10.25, 10.25, 4.0, -2.5, 2.0, -2.5)
-    nan = every(number(np.nan), number(4.0))
+    assert got(-2.5, 4.0) == [-2.5, -2.0, 2.5, 2.5, 10.25, 10.25, 4.0, -2.5, 2.0, -2.5]
+    nan = got(np.nan, 4.0)
     assert np.isnan([nan[6], nan[7]]).all()
-    assert np.signbit(every(number(-0.0), number(0.0))[7])
-    returned = every.nopython_signatures[0].return_type
-    assert set(returned) == {getattr(numba.types, dtype)}
+    assert np.signbit(got(-0.0, 0.0)[7])

@@ -243,7 +243,7 @@ class TestWhen:
     @pytest.mark.long
     @pytest.mark.parametrize(
         "setting",
-        [{"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}, {"hidden": "numba"}],
+        [{"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}, {"hidden": "llvmlite"}],
         ids=["several devices", "no compiler"],
     )
     def test_formulas_where_there_are_several_devices_or_no_compiler(

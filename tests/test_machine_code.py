@@ -3,8 +3,8 @@
 Vectors are in the text of a loop, so each processor must have made vectors of them: no pass may
 compute one number at a time, call a function for it, or gather. Without AVX-512 a store under a
 mask takes some 20 cycles: LLVM makes one of a choice between a number and what was read from the
-place that is written to. Numba is told to compile for one processor in a process of its own, on any
-machine of the family, and LLVM makes code of that for others; nothing of it is run.
+place that is written to. LLVM is told to optimize for one processor in a process of its own, on any
+machine of the family, and makes code of that for others; nothing of it is run.
 """
 
 import json
@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Iterator
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -21,14 +20,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import tinyloss
+from tests.support.machine import Machine
 from tests.support.process import python
 from tests.support.specs import EXACT, LOSSES, PAIRED
 from tinyloss._engine.request import Want
 from tinyloss.compiler.kernels import recording_of
 from tinyloss_numpy import _compiler, _programs, _run
+from tinyloss_numpy._loops import vocabulary
+from tinyloss_numpy._memory import accessors
+from tinyloss_numpy._source import LANES
 
 Array = npt.NDArray[Any]
 
@@ -222,7 +225,10 @@ def main() -> None:
         return b""
 
     wrong: list[list[str]] = []
-    with patch.object(_compiler, "_machine", lambda: SimpleNamespace(emit_object=emit)):
+    with (
+        patch.object(_compiler, "machine", lambda: machines[CPU]),
+        patch.object(_compiler, "emitted", emit),
+    ):
         for case in json.load(sys.stdin):
             of = compiled(*case)
             wrong.append([fault for cpu in CPUS for fault in faults(texts[cpu], *of, cpu)])
@@ -234,8 +240,6 @@ def wrong(cases: list[Case]) -> list[tuple[Case, list[str]]]:
     said = python(
         "from tests.test_machine_code import main; main()",
         stdin=json.dumps(cases),
-        NUMBA_CPU_NAME=CPU,
-        NUMBA_CPU_FEATURES="",
     )
     return [(case, why) for case, why in zip(cases, json.loads(said), strict=True) if why]
 
@@ -271,43 +275,44 @@ def test_processors_get_vectors_of_any_kernel() -> None:
 @pytest.mark.parametrize("real", ["float32", "float64"])
 @pytest.mark.parametrize(("word", "choose"), [("maximum", max), ("minimum", min)])
 def test_larger_and_smaller_keep_nan_in_either_place(word: str, choose: Any, real: str) -> None:
-    from tinyloss_numpy._loops import compile_function, vocabulary
-
-    operation: Any = vocabulary(real)[word]
-    apply = compile_function(lambda a, b: operation(a, b))
-    number = np.dtype(real).type
-    some = [number(each) for each in (0.0, -0.0, 1.5, -1.5, np.inf, -np.inf, np.nan)]
+    apply = Machine(
+        {**vocabulary(real), **accessors({"a": (real, real)})},
+        "a = entry(table, 0)",
+        f"store_a(a, 2, {word}(load_a(a, 0), load_a(a, 1)))",
+    )
+    numbers = np.zeros(3, real)
+    some = [0.0, -0.0, 1.5, -1.5, np.inf, -np.inf, np.nan]
     for a, b in product(some, some):
-        got = apply(a, b)
+        numbers[:2] = a, b
+        apply(numbers.ctypes.data)
         if np.isnan(a) or np.isnan(b):
-            assert np.isnan(got)
+            assert np.isnan(numbers[2])
         else:
-            assert got == choose(a, b)  # either zero
+            assert numbers[2] == choose(a, b)  # either zero
 
 
 @pytest.mark.parametrize("real", ["float32", "float64"])
 def test_maximum_of_a_row_shows_a_nan_in_any_lane(real: str) -> None:
-    from tinyloss_numpy._loops import compile_function, vocabulary
-    from tinyloss_numpy._memory import accessors
-    from tinyloss_numpy._source import LANES
+    lanes = LANES[real]
+    fill = Machine(
+        {**vocabulary(real), **accessors({"a": (real, real)}, lanes)},
+        "a = entry(table, 0)",
+        "most = spread(-inf)",
+        "for k in range(3):",
+        "    most = raised(most, take_a(a + k * ROW))",
+        "store_a(entry(table, 1), 0, highest(most))",
+    )
 
-    words, lanes, size = vocabulary(real), LANES[real], np.dtype(real).itemsize
-    take: Any = accessors({"a": (real, real)}, lanes)["take_a"]
-    spread, raised, highest = words["spread"], words["raised"], words["highest"]
-    least = words["inf"]
-
-    @compile_function
-    def largest(address: int, vectors: int) -> Any:
-        most = spread(-least)
-        for k in range(vectors):
-            most = raised(most, take(address + k * lanes * size))
-        return highest(most)
+    def largest(numbers: Array) -> Any:
+        found = np.zeros(1, real)
+        fill(numbers.ctypes.data, found.ctypes.data)
+        return found[0]
 
     numbers = np.random.default_rng(0).standard_normal(3 * lanes).astype(real)
-    assert largest(numbers.ctypes.data, 3) == numbers.max()
+    assert largest(numbers) == numbers.max()
     for place in range(numbers.size):
         odd = numbers.copy()
         odd[place] = np.nan
-        assert np.isnan(largest(odd.ctypes.data, 3))
+        assert np.isnan(largest(odd))
         odd[place] = np.inf
-        assert largest(odd.ctypes.data, 3) == np.inf
+        assert largest(odd) == np.inf

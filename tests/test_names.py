@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import tinyloss
 import tinyloss_numpy

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 import tinyloss
 import tinyloss_numpy

@@ -8,6 +8,7 @@ import pytest
 import tinyloss
 import tinyloss_numpy
 from tests.support.compiled import EPS, assert_agrees, bits, compiled, numbers
+from tests.support.machine import called
 from tinyloss_numpy import _programs
 
 on = pytest.mark.parametrize
@@ -47,7 +48,9 @@ def test_rows_are_sorted_as_numpy_sorts(real: str) -> None:
     from tinyloss_numpy._source import DIGITS, LANES
 
     lanes = LANES[real]
-    found = orders(real, lanes)
+    found = {
+        name: called(each, 7 if name == "sort" else 5) for name, each in orders(real, lanes).items()
+    }
     digits = np.empty(DIGITS, np.int64)
     for classes in (1, 2, 3, 48, 49, 500):
         first, second, x = (RNG.standard_normal((3, classes)).astype(real) for _ in range(3))

@@ -31,7 +31,7 @@ some = pytest.mark.parametrize("name", turns([*SCHEDULES], 3))
 
 @some
 def test_200_values_compile_once_on_numpy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     from tinyloss_numpy import _compiler
 
     compiled: list[Any] = []

@@ -121,7 +121,7 @@ def test_compiled_or_not(mode: Any) -> None:
     import tinyloss_numpy
 
     if mode == "always":
-        pytest.importorskip("numba")
+        pytest.importorskip("llvmlite")
     with tinyloss_numpy.compilation(mode):
         for loss, slope, sign in SUMS:
             x, y = A.astype(np.float16), B.astype(np.float16)

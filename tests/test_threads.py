@@ -71,6 +71,7 @@ def test_validation_is_of_the_context() -> None:
 
 def test_numbas_own_threads_are_not_started() -> None:
     """Those of OpenMP would change how many torch and others use."""
+    pytest.importorskip("numba")
     code = """
         import numba, numpy as np, tinyloss, tinyloss_numpy
         from tinyloss_numpy import _threads

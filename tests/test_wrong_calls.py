@@ -180,7 +180,7 @@ def test_every_loss_has_a_source_without_arrays(name: str, target: str) -> None:
 
 
 def test_a_sum_has_the_sources_of_its_terms() -> None:
-    pytest.importorskip("numba")
+    pytest.importorskip("llvmlite")
     both: Any = tl.CrossEntropyLoss() + 2 * tl.SoftmaxFocalLoss()
     assert "y" in tl.source(both)
     assert tl.source(tl.CrossEntropyLoss() + tl.KLDivLoss())  # the shape of x suits both

@@ -1,8 +1,8 @@
 """The elementary functions of compiled loops: straight lines that LLVM vectorises.
 
-Numba's own call the C library, one number at a time, which takes 10 to 20 times as long. These
-have at most 2 eps of error, results below the normal numbers included, and return what NumPy
-returns for zeros, infinities and NaN. `benchmarks/elementary.py` tries every float32.
+The C library's take one number at a time, and 10 to 20 times as long. These have at most 2 eps of
+error, results below the normal numbers included, and return what NumPy returns for zeros,
+infinities and NaN. `benchmarks/elementary.py` tries every float32.
 
 The polynomials are minimax polynomials in the relative error of the function: by the exchange
 algorithm of Remez with 72 digits, then each coefficient in turn, from the lowest on, rounded to
@@ -10,16 +10,12 @@ the dtype and those after it fitted again by linear programming. The errors besi
 after rounding, in eps.
 """
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-import numba
-
-from tinyloss_numpy._llvm import Value, bits, intrinsic, where
+from tinyloss_numpy._llvm import Value, bits, one_dtype, where
 
 SQRT_HALF = math.sqrt(0.5)
 
@@ -480,35 +476,12 @@ def _pow(x: Value, y: Value) -> Value:
 # ----------------------------------------------------------------------------------- for the loops
 
 
-def _compiled(name: str, body: Callable[..., Value], dtype: str) -> Any:
-    """Return a body as a function of numbers of one dtype.
-
-    The function has LLVM code of its own, where the fast-math flags of a caller do not reach.
-    """
-
-    def result(dtypes: Sequence[str]) -> str | None:
-        return dtype if set(dtypes) == {dtype} else None
-
-    lowered = intrinsic(body, result, name)
-
-    def of_one(x: Any) -> Any:
-        return lowered(x)
-
-    def of_two(x: Any, y: Any) -> Any:
-        return lowered(x, y)
-
-    function: Any = of_two if len(inspect.signature(body).parameters) == 2 else of_one
-    function.__name__ = function.__qualname__ = name
-    return numba.njit(forceinline=True, error_model="numpy")(function)
-
-
 @cache
-def functions(dtype: str) -> Mapping[str, Any]:
-    """Return the elementary functions of "float32" or "float64" by name, for compiled code.
+def functions(dtype: str) -> Mapping[str, Callable[..., Value]]:
+    """Return the elementary functions of "float32" or "float64" by name.
 
-    Each takes and returns scalars or vectors of the dtype; others are an error of types when
-    compiled, so that no float32 loop computes in float64 unnoticed. sin and cos are those of the C
-    library.
+    Each takes and returns scalars or vectors of the dtype; others are an error of types, so that no
+    float32 loop computes in float64 unnoticed. sin and cos are those of the C library.
     """
     bodies: dict[str, Callable[..., Value]] = {
         "exp": _exp,
@@ -526,4 +499,4 @@ def functions(dtype: str) -> Mapping[str, Any]:
         "exp_shortfall": _exp_shortfall,
         "log1p_unit": _log1p_unit,
     }
-    return {name: _compiled(name, body, dtype) for name, body in bodies.items()}
+    return {name: one_dtype(body, dtype) for name, body in bodies.items()}

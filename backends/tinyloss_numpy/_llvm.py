@@ -1,31 +1,15 @@
-"""LLVM instructions that Numba has no name for, and vectors, which it does not have.
+"""LLVM's instructions as expressions.
 
-`Value` writes LLVM's instructions as expressions. What is built of it is lowered without Numba's
-type inference, which takes 2 ms for each call in a body, and every constant is of the type of the
-value beside it: in Numba a Python number beside a float32 makes the result a float64.
-
-`Lanes` is the type of a vector in code that Numba compiles. Its length is the text's, not the
-machine's: LLVM splits it into the vectors that the machine has. A scalar beside a vector stands
-for one whose lanes are equal.
-
-The functions below `Value` are intrinsics, to be called in code that Numba compiles.
+A vector's length is the text's, not the machine's: LLVM splits it into the vectors that the machine
+has. A scalar beside a vector stands for one whose lanes are equal, and a number of Python's for
+one of the type beside it.
 """
 
-import inspect
-import operator
 import struct
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from llvmlite import ir
-from numba import extending as numba_extending
-from numba import types as numba_types
-from numba.core.typing import templates as numba_templates
-
-types: Any = numba_types
-# untyped
-extending: Any = numba_extending
-templates: Any = numba_templates
 
 LLVM_TYPES: dict[str, Any] = {
     "float16": ir.HalfType(),
@@ -66,12 +50,19 @@ class Value:
         self.builder, self.ref, self.dtype = builder, ref, dtype
         self.lanes: int = ref.type.count if isinstance(ref.type, ir.VectorType) else 0
 
+    @property
+    def is_float(self) -> bool:
+        """Whether it is no integer or condition."""
+        return self.dtype.startswith("float")
+
     def constant(self, number: float) -> "Value":
         """Return a number as a value of this type."""
         element = LLVM_TYPES[self.dtype]
         if isinstance(element, ir.IntType):
+            if isinstance(number, float):
+                raise TypeError(f"{number} beside {self.dtype}")
             half = 1 << element.width - 1
-            number = (int(number) + half) % (2 * half) - half
+            number = (number + half) % (2 * half) - half
         constant = [number] * self.lanes if self.lanes else number
         return self._new(ir.Constant(llvm_type(self.dtype, self.lanes), constant))
 
@@ -123,22 +114,26 @@ class Value:
         """Return both as scalars or as vectors."""
         if not isinstance(other, Value):
             return self, self.constant(other)
+        if self.dtype != other.dtype:
+            raise TypeError(f"{self.dtype} beside {other.dtype}")
         return self.spread(other.lanes), other.spread(self.lanes)
 
     def _binary(self, name: str, other: "Self | float") -> "Value":
         left, right = self._beside(other)
-        prefix = "f" if self.dtype.startswith("float") else ""
+        prefix = "f" if self.is_float else ""
         return self._new(getattr(self.builder, prefix + name)(left.ref, right.ref))
 
     def _compare(self, sign: str, other: "Value | float") -> "Value":
         left, right = self._beside(other)
-        builder, floating = self.builder, self.dtype.startswith("float")
-        compare = builder.fcmp_ordered if floating else builder.icmp_signed
+        builder = self.builder
+        compare = builder.fcmp_ordered if self.is_float else builder.icmp_signed
         return self._new(compare(sign, left.ref, right.ref), "bool")
 
     def _call(self, name: str, *others: "Value | float") -> "Value":
         """Call an intrinsic of LLVM all of whose arguments are of this type, and its result."""
         given = [x if isinstance(x, Value) else self.constant(x) for x in others]
+        if any(x.dtype != self.dtype for x in given):
+            raise TypeError(f"{name} of {self.dtype} and others")
         lanes = max([self.lanes, *(x.lanes for x in given)])
         type_ = llvm_type(self.dtype, lanes)
         suffix = f"v{lanes}" * bool(lanes) + LLVM_TYPES[self.dtype].intrinsic_name
@@ -173,19 +168,44 @@ class Value:
         return self.constant(other) / self
 
     def __neg__(self) -> "Value":
-        return self._new(self.builder.fneg(self.ref))
+        negative = self.builder.fneg if self.is_float else self.builder.neg
+        return self._new(negative(self.ref))
 
-    def __lshift__(self, other: int) -> "Value":
+    def _divided(self, other: "Value | float") -> "tuple[Value, Value, Value]":
+        """Return the quotient of integers, cut off, the rest, and whether that is one too many."""
+        left, right = self._beside(other)
+        quotient, rest = (
+            self._new(divide(left.ref, right.ref))
+            for divide in (self.builder.sdiv, self.builder.srem)
+        )
+        return quotient, rest, rest.differs(0) & ((rest ^ right) < 0)
+
+    def __floordiv__(self, other: "Value | float") -> "Value":
+        quotient, _, beyond = self._divided(other)
+        return where(beyond, quotient - 1, quotient)
+
+    def __mod__(self, other: "Value | float") -> "Value":
+        _, rest, beyond = self._divided(other)
+        return where(beyond, rest + other, rest)
+
+    def __lshift__(self, other: Any) -> "Value":
         return self._binary("shl", other)
 
-    def __rshift__(self, other: int) -> "Value":
+    def __rshift__(self, other: Any) -> "Value":
         return self._binary("lshr", other)
+
+    def shifted_right(self, other: Any) -> "Value":
+        """Shift an integer with a sign, as Python does."""
+        return self._binary("ashr", other)
 
     def __and__(self, other: Any) -> "Value":
         return self._binary("and_", other)
 
     def __or__(self, other: Any) -> "Value":
         return self._binary("or_", other)
+
+    def __xor__(self, other: Any) -> "Value":
+        return self._binary("xor", other)
 
     def __invert__(self) -> "Value":
         return self._new(self.builder.not_(self.ref))
@@ -229,7 +249,7 @@ class Value:
         """Convert an integer or a float to a float."""
         if self.dtype == dtype:
             return self
-        if not self.dtype.startswith("float"):
+        if not self.is_float:
             return self._cast("sitofp", dtype)
         return self._cast("fpext" if dtype == "float64" else "fptrunc", dtype)
 
@@ -278,8 +298,18 @@ class Value:
         return self._call("minimum", other)
 
     def as_long(self) -> "Value":
-        """Return an integer in 64 bits."""
-        return self if self.dtype == "int64" else self._cast("sext", "int64")
+        """Return an integer in 64 bits; of a float, what is before the point."""
+        if self.dtype == "int64":
+            return self
+        return self._cast("fptosi" if self.is_float else "sext", "int64")
+
+    def converted_beside(self, dtype: str) -> "Value":
+        """Return an integer as it is computed with beside another dtype, others as they are."""
+        if self.dtype not in ("int32", "int64"):
+            return self
+        if dtype.startswith("float"):
+            return self.as_number(dtype)
+        return self.as_long() if dtype == "int64" else self
 
 
 def where(condition: Value, a: Value | float, b: Value | float) -> Value:
@@ -289,202 +319,50 @@ def where(condition: Value, a: Value | float, b: Value | float) -> Value:
             raise TypeError("where: neither choice has a type")
         a = b.constant(a)
     b = b if isinstance(b, Value) else a.constant(b)
+    if condition.dtype != "bool" or a.dtype != b.dtype:
+        raise TypeError(f"where: {condition.dtype}, {a.dtype} and {b.dtype}")
     lanes = max(condition.lanes, a.lanes, b.lanes)
     chosen = [each.spread(lanes).ref for each in (condition, a, b)]
     return Value(a.builder, a.builder.select(*chosen), a.dtype)
 
 
-# ----------------------------------------------------------------------------------------- Numba's
+def one_dtype(function: Callable[..., Value], dtype: str) -> Callable[..., Value]:
+    """Return a function that takes numbers of one dtype only, others being an error of types."""
+
+    def of_one_dtype(*values: Value) -> Value:
+        if any(each.dtype != dtype for each in values):
+            given = ", ".join(each.dtype for each in values)
+            raise TypeError(f"{function.__name__} of {given}, expected {dtype}")
+        return function(*values)
+
+    return of_one_dtype
 
 
-class Lanes(types.Type):  # type: ignore[misc] # Numba has no types
-    """Numba's type of a vector."""
-
-    def __init__(self, dtype: str, count: int) -> None:
-        self.dtype, self.count = dtype, count
-        super().__init__(name=f"{count} lanes of {dtype}")
-
-
-@extending.register_model(Lanes)
-class _Model(extending.models.PrimitiveModel):  # type: ignore[misc] # Numba has no types
-    def __init__(self, manager: Any, type_: Lanes) -> None:
-        super().__init__(manager, type_, llvm_type(type_.dtype, type_.count))
+def prefetched(address: Value, write: int) -> None:
+    """Have the memory at an address, which may be any, brought into the cache."""
+    builder, i32, pointer = address.builder, LLVM_TYPES["int32"], LLVM_TYPES["int8"].as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+    module, name = builder.module, "llvm.prefetch.p0"
+    function = module.globals.get(name) or ir.Function(module, kind, name)
+    how = [ir.Constant(i32, each) for each in (write, 3, 1)]  # keep it; it is data
+    builder.call(function, [builder.inttoptr(address.ref, pointer), *how])
 
 
-def of_lanes(dtype: str, count: int) -> Any:
-    """Return Numba's type of a vector, of a scalar if it has no lanes."""
-    if count:
-        return Lanes(dtype, count)
-    return types.boolean if dtype == "bool" else getattr(types, dtype)
+def int32(x: Value) -> Value:
+    """Convert an integer, to its lower bits."""
+    return x.as_index()
 
 
-def _dtype(type_: Any) -> str:
-    """Return the dtype of a scalar or of a vector's lanes."""
-    if isinstance(type_, Lanes):
-        return type_.dtype
-    return "bool" if type_ == types.boolean else str(type_)
+def int64(x: Value) -> Value:
+    """Convert a number: of a float, what is before the point."""
+    return x.as_long()
 
 
-def _count(arguments: Sequence[Any]) -> int:
-    return max([each.count for each in arguments if isinstance(each, Lanes)], default=0)
+def float32(x: Value) -> Value:
+    """Convert a number."""
+    return x.as_number("float32")
 
 
-def _alike(dtypes: Sequence[str]) -> str | None:
-    """Return the dtype of the result of a function of floats of one dtype."""
-    first = dtypes[0]
-    return first if set(dtypes) == {first} and first.startswith("float") else None
-
-
-def _of_choice(dtypes: Sequence[str]) -> str | None:
-    condition, a, b = dtypes
-    return a if condition == "bool" and a == b and a in LLVM_TYPES else None
-
-
-def _of_bits(dtypes: Sequence[str]) -> str | None:
-    return SAME_WIDTH.get(dtypes[0])
-
-
-def intrinsic(
-    body: Callable[..., Value],
-    result: Callable[[Sequence[str]], str | None] = _alike,
-    name: str | None = None,
-    count: Callable[[Sequence[Any]], int] = _count,
-) -> Any:
-    """Make a body on `Value`s callable in code that Numba compiles.
-
-    `result` tells the dtype of the result from those of the arguments, or None where they do not
-    fit: nothing is converted. `count` tells how many lanes it has.
-    """
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return body(
-            *(
-                Value(builder, argument, _dtype(type_))
-                for argument, type_ in zip(arguments, signature.args, strict=True)
-            )
-        ).ref
-
-    def typed(context: Any, *arguments: Any) -> Any:
-        plain = [types.unliteral(each) for each in arguments]
-        returned = result([_dtype(each) for each in plain])
-        return None if returned is None else (of_lanes(returned, count(plain))(*plain), lower)
-
-    # Numba looks at the signature and would hand over *arguments as one tuple.
-    names = ["context", *inspect.signature(body).parameters]
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    definition: Any = typed
-    definition.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])
-    definition.__name__ = definition.__qualname__ = name or body.__name__
-    return extending.intrinsic(definition)
-
-
-_OPERATORS: dict[Any, tuple[str, Any]] = {
-    operator.add: ("", operator.add),
-    operator.sub: ("", operator.sub),
-    operator.mul: ("", operator.mul),
-    operator.truediv: ("", operator.truediv),
-    operator.neg: ("", operator.neg),
-    operator.lt: ("bool", operator.lt),
-    operator.le: ("bool", operator.le),
-    operator.gt: ("bool", operator.gt),
-    operator.ge: ("bool", operator.ge),
-    operator.eq: ("bool", Value.equals),
-    operator.ne: ("bool", Value.differs),
-}
-"""Operators of vectors: the dtype of the result, if it is not that of the arguments."""
-
-
-def _one_float(dtypes: Set[str]) -> str:
-    """Return the dtype of floats, where one stands among those of integers alone."""
-    floats = [each for each in dtypes if each.startswith("float")]
-    integers = dtypes <= {*floats, "int32", "int64"}
-    return floats[0] if len(floats) == 1 and integers else ""
-
-
-def _define(sign: Any, dtype: str, body: Callable[..., Value]) -> None:
-    """Teach Numba an operator of vectors of one dtype, or of one and a scalar.
-
-    Integers of 32 and of 64 bits go together, and an integer beside floats is one of them.
-    """
-
-    class Template(templates.AbstractTemplate):  # type: ignore[misc] # Numba has no types
-        def generic(self, arguments: Any, _: Any) -> Any:
-            count = _count(arguments)
-            plain = [types.unliteral(each) for each in arguments]
-            dtypes = {_dtype(each) for each in plain}
-            together = len(dtypes) == 1 or dtypes <= {"int32", "int64"}
-            if not count or not (together or _one_float(dtypes)):
-                return None
-            return of_lanes(dtype or _one_float(dtypes) or max(dtypes), count)(*plain)
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values = [
-            Value(builder, argument, _dtype(type_))
-            for argument, type_ in zip(arguments, signature.args, strict=True)
-        ]
-        dtypes = {each.dtype for each in values}
-        if floating := _one_float(dtypes):
-            values = [each.as_number(floating) for each in values]
-        elif len(dtypes) > 1:
-            values = [each.as_long() for each in values]
-        return body(*values).ref
-
-    templates.infer_global(sign)(Template)
-    kinds = (Lanes, types.Float, types.Integer, types.Boolean)
-    if sign is operator.neg:
-        extending.lower_builtin(sign, Lanes)(lower)
-        return
-    for kind in kinds:
-        extending.lower_builtin(sign, Lanes, kind)(lower)
-        if kind is not Lanes:
-            extending.lower_builtin(sign, kind, Lanes)(lower)
-
-
-for _sign, (_of, _body) in _OPERATORS.items():
-    _define(_sign, _of, _body)
-
-
-def _wide(context: Any) -> Any:
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        # llvmlite prints what is in this set, but its own add() refuses "key"="value".
-        set[str].add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), lower
-
-
-def _prefetch(write: bool) -> Any:
-    """Return what has the memory at an address, which may be any, brought into the cache."""
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        i32, pointer = LLVM_TYPES["int32"], LLVM_TYPES["int8"].as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
-        module, name = builder.module, "llvm.prefetch.p0"
-        function = module.globals.get(name) or ir.Function(module, kind, name)
-        how = [ir.Constant(i32, each) for each in (int(write), 3, 1)]  # keep it; it is data
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), *how])
-        return context.get_dummy_value()
-
-    def ahead(context: Any, address: Any) -> Any:
-        return types.void(types.intp), lower
-
-    return extending.intrinsic(ahead)
-
-
-select = intrinsic(where, _of_choice, "select")
-as_int = intrinsic(Value.as_int, _of_bits, "as_int")
-as_float = intrinsic(Value.as_float, _of_bits, "as_float")
-fabs = intrinsic(Value.fabs)
-rint = intrinsic(Value.rint)
-sqrt = intrinsic(Value.sqrt)
-copysign = intrinsic(Value.copysign)
-fma = intrinsic(Value.fma)
-muladd = intrinsic(Value.muladd)
-maximum = intrinsic(Value.maximum)
-minimum = intrinsic(Value.minimum)
-wide: Any = extending.intrinsic(_wide)
-"""wide() lets the loops of the calling function use vectors of 512 bits where the machine has them.
-
-LLVM keeps to 256 bits on most of these machines, for fear of lower clock rates.
-"""
-ahead, ahead_to_write = _prefetch(write=False), _prefetch(write=True)
+def float64(x: Value) -> Value:
+    """Convert a number."""
+    return x.as_number("float64")

@@ -1,50 +1,29 @@
-"""What the text of a loop is made of: the names it uses, as Numba functions.
+"""What the text of a loop is made of: the names it uses, as functions of `Value`s.
 
 Sums are wider than what is summed. float32 terms are added in float64. float64 terms are added
 with the rounding error of each addition kept beside (TwoSum: Knuth, The Art of Computer
 Programming 2, 4.2.2), so that a lane's sum is good to the last bit or two, however long it is.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
 
 from tinyloss_numpy._elementary import functions
-from tinyloss_numpy._llvm import (
-    Value,
-    ahead,
-    ahead_to_write,
-    as_int,
-    fabs,
-    intrinsic,
-    select,
-    sqrt,
-    where,
-    wide,
-)
+from tinyloss_numpy._llvm import Value, float64, int32, int64, prefetched, where
 from tinyloss_numpy._memory import TURNED, accessors
 from tinyloss_numpy._orders import orders
 from tinyloss_numpy._shortfalls import shortfalls
 from tinyloss_numpy._source import AHEAD, DIMENSIONS, HEADER, LANES, SIZES, TERMS
-
-compile_function: Callable[..., Any] = njit(error_model="numpy", nogil=True, forceinline=True)
-_outside: Callable[..., Any] = njit(error_model="numpy", nogil=True)
+from tinyloss_numpy._translator import subroutine
 
 _TABLE = accessors({"entry": ("int64", "int64"), "number": ("float64", "float64")})
 _load_entry = _TABLE["load_entry"]
 
 
-@compile_function
-def closer(step: Any, other: Any) -> Any:
-    """Return whether a step is shorter than another."""
-    return abs(step) < abs(other)
-
-
-@_outside
+@subroutine
 def offset_of(table: Any, at: Any, outer: Any) -> Any:
     """Return how far the place of an outer index is from an array's start."""
     distance = 0
@@ -105,18 +84,6 @@ def _rounded_in_two(sums: Value) -> Value:
 # ----------------------------------------------------------------------------------- other pieces
 
 
-def _same(dtypes: Sequence[str]) -> str:
-    return dtypes[0]
-
-
-def _condition(dtypes: Sequence[str]) -> str:
-    return "bool"
-
-
-def _scalar(arguments: Sequence[Any]) -> int:
-    return 0
-
-
 def _larger(a: Value, b: Value) -> Value:
     """Return the larger, NaN if one is; either zero may be taken for the larger of two."""
     return _tainted(where(b > a, b, a), b.unordered(b))
@@ -144,6 +111,16 @@ def _raised(most: Value, numbers: Value) -> Value:
 
 def _highest(numbers: Value) -> Value:
     return numbers.folded(_larger)
+
+
+def _size(number: Value) -> Value:
+    """Return an integer without its sign."""
+    return where(number < 0, -number, number)
+
+
+def _closer(step: Value, other: Value) -> Value:
+    """Return whether a step is shorter than another."""
+    return _size(step) < _size(other)
 
 
 def _label(value: Value, classes: Value) -> Value:
@@ -200,28 +177,28 @@ def _isfinite(x: Value) -> Value:
 
 
 _OPERATIONS = {
-    "ahead": ahead,
-    "ahead_to_write": ahead_to_write,
-    "where": select,
-    "abs": fabs,
-    "sqrt": sqrt,
-    "maximum": intrinsic(_larger, name="maximum"),
-    "minimum": intrinsic(_smaller, name="minimum"),
-    "raised": intrinsic(_raised, name="raised"),
-    "highest": intrinsic(_highest, name="highest", count=_scalar),
-    "label": intrinsic(_label, lambda dtypes: "int32", "label"),
-    "noted": intrinsic(_noted, _same, "noted"),
-    "strayed": intrinsic(_strayed, _same, "strayed"),
-    "negative": intrinsic(_negative, lambda dtypes: "float64", "negative", _scalar),
-    "as_int": as_int,
-    "power_below": intrinsic(_power_below, name="power_below"),
-    "logical_and": intrinsic(_and, _condition, "logical_and"),
-    "logical_or": intrinsic(_or, _condition, "logical_or"),
-    "logical_not": intrinsic(_not, _condition, "logical_not"),
-    "isnan": intrinsic(_isnan, _condition, "isnan"),
-    "isinf": intrinsic(_isinf, _condition, "isinf"),
-    "isfinite": intrinsic(_isfinite, _condition, "isfinite"),
-    "wide": wide,
+    "ahead": partial(prefetched, write=0),
+    "ahead_to_write": partial(prefetched, write=1),
+    "where": where,
+    "abs": Value.fabs,
+    "sqrt": Value.sqrt,
+    "maximum": _larger,
+    "minimum": _smaller,
+    "raised": _raised,
+    "highest": _highest,
+    "label": _label,
+    "noted": _noted,
+    "strayed": _strayed,
+    "negative": _negative,
+    "closer": _closer,
+    "as_int": Value.as_int,
+    "power_below": _power_below,
+    "logical_and": _and,
+    "logical_or": _or,
+    "logical_not": _not,
+    "isnan": _isnan,
+    "isinf": _isinf,
+    "isfinite": _isfinite,
 }
 
 
@@ -229,10 +206,6 @@ _OPERATIONS = {
 def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
     """Return the names that a text may use beside its own places."""
     lanes, in_two = lanes or LANES[real], real == "float64"
-    sums = 2 * lanes if in_two else lanes
-
-    def of(count: int) -> Callable[[Sequence[Any]], int]:
-        return lambda _: count
 
     def number(x: Value) -> Value:
         return x.as_number(real)
@@ -241,7 +214,7 @@ def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
         return x.spread(lanes)
 
     def no_sums(x: Value) -> Value:
-        return x.spread(sums)
+        return x.spread(2 * lanes if in_two else lanes)
 
     def numbered(first: Value) -> Value:
         each = ir.Constant(ir.VectorType(first.ref.type, lanes), [*range(lanes)])
@@ -255,12 +228,11 @@ def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
     own_names = {
         "entry": _load_entry,
         "number": _TABLE["load_number"],
-        "closer": closer,
         "offset_of": offset_of,
-        "real": intrinsic(number, lambda dtypes: real, "real"),
-        "index": types.int32,
-        "int64": types.int64,
-        "float64": types.float64,
+        "real": number,
+        "index": int32,
+        "int64": int64,
+        "float64": float64,
         "inf": getattr(np, real)(np.inf),
         "nan": getattr(np, real)(np.nan),
         "AHEAD": AHEAD,
@@ -270,15 +242,13 @@ def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
         "BLOCK": TERMS[real] * lanes,
         "SIZE": SIZES[real],
         "ROW": lanes * SIZES[real],
-        "spread": intrinsic(spread, _same, "spread", of(lanes)),
-        "numbered": intrinsic(numbered, _same, "numbered", of(lanes)),
-        "leading": intrinsic(leading, _same, "leading", of(lanes)),
-        "no_sums": intrinsic(no_sums, _same, "no_sums", of(sums)),
-        "added": intrinsic(_added, lambda dtypes: "float64", "added", of(sums)),
-        "folded": intrinsic(_folded_in_two if in_two else _folded, _same, "folded", _scalar),
-        "rounded": intrinsic(
-            _rounded_in_two if in_two else _rounded, lambda dtypes: real, "rounded", of(lanes)
-        ),
+        "spread": spread,
+        "numbered": numbered,
+        "leading": leading,
+        "no_sums": no_sums,
+        "added": _added,
+        "folded": _folded_in_two if in_two else _folded,
+        "rounded": _rounded_in_two if in_two else _rounded,
         "shortfalls": shortfalls(real, lanes),
         "store_total": accessors({"total": ("float64", "float64")})["store_total"],
     }

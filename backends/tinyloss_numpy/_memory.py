@@ -10,11 +10,10 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-from tinyloss_numpy._llvm import Lanes, Value, llvm_type, of_lanes
+from tinyloss_numpy._llvm import Value, llvm_type
 from tinyloss_numpy._source import SIZES
+from tinyloss_numpy._translator import subroutine
 
 _FLOATS = ("float16", "float32", "float64")
 _BFLOAT16_SHIFT = 16
@@ -71,8 +70,7 @@ def _copies(size: int, lanes: int) -> tuple[Any, Any]:
         for k in range(count):
             store(address + k * step, 0, load(pad, k))
 
-    compiled: Any = njit(error_model="numpy", nogil=True)
-    return compiled(pack), compiled(unpack)
+    return subroutine(pack, seldom=True), subroutine(unpack, seldom=True)
 
 
 TURNED = 8
@@ -83,8 +81,8 @@ def _turn(memory: str, computed: str, lanes: int, back: bool) -> Any:
     """Return what copies a square between rows of a step and scratch rows of so many lanes."""
     rows, scratch_rows = (llvm_type(_stored(memory), TURNED), llvm_type(computed, TURNED))
 
-    def generate(target: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        address, step, scratch = args
+    def turn(address: Value, step: Value, scratch: Value) -> None:
+        builder = address.builder
 
         def places(start: Any, step: Any, type_: Any) -> list[Any]:
             found: list[Any] = []
@@ -93,8 +91,9 @@ def _turn(memory: str, computed: str, lanes: int, back: bool) -> Any:
                 start = builder.add(start, step)
             return found
 
-        apart = ir.Constant(args[1].type, lanes * SIZES[computed])
-        outer, inner = places(address, step, rows), places(scratch, apart, scratch_rows)
+        apart = step.constant(lanes * SIZES[computed])
+        outer = places(address.ref, step.ref, rows)
+        inner = places(scratch.ref, apart.ref, scratch_rows)
         loaded = [builder.load(each, align=1) for each in (inner if back else outer)]
         if not back:
             loaded = [_read(builder, each, memory, computed, TURNED) for each in loaded]
@@ -102,11 +101,6 @@ def _turn(memory: str, computed: str, lanes: int, back: bool) -> Any:
         for each, place in zip(turned, outer if back else inner, strict=True):
             value = _written(builder, each.ref, memory, computed, TURNED) if back else each.ref
             builder.store(value, place, align=1)
-        return target.get_dummy_value()
-
-    @intrinsic
-    def turn(_context: Any, _address: Any, _step: Any, _scratch: Any) -> Any:
-        return types.void(types.intp, types.intp, types.intp), generate
 
     return turn
 
@@ -131,51 +125,46 @@ def _transposed(rows: list[Value]) -> list[Value]:
 
 
 def _load(memory: str, computed: str, name: str, others: Iterable[str], lanes: int = 0) -> Any:
-    stored, returned = llvm_type(_stored(memory), lanes), of_lanes(computed, lanes)
+    def take(address: Value) -> Value:
+        return at(_pointer(address, memory, lanes), address.builder)
 
-    def generate(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        place = builder.inttoptr(args[0], stored.as_pointer())
-        if not lanes:
-            place = builder.gep(place, [args[1]], inbounds=True)
+    def load(address: Value, index: Value) -> Value:
+        return at(_element(address, index, memory), address.builder)
+
+    def at(place: Any, builder: Any) -> Value:
         value = builder.load(place, align=1)
         _tell_apart(builder.module, value, name, others)
-        return _read(builder, value, memory, computed, lanes)
-
-    @intrinsic
-    def load(_context: Any, _address: Any, _index: Any) -> Any:
-        return returned(types.intp, types.intp), generate
-
-    @intrinsic
-    def take(_context: Any, _address: Any) -> Any:
-        return returned(types.intp), generate
+        return Value(builder, _read(builder, value, memory, computed, lanes), computed)
 
     return take if lanes else load
 
 
 def _store(memory: str, computed: str, name: str, others: Iterable[str], lanes: int = 0) -> Any:
-    stored, given = llvm_type(_stored(memory), lanes), of_lanes(computed, lanes)
+    def put(address: Value, value: Value) -> None:
+        at(_pointer(address, memory, lanes), value)
 
-    def generate(target: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        value = Value(builder, args[-1], computed).spread(lanes).ref
-        value = _written(builder, value, memory, computed, lanes)
-        place = builder.inttoptr(args[0], stored.as_pointer())
-        if not lanes:
-            place = builder.gep(place, [args[1]], inbounds=True)
-        store = builder.store(value, place, align=1)
+    def store(address: Value, index: Value, value: Value) -> None:
+        at(_element(address, index, memory), value)
+
+    def at(place: Any, value: Value) -> None:
+        value = value.converted_beside(computed)
+        if value.dtype != computed:
+            raise TypeError(f"{name}: {value.dtype} stored, expected {computed}")
+        builder = value.builder
+        written = _written(builder, value.spread(lanes).ref, memory, computed, lanes)
+        store = builder.store(written, place, align=1)
         _tell_apart(builder.module, store, name, others)
-        return target.get_dummy_value()
-
-    @intrinsic
-    def store(_context: Any, _address: Any, _index: Any, _value: Any) -> Any:
-        return types.void(types.intp, types.intp, given), generate
-
-    @intrinsic
-    def put(_context: Any, _address: Any, _value: Any) -> Any:
-        if not isinstance(_value, Lanes):  # a number for all lanes
-            return types.void(types.intp, of_lanes(computed, 0)), generate
-        return types.void(types.intp, given), generate
 
     return put if lanes else store
+
+
+def _pointer(address: Value, memory: str, lanes: int) -> Any:
+    return address.builder.inttoptr(address.ref, llvm_type(_stored(memory), lanes).as_pointer())
+
+
+def _element(address: Value, index: Value, memory: str) -> Any:
+    first = _pointer(address, memory, 0)
+    return address.builder.gep(first, [index.as_long().ref], inbounds=True)
 
 
 def _stored(memory: str) -> str:

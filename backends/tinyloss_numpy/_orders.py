@@ -5,24 +5,16 @@ byte, from the lowest up (Knuth, The Art of Computer Programming 3, 5.2.5), or b
 is short. Equal keys keep their order. -0.0 is 0.0, and NaN comes last.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba import njit, types
-
+from tinyloss_numpy._llvm import int32
 from tinyloss_numpy._memory import accessors
 from tinyloss_numpy._source import DIGITS, SIZES
+from tinyloss_numpy._translator import subroutine
 
 _SHORT = 48
 """Numbers of a row up to which insertion is faster than counting bytes (measured)."""
-
-_njit: Any = njit  # its types leave some options out
-_function: Callable[..., Any] = _njit(error_model="numpy", nogil=True)
-inner: Callable[..., Any] = _njit(
-    error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
-"""Of what compiled code alone calls: to compile what calls it from Python takes time."""
 
 
 @cache
@@ -44,7 +36,7 @@ def orders(real: str, lanes: int) -> dict[str, Any]:
     infinity = 0x7F800000 if words == 1 else 0x7FF0000000000000
     largest = (1 << (8 * SIZES[real] - 1)) - 1
 
-    @inner
+    @subroutine
     def in_order(bits: Any) -> Any:
         """Return a whole number that is in the order of floats, of the bits of one."""
         size = bits & largest
@@ -52,7 +44,7 @@ def orders(real: str, lanes: int) -> dict[str, Any]:
             return largest
         return size if bits >= 0 else -size
 
-    @_function
+    @subroutine
     def sort(
         order: Any, keys: Any, number: Any, n: Any, classes: Any, scratch: Any, digits: Any
     ) -> None:
@@ -69,17 +61,17 @@ def orders(real: str, lanes: int) -> dict[str, Any]:
                     _store_item(scratch, c, (key << 32) | place)
                 ready = _sorted(scratch, digits, classes)
                 for c in range(classes):
-                    place = types.int32(_load_item(ready, c) & 0xFFFFFFFF)
-                    store_place(order, c * lanes + r, place)
+                    item = _load_item(ready, c)
+                    store_place(order, c * lanes + r, int32(item & 0xFFFFFFFF))
 
-    @_function
+    @subroutine
     def arrange(order: Any, here: Any, there: Any, n: Any, classes: Any) -> None:
         for c in range(classes):
             for r in range(n):
                 place = load_place(order, c * lanes + r)
                 store_number(there, c * lanes + r, load_number(here, place * lanes + r))
 
-    @_function
+    @subroutine
     def put_back(order: Any, here: Any, there: Any, n: Any, classes: Any) -> None:
         for c in range(classes):
             for r in range(n):
@@ -98,14 +90,14 @@ def access(memory: str, computed: str) -> tuple[Any, Any]:
 _load_item, _store_item = access("int64", "int64")
 
 
-@inner
+@subroutine
 def _digit(item: Any, number: Any) -> Any:
     """Return a byte of what an item is sorted by, as it counts."""
     byte = (item >> (32 + 8 * number)) & 255
     return byte ^ 128 if number == 3 else byte  # of the highest the sign is turned round
 
 
-@inner
+@subroutine
 def _sorted(items: Any, counts: Any, n: Any) -> Any:
     """Sort items by their upper 32 bits; return where they are: there, or behind."""
     if n <= _SHORT:

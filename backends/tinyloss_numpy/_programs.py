@@ -22,7 +22,7 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _WORTH_COMPILING = 2**19
-"""Elements after which compiling a program, about a second, starts to pay if more are to come."""
+"""Elements after which compiling a program, some tenths of a second, pays if more are to come."""
 _WORTH_A_CALL = 2**11
 """Elements that a call's own cost amounts to."""
 
@@ -191,19 +191,19 @@ def made(kept: dict[K, T | str], key: K, make: Callable[[], T], title: str) -> N
     elsewhere(compile_once)
 
 
-_COMPILER = ("numba", "llvmlite")
+_COMPILER = "llvmlite"
 """What the extra `cpu` brings."""
 
 
 def has_compiler() -> bool:
     """Return whether what compiles is installed."""
-    return all(find_spec(name) is not None for name in _COMPILER)
+    return find_spec(_COMPILER) is not None
 
 
 def _complaint(error: Exception, title: str) -> str:
     """Return the warning that a loss could not be compiled: one text for a missing module."""
     missing = (getattr(error, "name", None) or "") if isinstance(error, ImportError) else ""
-    if isinstance(error, ModuleNotFoundError) and missing.partition(".")[0] in _COMPILER:
+    if isinstance(error, ModuleNotFoundError) and missing.partition(".")[0] == _COMPILER:
         what = f"losses are not compiled, since {missing} is not installed"
         then = "their formulas instead, several times slower (pip install 'tinyloss[cpu]' helps)"
     else:

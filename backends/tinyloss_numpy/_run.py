@@ -244,7 +244,7 @@ def _ready(
             addresses = [address(each) for each in arrays]
             addresses += [address(each) for each in new]
         entries = table(numbers, *addresses, _address_of(totals), *more)
-        kernel(UNUSED, UNUSED, 0, 1, entries, _own.scratch(scratch_bytes))
+        kernel(0, 1, entries, _own.scratch(scratch_bytes))
         if totals[ends]:  # a target or a weight is out of the ordinary
             return None
         value = None
@@ -299,12 +299,12 @@ def _run_compiled(loss: CompiledLoss, job: Job) -> Answer | None:
     addresses = [_arrays.address(each) for each in (*arrays, totals)]
     table = plan.table(numbers, *addresses)
     if plan.small:
-        kernel(UNUSED, UNUSED, 0, plan.groups, table, _own.scratch(plan.scratch_bytes))
+        kernel(0, plan.groups, table, _own.scratch(plan.scratch_bytes))
     else:
 
         def work(first: int, last: int, _held: Any = (arrays, totals)) -> None:
             # other threads hold by this what the table has the addresses of
-            kernel(UNUSED, UNUSED, first, last, table, _own.scratch(plan.scratch_bytes))
+            kernel(first, last, table, _own.scratch(plan.scratch_bytes))
 
         run_slabs(work, plan.groups)
     if watched is not None and totals[:, -1].any():
@@ -401,10 +401,6 @@ def _scalars(answer: Answer) -> Answer:
         tuple([grad[()] for grad in grads]),
         None if curvature is None else curvature[()],
     )
-
-
-UNUSED = bytes(8)
-"""Where Numba's convention would put a result and an error: these loops have neither."""
 
 
 class _Own(threading.local):

@@ -8,12 +8,12 @@ import numpy as np
 from tinyloss.backend import Answer, Loops, Sequenced, evaluated
 from tinyloss_numpy import _arrays
 from tinyloss_numpy._programs import made, warn_once
-from tinyloss_numpy._run import UNUSED, may_compile, quiet, scratch
+from tinyloss_numpy._run import may_compile, quiet, scratch
 from tinyloss_numpy._source import CACHE_LINE, Text
 from tinyloss_numpy._threads import run_slabs
 
 _WORTH_COMPILING = 2**16
-"""Logits after which compiling, some seconds once, starts to pay: formulas go frame by frame."""
+"""Logits after which compiling, a second once, starts to pay: formulas go frame by frame."""
 _REAL = "float64"
 _GIVEN = (
     "time", "classes", "blank", "wants_grad",
@@ -77,7 +77,7 @@ def text_of(loops: Loops, dtype: str) -> Text:
         "grad_at = grad_start + n * grad_item",
         *loops.text.strip().splitlines(),
     ]
-    lines = ["def kernel(first, last, table, work):", "    wide()"]
+    lines = ["def kernel(first, last, table, work):"]
     lines += [f"    {line}" for line in head]
     lines += ["    for n in range(first, last):"]
     lines += [f"        {line}" for line in item]
@@ -120,7 +120,7 @@ def _run(kernel: Any, loops: Loops, batch: Sequenced, dtype: Any) -> Answer:
 
     def work(first: int, last: int, _held: Any = held) -> None:
         # other threads hold by this what the table has the addresses of
-        kernel(UNUSED, UNUSED, first, last, table, scratch(size))
+        kernel(first, last, table, scratch(size))
 
     run_slabs(work, count)
     losses_ = losses if batch.value else None

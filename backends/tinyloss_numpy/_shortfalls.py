@@ -18,9 +18,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba import types
-
-from tinyloss_numpy._orders import access, inner
+from tinyloss_numpy._llvm import float32, float64, int32, where
+from tinyloss_numpy._orders import access
+from tinyloss_numpy._translator import subroutine
 
 (
     _SCORES,
@@ -47,12 +47,12 @@ _, _store_int = access("int32", "int32")
 _load_wide, _store_wide = access("float64", "float64")
 
 
-@inner
+@subroutine
 def _keep(place: Any, at: Any, number: Any) -> None:
-    _store_int(place, at, types.int32(number))
+    _store_int(place, at, int32(number))
 
 
-@inner
+@subroutine
 def _parted(classes: Any, members: Any, work: Any) -> Any:
     """Write down which parts come together, the whole row first; return how many do.
 
@@ -100,33 +100,30 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
     `tinyloss._in_order.shortfalls`; 0 is for one that nobody wants.
     """
     load_real, store_real = access(real, real)
-    one = types.float32 if real == "float32" else types.float64
+    one: Any = float32 if real == "float32" else float64
     in_two = real == "float64"
-    none: Any = types.intp(0)
 
-    @inner
+    # These three are no texts: they write instructions.
     def with_rest(total: Any, rest: Any, term: Any) -> Any:
         """Return a sum and what rounding has taken from it so far."""
         new = total + term
         if in_two:
             part = new - total
-            rest += (total - (new - part)) + (term - part)
+            rest = rest + ((total - (new - part)) + (term - part))
         return new, rest
 
-    @inner
     def whole(total: Any, rest: Any) -> Any:
         # the rest of an infinite sum is NaN
-        return total + rest if in_two and abs(total) < 1e308 else total
+        return where(total.fabs() < 1e308, total + rest, total) if in_two else total
 
-    @inner
     def add_at(totals: Any, rests: Any, at: Any, term: Any) -> None:
-        rest = _load_wide(rests, at) if in_two else 0.0
-        total, rest = with_rest(_load_wide(totals, at), rest, term)
+        held = _load_wide(totals, at)
+        total, rest = with_rest(held, _load_wide(rests, at) if in_two else held, term)
         _store_wide(totals, at, total)
         if in_two:
             _store_wide(rests, at, rest)
 
-    @inner
+    @subroutine
     def compare(first: Any, middle: Any, last: Any, margin: Any, classes: Any, work: Any) -> None:
         """Add up the pairs of two parts that lie side by side."""
         size = 8 * classes
@@ -145,7 +142,7 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
         for k in range(last - 1, middle - 1, -1):
             score = load_real(scores, k)
             if count > 0:
-                step = types.float64(above) - types.float64(score)
+                step = float64(above) - float64(score)
                 total, rest = with_rest(total, rest, count * step)
             above = score
             moved = _load_wide(before, k)
@@ -153,8 +150,8 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
                 lower = load_real(scores, other)
                 if not margin - (score - lower) > 0:
                     break
-                lead = types.float64(score) - types.float64(lower)
-                short = types.float64(margin) - lead
+                lead = float64(score) - float64(lower)
+                short = float64(margin) - lead
                 # where it was rounded up to more than 0, it may be less
                 total, rest = with_rest(total, rest, short if short > 0 else 0.0)
                 add_at(behind, behind_rest, _load_int(places, other), moved)
@@ -165,7 +162,7 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
                 add_at(cost, cost_rest, place, whole(total, rest))
                 _store_wide(led, place, _load_wide(led, place) + count)
 
-    @inner
+    @subroutine
     def merge(first: Any, middle: Any, last: Any, classes: Any, work: Any) -> None:
         """Put two parts that lie side by side in the order of scores."""
         size = 8 * classes
@@ -192,7 +189,7 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
             one += 1
             at += 1
 
-    @inner
+    @subroutine
     def pair_by_pair(members: Any, margin: Any, classes: Any, work: Any) -> None:
         """Add up the pairs of a row whose numbers are not all finite."""
         size = 8 * classes
@@ -204,14 +201,14 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
             for other in range(_load_int(starts, k) if weight != 0 else 0):
                 short = margin - (score - load_real(scores, other))
                 # a NaN is short by NaN
-                lacks = 0.0 if short <= 0 else types.float64(short)
+                lacks = 0.0 if short <= 0 else float64(short)
                 number = weight * (1.0 if short > 0 else lacks)
                 _store_wide(cost, k, _load_wide(cost, k) + weight * lacks)
                 _store_wide(led, k, _load_wide(led, k) + number)
                 _store_wide(behind, other, _load_wide(behind, other) + number)
             _store_wide(weights, k, 1.0)  # what it has is weighed
 
-    @inner
+    @subroutine
     def of_rows(
         order: Any,
         scores: Any,
@@ -232,7 +229,7 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
             limit = load_real(margin, r)
             # what is less itself is 0, if it is finite
             odd = limit - limit != 0
-            members, start, latest = none, none, load_real(labels, r)
+            members, start, latest = 0, 0, load_real(labels, r)
             for k in range(classes):
                 at = _load_int(order, k * lanes + r) * lanes + r
                 label = load_real(labels, at)
@@ -245,7 +242,7 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
                 weight = load_real(weights, at)
                 odd = odd or score - score != 0 or weight - weight != 0
                 store_real(own_scores, k, score)
-                _store_wide(own_weights, k, types.float64(weight))
+                _store_wide(own_weights, k, float64(weight))
                 _keep(places, k, k)
                 _keep(starts, k, start)
                 members += 1
@@ -266,11 +263,11 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
             for k in range(classes):
                 at = _load_int(order, k * lanes + r) * lanes + r
                 lacks = number = 0.0
-                weight = _load_wide(own_weights, k) if k < members else 0.0
-                if weight != 0:
+                own = _load_wide(own_weights, k) if k < members else 0.0
+                if own != 0:
                     rest = _load_wide(work + _COST_REST * size, k)
-                    lacks = weight * whole(_load_wide(work + _COST * size, k), rest)
-                    number = weight * _load_wide(work + _LED * size, k)
+                    lacks = own * whole(_load_wide(work + _COST * size, k), rest)
+                    number = own * _load_wide(work + _LED * size, k)
                 if cost:
                     store_real(cost, at, one(lacks))
                 if led:

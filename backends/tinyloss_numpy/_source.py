@@ -1,4 +1,4 @@
-"""A staged program as the text of a loop for Numba.
+"""A staged program as the text of a loop.
 
 Two shapes of loop serve every loss. Both compute with vectors of LANES numbers, whatever vectors
 the machine has, and the text fixes the order in which their sums are combined. So the result has
@@ -189,7 +189,6 @@ class _Writer(Writer):
     def head(self) -> None:
         """Read the table of arguments."""
         write = self.write
-        write("wide()")
         for at, name in enumerate(_HEADER_NAMES):
             write(f"{name} = entry(table, {at})")
         if self.weight:
@@ -217,8 +216,7 @@ class _Writer(Writer):
     def offset(self, array: ArrayUse) -> str:
         """Return how far the items of an outer index are from an array's start."""
         at = HEADER + ARRAY_ENTRIES * self.table_arrays().index(array) + 2
-        # of a type, not a literal: Numba compiles a function once more for each of these
-        return f"offset_of(table, int64({at}), outer)"
+        return f"offset_of(table, {at}, outer)"
 
     def frame(self) -> None:
         """Write the loops over groups, chunks and vectors of items around the body."""
@@ -383,17 +381,17 @@ class _Writer(Writer):
                 for array in reads:
                     if array.per_item:
                         place = f"{array.name}_run + i * {array.name}_item, 0"
-                        write(f"{array.name} = load_{array.name}({place})")
+                        write(f"{array.name}_one = load_{array.name}({place})")
                 if "given_weight" in given:
-                    write("w = given_weight")
+                    write("w = given_weight_one")
                 if "given_where" in given:
-                    with write.loop("if not given_where:"):
+                    with write.loop("if not given_where_one:"):
                         write("w = 0.0")
                 if weighing.ignores:
                     arrays = len(self.table_arrays())
                     # after the addresses of the arrays and of the sums
                     ignored = HEADER + ARRAY_ENTRIES * arrays + len(self.numbers) + arrays + 1
-                    with write.loop(f"if {y.name} == entry(table, {ignored}):"):
+                    with write.loop(f"if {y.name}_one == entry(table, {ignored}):"):
                         write("w = 0.0")
                 with write.loop("if w != 0.0:"):
                     self.weigh_target(weighing, y, given)
@@ -432,15 +430,15 @@ class _Writer(Writer):
 
     def weigh_target(self, weighing: Weighing, y: ArrayUse, given: Mapping[str, ArrayUse]) -> None:
         """Report a target out of its domain; multiply by the weight of its class."""
-        write, domain = self.write, weighing.domain
+        write, domain, target = self.write, weighing.domain, f"{y.name}_one"
         if "given_class_weight" in given:
-            at = f"given_class_weight_start + {y.name} * given_class_weight_class, 0"
-            with write.loop(f"if {_outside(Domain('labels'), y.name)}:"):
+            at = f"given_class_weight_start + {target} * given_class_weight_class, 0"
+            with write.loop(f"if {_outside(Domain('labels'), target)}:"):
                 write("odd = 1.0")
             with write.loop("else:"):
                 write(f"w *= load_given_class_weight({at})")
         elif domain is not None:
-            with write.loop(f"if {_outside(domain, y.name)}:"):
+            with write.loop(f"if {_outside(domain, target)}:"):
                 write("odd = 1.0")
 
     def buffers(self) -> None:
@@ -536,8 +534,6 @@ class _Writer(Writer):
         if not sums or TERMS[self.real] == 1:
             with write.loop(f"for k in range(0, {stop}, {stride}):"):
                 body()
-                for each in sums:
-                    write(f"{each}_sums = added({each}_sums, {each}_term)")
             return
         block = "BLOCK" if stride == "LANES" else "TERMS"
         with write.loop(f"for block in range(0, {stop}, {block}):"):
@@ -545,8 +541,6 @@ class _Writer(Writer):
                 write(f"{each}_part = spread(real(0.0))")
             with write.loop(f"for k in range(block, min(block + {block}, {stop}), {stride}):"):
                 body()
-                for each in sums:
-                    write(f"{each}_part = {each}_part + {each}_term")
             for each in sums:
                 write(f"{each}_sums = added({each}_sums, {each}_part)")
 
@@ -570,10 +564,18 @@ class _Writer(Writer):
             if node.op == "max":
                 write(f"{name(node)}_most = {self.larger}({name(node)}_most, {term})")
             else:
-                term = f"leading({term}, {count})" if count else term
-                write(f"{name(node)}_term = {term}")
+                self.add(name(node), term, count)
         for array, node in self.of_classes if last else ():
             self.put_class(array, self.staged.as_real(node), count)
+
+    def add(self, total: str, term: str, count: str) -> None:
+        """Add a vector's terms to a sum of lanes; `count` is as in `put`."""
+        if count:
+            self.write(f"{total}_sums = added({total}_sums, leading({term}, {count}))")
+        elif TERMS[self.real] == 1:
+            self.write(f"{total}_sums = added({total}_sums, {term})")
+        else:
+            self.write(f"{total}_part = {total}_part + {term}")
 
     def pairs(self, sums: Sequence[Node]) -> None:
         """Write the loop over the other class of each pair of a vector's."""
@@ -713,9 +715,6 @@ class Rows(_Writer):
             with write.loop("for j in range(home, classes, max(LANES, whole - home)):"):
                 write("rest = min(LANES, classes - j)")
                 self.elements(step, last, "rest")
-                for node in step.reductions:
-                    if node.op == "sum":
-                        write(f"{name(node)}_sums = added({name(node)}_sums, {name(node)}_term)")
             self.careful = False
             for node in step.reductions:
                 lane = self.lane_name(node)

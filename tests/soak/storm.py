@@ -167,7 +167,7 @@ def storm(rng: random.Random, deadline: float) -> Counts:
     with warnings.catch_warnings(), tinyloss_numpy.compilation("always"):
         warnings.simplefilter("error")
         with tinyloss_numpy.threads(4):
-            # the very first compilation imports Numba
+            # the very first compilation imports LLVM
             counts["while compiling"] += _storm_compiler(rng, small[0][:100], small[1][:100])
             drawn = [case(own) for case in CASES]
             cases = [(call, arrays, bits(call(*arrays))) for call, arrays in drawn]

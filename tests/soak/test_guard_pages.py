@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 if os.name != "posix":
     pytest.skip("mprotect is POSIX's", allow_module_level=True)
 

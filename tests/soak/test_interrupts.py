@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 from tests.soak import _timed
 from tests.soak.interrupts import interrupts

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import mpmath
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from tinyloss_numpy._elementary import functions
-from tinyloss_numpy._llvm import wide
+from tests.support.machine import Machine
+from tinyloss_numpy._loops import vocabulary
 from tinyloss_numpy._memory import accessors
 
 NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "pow")
@@ -49,30 +48,22 @@ def inside(name: str, *inputs: Array) -> tuple[Array, ...]:
     return inputs
 
 
-def loop(name: str, dtype: str) -> Any:
+def loop(name: str, dtype: str) -> Machine:
     """Return a loop that fills an array so many times, as the backend's own loops read and write.
 
     It takes the addresses of the inputs and of the output, their length and the times.
     """
-    function = functions(dtype)[name]
-    access = accessors(dict.fromkeys(("x", "y", "out"), (dtype, dtype)))
-    load_x, load_y, store = access["load_x"], access["load_y"], access["store_out"]
-
-    def of_one(x: int, out: int, length: int, times: int) -> None:
-        wide()
-        for _ in range(times):
-            for i in range(length):
-                store(out, i, function(load_x(x, i)))
-
-    def of_two(x: int, y: int, out: int, length: int, times: int) -> None:
-        wide()
-        for _ in range(times):
-            for i in range(length):
-                store(out, i, function(load_x(x, i), load_y(y, i)))
-
-    fill: Any = of_two if arguments(name) == 2 else of_one
-    signature = numba.types.void(*[numba.types.intp] * (3 + arguments(name)))
-    return numba.njit(signature, nogil=True, error_model="numpy")(fill)
+    own = ("x", "y")[: arguments(name)]
+    access = accessors(dict.fromkeys((*own, "out"), (dtype, dtype)))
+    given = (*own, "out", "length", "times")
+    loads = ", ".join(f"load_{each}({each}, i)" for each in own)
+    return Machine(
+        {**vocabulary(dtype), **access},
+        *(f"{each} = entry(table, {n})" for n, each in enumerate(given)),
+        "for _ in range(times):",
+        "    for i in range(length):",
+        f"        store_out(out, i, {name}({loads}))",
+    )
 
 
 def apply(fill: Any, *inputs: Array) -> Array:

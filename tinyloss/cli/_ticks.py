@@ -107,8 +107,8 @@ class Ours(Subject):
 
     @property
     def ways(self) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
-        """The formulas and, where Numba is, compiled."""
-        if self.library.name != "numpy" or find_spec("numba") is None:
+        """The formulas and, where llvmlite is, compiled."""
+        if self.library.name != "numpy" or find_spec("llvmlite") is None:
             return super().ways
         modes = {"formulas": "never", "compiled": "always"}
         compilation = import_module("tinyloss_numpy").compilation

@@ -105,12 +105,12 @@ def _version_of(distribution: str) -> str | None:
 
 def _compiles() -> str | None:
     """Return the reason why losses of NumPy arrays are not compiled, None where they are."""
-    if _version_of("numba") is None:
-        return "Numba is not installed"
+    if _version_of("llvmlite") is None:
+        return "llvmlite is not installed"
     try:
-        import_module("numba")
-    except Exception as error:  # a NumPy that it is too old for, a broken LLVM
-        return f"Numba does not load: {str(error).splitlines()[0]}"
+        import_module("llvmlite.binding")
+    except Exception as error:  # a broken LLVM
+        return f"llvmlite does not load: {str(error).splitlines()[0]}"
     return None
 
 
@@ -118,10 +118,7 @@ def _numpy(gpus: list[str]) -> _Path:
     reason = _compiles()
     if reason is not None:
         return _Path("formulas, block by block", "tinyloss.grad", reason, _CPU)
-    threads = import_module("numba").config.NUMBA_NUM_THREADS
-    return _Path(
-        f"compiled loops, Numba {_version_of('numba')}, {threads} threads", "tinyloss.grad"
-    )
+    return _Path(f"compiled loops, LLVM by llvmlite {_version_of('llvmlite')}", "tinyloss.grad")
 
 
 def _jax(gpus: list[str]) -> _Path:
