@@ -238,7 +238,7 @@ def test_every_kind_of_argument_has_a_path() -> None:
 
 @on(
     ("target", "words"),
-    [("numba", "def kernel("), ("cuda", "__global__"), ("jaxpr", "{ lambda ; ")],
+    [("llvm", "def kernel("), ("cuda", "__global__"), ("jaxpr", "{ lambda ; ")],
 )
 def test_source_shows_the_program(target: str, words: str, capsys: Said) -> None:
     if target == "jaxpr":

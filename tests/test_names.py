@@ -185,7 +185,7 @@ def test_names_of_the_kernels_own_have_no_number_after_an_underscore() -> None:
 
 
 @pytest.mark.parametrize("loop", CLASSES)
-@pytest.mark.parametrize("target", ["numba", "cuda"])
+@pytest.mark.parametrize("target", ["llvm", "cuda"])
 def test_names_in_a_text_belong_to_one_thing(target: str, loop: str) -> None:
     """What is made of a name has the number of that input or node, and a word at its end."""
     names: list[str] = [*OWN]

@@ -333,7 +333,7 @@ def test_source_depends_on_what_is_asked_about() -> None:
     ]
     assert len(set(texts)) == len(texts)
     assert tinyloss.source(ce, x, y) == tinyloss.source(ce, x + 1, y)
-    assert tinyloss.source(ce, x, y, target="numba") == texts[0]
+    assert tinyloss.source(ce, x, y, target="llvm") == texts[0]
 
 
 def test_source_of_a_loss_object() -> None:
@@ -349,7 +349,7 @@ def test_source_of_an_own_loss() -> None:
 
 def test_source_in_no_language_there_is() -> None:
     with pytest.raises(
-        ValueError, match=r"target is 'fortran', expected one of \('cuda', 'numba'\)"
+        ValueError, match=r"target is 'fortran', expected one of \('cuda', 'llvm'\)"
     ):
         tinyloss.source(tinyloss.mse, target="fortran")
 

@@ -171,7 +171,7 @@ def test_source_complains_of_what_was_given(loss: Any) -> None:
         tl.source(loss, **options)
 
 
-@on("target", ["numba", "cuda"])
+@on("target", ["llvm", "cuda"])
 @on("name", LOSSES)
 def test_every_loss_has_a_source_without_arrays(name: str, target: str) -> None:
     loss: Any = getattr(tl, name)

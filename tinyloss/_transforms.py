@@ -315,7 +315,7 @@ def hvp(loss: Loss[...], /) -> Callable[..., Any]:
     return _AlongDirection(hvp, loss, want, _first, "the Hessian times a direction")
 
 
-def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: Any) -> str:
+def source(loss: Loss[...], /, *arrays: Any, target: str = "llvm", **options: Any) -> str:
     """Return the program that computes a loss and its gradient, as it is compiled.
 
     Parameters
@@ -327,7 +327,7 @@ def source(loss: Loss[...], /, *arrays: Any, target: str = "numba", **options: A
         what is compiled. Without any, 128 rows of 1000 classes in float32, with class indices if
         the loss takes these.
     target
-        What it is written in: "numba", Python that Numba compiles for NumPy arrays, or "cuda", C++
+        What it is written for: "llvm", Python that LLVM compiles for NumPy arrays, or "cuda", C++
         that CuPy compiles for its arrays. To write that takes neither CuPy nor a GPU: NumPy arrays
         stand for CuPy's that lie alike.
     options

@@ -440,8 +440,8 @@ def may_compile() -> str:
     return _compilation.get()
 
 
-SOURCE = "numba"
-"""What the loops are written in."""
+SOURCE = "llvm"
+"""What the loops are written for."""
 
 
 def example(shape: tuple[int, ...], dtype: str) -> Any:

@@ -86,7 +86,7 @@ def derivatives(x: Floats, y: Floats, labels: Ints) -> None:
     every = [tinyloss.traits(each) for each in (tinyloss.HuberLoss, tinyloss.MSELoss() * 2)]
     print(known.convex, known.bounded, every)
     both = tinyloss.grad(tinyloss.mse, (0, 1), out=(x, x.copy()))(x, x)
-    text: str = tinyloss.source(tinyloss.mse, x, x, target="numba", reduction="sum")
+    text: str = tinyloss.source(tinyloss.mse, x, x, target="llvm", reduction="sum")
     print(loss, both, text, tinyloss.source(tinyloss.CrossEntropyLoss()))
     print(value, gradient, by_x, by_y, by_var, curvature)
 

@@ -11,7 +11,7 @@ from tinyloss.cli._usage import losses_called
 
 __all__ = ["register"]
 
-_LANGUAGES = {"numba": "python", "cuda": "cuda", "jaxpr": "text"}
+_LANGUAGES = {"llvm": "python", "cuda": "cuda", "jaxpr": "text"}
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
         "numbers in float32. CUDA's needs neither CuPy nor a GPU.",
     )
     parser.add_argument("loss", metavar="LOSS", help="a loss")
-    parser.add_argument("--target", choices=_LANGUAGES, default="numba", help="default: numba")
+    parser.add_argument("--target", choices=_LANGUAGES, default="llvm", help="default: llvm")
     parser.set_defaults(run=run)
 
 
