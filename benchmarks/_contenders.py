@@ -116,7 +116,6 @@ class Nothing(Contender):
 class Floor(Contender):
     """Reads the inputs and writes the outputs, and computes nothing."""
 
-    needs = ("numba",)
     computes = False
 
     @cached_property

@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 CLASSES = (2, 4, 10, 16, 32, 64, 79, 100, 128, 200, 500, 1000, 4000, 16000, 64000, 262144)
 ASKS = ("value", "value and gradient")
 THREADS = 2
-MODULES = ("tinyloss", "numpy", "numba", "jax", "optax")
+MODULES = ("tinyloss", "numpy", "llvmlite", "jax", "optax")
 
 SERVER = """
 import json, sys, time

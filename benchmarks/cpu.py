@@ -69,7 +69,7 @@ from tinyloss.cli.measure import (
 )
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
-MODULES = ("tinyloss", "numpy", "numba", "ml_dtypes", "torch", "jax", "optax", "sklearn")
+MODULES = ("tinyloss", "numpy", "llvmlite", "ml_dtypes", "torch", "jax", "optax", "sklearn")
 MEGA = 10**6
 BUSY = 0.1
 """Share of the processors that others may take. The threads of OpenMP wait for each other by

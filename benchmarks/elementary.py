@@ -194,7 +194,7 @@ def main() -> int:
     if path is not None:
         report = {
             "machine": machine(),
-            "versions": versions(("numpy", "numba", "llvmlite", "mpmath")),
+            "versions": versions(("numpy", "llvmlite", "mpmath")),
             "bound": BOUND,
             "rows": [asdict(row) for row in rows],
         }

@@ -27,7 +27,7 @@ from benchmarks._printing import write_report
 from tinyloss.cli.measure import busy, circumstances, library, settle
 
 Array = npt.NDArray[Any]
-LIBRARIES = ("numpy", "numba", "tinyloss", "torch", "jax", "jaxlib", "optax")
+LIBRARIES = ("numpy", "llvmlite", "tinyloss", "torch", "jax", "jaxlib", "optax")
 RESULTS = Path(__file__).parent / "results" / "sequences.json"
 SIZES = (500, 100, 32, 50)
 THREADS = 2

@@ -63,7 +63,7 @@ from benchmarks.cpu import (
 from tinyloss.cli.measure import busy, circumstances, library, settle
 
 RESULTS = Path(__file__).parent / "results" / "torch.json"
-MODULES = ("tinyloss", "torch", "numpy", "numba", "ml_dtypes")
+MODULES = ("tinyloss", "torch", "numpy", "llvmlite", "ml_dtypes")
 
 
 class OnTensors(Torch):

@@ -65,7 +65,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc\.|typing\.)?(Any|Callable|Generator|Hashable)\b.*"),
     ("py:class", r"(collections\.abc\.|typing\.)?(Mapping|Sequence)\b.*"),
     ("py:class", r"tuple\[str"),
-    ("py:obj", r"(numba|scipy)\..*|tinyloss\.compiler|reduce|looked"),
+    ("py:obj", r"scipy\..*|tinyloss\.compiler|reduce|looked"),
     ("py:class", r"(P|R|P\.args|P\.kwargs|_?Loss|Loss\[.*|LossFunction.*)"),
     ("py:class", "Figure|Path|Theme|What"),
     ("py:obj", r"model\.compile.*"),

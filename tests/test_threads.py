@@ -11,7 +11,6 @@ import pytest
 import tinyloss
 from tests.support.cases import CASES, in_doubles
 from tests.support.compare import equal
-from tests.support.process import python
 
 # For losses chosen at run time, whose parameters no type checker can follow.
 anyloss: Any = tinyloss
@@ -67,31 +66,6 @@ def test_validation_is_of_the_context() -> None:
     assert np.isnan(context.run(tinyloss.cross_entropy, x, y))
     with pytest.raises(ValueError, match="is 3"):
         tinyloss.cross_entropy(x, y)
-
-
-def test_numbas_own_threads_are_not_started() -> None:
-    """Those of OpenMP would change how many torch and others use."""
-    pytest.importorskip("numba")
-    code = """
-        import numba, numpy as np, tinyloss, tinyloss_numpy
-        from tinyloss_numpy import _threads
-        x, y = np.ones((2, 400_000)), np.zeros((2, 400_000))
-        with tinyloss_numpy.compilation("always"):
-            print(tinyloss.mse(x, y))
-        try:
-            numba.threading_layer()
-        except ValueError as error:
-            print(error)
-        print(_threads._number_of_threads() == numba.config.NUMBA_NUM_THREADS)
-        numba.set_num_threads(1)
-        print(_threads._number_of_threads())
-    """
-    assert python(code, NUMBA_NUM_THREADS="3").splitlines() == [
-        "1.0",
-        "Threading layer is not initialized.",
-        "True",
-        "1",
-    ]
 
 
 def test_torchs_number_of_threads_changes_no_bit_of_a_mean(torch: Any) -> None:

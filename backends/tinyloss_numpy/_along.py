@@ -90,8 +90,7 @@ class Along:
                 self._done.add(keys)
                 for number, key in enumerate(reversed(_keys_of(node))):
                     held = f"{self.place_of(key)}_scratch"
-                    # of a type, not a literal: Numba compiles a function once more for each
-                    write(f"sort({order}, {held}, int64({number}), n, classes, sorting, digits)")
+                    write(f"sort({order}, {held}, {number}, n, classes, sorting, digits)")
             if node.op == "shortfall":
                 if _scan_of(node) not in self._done:
                     self._done.add(_scan_of(node))
@@ -169,7 +168,7 @@ class Along:
         together = [each for each in self.pairs if _scan_of(each) == _scan_of(node)]
         wanted = {each.constant: f"{self.place_of(each)}_scratch" for each in together}
         given = [order, *[f"{each}_scratch" for each in places]]
-        given += [wanted.get(result, "int64(0)") for result in ("cost", "led", "behind")]
+        given += [wanted.get(result, "0") for result in ("cost", "led", "behind")]
         self._write(f"shortfalls({', '.join(given)}, n, classes, pairing)")
 
     def _fill(self, places: Sequence[str], args: Sequence[Node]) -> None:

@@ -7,7 +7,6 @@ Python: broken off in the middle they keep a lock, and who waits for it waits fo
 """
 
 import os
-import sys
 import threading
 from _thread import start_new_thread
 from collections.abc import Callable, Generator
@@ -16,7 +15,7 @@ from contextvars import ContextVar, copy_context
 from itertools import count
 from numbers import Integral
 from queue import SimpleQueue
-from typing import Any, Generic, SupportsIndex, TypeVar
+from typing import Generic, SupportsIndex, TypeVar
 
 T = TypeVar("T")
 
@@ -27,9 +26,8 @@ _limit: ContextVar[int | None] = ContextVar("tinyloss_numpy.threads", default=No
 def threads(n: SupportsIndex, /) -> Generator[None]:
     """Run on at most `n` threads.
 
-    Without it, the limit is that of Numba where Numba is in use (`NUMBA_NUM_THREADS`,
-    `numba.set_num_threads`), else `OMP_NUM_THREADS`, else the number of CPUs that the process may
-    use. The number of threads changes no bit of a result.
+    Without it, the limit is `OMP_NUM_THREADS`, else the number of CPUs that the process may use.
+    The number of threads changes no bit of a result.
 
     The limit holds for the thread, or asyncio task, that sets it. A thread started inside does not
     see it, unless it runs in a copy of the context: `contextvars.copy_context().run(function)`.
@@ -54,28 +52,12 @@ def _number_of_threads() -> int:
     limit = _limit.get()
     if limit is not None:
         return limit
-    numba = sys.modules.get("numba")
-    if hasattr(numba, "get_num_threads"):  # another thread may be in the middle of importing it
-        return _threads_of(numba)
-    for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(variable, "")
-        if value.isdigit() and int(value) > 0:
-            return int(value)
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told) > 0:
+        return int(told)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _threads_of(numba: Any) -> int:
-    """Return Numba's number of threads without starting them.
-
-    Those of OpenMP would change how many torch and others use, once they are started.
-    """
-    try:
-        numba.threading_layer()
-    except ValueError:  # none is started yet
-        return int(numba.config.NUMBA_NUM_THREADS)
-    return int(numba.get_num_threads())
 
 
 class _Team:

@@ -17,7 +17,6 @@ os.environ |= {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": PROCESSOR,
     "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX2".strip(),
-    "NUMBA_CPU_NAME": PROCESSOR,
 }
 try:
     import llvmlite.binding as llvm
@@ -27,7 +26,5 @@ else:
     features = llvm.get_host_cpu_features()
     for name in features:
         features[name] = features[name] and "512" not in name
-    os.environ["NUMBA_CPU_FEATURES"] = features.flatten()
-    # Those who make machine code through llvmlite alone ask it.
     llvm.get_host_cpu_name = lambda: PROCESSOR
     llvm.get_host_cpu_features = lambda: features

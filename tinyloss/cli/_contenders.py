@@ -273,8 +273,7 @@ AGAINST: dict[str, tuple[str, str, Callable[[int], Contender]]] = {
 
 def contenders(work: Work, on: list[str], against: list[str], threads: int) -> Iterator[Contender]:
     """Yield who can compute a work; the floor first."""
-    if measure.library("numba") is not None:
-        yield _floor(threads)
+    yield _floor(threads)
     for library in on:
         yield _OURS[library](threads)
     for other in against:

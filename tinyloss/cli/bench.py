@@ -24,7 +24,7 @@ __all__ = ["register"]
 
 _LOSSES = ("mse", "binary_cross_entropy_with_logits", "cross_entropy")
 _DTYPES = ("float32", "float64", "float16", "bfloat16")
-_MODULES = ("tinyloss", "numpy", "numba", "torch", "jax", "optax", "cupy", "dask")
+_MODULES = ("tinyloss", "numpy", "llvmlite", "torch", "jax", "optax", "cupy", "dask")
 
 _BUSY = 0.1
 """Share of the processors that others may take. Threads that wait for each other by spinning take

@@ -83,7 +83,7 @@ _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 def machine() -> dict[str, Any]:
     """Return what results depend on: the processor, its caches, the memory.
 
-    Its vectors are those that Numba is told to use, if it is told.
+    Its vectors are those that LLVM uses, where it is loaded.
     """
     model, flags, memory = platform.processor(), set[str](), 0
     try:
@@ -98,9 +98,9 @@ def machine() -> dict[str, Any]:
                 memory = round(int(line.split()[1]) / 2**20)
     except OSError:
         pass
-    told = os.environ.get("NUMBA_CPU_FEATURES")
-    if told is not None:
-        flags = {each[1:] for each in told.split(",") if each.startswith("+")}
+    llvm = sys.modules.get("llvmlite.binding")
+    if llvm is not None:
+        flags = {name for name, has in llvm.get_host_cpu_features().items() if has}
     caches: dict[str, str] = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = (
@@ -256,36 +256,17 @@ class Floor:
         self.threads = threads
 
     @cached_property
-    def loops(self) -> tuple[Any, Any, Any]:
-        """Loops over machine words by exclusive or, which takes any dtype and vectorises."""
-        np = importlib.import_module("numpy")
-
-        def read(a: Any) -> Any:
-            folded = np.uint64(0)
-            for i in range(a.size):
-                folded ^= a[i]
-            return folded
-
-        def write(a: Any, key: Any, out: Any) -> None:
-            for i in range(a.size):
-                out[i] = a[i] ^ key
-
-        def combine(a: Any, b: Any, out: Any) -> None:
-            for i in range(a.size):
-                out[i] = a[i] ^ b[i]
-
-        njit = library("numba").njit(nogil=True)
-        return njit(read), njit(write), njit(combine)
-
-    @cached_property
     def pool(self) -> ThreadPoolExecutor:
         """The threads beside the caller's."""
         return ThreadPoolExecutor(max(self.threads - 1, 1))
 
     def calls(self, x: Any, y: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        """Return what reads x and y, and what also writes an array like x."""
+        """Return what reads x and y, and what also writes an array like x.
+
+        Machine words are joined by exclusive or, which takes any dtype.
+        """
         np = importlib.import_module("numpy")
-        read, write, combine = self.loops
+        join, read = np.bitwise_xor, np.bitwise_xor.reduce
         word = np.uint64 if x.nbytes % 8 == y.nbytes % 8 == 0 else np.uint32
         word = np.uint8 if x.nbytes % 4 or y.nbytes % 4 else word
         a, b = (array.reshape(-1).view(word) for array in (x, y))
@@ -306,10 +287,10 @@ class Floor:
             out = np.empty_like(x)
             g = out.reshape(-1).view(word)
             if pointwise:
-                self._each(parts, lambda part: combine(a[part], b[part], g[part]))
+                self._each(parts, lambda part: join(a[part], b[part], out=g[part]))
             else:
                 key = word(read(b))
-                self._each(parts, lambda part: write(a[part], key, g[part]))
+                self._each(parts, lambda part: join(a[part], key, out=g[part]))
             return out
 
         return value, gradient
