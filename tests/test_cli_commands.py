@@ -45,7 +45,7 @@ def test_info_tells_what_answers_whom_and_how_to_change_it(capsys: Said) -> None
     assert main(["info"]) == 0
     said = capsys.readouterr().out
     assert "NumPy  9.8" in " ".join(said.split(" ")).replace("   ", "  ")
-    assert "compiled loops, LLVM" in said
+    assert "compiled loops, llvmlite" in said
     assert 'JAX       not installed: pip install "tinyloss[jax]"' in said
     assert "kernels" in said
     for name in EVERY:

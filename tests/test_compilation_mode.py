@@ -134,9 +134,9 @@ def test_formulas_take_the_memory_of_one_gradient(
 
 
 @pytest.mark.parametrize("n", [np.int64(2), np.uint8(2), 2])
-def test_number_of_threads_may_be_numpy_s(n: Any) -> None:
+def testnumber_of_threads_may_be_numpy_s(n: Any) -> None:
     with tinyloss_numpy.threads(n):
-        assert _threads._number_of_threads() == 2
+        assert _threads.number_of_threads() == 2
 
 
 def test_settings_are_carried_into_a_thread_by_its_context() -> None:
@@ -145,7 +145,7 @@ def test_settings_are_carried_into_a_thread_by_its_context() -> None:
     def settings() -> tuple[int, float]:
         with np.errstate(all="ignore"):
             value = tinyloss.cross_entropy(np.zeros((1, 3)), np.array([7]))
-        return _threads._number_of_threads(), float(value)
+        return _threads.number_of_threads(), float(value)
 
     with (
         ThreadPoolExecutor(1) as pool,
@@ -154,7 +154,7 @@ def test_settings_are_carried_into_a_thread_by_its_context() -> None:
     ):
         with pytest.raises(ValueError, match="class index"):
             pool.submit(settings).result()
-        assert pool.submit(_threads._number_of_threads).result() != 17
+        assert pool.submit(_threads.number_of_threads).result() != 17
         threads, value = pool.submit(contextvars.copy_context().run, settings).result()
     assert threads == 17
     assert np.isnan(value)

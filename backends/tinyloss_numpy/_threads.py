@@ -48,7 +48,8 @@ def threads(n: SupportsIndex, /) -> Generator[None]:
         _limit.reset(token)
 
 
-def _number_of_threads() -> int:
+def number_of_threads() -> int:
+    """Return on how many threads a large call runs, the caller's included."""
     limit = _limit.get()
     if limit is not None:
         return limit
@@ -116,7 +117,7 @@ def run_slabs(work: Callable[[int, int], None], total: int) -> None:
     None of these calls is running any more when this returns or raises. What `work` holds lives
     until the last of them has ended, whatever happens to the calling thread.
     """
-    workers = min(_number_of_threads(), total)
+    workers = min(number_of_threads(), total)
     if workers == 1:
         work(0, total)
         return

@@ -58,7 +58,11 @@ ROWS = {
     "kl_div": ("rows",),
     "kl_div_with_logits": ("rows",),
     "js_div": ("rows",),
+    **dict.fromkeys(("poly_cross_entropy", "generalized_cross_entropy", "brier"), ("labels",)),
+    **dict.fromkeys(("multi_margin", "categorical_hinge"), ("labels",)),
+    **dict.fromkeys(("pairwise_hinge", "pairwise_logistic", "listmle"), ("rows",)),
 }
+NAMES = [name for name in LOSSES if name in ROWS or not EXACT[name].rowwise]
 
 # ----------------------------------------------------------------------------------------- memory
 
@@ -177,6 +181,8 @@ def numbers_of(name: str, target: str, shape: tuple[int, ...], draw: Any) -> lis
             return [share[0] * 3, share[1] * 3]
         case "gaussian_nll":
             return [x, y, share[0] + 0.5]
+        case "kto":
+            return [x, (y > 0) * 1.0, *[y] * (len(EXACT[name].arguments) - 2)]
         case _:
             return [x, y, *[y] * (len(EXACT[name].arguments) - 2)]
 
@@ -185,7 +191,7 @@ class Call:
     """A loss, what is asked of it, its dtypes and options: shapes and memory are drawn anew."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.name = rng.choice(LOSSES)
+        self.name = rng.choice(NAMES)
         self.loss: Any = getattr(tinyloss, self.name)
         self.target = rng.choice(ROWS.get(self.name, ("",)))
         self.x = rng.choice([*DTYPES])

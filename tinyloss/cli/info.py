@@ -118,7 +118,10 @@ def _numpy(gpus: list[str]) -> _Path:
     reason = _compiles()
     if reason is not None:
         return _Path("formulas, block by block", "tinyloss.grad", reason, _CPU)
-    return _Path(f"compiled loops, LLVM by llvmlite {_version_of('llvmlite')}", "tinyloss.grad")
+    threads = import_module("tinyloss_numpy._threads").number_of_threads()
+    return _Path(
+        f"compiled loops, llvmlite {_version_of('llvmlite')}, {threads} threads", "tinyloss.grad"
+    )
 
 
 def _jax(gpus: list[str]) -> _Path:
