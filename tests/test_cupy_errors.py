@@ -120,7 +120,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], Mutation]] = {
     "a cluster's barrier is missing": (cluster, (CLUSTER_BARRIER, "")),
     "a cluster's barrier is waited at by some": (
         cluster,
-        ("__cluster_barrier_wait();", "if (threadIdx.x < 480) __cluster_barrier_wait();"),
+        ("__cluster_barrier_wait();", "if (threadIdx.x < 224) __cluster_barrier_wait();"),
     ),
     "a cluster does not wait for all blocks to be there": (
         cluster,
