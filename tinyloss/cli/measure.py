@@ -247,7 +247,11 @@ def interleaved(
 
 
 class Floor:
-    """Reads NumPy's arrays and writes a new one, on threads, and computes nothing."""
+    """Reads NumPy's arrays and writes a new one, on threads, and computes nothing.
+
+    By NumPy's own loops: from memory they are as fast as a loop of machine code. What the cache
+    holds such a loop reads in three quarters of their time.
+    """
 
     alone = 2**18
     """Bytes below which handing out work (50 us) takes longer than the work (10 GB/s)."""
