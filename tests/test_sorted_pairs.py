@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -195,14 +196,25 @@ def test_sums_of_many_pairs_keep_their_digits(dtype: str) -> None:
 
 
 @pytest.mark.long
-def test_half_precision_is_computed_in_float32() -> None:
-    x, y = (each.astype(np.float16) for each in lists("float32")["grades"])
+@on("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(half: Any) -> None:
+    x, y = (each.astype(half) for each in lists("float32")["grades"])
     with compiled():
         value, grad = both(tinyloss.pairwise_hinge, x, y)
     expected, size, slopes, _ = exact(x.astype(np.float32), y, 1.0)
     assert_near(value, expected, size)
-    assert grad.dtype == np.float16
-    np.testing.assert_array_equal(grad, slopes.astype(np.float16))
+    assert grad.dtype == half
+    np.testing.assert_array_equal(grad, slopes.astype(half))
+
+
+@pytest.mark.long
+def test_curvature_and_second_derivatives_are_zero() -> None:
+    x, y = lists("float64")["grades"]
+    with compiled():
+        _, curvature = tinyloss.grad_and_hess(tinyloss.pairwise_hinge)(x, y)
+        second = tinyloss.hvp(tinyloss.pairwise_hinge)(x, y, np.ones_like(x))
+    assert not curvature.any()
+    assert not second.any()
 
 
 @pytest.mark.long
