@@ -19,6 +19,7 @@ import numpy.typing as npt
 import tinyloss
 import tinyloss_numpy
 from tests.soak._timed import Counts, timed
+from tinyloss.compiler import disk
 
 Array = npt.NDArray[Any]
 Call = Callable[..., Any]
@@ -91,6 +92,9 @@ def _both(rng: np.random.Generator) -> tuple[Call, tuple[Array, ...]]:
 _AT_LEAST = 30
 """Calls that are broken off on a slow machine, too."""
 
+_COMPILING = 0.2
+"""Seconds that it takes to compile a loss of elements, or a little more."""
+
 CASES = (_elements, _rows, _no_sum, _both)
 
 
@@ -144,9 +148,11 @@ def _storm_out(rng: random.Random, x: Array, y: Array) -> bool:
 
 def _storm_compiler(rng: random.Random, x: Array, y: Array) -> bool:
     """Break off a call that compiles; return whether it was. The next call has its kernel."""
+    disk.clear()
+    tinyloss.clear_caches()
     delta = rng.uniform(0.1, 1)
     derive = tinyloss.value_and_grad(tinyloss.huber)
-    results = broken_off(lambda: derive(x, y, delta=delta), rng.uniform(1e-4, 2), 0)
+    results = broken_off(lambda: derive(x, y, delta=delta), rng.uniform(1e-4, _COMPILING), 0)
     after = derive(x, y, delta=delta)
     assert results is None or bits(results) == bits(after)
     with tinyloss_numpy.compilation("never"):

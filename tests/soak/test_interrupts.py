@@ -16,5 +16,5 @@ from tests.soak.interrupts import interrupts
 def test_interrupted_calls_leave_nothing_behind(seed: int) -> None:
     counts = _timed.run(interrupts, 5, seed)
     assert counts["interrupted"] > 200
-    assert counts["while compiling"] > 0
+    assert counts["while compiling"] > 20
     assert counts["while writing to out"] > 50
