@@ -59,9 +59,8 @@ def pays(job: Job) -> bool:
     if not all(isinstance(n, int) for n in x.shape):
         return False
     as_large = kind.value and not kind.reduce and not (kind.rowwise and kind.formula.per_item)
-    work = x.size * x.shape[-1] if kind.formula.paired else x.size
     return (
-        work >= WORTH_A_CALL
+        job.work >= WORTH_A_CALL
         and not as_large
         and kind.axis_name is None
         and jax.typeof(x).sharding.mesh.empty

@@ -7,6 +7,7 @@ one of the type beside it.
 
 import struct
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Self
 
 from llvmlite import ir
@@ -326,6 +327,18 @@ def where(condition: Value, a: Value | float, b: Value | float) -> Value:
     return Value(a.builder, a.builder.select(*chosen), a.dtype)
 
 
+def with_error(a: Value, b: Value) -> tuple[Value, Value]:
+    """Return a + b and its rounding error (TwoSum)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def whole(total: Value, rest: Value) -> Value:
+    """Return a sum with the rounding errors of its additions; that of an infinite one is NaN."""
+    return where(total.fabs() < inf, total + rest, total)
+
+
 def one_dtype(function: Callable[..., Value], dtype: str) -> Callable[..., Value]:
     """Return a function that takes numbers of one dtype only, others being an error of types."""
 
@@ -356,11 +369,6 @@ def int32(x: Value) -> Value:
 def int64(x: Value) -> Value:
     """Convert a number: of a float, what is before the point."""
     return x.as_long()
-
-
-def float32(x: Value) -> Value:
-    """Convert a number."""
-    return x.as_number("float32")
 
 
 def float64(x: Value) -> Value:

@@ -12,7 +12,16 @@ import numpy as np
 from llvmlite import ir
 
 from tinyloss_numpy._elementary import functions
-from tinyloss_numpy._llvm import Value, float64, int32, int64, prefetched, where
+from tinyloss_numpy._llvm import (
+    Value,
+    float64,
+    int32,
+    int64,
+    prefetched,
+    where,
+    whole,
+    with_error,
+)
 from tinyloss_numpy._memory import TURNED, accessors
 from tinyloss_numpy._orders import orders
 from tinyloss_numpy._shortfalls import shortfalls
@@ -38,24 +47,12 @@ def offset_of(table: Any, at: Any, outer: Any) -> Any:
 # ------------------------------------------------------------------------------------------- sums
 
 
-def _with_error(a: Value, b: Value) -> tuple[Value, Value]:
-    """Return a + b and its rounding error."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
-
-
-def _whole(total: Value, rest: Value) -> Value:
-    # the error of an infinite sum is NaN
-    return where(total.fabs() < np.inf, total + rest, total)
-
-
 def _added(sums: Value, terms: Value) -> Value:
     """Add a number to the sum of each lane; of float64, the upper half has the rounding errors."""
     if terms.dtype == "float32":
         return sums + terms.as_number("float64").spread(sums.lanes)
     total, rest = sums.halves()
-    total, error = _with_error(total, terms.spread(total.lanes))
+    total, error = with_error(total, terms.spread(total.lanes))
     return total.joined(rest + error)
 
 
@@ -67,10 +64,10 @@ def _folded(sums: Value) -> Value:
 def _folded_in_two(sums: Value) -> Value:
     total, rest = sums.halves()
     while total.lanes > 1:
-        total, error = _with_error(*total.halves())
+        total, error = with_error(*total.halves())
         low, high = rest.halves()
         rest = (low + high) + error
-    return _whole(total.lane(0), rest.lane(0))
+    return whole(total.lane(0), rest.lane(0))
 
 
 def _rounded(sums: Value) -> Value:
@@ -78,7 +75,7 @@ def _rounded(sums: Value) -> Value:
 
 
 def _rounded_in_two(sums: Value) -> Value:
-    return _whole(*sums.halves())
+    return whole(*sums.halves())
 
 
 # ----------------------------------------------------------------------------------- other pieces

@@ -78,9 +78,7 @@ class CompiledLoss:
 
     def pays(self, job: Job) -> bool:
         """Count elements that would go through it uncompiled; return whether to compile it."""
-        x = job.arrays["x"]
-        elements = x.size * x.shape[-1] if job.kind.formula.paired else x.size
-        self._work += elements + _WORTH_A_CALL
+        self._work += job.work + _WORTH_A_CALL
         self.waiting = self._work < _WORTH_COMPILING
         return not self.waiting
 

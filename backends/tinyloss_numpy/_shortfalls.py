@@ -9,7 +9,7 @@ Both parts are in the order of scores. Rounding is monotone: the worse members t
 does not lead by the margin are the last of theirs, whatever their differences are rounded to. A
 better member of a lower score has the same ones, and more. What these fall short by in all grows by
 the step down for each, and by what each new one does. Only positive terms are added, in float64.
-Those of float64 rows are added with what rounding takes from them (TwoSum, as in `_loops`).
+Those of float64 rows are added with what rounding takes from them (TwoSum).
 
 So counts are those of the pairs, and sums are as accurate, in n log n steps.
 """
@@ -18,8 +18,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from tinyloss_numpy._llvm import float32, float64, int32, where
+from tinyloss_numpy import _llvm
+from tinyloss_numpy._llvm import float64, int32
 from tinyloss_numpy._orders import access
+from tinyloss_numpy._source import WORK
 from tinyloss_numpy._translator import subroutine
 
 (
@@ -39,7 +41,7 @@ from tinyloss_numpy._translator import subroutine
     _BEHIND,
     _BEHIND_REST,
     _BEFORE,
-) = range(16)
+) = range(WORK // 8)
 """The arrays of a row's WORK, each of 8 bytes for a class."""
 
 _load_int, _ = access("int32", "int64")
@@ -100,21 +102,21 @@ def shortfalls(real: str, lanes: int) -> Callable[..., Any]:
     `tinyloss._in_order.shortfalls`; 0 is for one that nobody wants.
     """
     load_real, store_real = access(real, real)
-    one: Any = float32 if real == "float32" else float64
     in_two = real == "float64"
 
-    # These three are no texts: they write instructions.
+    # These four are no texts: they write instructions.
+    def one(number: Any) -> Any:
+        return number.as_number(real)
+
     def with_rest(total: Any, rest: Any, term: Any) -> Any:
         """Return a sum and what rounding has taken from it so far."""
-        new = total + term
-        if in_two:
-            part = new - total
-            rest = rest + ((total - (new - part)) + (term - part))
-        return new, rest
+        if not in_two:
+            return total + term, rest
+        total, error = _llvm.with_error(total, term)
+        return total, rest + error
 
     def whole(total: Any, rest: Any) -> Any:
-        # the rest of an infinite sum is NaN
-        return where(total.fabs() < 1e308, total + rest, total) if in_two else total
+        return _llvm.whole(total, rest) if in_two else total
 
     def add_at(totals: Any, rests: Any, at: Any, term: Any) -> None:
         held = _load_wide(totals, at)

@@ -186,6 +186,12 @@ class Job:
     factor: float = 1.0
     """What raw weights are multiplied by: a power of two."""
 
+    @property
+    def work(self) -> Any:
+        """How many elements x has, or pairs of a row's where these are compared."""
+        x = self.arrays["x"]
+        return x.size * x.shape[-1] if self.kind.formula.paired else x.size
+
 
 def replaced(job: Job, **changes: Any) -> Job:
     """Return a job with fields of its own or of its kind changed."""
