@@ -313,12 +313,14 @@ def test_source_is_python() -> None:
 def test_source_shows_the_passes() -> None:
     text = tinyloss.source(tinyloss.cross_entropy)
     lines = [line.strip() for line in text.splitlines()]
-    assert len([line for line in lines if line.startswith("for k in range(")]) == 3
+    # one with the maximum, one with the sum for each of two functions, one with the gradient
+    assert len([line for line in lines if line.startswith("for k in range(")]) == 4
     assert len([line for line in lines if "highest(" in line]) == 1
     assert len([line for line in lines if "real(folded(" in line]) == 1
     # one number of a row before the sum, one for each class: most vectors, and the careful ones
     assert len([line for line in lines if "= exp_difference(" in line]) == 1
-    assert len([line for line in lines if "= exp_shortfall(" in line]) == 2
+    assert len([line for line in lines if "= exp_scaled_near(" in line]) == 2
+    assert len([line for line in lines if "= exp_scaled(" in line]) == 2
 
 
 def test_source_depends_on_what_is_asked_about() -> None:

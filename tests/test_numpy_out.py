@@ -20,6 +20,7 @@ from tests.support.compiled import (
     probabilities,
     readonly,
 )
+from tests.support.formulas import spread
 from tests.support.params import turns
 
 
@@ -247,3 +248,34 @@ def test_of_one_row_that_is_no_piece_with_a_number_for_weight() -> None:
         expected, slope = tinyloss.value_and_grad(tinyloss.cross_entropy)(x.copy(), 3)
         assert value == expected
         np.testing.assert_array_equal(gradient, slope)
+
+
+LAST_LANES = [*range(128, 146), 255, 257, 4000, 4001]
+"""Rows whose last vector is of any length."""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *(tinyloss.cross_entropy, tinyloss.brier, tinyloss.multi_margin, tinyloss.softmax_focal),
+        *(tinyloss.kl_div, spread),
+    ],
+)
+def test_last_classes_of_a_row_that_is_overwritten(loss: Loss, dtype: str) -> None:
+    """They are computed twice, but not from what they have overwritten."""
+    for classes in LAST_LANES:
+        x = probabilities(5, classes).astype(dtype)
+        y = x[::-1].copy() if loss in (tinyloss.kl_div, spread) else labels(5, classes)
+        y = np.append(y[:-1], classes - 1) if y.ndim == 1 else y
+        own = x.copy()
+        with compiled():
+            value, grad = tinyloss.value_and_grad(loss)(x, y)
+            over, written = tinyloss.value_and_grad(loss, out=own)(own, y)
+        with by_formulas():
+            expected, slope = tinyloss.value_and_grad(loss)(x, y)
+        assert value == over
+        assert written is own
+        np.testing.assert_array_equal(own, grad)
+        assert_close(value, expected, dtype)
+        assert_close(grad, slope, dtype, terms=True)

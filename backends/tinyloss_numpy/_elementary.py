@@ -42,6 +42,9 @@ class Constants:
     """The same for |r| <= 1.02 ln 2 / 2."""
     lift: int
     """Exponent by which results that may be subnormal are too large until the last product."""
+    deep: float
+    """A whole number above -(bias + lift) ln 2, far below `below`: the exponent of exp of it, too
+    large by lift, is not below that of zeros."""
     far: float
     """A power of two, more than twice `below`: numbers beyond it whose difference is not beyond
     `below` are within a factor of two of each other, so that the difference is exact (Sterbenz)."""
@@ -80,6 +83,7 @@ CONSTANTS = {
         # Degree 4; error 0.05.
         exp_half=(0.49999994, 0.16666502, 0.041669413, 0.008371173, 0.0013732805),
         lift=64,
+        deep=-132.0,
         far=256.0,
         ln2_coarse=0.69317626953125,  # 14 bits
         ln2_fine=-2.908897130469058e-05,
@@ -148,6 +152,7 @@ CONSTANTS = {
             2.499802726448268e-08,
         ),
         lift=512,
+        deep=-1063.0,
         far=2048.0,
         ln2_coarse=0.6931471805601177,  # 40 bits
         ln2_fine=-1.7239444525614835e-13,
@@ -312,6 +317,57 @@ def _exp_shortfall(x: Value, m: Value) -> Value:
     n = t - _shift(k)
     r = (above - n.muladd(k.ln2_coarse, near)) + n.muladd(-k.ln2_fine, rest)
     return _lifted(r, t, k)
+
+
+def _scale_parts(m: Value, k: Constants) -> tuple[Value, Value]:
+    """Return an integer n and r, where m = n ln 2 + r."""
+    shift = 1.5 * 2.0**k.significand
+    n = m.muladd(1 / math.log(2), shift) - shift
+    return n, n.muladd(-k.ln2_fine, n.muladd(-k.ln2_coarse, m))
+
+
+def _scaled(x: Value, m: Value, k: Constants) -> Value:
+    """Return 2^lift exp(x) / 2^n, n being m's, for |m| < far and x never above m.
+
+    What is further below m than `deep` is taken for that: exp(x - m) rounds to 0.
+    """
+    n, _ = _scale_parts(m, k)
+    shift = _shift(k) - n
+    least = m + k.deep
+    x = where(least > x, least, x)
+    t = x.muladd(1 / math.log(2), shift)
+    n = t - shift
+    r = n.muladd(-k.ln2_fine, n.muladd(-k.ln2_coarse, x))
+    s = (t.as_int() << k.significand).as_float()
+    return _horner(r, (1.0, 1.0, *k.exp_half)) * s
+
+
+def _exp_scaled_near(x: Value, m: Value) -> Value:
+    """Return what `_exp_scaled` does, where |m| < far."""
+    return _scaled(x, m, CONSTANTS[x.dtype])
+
+
+def _exp_scaled(x: Value, m: Value) -> Value:
+    """Return exp(x - m) / exp_scale(m), x never above m, as if x - m were not rounded.
+
+    x = n ln 2 + r, as m is. n ln2_coarse is exact, and so near x that their difference is exact.
+    Where m is large, x - m is exact or exp of it is 0.
+    """
+    k = CONSTANTS[x.dtype]
+    small = m.fabs() < k.far
+    return _scaled(x - where(small, 0.0, m), where(small, m, 0.0), k)
+
+
+def _exp_scale(m: Value) -> Value:
+    """Return the factor that `_exp_scaled` leaves out."""
+    k = CONSTANTS[m.dtype]
+    _, r = _scale_parts(where(m.fabs() < k.far, m, 0.0), k)
+    return _horner(-r, (1.0, 1.0, *k.exp_half)) * 2.0**-k.lift
+
+
+def _within(m: Value) -> Value:
+    """Return whether m is in all lanes so small that `_exp_scaled_near` takes it."""
+    return (m.fabs() < CONSTANTS[m.dtype].far).everywhere()
 
 
 def _expm1_parts(x: Value, k: Constants) -> tuple[Value, Value, Value]:
@@ -497,6 +553,10 @@ def functions(dtype: str) -> Mapping[str, Callable[..., Value]]:
         "exp_negative": _exp_negative,
         "exp_difference": _exp_difference,
         "exp_shortfall": _exp_shortfall,
+        "exp_scaled": _exp_scaled,
+        "exp_scaled_near": _exp_scaled_near,
+        "exp_scale": _exp_scale,
+        "within": _within,
         "log1p_unit": _log1p_unit,
     }
     return {name: one_dtype(body, dtype) for name, body in bodies.items()}

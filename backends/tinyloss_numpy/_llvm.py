@@ -242,6 +242,14 @@ class Value:
 
     as_int = as_float
 
+    def everywhere(self) -> "Value":
+        """Return whether a condition is met in all lanes."""
+        if not self.lanes:
+            return self
+        together = ir.IntType(self.lanes)
+        met = self.builder.bitcast(self.ref, together)
+        return self._new(self.builder.icmp_signed("==", met, ir.Constant(together, -1)))
+
     def as_mask(self, dtype: str) -> "Value":
         """Return a condition as an integer: all bits, or none."""
         return self._cast("sext", dtype)

@@ -217,10 +217,15 @@ def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
         each = ir.Constant(ir.VectorType(first.ref.type, lanes), [*range(lanes)])
         return first.spread(lanes) + Value(first.builder, each, first.dtype)
 
+    def lane_numbers(x: Value) -> Value:
+        return numbered(Value(x.builder, ir.Constant(ir.IntType(32), 0), "int32"))
+
     def leading(x: Value, count: Value) -> Value:
-        zero = Value(x.builder, ir.Constant(ir.IntType(32), 0), "int32")
-        kept = numbered(zero) < count.as_index()
-        return where(kept, x.spread(lanes), 0.0)
+        return where(lane_numbers(x) < count.as_index(), x.spread(lanes), 0.0)
+
+    def among(x: Value, first: Value, stop: Value) -> Value:
+        later = ~(lane_numbers(x) < first.as_index())
+        return where(later, leading(x, stop), 0.0)
 
     own_names = {
         "entry": _load_entry,
@@ -242,6 +247,7 @@ def vocabulary(real: str, lanes: int = 0) -> dict[str, Any]:
         "spread": spread,
         "numbered": numbered,
         "leading": leading,
+        "among": among,
         "no_sums": no_sums,
         "added": _added,
         "folded": _folded_in_two if in_two else _folded,

@@ -23,7 +23,7 @@ _CHUNK = 2**13
 _BATCH_BYTES = 2**13
 """Bytes of the rows whose numbers of each item are computed together: half of a first-level cache
 holds two such arrays."""
-_LONG_ROW = 256
+_LONG_ROW = 128
 """Classes for which reading them side by side is faster than copying them apart (measured)."""
 
 _DTYPES: dict[Any, str] = {

@@ -86,7 +86,9 @@ class CompiledLoss:
         mean = weighing is not None and weighing.mean
         return self._stages.made(
             mean,
-            lambda: self.recording.staged(on_device=(DIVISOR,) * mean, narrow=True, along=True),
+            lambda: self.recording.staged(
+                on_device=(DIVISOR,) * mean, narrow=True, along=True, factors=True
+            ),
         )
 
     def numbers(self, weighing: Weighing | None = None) -> Numbers:

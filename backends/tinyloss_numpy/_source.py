@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinyloss.backend import Domain, Weighing
+from tinyloss.compiler.factors import SCALED
 from tinyloss.compiler.kernels import ArrayUse, Staged, Writer
 from tinyloss.compiler.passes import Pass, kind_of
 from tinyloss.compiler.program import ALONG, Node, compared_index, in_order, inside, needed_of
@@ -133,6 +134,8 @@ class _Writer(Writer):
         """The input that the kernel writes itself: what each item weighs."""
         self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
         self.write = _Lines()
+        self.near = False
+        """Whether maxima are small where the lines run that are written now."""
         self.places: dict[str, tuple[str, str]] = {}
         self.lane_bytes = 0
         self.scratch_arrays = 0
@@ -184,7 +187,10 @@ class _Writer(Writer):
     # Statements
 
     def node(self, node: Node) -> None:
-        self.write(f"{self.staged.name(node)} = {self.staged.text(node)}")
+        text = self.staged.text(node)
+        if self.near and node.op == SCALED:
+            text = text.replace(SCALED, f"{SCALED}_near", 1)
+        self.write(f"{self.staged.name(node)} = {text}")
 
     def head(self) -> None:
         """Read the table of arguments."""
@@ -544,6 +550,19 @@ class _Writer(Writer):
             for each in sums:
                 write(f"{each}_sums = added({each}_sums, {each}_part)")
 
+    def near_or_far(self, step: Pass, loops: Callable[[], None]) -> None:
+        """Write the loops of a pass; once more for numbers of any size, if it is so faster."""
+        limits = {self.staged.name(n.args[1]) for n in step.elements if n.op == SCALED}
+        if limits:
+            self.near = True
+            with self.write.loop(f"if {' and '.join(f'within({m})' for m in sorted(limits))}:"):
+                loops()
+            self.near = False
+            with self.write.loop("else:"):
+                loops()
+        else:
+            loops()
+
     def elements(self, step: Pass, last: bool, count: str = "") -> None:
         """Compute what a pass computes for a vector; `count` is as in `put`."""
         write, name = self.write, self.staged.name
@@ -571,7 +590,7 @@ class _Writer(Writer):
     def add(self, total: str, term: str, count: str) -> None:
         """Add a vector's terms to a sum of lanes; `count` is as in `put`."""
         if count:
-            self.write(f"{total}_sums = added({total}_sums, leading({term}, {count}))")
+            self.write(f"{total}_sums = added({total}_sums, among({term}, late - j, {count}))")
         elif TERMS[self.real] == 1:
             self.write(f"{total}_sums = added({total}_sums, {term})")
         else:
@@ -709,13 +728,21 @@ class Rows(_Writer):
                     write(f"{fetch}({place})")
                 self.elements(step, last)
 
-            self.classes(step, "stop", "LANES", body)
-            # what is left: the index's own vector, and the last, if it is not a whole one
-            self.careful = True
-            with write.loop("for j in range(home, classes, max(LANES, whole - home)):"):
-                write("rest = min(LANES, classes - j)")
-                self.elements(step, last, "rest")
-            self.careful = False
+            again = self.may_go_again(step, last)
+
+            def all_of_them() -> None:
+                self.classes(step, "stop", "LANES", body)
+                # What is left: the index's own vector, and the last, if it is not a whole one. That
+                # begins as many classes earlier as it takes; only a short row has none.
+                self.careful = True
+                with write.loop("for late in range(home, classes, max(LANES, whole - home)):"):
+                    first = "min(late, max(0, classes - LANES))" if again else "late"
+                    write(f"j = {first}")
+                    write("rest = min(LANES, classes - j)")
+                    self.elements(step, last, "rest")
+                self.careful = False
+
+            self.near_or_far(step, all_of_them)
             for node in step.reductions:
                 lane = self.lane_name(node)
                 most = f"highest({name(node)}_most)"
@@ -737,6 +764,11 @@ class Rows(_Writer):
             self.write(f"{name}_{fetch} = {there} if row_bytes <= AHEAD else {here}")
             found[f"{name}_{fetch} + j * {SIZES[array.dtype]}"] = fetch
         return found
+
+    def may_go_again(self, step: Pass, last: bool) -> bool:
+        """Return whether classes may be computed twice: no input of them is overwritten."""
+        taken = {array.overwrites for array, _ in self.of_classes} if last else set[str]()
+        return not any(n.op == "input" and self.staged.name(n) in taken for n in step.elements)
 
     def home(self, step: Pass) -> Node | None:
         """Return the index of one class for each item, if it is the only one compared with.
@@ -848,7 +880,10 @@ class Tiles(_Writer):
                     write(f"{fetch}({array.name}_{fetch} + j * {array.name}_line)")
                 self.elements(step, last)
 
-            self.classes(step, "classes", "1", body)
+            def loops(step: Pass = step, body: Callable[[], None] = body) -> None:
+                self.classes(step, "classes", "1", body)
+
+            self.near_or_far(step, loops)
             for node in step.reductions:
                 result = f"{name(node)}_most" if node.op == "max" else f"rounded({name(node)}_sums)"
                 write(f"{name(node)} = {result}")

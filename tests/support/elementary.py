@@ -9,11 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.support.machine import Machine
+from tinyloss_numpy._elementary import CONSTANTS
 from tinyloss_numpy._loops import vocabulary
 from tinyloss_numpy._memory import accessors
 
 NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "pow")
-NARROW = ("exp_negative", "log1p_unit", "exp_difference", "exp_shortfall")
+SCALED = ("exp_scaled", "exp_scaled_near")
+"""Functions that leave out a factor, which tests multiply by."""
+BELOW = ("exp_shortfall", *SCALED)
+"""Exponentials of x - m, x never above m."""
+DIFFERENCES = ("exp_difference", *BELOW)
+NARROW = ("exp_negative", "log1p_unit", *DIFFERENCES)
 """Functions of what the ranges of a program allow."""
 DTYPES = ("float32", "float64")
 BOUND = 2.0
@@ -24,12 +30,12 @@ Array = npt.NDArray[Any]
 
 def arguments(name: str) -> int:
     """Return how many arguments a function takes."""
-    return 2 if name in ("pow", "exp_difference", "exp_shortfall") else 1
+    return 2 if name in ("pow", *DIFFERENCES) else 1
 
 
 def reference(name: str, *inputs: Array) -> Array:
     """Return what NumPy makes of arrays."""
-    if name in ("exp_difference", "exp_shortfall"):
+    if name in DIFFERENCES:
         difference: Array = np.exp(inputs[0] - inputs[1])
         return difference
     found: Array = getattr(np, name.partition("_")[0])(*inputs)
@@ -42,9 +48,14 @@ def inside(name: str, *inputs: Array) -> tuple[Array, ...]:
         return (-np.abs(inputs[0]),)
     if name == "log1p_unit":
         return (np.where(np.abs(inputs[0]) <= 1, np.abs(inputs[0]), inputs[0] * 0),)
-    if name == "exp_shortfall":
+    if name in BELOW:
         x, m = inputs
-        return np.where(x > m, m, x), np.where(x > m, x, m)
+        x, m = np.where(x > m, m, x), np.where(x > m, x, m)
+        if name == "exp_scaled_near":
+            far = m.dtype.type(CONSTANTS[m.dtype.name].far)
+            nearer = np.fmod(m, far)
+            x, m = np.where(nearer == m, x, nearer - np.abs(x - m)), nearer
+        return x, m
     return inputs
 
 
@@ -57,12 +68,13 @@ def loop(name: str, dtype: str) -> Machine:
     access = accessors(dict.fromkeys((*own, "out"), (dtype, dtype)))
     given = (*own, "out", "length", "times")
     loads = ", ".join(f"load_{each}({each}, i)" for each in own)
+    factor = " * exp_scale(load_y(y, i))" if name in SCALED else ""
     return Machine(
         {**vocabulary(dtype), **access},
         *(f"{each} = entry(table, {n})" for n, each in enumerate(given)),
         "for _ in range(times):",
         "    for i in range(length):",
-        f"        store_out(out, i, {name}({loads}))",
+        f"        store_out(out, i, {name}({loads}){factor})",
     )
 
 
@@ -118,7 +130,7 @@ def sample(name: str, dtype: str, number: int, seed: int = 0) -> tuple[Array, ..
         return center + np.where(rng.random(number) < 0.5, distance, -distance)
 
     with np.errstate(all="ignore"):
-        if name in ("exp_difference", "exp_shortfall"):
+        if name in DIFFERENCES:
             # differences for which exp is neither 0 nor infinite, of numbers of any size
             m = np.concatenate([anything(), rng.permutation(anything()), rng.normal(0, 9, number)])
             span = abs(math.log(float(info.smallest_subnormal))) + 2
@@ -170,7 +182,7 @@ def errors(got: Array, exact: Array) -> Array:
 def exact_value(name: str, x: float, y: float = 0.0) -> Any:
     """Return a function of finite numbers as mpmath has it, to twice the digits of float64."""
     mp = mpmath.mp
-    if name in ("exp_difference", "exp_shortfall"):
+    if name in DIFFERENCES:
         with mp.workprec(2200):  # the sum of any two numbers
             difference = mp.mpf(x) - mp.mpf(y)
         return mp.exp(difference) if abs(difference) < 1e4 else mp.inf * (difference > 0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tinyloss.backend import NUMBER, Job, Kind, Role, items
+from tinyloss.compiler.factors import factored
 from tinyloss.compiler.numbers import on_host
 from tinyloss.compiler.order import spelled_out
 from tinyloss.compiler.passes import Passes, spelled, stage
@@ -162,18 +163,21 @@ class Recording:
         on_device: Collection[str] = (),
         narrow: bool = False,
         along: bool = False,
+        factors: bool = False,
     ) -> Staged:
         """Return the program, recorded and split into passes; for `keep` see `stage`.
 
         `on_device` are inputs that are one number, which only the kernel can read. With `narrow`
         the backend has the operations of `tinyloss.compiler.ranges`, with `along` what goes over
-        the classes of a row in an order.
+        the classes of a row in an order, with `factors` the operations of
+        `tinyloss.compiler.factors`.
         """
         program = record(self._function, self._inputs, dtype=self.real)
         if program.goes_along and not along:
             raise Unrecordable(_NO_PASS.format(self.title))
         program = spelled_out(program)
         program = narrowed(program) if narrow else program
+        program = factored(program) if factors else program
         passes = stage(program, keep=keep)
         numbers = on_host(program, on_device)
         inside = {id(node) for node in in_order(numbers)}

@@ -25,6 +25,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tinyloss.compiler.factors import SCALED
 from tinyloss.compiler.numbers import INFIX, KNOWN
 from tinyloss.compiler.program import (
     ALONG,
@@ -53,7 +54,11 @@ __all__ = [
 
 # Storing the result of one of these and reading it back costs less than computing it again.
 _COSTLY = frozenset(
-    (*"cos cosh divide exp expm1 log log1p pair_sum pow sin sinh sqrt tanh".split(), *NARROW),
+    (
+        *"cos cosh divide exp expm1 log log1p pair_sum pow sin sinh sqrt tanh".split(),
+        *NARROW,
+        SCALED,
+    ),
 )
 
 
