@@ -185,7 +185,9 @@ def exact_value(name: str, x: float, y: float = 0.0) -> Any:
     if name in DIFFERENCES:
         with mp.workprec(2200):  # the sum of any two numbers
             difference = mp.mpf(x) - mp.mpf(y)
-        return mp.exp(difference) if abs(difference) < 1e4 else mp.inf * (difference > 0)
+        if abs(difference) < 1e4:
+            return mp.exp(difference)
+        return mp.inf if difference > 0 else mp.mpf(0)
     name = name.partition("_")[0]
     if name == "pow":
         if x == 0:
