@@ -32,6 +32,7 @@ from tinyloss_numpy._elementary import CONSTANTS
 from tinyloss_numpy._llvm import Value, where
 from tinyloss_numpy._loops import vocabulary
 from tinyloss_numpy._memory import accessors
+from tinyloss_numpy._source import LANES
 
 Array = npt.NDArray[Any]
 
@@ -168,6 +169,26 @@ def test_bound_holds_without_fused_multiply_add() -> None:
     said = python(code).splitlines()
     assert len(said) == 2 * (5 + len(NARROW))
     assert all(float(line.split()[0]) <= BOUND for line in said), said
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["exp", "log1p_unit", "tanh"])
+def test_constants_in_memory_are_the_same_numbers(name: str, dtype: str) -> None:
+    lanes = LANES[dtype]
+    names = {
+        **vocabulary(dtype),
+        **accessors(dict.fromkeys(("x", "out"), (dtype, dtype)), lanes),
+    }
+    line = f"put_out(entry(table, 1), {name}(take_x(entry(table, 0))))"
+    x = np.linspace(0, 1, lanes, dtype=dtype)
+    found = []
+    for in_memory in (False, True):
+        compiled = Machine(names, line, constants_in_memory=in_memory)
+        assert ('@"constant' in str(compiled.module)) == in_memory
+        out = np.empty_like(x)
+        compiled(x.ctypes.data, out.ctypes.data)
+        found.append(out)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -112,6 +112,16 @@ def test_sigmoids_need_one_exponential_of_a_negative_number() -> None:
     assert not {"exp", "log1p"} & {node.op for node in nodes}
 
 
+def test_size_of_a_number_needs_no_comparison() -> None:
+    """where(x >= 0, x, -x) may be -0.0, of which exp is that of 0.0."""
+
+    def of_size(x: Any, y: Any) -> Any:
+        return _xp(x).exp(-_xp(x).where(x >= 0, x, -x))
+
+    nodes = narrowed(recorded(of_size, ELEMENTS)).nodes()
+    assert [node.op for node in nodes] == ["input", "abs", "negative", "exp_negative"]
+
+
 def test_exact_difference_is_one_operation() -> None:
     """Below a maximum a cheaper one; any other m has the general one."""
 

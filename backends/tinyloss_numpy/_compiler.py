@@ -63,15 +63,18 @@ def _compile(text: Text, real: str, title: str) -> bytes:
 
     lanes = text.lanes or LANES[real]
     names = {**vocabulary(real, lanes), **accessors(dict(text.places), lanes)}
-    return emitted(optimized(text.source, names, title))
+    return emitted(optimized(text.source, names, title, text.elements and _has_few_registers()))
 
 
-def optimized(source: str, names: Mapping[str, Any], title: str) -> Any:
+def optimized(
+    source: str, names: Mapping[str, Any], title: str, constants_in_memory: bool = False
+) -> Any:
     """Return LLVM's module of a text whose names are these."""
     from tinyloss_numpy._translator import translated
 
     target = machine()
-    module: Any = llvm.parse_assembly(str(translated(source, names, _NAME)))
+    written = translated(source, names, _NAME, constants_in_memory)
+    module: Any = llvm.parse_assembly(str(written))
     module.name, module.triple = title, target.triple
     module.data_layout = str(target.target_data)
     options: Any = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -85,6 +88,12 @@ def emitted(module: Any) -> bytes:
     """Return a module's object code."""
     code: bytes = machine().emit_object(module)
     return code
+
+
+def _has_few_registers() -> bool:
+    """Return whether there are 16 for vectors, as on x86 without AVX-512, and not 32."""
+    features: Any = llvm.get_host_cpu_features()
+    return machine().triple.startswith(("x86_64", "i")) and not features.get("avx512f", False)
 
 
 @cache

@@ -468,8 +468,16 @@ def _log1p(x: Value) -> Value:
 
 
 def _log1p_unit(x: Value) -> Value:
-    """Return log1p of what is from 0 to 1."""
-    return (x * x).muladd(_horner(x, CONSTANTS[x.dtype].log1p), x)
+    """Return log1p of what is from 0 to 1.
+
+    The polynomial is computed in two parts, which do not wait for each other.
+    """
+    c, square = CONSTANTS[x.dtype].log1p, x * x
+    power, exponent = square * square, 4
+    while 2 * exponent < len(c) // 2:
+        power, exponent = power * power, 2 * exponent
+    q = power.muladd(_horner(x, c[exponent:]), _horner(x, c[:exponent]))
+    return square.muladd(q, x)
 
 
 # ------------------------------------------------------------------------------------------ powers

@@ -38,6 +38,33 @@ def llvm_type(dtype: str, lanes: int) -> Any:
     return ir.VectorType(element, lanes) if lanes else element
 
 
+class Builder(ir.IRBuilder):  # type: ignore[misc]
+    """Writes instructions, and where vectors of constants are read, if they come from memory.
+
+    LLVM brings a constant to a register wherever it is computed with. Each is one more result under
+    way, of which a processor has so many at most. A number in memory that might be another one the
+    next time is read from there as a part of the arithmetic.
+    """
+
+    def __init__(self, block: Any, before: Any = None) -> None:
+        super().__init__(block)
+        self.before = before
+        """Writes what comes before all that this writes; None where constants are LLVM's."""
+        self._read: dict[str, Any] = {}
+
+    def constant(self, type_: Any, number: float) -> Any:
+        """Return a vector all of whose lanes are a number."""
+        if self.before is None or not number or number != number:
+            return ir.Constant(type_, [number] * type_.count)
+        name = f"constant {number!r} {type_}"
+        if name not in self._read:
+            known = self.module.globals
+            place: Any = known.get(name) or ir.GlobalVariable(self.module, type_, name)
+            place.initializer = ir.Constant(type_, [number] * type_.count)
+            self._read[name] = self.before.load(place)
+        return self._read[name]
+
+
 class Value:
     """A scalar or vector in LLVM's intermediate language; numbers beside it take its type.
 
@@ -64,8 +91,10 @@ class Value:
                 raise TypeError(f"{number} beside {self.dtype}")
             half = 1 << element.width - 1
             number = (number + half) % (2 * half) - half
-        constant = [number] * self.lanes if self.lanes else number
-        return self._new(ir.Constant(llvm_type(self.dtype, self.lanes), constant))
+        type_ = llvm_type(self.dtype, self.lanes)
+        if self.lanes and self.is_float:
+            return self._new(self.builder.constant(type_, float(number)))
+        return self._new(ir.Constant(type_, [number] * self.lanes if self.lanes else number))
 
     def spread(self, lanes: int) -> "Value":
         """Return a scalar as a vector; a vector as it is."""

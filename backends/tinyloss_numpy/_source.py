@@ -87,6 +87,8 @@ class Text:
     """Scratch arrays of one number for each class (rows) or each class and lane (tiles)."""
     lanes: int = 0
     """Lanes of its vectors, if not LANES of its dtype."""
+    elements: bool = False
+    """Whether it has no passes over rows, where many constants are for few numbers of each item."""
 
 
 class _Lines:
@@ -362,7 +364,7 @@ class _Writer(Writer):
         head = "def kernel(first, last, table, work):"
         source = "\n".join([head, *self.write.lines, ""])
         sizes = self.lane_bytes, self.scratch_arrays, self.lanes
-        return Text(source, tuple(self.places.items()), *sizes)
+        return Text(source, tuple(self.places.items()), *sizes, not self.staged.passes)
 
     def weigh(self, weighing: Weighing) -> None:
         """Compute each item's weight, the sum of the weights, and whether the formulas must answer.

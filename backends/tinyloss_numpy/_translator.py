@@ -24,7 +24,7 @@ from typing import Any, cast
 import numpy as np
 from llvmlite import ir
 
-from tinyloss_numpy._llvm import LLVM_TYPES, Value, where
+from tinyloss_numpy._llvm import LLVM_TYPES, Builder, Value, where
 
 _INTEGER = LLVM_TYPES["int64"]
 
@@ -60,9 +60,11 @@ class Subroutine:
         }
 
 
-def translated(source: str, names: Mapping[str, Any], name: str) -> ir.Module:
+def translated(
+    source: str, names: Mapping[str, Any], name: str, constants_in_memory: bool = False
+) -> ir.Module:
     """Return a module with the function of a text, and what it calls. `names` are those it uses."""
-    unit = _Unit()
+    unit = _Unit(constants_in_memory)
     function = _Function(unit, _definition(source), names, name, ["int64"] * 4).function
     # LLVM keeps to vectors of 256 bits on most machines that have more, for fear of lower clock
     # rates. llvmlite prints what is in this set, but its own add() refuses "key"="value".
@@ -83,8 +85,9 @@ def _definition(source: str) -> ast.FunctionDef:
 class _Unit:
     """A module, and the functions in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, constants_in_memory: bool) -> None:
         self.module = ir.Module("tinyloss")
+        self.constants_in_memory = constants_in_memory
         self._functions: dict[Any, Any] = {}
 
     def function(self, subroutine: Subroutine, dtypes: tuple[str, ...]) -> Any:
@@ -143,10 +146,10 @@ class _Function:
         kind = ir.FunctionType(_INTEGER, [LLVM_TYPES[each] for each in dtypes])
         self.function = ir.Function(unit.module, kind, name)
         self._unit, self._names = unit, names
-        entry, start = (self.function.append_basic_block(each) for each in ("entry", "start"))
-        self._entry: Any = ir.IRBuilder(entry)
+        blocks = [self.function.append_basic_block(each) for each in ("entry", "before", "start")]
+        self._entry, before = ir.IRBuilder(blocks[0]), ir.IRBuilder(blocks[1])
         """Where variables get their memory."""
-        self._builder: Any = ir.IRBuilder(start)
+        self._builder: Any = Builder(blocks[2], before if unit.constants_in_memory else None)
         self._places: dict[str, Value] = {}
         """The memory of variables, which LLVM does without."""
         self._next: list[Any] = []
@@ -156,7 +159,8 @@ class _Function:
         self._statements(text.body)
         if not self._builder.block.is_terminated:
             self._builder.ret(ir.Constant(_INTEGER, 0))
-        self._entry.branch(start)
+        self._entry.branch(blocks[1])
+        before.branch(blocks[2])
 
     # Statements
 

@@ -10,10 +10,12 @@ from tinyloss_numpy._compiler import emitted, link, optimized
 class Machine:
     """Lines as a function of whole numbers, which the lines read as `entry(table, 0)` and so on."""
 
-    def __init__(self, names: Mapping[str, Any], *lines: str) -> None:
+    def __init__(
+        self, names: Mapping[str, Any], *lines: str, constants_in_memory: bool = False
+    ) -> None:
         head = "def kernel(first, last, table, work):"
         source = "\n".join([head, *(f"    {line}" for line in lines)])
-        self.module = optimized(source, names, "a test")
+        self.module = optimized(source, names, "a test", constants_in_memory)
         self._kernel = link(emitted(self.module))
 
     def __call__(self, *given: int) -> int:

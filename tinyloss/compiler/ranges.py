@@ -16,7 +16,7 @@ beyond it. Any number may be NaN.
 import math
 from collections.abc import Callable, Mapping
 
-from tinyloss.compiler.program import Node, Program
+from tinyloss.compiler.program import Node, Program, is_number
 
 __all__ = ["NARROW", "Range", "narrowed", "ranges_of"]
 
@@ -219,6 +219,9 @@ def narrowed(program: Program) -> Program:
         varies = node.per_item or node.per_class or node.per_other
         op, of = _narrow(node, known) if varies else (node.op, node.args)
         args = [new[id(a)] for a in of]
+        size = _size(of[0]) if op == "exp_negative" else None
+        if size is not None:  # without a comparison before it
+            args = [graph.node("negative", graph.node("abs", new[id(size)]))]
         same = op == node.op and all(a is b for a, b in zip(args, node.args, strict=True))
         new[id(node)] = node if same else graph.node(op, *args, constant=node.constant)
     return Program(graph, program.inputs, tuple([new[id(node)] for node in program.outputs]))
@@ -235,6 +238,16 @@ def _narrow(node: Node, known: Mapping[int, Range]) -> tuple[str, tuple[Node, ..
     if node.op == "log1p" and low >= 0 and high <= 1:
         return "log1p_unit", node.args
     return node.op, node.args
+
+
+def _size(node: Node) -> Node | None:
+    """Return x if a node is -where(x >= 0, x, -x): that is -|x|, but for the sign of a zero."""
+    if node.op != "negative" or node.args[0].op != "where":
+        return None
+    up, x, down = node.args[0].args
+    if up.op != "greater_equal" or up.args[0] is not x or not is_number(up.args[1], 0.0):
+        return None
+    return x if down.op == "negative" and down.args[0] is x else None
 
 
 def _exact_difference(node: Node) -> tuple[Node, Node] | None:
