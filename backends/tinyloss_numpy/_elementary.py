@@ -225,6 +225,15 @@ def _horner(x: Value, coefficients: tuple[float, ...]) -> Value:
     return total
 
 
+def _in_two(x: Value, square: Value, coefficients: tuple[float, ...]) -> Value:
+    """Return a long polynomial, in two parts that do not wait for each other."""
+    power, exponent = square * square, 4
+    while 2 * exponent < len(coefficients) // 2:
+        power, exponent = power * power, 2 * exponent
+    upper, lower = coefficients[exponent:], coefficients[:exponent]
+    return power.muladd(_horner(x, upper), _horner(x, lower))
+
+
 # ------------------------------------------------------------------------------------ exponentials
 
 
@@ -447,7 +456,8 @@ def _limits(result: Value, x: Value) -> Value:
 def _log_sum(e: Value, f: Value, x: Value) -> Value:
     """Return log(2^e (1 + f)), where that is log(x)."""
     k = CONSTANTS[x.dtype]
-    small = (f * f).muladd(_horner(f, k.log), e * k.ln2_low) + f
+    square = f * f
+    small = square.muladd(_in_two(f, square, k.log), e * k.ln2_low) + f
     return _limits(e.muladd(k.ln2_high, small), x)
 
 
@@ -468,16 +478,9 @@ def _log1p(x: Value) -> Value:
 
 
 def _log1p_unit(x: Value) -> Value:
-    """Return log1p of what is from 0 to 1.
-
-    The polynomial is computed in two parts, which do not wait for each other.
-    """
-    c, square = CONSTANTS[x.dtype].log1p, x * x
-    power, exponent = square * square, 4
-    while 2 * exponent < len(c) // 2:
-        power, exponent = power * power, 2 * exponent
-    q = power.muladd(_horner(x, c[exponent:]), _horner(x, c[:exponent]))
-    return square.muladd(q, x)
+    """Return log1p of what is from 0 to 1."""
+    square = x * x
+    return square.muladd(_in_two(x, square, CONSTANTS[x.dtype].log1p), x)
 
 
 # ------------------------------------------------------------------------------------------ powers
