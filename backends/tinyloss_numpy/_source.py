@@ -88,7 +88,7 @@ class Text:
     lanes: int = 0
     """Lanes of its vectors, if not LANES of its dtype."""
     elements: bool = False
-    """Whether it has no passes over rows, where many constants are for few numbers of each item."""
+    """Whether it is of elements: all its lines, with all their constants, are one loop."""
 
 
 class _Lines:
@@ -137,7 +137,7 @@ class _Writer(Writer):
         self.totals = {f"share_{n}": node for n, node in enumerate(staged.totals)}
         self.write = _Lines()
         self.near = False
-        """Whether maxima are small where the lines run that are written now."""
+        """Whether the lines that are written now run where maxima are small."""
         self.places: dict[str, tuple[str, str]] = {}
         self.lane_bytes = 0
         self.scratch_arrays = 0
@@ -553,7 +553,7 @@ class _Writer(Writer):
                 write(f"{each}_sums = added({each}_sums, {each}_part)")
 
     def near_or_far(self, step: Pass, loops: Callable[[], None]) -> None:
-        """Write the loops of a pass; once more for numbers of any size, if it is so faster."""
+        """Write the loops of a pass: twice, if small maxima have a faster function."""
         limits = {self.staged.name(n.args[1]) for n in step.elements if n.op == SCALED}
         if limits:
             self.near = True
