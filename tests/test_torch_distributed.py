@@ -89,7 +89,8 @@ def train():
         for _ in range(200):
             layer = model()
             criterion(layer(x), y).backward()
-            torch.testing.assert_close(slopes(layer), expected, rtol=0, atol=0)
+            # meanwhile the loss is compiled, which may change the last bits
+            torch.testing.assert_close(slopes(layer), expected)
     except BaseException as error:
         wrong.append(error)
 
