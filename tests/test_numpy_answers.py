@@ -56,7 +56,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@pytest.mark.parametrize("classes", [10, 100, 300])
+@pytest.mark.parametrize("classes", [2, 10, 100, 300])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_of_any_layout(layout: str, classes: int) -> None:
     """Short rows are many at once, long ones one after the other."""

@@ -34,6 +34,8 @@ def accessors(places: Mapping[str, tuple[str, str]], lanes: int = 0) -> dict[str
         unpack_<place>(address, step, count, pad)
         turn_<place>(address, step, scratch)    copy TURNED rows of TURNED numbers as columns
         unturn_<place>(address, step, scratch)  and back
+        part_<place>(address, scratch)          copy rows of two numbers without gaps as two vectors
+        unpart_<place>(address, scratch)        and back
     """
     functions: dict[str, Any] = {}
     for name, (memory, computed) in places.items():
@@ -47,6 +49,8 @@ def accessors(places: Mapping[str, tuple[str, str]], lanes: int = 0) -> dict[str
             functions[f"pack_{name}"], functions[f"unpack_{name}"] = pack, unpack
             functions[f"turn_{name}"] = _turn(memory, computed, lanes, back=False)
             functions[f"unturn_{name}"] = _turn(memory, computed, lanes, back=True)
+            functions[f"part_{name}"] = _part(memory, computed, lanes, back=False)
+            functions[f"unpart_{name}"] = _part(memory, computed, lanes, back=True)
     return functions
 
 
@@ -103,6 +107,31 @@ def _turn(memory: str, computed: str, lanes: int, back: bool) -> Any:
             builder.store(value, place, align=1)
 
     return turn
+
+
+def _part(memory: str, computed: str, lanes: int, back: bool) -> Any:
+    """Return what copies rows of two numbers without gaps to a scratch row for each, or back."""
+
+    def part(address: Value, scratch: Value) -> None:
+        builder = address.builder
+        outer = _pointer(address, memory, 2 * lanes)
+        firsts, seconds = (
+            _pointer(scratch + k * lanes * SIZES[computed], computed, lanes) for k in range(2)
+        )
+        if back:
+            first, second = (
+                Value(builder, builder.load(each, align=1), computed) for each in (firsts, seconds)
+            )
+            both = first.mixed(second, [k // 2 + k % 2 * lanes for k in range(2 * lanes)])
+            written = _written(builder, both.ref, memory, computed, 2 * lanes)
+            builder.store(written, outer, align=1)
+            return
+        loaded = builder.load(outer, align=1)
+        both = Value(builder, _read(builder, loaded, memory, computed, 2 * lanes), computed)
+        for k, place in enumerate((firsts, seconds)):
+            builder.store(both.shuffled(range(k, 2 * lanes, 2)).ref, place, align=1)
+
+    return part
 
 
 def _transposed(rows: list[Value]) -> list[Value]:

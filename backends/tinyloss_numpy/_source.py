@@ -905,7 +905,7 @@ class Tiles(_Writer):
         self.along.read(node)
 
     def pack(self, turn: str, array: ArrayUse, packed: str, line: str) -> None:
-        """Copy from or to a scratch array: by squares, vectors, or along the shorter stride.
+        """Copy from or to a scratch array: by pairs, squares, vectors, or the shorter stride.
 
         But not by loops over a few classes, which cost more than they copy.
         """
@@ -914,7 +914,11 @@ class Tiles(_Writer):
         items, classes = "for r in range(n):", "for c in range(classes):"
         scratch = f"{packed}_scratch + (c * LANES + r) * SIZE"
         whole = "n == LANES >= TURNED and classes >= TURNED"
-        with write.loop(f"if {whole} and {name}_class == {size}:"):
+        pairs = f"n == LANES and classes == 2 and {name}_item == {2 * size}"
+        with write.loop(f"if {pairs} and {name}_class == {size}:"):
+            part = "part" if turn == "turn" else "unpart"
+            write(f"{part}_{name}({name}_at, {packed}_scratch)")
+        with write.loop(f"elif {whole} and {name}_class == {size}:"):
             rows, columns = (
                 "for r in range(0, LANES, TURNED):",
                 "for k in range(0, classes, TURNED):",
