@@ -192,7 +192,7 @@ def test_names_in_a_text_belong_to_one_thing(target: str, loop: str) -> None:
     x, y, arrays = inputs_named(names, loop)
     text = tinyloss.source(formula_of(names, loop != "elements"), x, y, target=target, **arrays)
     of_inputs = [*spelled(["x", "y", *names]).values()]
-    access = "(load_|store_|take_|put_|pack_|unpack_|turn_|unturn_)?"
+    access = "(load_|store_|take_|put_|pack_|unpack_|turn_|unturn_|part_|unpart_)?"
     for word in words(text):
         if not re.search(r"_\d", word) or word.startswith("_") or word.isupper():
             continue
