@@ -12,10 +12,10 @@ from tests.support.process import python
 pytestmark = pytest.mark.long
 
 START = """
-import faulthandler, os, sys, threading
+import faulthandler, importlib.util, os, sys, threading
 faulthandler.dump_traceback_later(180, exit=True)
 import torch
-import tinyloss
+import tinyloss, tinyloss_numpy
 from tinyloss.torch import CrossEntropyLoss
 
 
@@ -82,6 +82,14 @@ THREADS = (
     + """
 together, wrong = threading.Barrier(2), []
 
+# The loss is compiled meanwhile, which may change last bits: each answer is exactly one of these.
+answers = []
+for mode in ("never", "always") if importlib.util.find_spec("llvmlite") else ("never",):
+    with tinyloss_numpy.compilation(mode):
+        layer = model()
+        criterion(layer(x), y).backward()
+        answers.append(slopes(layer))
+
 
 def train():
     try:
@@ -89,8 +97,8 @@ def train():
         for _ in range(200):
             layer = model()
             criterion(layer(x), y).backward()
-            # meanwhile the loss is compiled, which may change the last bits
-            torch.testing.assert_close(slopes(layer), expected)
+            got = slopes(layer)
+            assert any(all(map(torch.equal, got, known)) for known in answers), got
     except BaseException as error:
         wrong.append(error)
 
