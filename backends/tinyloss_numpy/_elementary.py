@@ -277,10 +277,15 @@ def _exp(x: Value) -> Value:
     return _exp_of_sum(x, None)
 
 
-def _lifted(r: Value, t: Value, k: Constants) -> Value:
-    """Return exp(r) 2^n for n <= 0, the last bits of t being those of n + lift + bias."""
+def _too_large(r: Value, t: Value, k: Constants) -> Value:
+    """Return exp(r) 2^(n + lift) for n <= 0, the last bits of t being those of n + lift + bias."""
     s = (t.as_int() << k.significand).as_float()
-    return _horner(r, (1.0, 1.0, *k.exp_half)) * s * 2.0**-k.lift
+    return _horner(r, (1.0, 1.0, *k.exp_half)) * s
+
+
+def _lifted(r: Value, t: Value, k: Constants) -> Value:
+    """Return exp(r) 2^n for n <= 0, for the same t."""
+    return _too_large(r, t, k) * 2.0**-k.lift
 
 
 def _shift(k: Constants) -> float:
@@ -328,11 +333,11 @@ def _exp_shortfall(x: Value, m: Value) -> Value:
     return _lifted(r, t, k)
 
 
-def _scale_parts(m: Value, k: Constants) -> tuple[Value, Value]:
-    """Return an integer n and r, where m = n ln 2 + r."""
-    shift = 1.5 * 2.0**k.significand
-    n = m.muladd(1 / math.log(2), shift) - shift
-    return n, n.muladd(-k.ln2_fine, n.muladd(-k.ln2_coarse, m))
+def _split(x: Value, shift: Value | float, k: Constants) -> tuple[Value, Value, Value]:
+    """Return t = n + shift, an integer n and r, where x = n ln 2 + r."""
+    t = x.muladd(1 / math.log(2), shift)
+    n = t - shift
+    return t, n, n.muladd(-k.ln2_fine, n.muladd(-k.ln2_coarse, x))
 
 
 def _scaled(x: Value, m: Value, k: Constants) -> Value:
@@ -340,15 +345,10 @@ def _scaled(x: Value, m: Value, k: Constants) -> Value:
 
     What is further below m than `deep` is taken for that: exp(x - m) rounds to 0.
     """
-    n, _ = _scale_parts(m, k)
-    shift = _shift(k) - n
+    _, n, _ = _split(m, 1.5 * 2.0**k.significand, k)
     least = m + k.deep
-    x = where(least > x, least, x)
-    t = x.muladd(1 / math.log(2), shift)
-    n = t - shift
-    r = n.muladd(-k.ln2_fine, n.muladd(-k.ln2_coarse, x))
-    s = (t.as_int() << k.significand).as_float()
-    return _horner(r, (1.0, 1.0, *k.exp_half)) * s
+    t, _, r = _split(where(least > x, least, x), _shift(k) - n, k)
+    return _too_large(r, t, k)
 
 
 def _exp_scaled_near(x: Value, m: Value) -> Value:
@@ -370,7 +370,7 @@ def _exp_scaled(x: Value, m: Value) -> Value:
 def _exp_scale(m: Value) -> Value:
     """Return the factor that `_exp_scaled` leaves out."""
     k = CONSTANTS[m.dtype]
-    _, r = _scale_parts(where(m.fabs() < k.far, m, 0.0), k)
+    _, _, r = _split(where(m.fabs() < k.far, m, 0.0), 1.5 * 2.0**k.significand, k)
     return _horner(-r, (1.0, 1.0, *k.exp_half)) * 2.0**-k.lift
 
 
